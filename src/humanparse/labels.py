@@ -1,0 +1,123 @@
+"""Label sets: what the numbers of a label map mean, which of them are left and right of a pair, and their colours.
+
+Left and right are the person's own. Names follow the data sets: LIP (Gong et al. 2017), CIHP (Gong et al. 2018),
+PASCAL-Person-Part (Chen et al. 2014), MHP-v2 (Zhao et al. 2018).
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from humanparse.errors import OptionError
+
+Colour = tuple[int, int, int]  # RGB, 0–255
+PALETTES = ("clear", "classic")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a model: `names[i]` is class i; class 0 is the background."""
+
+    name: str
+    names: tuple[str, ...]
+    clear_colours: tuple[Colour, ...] = ()    # hand-picked; generated where empty
+    classic_colours: tuple[Colour, ...] = ()  # of the data set's own tools; PASCAL VOC's where empty
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def left_right_pairs(self) -> tuple[tuple[int, int], ...]:
+        """(left class, right class) of every pair: what a mirrored photo exchanges."""
+        index = {name: i for i, name in enumerate(self.names)}
+        return tuple(
+            (i, index[name.replace("Left-", "Right-")]) for name, i in index.items() if name.startswith("Left-")
+        )
+
+    def palette(self, name: str = "clear") -> tuple[Colour, ...]:
+        """One RGB colour a class; class 0 is black.
+
+        "clear": strong on photos, paired sides differ in lightness so that they stay apart for colour-blind people.
+        "classic": the colours that the data sets' own tools use. Raises OptionError for another name.
+        """
+        if name == "clear":
+            return self.clear_colours or _generated(len(self))
+        if name == "classic":
+            return self.classic_colours or _pascal_voc(len(self))
+        raise OptionError(f"there is no palette {name!r}; choose one of {', '.join(PALETTES)}")
+
+    def index(self, name: str) -> int:
+        """Class number of a name. Raises OptionError for a name that is not in the set."""
+        if name not in self.names:
+            raise OptionError(f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}")
+        return self.names.index(name)
+
+
+def label_set(name: str) -> LabelSet:
+    """The label set of that name ("cihp", "lip", "pascal-person-part", "mhp-v2"). Raises OptionError for another."""
+    sets: Sequence[LabelSet] = (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2)
+    for one in sets:
+        if one.name == name:
+            return one
+    raise OptionError(f"there is no label set {name!r}; choose one of {', '.join(one.name for one in sets)}")
+
+
+def _pascal_voc(count: int) -> tuple[Colour, ...]:
+    """PASCAL VOC's colours: the bits of the class number dealt out to red, green and blue, highest first."""
+    def colour(number: int) -> Colour:
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        return tuple(rgb)
+
+    return tuple(colour(number) for number in range(count))
+
+
+def _generated(count: int) -> tuple[Colour, ...]:
+    """Hues a golden section apart, in three lightnesses: neighbours in number differ in both."""
+    def colour(number: int) -> Colour:
+        rgb = colorsys.hls_to_rgb(number * 0.618 % 1, (0.35, 0.55, 0.75)[number % 3], 0.75)
+        return tuple(round(255 * value) for value in rgb)
+
+    return ((0, 0, 0), *(colour(number) for number in range(1, count)))
+
+
+_LIP_NAMES = (
+    "Background", "Hat", "Hair", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants",
+    "Jumpsuits", "Scarf", "Skirt", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe",
+)
+_LIP_CLEAR = (
+    (0, 0, 0), (148, 52, 160), (122, 78, 44), (255, 236, 110), (16, 26, 60), (0, 120, 212), (226, 64, 140),
+    (0, 148, 112), (196, 224, 96), (60, 72, 184), (238, 150, 108), (198, 32, 48), (176, 112, 224), (255, 196, 140),
+    (255, 140, 0), (150, 74, 0), (108, 214, 255), (20, 112, 140), (244, 244, 244), (120, 120, 128),
+)
+_LIP_CLASSIC = (
+    (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
+    (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221), (0, 255, 255),
+    (85, 255, 170), (170, 255, 85), (255, 255, 0), (255, 170, 0),
+)
+
+LIP = LabelSet("lip", _LIP_NAMES, _LIP_CLEAR, _LIP_CLASSIC)
+CIHP = LabelSet("cihp", (*_LIP_NAMES[:10], "Torso-skin", *_LIP_NAMES[11:]), _LIP_CLEAR, _LIP_CLASSIC)
+PASCAL_PERSON_PART = LabelSet(
+    "pascal-person-part",
+    ("Background", "Head", "Torso", "Upper-arm", "Lower-arm", "Upper-leg", "Lower-leg"),
+    ((0, 0, 0), (255, 196, 140), (0, 120, 212), (255, 140, 0), (150, 74, 0), (108, 214, 255), (20, 112, 140)),
+)
+MHP_V2 = LabelSet(
+    "mhp-v2",
+    (
+        "Background", "Cap/hat", "Helmet", "Face", "Hair", "Left-arm", "Right-arm", "Left-hand", "Right-hand",
+        "Protector", "Bikini/bra", "Jacket/windbreaker/hoodie", "Tee-shirt", "Polo-shirt", "Sweater", "Singlet",
+        "Torso-skin", "Pants", "Shorts/swim-shorts", "Skirt", "Stockings", "Socks", "Left-boot", "Right-boot",
+        "Left-shoe", "Right-shoe", "Left-highheel", "Right-highheel", "Left-sandal", "Right-sandal", "Left-leg",
+        "Right-leg", "Left-foot", "Right-foot", "Coat", "Dress", "Robe", "Jumpsuit", "Other-full-body-clothes",
+        "Headwear", "Backpack", "Ball", "Bats", "Belt", "Bottle", "Carrybag", "Cases", "Sunglasses", "Eyewear",
+        "Glove", "Scarf", "Umbrella", "Wallet/purse", "Watch", "Wristband", "Tie", "Other-accessary",
+        "Other-upper-body-clothes", "Other-lower-body-clothes",
+    ),
+)

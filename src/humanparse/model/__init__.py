@@ -1,0 +1,1 @@
+"""Networks in plain PyTorch (extra: torch). Nothing here knows images, labels or files of ours."""

@@ -1,0 +1,136 @@
+"""CentreParser: the embedded model. One look at the photo gives classes, people's pixels and people's centres.
+
+A MobileNetV1-0.75 backbone (see bodypix.py), a context block at stride 16, a feature pyramid to stride 4, and four
+maps there: class logits, person logit, centre heat map, and for every pixel the way to the centre of its person.
+Centres and offsets separate people as in Panoptic-DeepLab (Cheng et al., arXiv 1911.10194).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from humanparse.model.bodypix import HEADS, MobileNetV1
+
+STRIDE = 4              # of every output map
+OFFSET_UNIT_PX = 64.0   # the offset head speaks in units of 64 input pixels, so that its outputs are of order one
+
+
+class CentreParser(nn.Module):
+    """Backbone → context → pyramid → heads; every part is passed in so that this page shows the numbers.
+
+    `teacher_heads` are BodyPix's own heads on the same features. `segments` is part of the person output; the others
+    only serve training, where they keep the backbone from forgetting what it knows about people.
+    """
+
+    def __init__(self, num_classes: int, backbone: MobileNetV1, context: Context, pyramid: Pyramid, centre_dim: int):
+        super().__init__()
+        self.backbone = backbone
+        self.context = context
+        self.pyramid = pyramid
+        dim8, dim4 = pyramid.dim8, pyramid.dim4
+        self.class_features = conv_bn(dim4, dim4, 3)
+        self.class_head = nn.Conv2d(dim4, num_classes, 1)
+        self.person_head = nn.Conv2d(dim4, 1, 1)
+        self.centre_features = nn.Sequential(conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3))
+        self.centre_head = nn.Conv2d(centre_dim, 3, 1)
+        self.teacher_heads = nn.ModuleDict({name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()})
+        nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare: begin by saying so
+        nn.init.zeros_(self.person_head.weight)             # begin with exactly BodyPix's person mask
+        nn.init.zeros_(self.person_head.bias)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """pixels: float (B, 3, H, W) in [-1, 1]; H and W multiples of 16.
+
+        Returns, all at stride 4 (h = H/4, w = W/4):
+            classes   (B, num_classes, h, w)  logits
+            person    (B, 1, h, w)            logit of "this pixel is a person"
+            centre    (B, 1, h, w)            logit of "here is a person's centre"
+            offset    (B, 2, h, w)            (dx, dy) from the pixel to its person's centre, in input pixels
+        and `features16` (B, 384, H/16, W/16), the backbone's last features.
+        """
+        features = self.backbone(pixels)
+        x8, x4 = self.pyramid(self.context(features[16]), features[8], features[4])
+        segments = upsample(self.teacher_heads["segments"](features[16]), 4)    # (B, 1, h, w)
+        per_class = self.class_features(x4)                                     # (B, dim4, h, w)
+        centre, offset = upsample(self.centre_head(self.centre_features(x8)), 2).split((1, 2), dim=1)
+        return {
+            "classes": self.class_head(per_class),
+            "person": segments + self.person_head(per_class),
+            "centre": centre,
+            "offset": offset * OFFSET_UNIT_PX,
+            "features16": features[16],
+        }
+
+    def teacher_maps(self, features16: Tensor) -> dict[str, Tensor]:
+        """What BodyPix's heads say of these features now: logits (B, C, H/16, W/16) by head name."""
+        return {name: head(features16) for name, head in self.teacher_heads.items()}
+
+
+class Context(nn.Module):
+    """Widens what a cell at stride 16 sees: dilated depthwise blocks with residuals, and the mean of the image."""
+
+    def __init__(self, in_dim: int, dim: int, dilations: tuple[int, ...]):
+        super().__init__()
+        self.reduce = conv_bn(in_dim, dim, 1)
+        self.blocks = nn.ModuleList(separable(dim, 5, d) for d in dilations)
+        self.image = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, in_dim, h, w) → (B, dim, h, w)."""
+        x = self.reduce(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return x + self.image(x.mean((2, 3)))[:, :, None, None]
+
+
+class Pyramid(nn.Module):
+    """Top-down feature pyramid from stride 16 to stride 4: upsample, add the lateral, smooth."""
+
+    def __init__(self, context_dim: int, dim8: int, dim4: int):
+        super().__init__()
+        self.top8, self.lateral8 = nn.Conv2d(context_dim, dim8, 1), nn.Conv2d(192, dim8, 1)
+        self.top4, self.lateral4 = nn.Conv2d(dim8, dim4, 1), nn.Conv2d(96, dim4, 1)
+        self.smooth8, self.smooth4 = conv_bn(dim8, dim8, 3), conv_bn(dim4, dim4, 3)
+        self.dim8, self.dim4 = dim8, dim4
+
+    def forward(self, x16: Tensor, x8: Tensor, x4: Tensor) -> tuple[Tensor, Tensor]:
+        """x16 (B, context_dim, ·), x8 (B, 192, ·), x4 (B, 96, ·) at strides 16, 8, 4.
+
+        Returns (B, dim8, H/8, W/8) and (B, dim4, H/4, W/4).
+        """
+        x8 = self.smooth8(upsample(self.top8(x16), 2) + self.lateral8(x8))
+        return x8, self.smooth4(upsample(self.top4(x8), 2) + self.lateral4(x4))
+
+
+def centre_parser(num_classes: int = 20) -> CentreParser:
+    """The network of the embedded model: 1.8 M parameters, CIHP's 20 classes."""
+    return CentreParser(
+        num_classes=num_classes,
+        backbone=MobileNetV1(centred=True),
+        context=Context(in_dim=384, dim=160, dilations=(1, 2, 4, 2)),
+        pyramid=Pyramid(context_dim=160, dim8=112, dim4=64),
+        centre_dim=64,
+    )
+
+
+def separable(dim: int, kernel: int, dilation: int) -> nn.Sequential:
+    """Depthwise then pointwise convolution, batch norm and ReLU after each."""
+    return nn.Sequential(*conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, dim, 1))
+
+
+def conv_bn(in_dim: int, out_dim: int, kernel: int, dilation: int = 1, groups: int = 1) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    conv = nn.Conv2d(in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_dim), nn.ReLU())
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+

@@ -1,0 +1,239 @@
+"""Scenes to learn from: photos cropped, turned and scaled, and people cut out and pasted together with exact labels.
+
+A scene is made from its own random generator, so that scene number i of a run is the same on every machine and after
+every restart. Left and right stay the person's own: whenever pixels are mirrored, the paired classes are exchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from humanparse.labels import CIHP
+from humanparse.training.photos import IGNORE, Photo, Photos
+
+UNKNOWN_PERSON = -1  # in Scene.people: a person may be here, nobody said which
+KINDS = {"people": 0.44, "photo": 0.30, "unlabelled": 0.20, "empty": 0.06}
+TEACHER_TRUST = {"people": 0.3, "photo": 1.0, "unlabelled": 1.0, "empty": 0.0}  # weight of the teacher, by kind
+FLIP_CLASSES = np.arange(256, dtype=np.uint8)
+for _left, _right in CIHP.left_right_pairs:
+    FLIP_CLASSES[[_left, _right]] = _right, _left
+
+
+@dataclass
+class Scene:
+    """A picture and what is known about it, painted over from back to front.
+
+    pixels:  uint8 (S, S, 3), RGB
+    classes: uint8 (S, S), class of each pixel, 255 unknown
+    person:  float32 (S, S), probability that the pixel is a person
+    people:  int16 (S, S), 0 nobody, 1..n the person, -1 unknown
+    """
+
+    pixels: np.ndarray
+    classes: np.ndarray
+    person: np.ndarray
+    people: np.ndarray
+    teacher_trust: float = 0.0
+    num_people: int = field(default=0)
+
+
+class SceneMaker:
+    """Makes scene number i of a run: `make(i, size)`."""
+
+    def __init__(self, photos: Photos, seed: int):
+        self.photos = photos
+        self.seed = seed
+        self.rarity = _rarity([photo.labels for photo in photos.labelled])
+
+    def make(self, index: int, size: int) -> Scene:
+        """A square scene of `size` pixels; the same for the same (seed, index, size)."""
+        rng = np.random.default_rng((self.seed, index))
+        kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+        scene = getattr(self, f"_{kind}")(rng, size)
+        if kind != "unlabelled" and rng.random() < 0.2:
+            _occlude(rng, scene, self._background(rng).pixels)
+        scene.pixels = _camera(rng, scene.pixels)
+        scene.teacher_trust = TEACHER_TRUST[kind]
+        return scene
+
+    def _people(self, rng: np.random.Generator, size: int) -> Scene:
+        """One to five people pasted on a place without people, or on a photo with its own person."""
+        if rng.random() < 0.25:
+            scene = self._photo(rng, size)
+        else:
+            scene = self._empty(rng, size)
+        count = rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1])
+        height = size * np.exp(rng.uniform(np.log(0.28), np.log(1.5)))
+        spread = rng.uniform(0.25, 0.6) * height
+        middle = rng.uniform(0.2, 0.8) * size
+        for slot in rng.permutation(count):
+            paste_person(
+                rng, scene, self._labelled(rng),
+                height_px=height * np.exp(rng.normal(0, 0.12)),
+                x=middle + (slot - (count - 1) / 2) * spread + rng.normal(0, 0.1) * height,
+                y=size * 0.5 + rng.normal(0, 0.12) * size + max(0.0, height - size) * rng.uniform(-0.5, 0.5),
+                angle=_angle(rng), flip=rng.random() < 0.5, colours=_colours(rng),
+            )
+        return scene
+
+    def _photo(self, rng: np.random.Generator, size: int) -> Scene:
+        """A labelled photo with its surroundings."""
+        return _paste_photo(rng, self._empty(rng, size), self._labelled(rng))
+
+    def _unlabelled(self, rng: np.random.Generator, size: int) -> Scene:
+        """An unlabelled photo, or any labelled one without its labels' help: only the teacher speaks."""
+        return _paste_photo(rng, self._empty(rng, size), self.photos.unlabelled[rng.integers(len(self.photos.unlabelled))])
+
+    def _empty(self, rng: np.random.Generator, size: int) -> Scene:
+        """A place without people: part of a background photo, rarely a plain colour."""
+        if rng.random() < 0.08:
+            pixels = np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (size, size, 3)).copy()
+        else:
+            photo = self._background(rng).pixels
+            zoom = size / min(photo.shape[:2]) * rng.uniform(1.0, 2.0)
+            slack = np.array(photo.shape[1::-1]) * zoom - size
+            matrix = _place(photo.shape, zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
+            pixels = _warp(photo, matrix, size, border=cv2.BORDER_REFLECT)
+            if rng.random() < 0.5:
+                pixels = _colours(rng)(pixels)
+        zeros = np.zeros((size, size))
+        return Scene(pixels, zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.int16))
+
+    def _labelled(self, rng: np.random.Generator) -> Photo:
+        return self.photos.labelled[rng.choice(len(self.rarity), p=self.rarity)]
+
+    def _background(self, rng: np.random.Generator) -> Photo:
+        return self.photos.backgrounds[rng.integers(len(self.photos.backgrounds))]
+
+
+def paste_person(rng, scene: Scene, photo: Photo, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours) -> None:
+    """Paint the person of a labelled photo over the scene, `height_px` tall, centred at (x, y) pixels."""
+    ys, xs = np.nonzero(photo.body)
+    top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+    cut = np.s_[top:bottom, left:right]
+    size = scene.classes.shape[0]
+    matrix = _place((bottom - top, right - left), height_px / (bottom - top), angle, flip, (x, y))
+    alpha = _warp(photo.body[cut].astype(np.uint8) * 255, matrix, size)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.1))[..., None] / np.float32(255)
+    here = alpha[..., 0] > 0.5
+    if here.sum() < 64:
+        return
+    pixels = _warp(colours(photo.pixels[cut]), matrix, size)
+    scene.pixels = (scene.pixels * (1 - alpha) + pixels * alpha).astype(np.uint8)
+    labels = _warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
+    labels[labels == 0] = IGNORE  # blurred edges and enclosed pixels: the person's, of no named class
+    scene.classes[here] = (FLIP_CLASSES[labels] if flip else labels)[here]
+    scene.person[here] = 1
+    scene.num_people += 1
+    scene.people[here] = scene.num_people
+
+
+def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo) -> Scene:
+    """Lay a whole photo, scaled, turned and shifted, over the scene."""
+    size = scene.classes.shape[0]
+    height = size * np.exp(rng.uniform(np.log(0.7), np.log(2.2)))
+    zoom = height / photo.pixels.shape[0]
+    slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
+    flip = rng.random() < 0.5
+    matrix = _place(photo.pixels.shape, zoom, _angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
+    inside = _warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    scene.pixels[inside] = _warp(_colours(rng)(photo.pixels), matrix, size)[inside]
+    teacher = cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    teacher = _warp(teacher, matrix, size)
+    if photo.labels is None:
+        scene.classes[inside] = IGNORE
+        scene.person[inside] = teacher[inside]
+        scene.people[inside] = UNKNOWN_PERSON
+        return scene
+    labels = _warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
+    body = _warp(photo.body.astype(np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    unknown = (labels == IGNORE) & ~body
+    scene.classes[inside] = (FLIP_CLASSES[labels] if flip else labels)[inside]
+    scene.person[inside] = np.where(unknown, teacher, body)[inside]
+    scene.num_people += 1
+    scene.people[inside] = np.where(unknown, UNKNOWN_PERSON, body * scene.num_people)[inside]
+    return scene
+
+
+def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> None:
+    """Put a thing in front of the people: a table-like strip at the bottom or a shape anywhere."""
+    size = scene.classes.shape[0]
+    shape = np.zeros((size, size), np.uint8)
+    if rng.random() < 0.5:
+        level = rng.uniform(0.55, 0.9, 2) * size
+        points = [(0, level[0]), (size, level[1]), (size, size), (0, size)]
+    else:
+        centre, radius = rng.uniform(0.1, 0.9, 2) * size, rng.uniform(0.06, 0.22) * size
+        angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
+        points = centre + radius * rng.uniform(0.6, 1.4, (7, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+    cv2.fillPoly(shape, [np.int32(points)], 255)
+    here = shape > 0
+    height, width = texture.shape[:2]
+    top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+    part = texture[top : top + height // 2, left : left + width // 2]
+    scene.pixels[here] = cv2.resize(part, (size, size))[here]
+    scene.classes[here], scene.person[here], scene.people[here] = 0, 0, 0
+
+
+def _place(shape: tuple[int, ...], zoom: float, angle: float, flip: bool, centre_xy) -> np.ndarray:
+    """float (2, 3): the affine map that puts a picture of `shape` with its middle at `centre_xy`."""
+    height, width = shape[:2]
+    cos, sin = zoom * np.cos(np.radians(angle)), zoom * np.sin(np.radians(angle))
+    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
+    return np.column_stack([linear, np.asarray(centre_xy) - linear @ np.array([width / 2, height / 2])])
+
+
+def _warp(picture: np.ndarray, matrix: np.ndarray, size: int, how: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_CONSTANT):
+    """The picture through the affine map into a square of `size`; halved first where the map shrinks it a lot."""
+    zoom = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if zoom < 0.6 and how == cv2.INTER_LINEAR:
+        height, width = picture.shape[:2]
+        shrink = max(zoom * 1.2, 16 / min(height, width))
+        small = cv2.resize(picture, (max(1, round(width * shrink)), max(1, round(height * shrink))), interpolation=cv2.INTER_AREA)
+        back = np.diag([width / small.shape[1], height / small.shape[0]])
+        picture, matrix = small, np.column_stack([matrix[:, :2] @ back, matrix[:, 2]])
+    return cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border)
+
+
+def _angle(rng: np.random.Generator) -> float:
+    """Degrees: people mostly stand; some lean, few lie or hang."""
+    return rng.uniform(-100, 100) if rng.random() < 0.08 else rng.normal(0, 9)
+
+
+def _colours(rng: np.random.Generator):
+    """A random colour change, the same for the whole picture: gamma, gain per channel, saturation."""
+    gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.12))
+    saturation = 0.0 if rng.random() < 0.04 else np.clip(rng.normal(1, 0.25), 0.3, 1.7)
+    ramp = np.arange(256)[:, None] / 255
+    table = np.clip(ramp**gamma * gain * 255, 0, 255).astype(np.uint8)[None]  # (1, 256, 3)
+
+    def change(pixels: np.ndarray) -> np.ndarray:
+        pixels = cv2.LUT(pixels, table)
+        grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return cv2.addWeighted(pixels, saturation, grey, 1 - saturation, 0)
+
+    return change
+
+
+def _camera(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """What cameras and networks do to a picture: blur, noise, JPEG."""
+    if rng.random() < 0.2:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.5))
+    if rng.random() < 0.2:
+        noise = rng.normal(0, rng.uniform(2, 12), pixels.shape).astype(np.float32)
+        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return pixels
+
+
+def _rarity(labels: list[np.ndarray]) -> np.ndarray:
+    """float (N,), sums to one: how often to show each photo; photos with a rare class more often."""
+    present = np.stack([np.bincount(one.ravel(), minlength=256)[:20] > 50 for one in labels])  # (N, 20)
+    frequency = present.mean(0)
+    rarity = (present / np.sqrt(np.maximum(frequency, 1e-3))).max(1)
+    return rarity / rarity.sum()
