@@ -1,0 +1,43 @@
+"""humanparse: every person in a photo, and every body part and garment of theirs, pixel by pixel.
+
+    from humanparse import HumanParser
+    result = HumanParser().parse("street.jpg")
+    result.people[0].parts["Left-arm"].mask.area
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from humanparse import errors
+    from humanparse.masks import Mask
+    from humanparse.parser import HumanParser
+    from humanparse.result import Parsing, Part, Person
+
+__version__ = "0.1.0"
+__all__ = ["HumanParser", "Mask", "Parsing", "Part", "Person", "__version__", "errors"]
+
+_HOMES = {
+    "HumanParser": "humanparse.parser",
+    "Mask": "humanparse.masks",
+    "Parsing": "humanparse.result",
+    "Part": "humanparse.result",
+    "Person": "humanparse.result",
+}
+
+
+def __getattr__(name: str):
+    """Load a public name when it is first used: importing humanparse alone costs next to nothing."""
+    if name == "errors":
+        return import_module("humanparse.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'humanparse' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

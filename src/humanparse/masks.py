@@ -39,9 +39,9 @@ class Mask:
         """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}. Raises ValueError if they disagree."""
         height, width = rle["size"]
         counts = rle["counts"]
-        runs = np.array(counts if isinstance(counts, list) else _decode(counts), np.int64)
-        if (runs < 0).any() or runs.sum() != height * width:
-            raise ValueError(f"the runs add up to {runs.sum()} pixels but the size {height}x{width} has {height * width}")
+        runs = counts if isinstance(counts, list) else _decode(counts)
+        if min(runs, default=0) < 0 or sum(runs) != height * width:  # Python's sum: NumPy's would wrap around
+            raise ValueError(f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}")
         values = np.arange(len(runs)) % 2 == 1
         return cls.from_dense(np.repeat(values, runs).reshape(width, height).T)
 
@@ -65,7 +65,7 @@ class Mask:
             return {"size": [height, width], "counts": _encode([height * width])}
         columns = np.zeros((x1 - x0, height), np.int8)  # only the box's columns: COCO runs go down each column
         columns[:, y0:y1] = self.crop.T
-        changes = np.flatnonzero(np.diff(columns.ravel(), prepend=0)) + x0 * height
+        changes = np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0)) + x0 * height
         edges = np.concatenate([[0], changes, [height * width]])
         runs = np.diff(edges)
         return {"size": [height, width], "counts": _encode(runs[:-1] if runs[-1] == 0 else runs)}
@@ -114,6 +114,8 @@ def _decode(text: str | bytes) -> list[int]:
         value |= (group & 0x1F) << shift
         shift += 5
         if group & 0x20:
+            if shift > 60:
+                raise ValueError("COCO run lengths hold a number of more than 60 bits")
             continue
         if group & 0x10:
             value |= -1 << shift

@@ -89,24 +89,31 @@ class SceneMaker:
 
     def _empty(self, rng: np.random.Generator, size: int) -> Scene:
         """A place without people: part of a background photo, rarely a plain colour."""
+        scene = empty_scene(rng, self._background(rng), size)
         if rng.random() < 0.08:
-            pixels = np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (size, size, 3)).copy()
-        else:
-            photo = self._background(rng).pixels
-            zoom = size / min(photo.shape[:2]) * rng.uniform(1.0, 2.0)
-            slack = np.array(photo.shape[1::-1]) * zoom - size
-            matrix = _place(photo.shape, zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
-            pixels = _warp(photo, matrix, size, border=cv2.BORDER_REFLECT)
-            if rng.random() < 0.5:
-                pixels = _colours(rng)(pixels)
-        zeros = np.zeros((size, size))
-        return Scene(pixels, zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.int16))
+            scene.pixels[:] = rng.integers(0, 256, 3, dtype=np.uint8)
+        elif rng.random() < 0.5:
+            scene.pixels = _colours(rng)(scene.pixels)
+        return scene
 
     def _labelled(self, rng: np.random.Generator) -> Photo:
         return self.photos.labelled[rng.choice(len(self.rarity), p=self.rarity)]
 
     def _background(self, rng: np.random.Generator) -> Photo:
         return self.photos.backgrounds[rng.integers(len(self.photos.backgrounds))]
+
+
+def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
+    """A square part of a people-free photo, slightly turned, as likely as not mirrored."""
+    height, width = photo.pixels.shape[:2]
+    zoom = size / min(height, width) * rng.uniform(1.0, 2.0)
+    slack = np.array([width, height]) * zoom - size
+    matrix = _place((height, width), zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
+    zeros = np.zeros((size, size))
+    return Scene(
+        _warp(photo.pixels, matrix, size, border=cv2.BORDER_REFLECT),
+        zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.int16),
+    )
 
 
 def paste_person(rng, scene: Scene, photo: Photo, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours) -> None:

@@ -22,7 +22,7 @@ def targets(scene: Scene, stride: int, phase: int) -> dict[str, np.ndarray]:
     person = scene.person[cells]
     height, width = people.shape
     ys, xs = np.mgrid[:height, :width] * stride + stride / 2  # middle of each cell, in input pixels
-    centre = np.where(people == UNKNOWN_PERSON, np.float32(-1), np.float32(0))
+    centre = np.zeros((height, width), np.float32)
     offset = np.zeros((2, height, width), np.float32)
     offset_weight = np.zeros((height, width), np.float32)
     for number in range(1, scene.num_people + 1):
@@ -37,6 +37,7 @@ def targets(scene: Scene, stride: int, phase: int) -> dict[str, np.ndarray]:
         centre = np.maximum(centre, bump.astype(np.float32))
         offset[:, mine] = x - xs[mine], y - ys[mine]
         offset_weight[mine] = 1 / extent
+    centre[people == UNKNOWN_PERSON] = -1
     return {
         "classes": scene.classes[cells],
         "person": person,

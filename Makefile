@@ -1,0 +1,35 @@
+# Two commands, each doing all its own set-up in a local virtual environment:
+#   make demo    install humanparse and parse two real photos with the model inside the package
+#   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	$(BIN)/humanparse demo
+
+test: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml $(shell find src -type f -not -name '*.pyc') | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	touch $@
+
+# PyTorch first and pinned: an open requirement would bring the newest build with several gigabytes of GPU libraries.
+$(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
+	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev$(if $(TORCH),$(comma)train)]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist humanparse-demo
+
+comma := ,

@@ -1,0 +1,48 @@
+"""The command line: `humanparse parse`, `demo`, `labels` and `version`, one file a command.
+
+Exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference engine) happen inside
+the commands, so that `humanparse --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from humanparse.cli import demo, errors, labels, parse, version
+
+app = typer.Typer(
+    name="humanparse",
+    help="Find every person in a photo, and every body part and garment of theirs, pixel by pixel.",
+    epilog="\b\nStart with:\n  humanparse demo\n  humanparse parse street.jpg\n  humanparse parse photos/ -o results/",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    rich_markup_mode=None,           # file names hold brackets; rich would read them as markup
+    pretty_exceptions_enable=False,  # errors.py prints every error
+)
+
+
+@app.callback(invoke_without_command=True)
+def humanparse(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the versions and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+) -> None:
+    errors.show_tracebacks(debug)
+    if show_version:
+        version.version()
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
+app.command("demo")(errors.one_line(demo.demo))
+app.command("labels")(errors.one_line(labels.labels))
+app.command("version")(errors.one_line(version.version))
+
+
+def main() -> None:
+    """The entry point `humanparse`."""
+    app(prog_name="humanparse", windows_expand_args=False)  # patterns are ours: they keep sub-folders apart

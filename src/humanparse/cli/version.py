@@ -1,0 +1,40 @@
+"""`humanparse version`: the versions that a bug report needs, read without importing the packages."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+import typer
+
+# A package may come under several names; the first installed one counts.
+PACKAGES = {
+    "humanparse": ("humanparse",),
+    "numpy": ("numpy",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+}
+
+
+def version() -> None:
+    """Print the versions that a bug report needs.
+
+    \b
+    Example:
+      humanparse version
+    """
+    lines = {name: _first_installed(names) for name, names in PACKAGES.items()}
+    typer.echo(f"humanparse {lines.pop('humanparse')}")
+    typer.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name, found in lines.items():
+        typer.echo(f"{name} {found}")
+
+
+def _first_installed(names: tuple[str, ...]) -> str:
+    for name in names:
+        try:
+            return installed(name)
+        except PackageNotFoundError:
+            continue
+    return "not installed"

@@ -1,0 +1,366 @@
+"""From a path, bytes, an open file, a PIL image or an array to the pixels that a person sees: RGB, upright, 8 bits.
+
+A picture is recognised by its first bytes, never by its name, and only the types in `ACCEPTED` are opened. Its size
+is read from the header and held against the limit before a pixel is decoded. Colour profiles (ICC) are ignored: a
+profile rarely moves a colour far enough to matter for finding people, and most of what reads photos ignores it too.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from humanparse.errors import BrokenImage, ImageError, ImageTooLarge, MissingExtra, NotAnImage, OptionError
+
+MAX_MEGAPIXELS = 40.0  # 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
+ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
+
+_STRIP_PIXELS = 1 << 20  # pixels converted at a time: small beside a photo, large beside the cost of a call
+_ORIENTATION = 0x0112    # the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
+_STEPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A photo, ready to be looked at.
+
+    pixels: uint8 (H, W, 3) RGB, C-contiguous, of this picture alone. name: of its file without folder and ending,
+    "image" where there is none.
+    """
+
+    pixels: np.ndarray
+    name: str = "image"
+
+
+def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """Read a photo as a person sees it.
+
+    source: a path (str or os.PathLike); the file's bytes; an open binary file (read from its start if it can be
+    rewound, and left open); a PIL image (at the frame where it stands); or a NumPy array, uint8 (H, W, 3) RGB,
+    (H, W, 4) RGB and alpha or (H, W) grey. OpenCV's arrays are BGR: pass `frame[:, :, ::-1]`. Arrays are copied.
+    max_megapixels: the largest picture accepted, in millions of pixels.
+
+    EXIF orientation is applied. Of an animation the first frame is taken. 16-bit grey is scaled to 8 bits. Transparent
+    pixels show white, as on a page, and not the colour hidden below them, which is often black or noise.
+    Memory: at the peak the decoded picture (4 bytes a pixel) and the result (3 bytes a pixel); WebP needs 12 more.
+
+    Raises NotAnImage for what is not a picture, a type that is not accepted, or a folder; BrokenImage for a damaged
+    file; ImageTooLarge above the limit; MissingExtra for HEIC without pillow-heif; OptionError for a limit that is not
+    a positive number. Trouble with the file system (FileNotFoundError, PermissionError, ...) is passed on as it is.
+    """
+    if not max_megapixels > 0:  # not `<= 0`, which would let NaN switch the limit off
+        raise OptionError(f"max_megapixels is {max_megapixels} but must be a positive number")
+    if isinstance(source, np.ndarray):
+        return Picture(_from_array(source, max_megapixels))
+    if isinstance(source, Image.Image):
+        return Picture(_guarded(lambda: _from_pil(source, "image", max_megapixels), "image", source.format, max_megapixels))
+    if isinstance(source, bytes | bytearray | memoryview):
+        return Picture(_from_file(io.BytesIO(bytes(source)), "image", max_megapixels))
+    if isinstance(source, str | os.PathLike):
+        return _from_path(Path(os.fsdecode(source)), max_megapixels)
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        path = Path(name if isinstance(name, str) and not name.startswith("<") else "image")  # "<stdin>" is no name
+        return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), _stem(path))
+    kind = type(source).__name__
+    raise NotAnImage(f"cannot read a picture from {kind}; give a path, bytes, an open file, a PIL image or a NumPy array")
+
+
+# Sources
+
+
+def _from_path(path: Path, limit_mp: float) -> Picture:
+    if path.is_dir():
+        raise NotAnImage(f"{path} is a folder; give the path of one picture in it")
+    with open(path, "rb") as file:
+        return Picture(_from_file(_rewindable(file), path.name, limit_mp), _stem(path))
+
+
+def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
+    """The pixels of an encoded picture. what: its name in messages. The file must be able to seek."""
+    file.seek(0)
+    start = file.read(64)
+    if isinstance(start, str):
+        raise NotAnImage(f"{what} is open as text; open it with mode 'rb'")
+    kind = _kind(start)
+    if kind is None:
+        raise NotAnImage(f"{what} {_described(start)}; expected a picture: {ACCEPTED}")
+    open_kind = _opener(kind)
+
+    def decode() -> np.ndarray:
+        file.seek(0)
+        with open_kind(file) as image:
+            return _from_pil(image, what, limit_mp)
+
+    return _guarded(decode, what, kind, limit_mp, file)
+
+
+def _from_array(array: np.ndarray, limit_mp: float) -> np.ndarray:
+    """A copy as uint8 (H, W, 3)."""
+    grey = array.ndim == 2
+    if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))) or array.size == 0:
+        raise NotAnImage(
+            f"the array is {array.dtype} of shape {array.shape}; expected uint8 of shape (H, W, 3) RGB, "
+            "(H, W, 4) RGB and alpha, or (H, W) grey, with values from 0 to 255"
+        )
+    height, width = array.shape[:2]
+    _check_size(width, height, "image", limit_mp)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _strips(width, height):
+        strip = array[top:bottom]
+        pixels[top:bottom] = strip[:, :, None] if grey else _on_white(strip) if array.shape[2] == 4 else strip
+    return pixels
+
+
+def _rewindable(file: Any) -> BinaryIO:
+    """The file itself if it can seek, else what it still holds, in memory: pipes and sockets."""
+    if all(hasattr(file, method) for method in ("seek", "tell")) and (not hasattr(file, "seekable") or file.seekable()):
+        return file
+    data = file.read()
+    return io.StringIO(data) if isinstance(data, str) else io.BytesIO(data)
+
+
+def _stem(path: Path) -> str:
+    return path.stem.strip(". ") or "image"  # "..", the stem of "a/..", would name files elsewhere
+
+
+# File types
+
+
+_STARTS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "BMP": (b"BM",),
+    "PPM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf"),
+}
+_OPENERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
+    "JPEG": JpegImagePlugin.JpegImageFile,  # of a phone's MPO, which is several JPEGs in a row, it reads the first
+    "PNG": PngImagePlugin.PngImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "PPM": PpmImagePlugin.PpmImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+}
+_SUPPORTED = {"WebP": WebPImagePlugin.SUPPORTED, "AVIF": AvifImagePlugin.SUPPORTED}  # parts Pillow may be built without
+
+
+def _kind(start: bytes) -> str | None:
+    """The type of a file by its first 64 bytes, None for one that is not accepted."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    if start[4:8] == b"ftyp":
+        brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]  # the major brand and those it is compatible with
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")) else None
+    return next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
+
+
+def _opener(kind: str) -> Callable[[BinaryIO], Image.Image]:
+    """What opens a file of that kind.
+
+    The classes are called by hand, and not through Image.open, because that warns and raises by Pillow's own limit,
+    one number for the whole process, before it tells the size.
+    """
+    if kind == "HEIC":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            raise MissingExtra("HEIC photos need pillow-heif", "heif") from None
+        return HeifImageFile
+    if not _SUPPORTED.get(kind, True):
+        raise NotAnImage(f"this Pillow was built without {kind}; save the picture as JPEG or PNG, or install another Pillow")
+    return _OPENERS[kind]
+
+
+def _described(start: bytes) -> str:
+    """The first bytes of something unknown, for a message."""
+    if not start:
+        return "is empty (0 bytes)"
+    text = start[:16].decode("latin-1")
+    if text.strip().isprintable() and text.isascii():
+        return f"starts with {text!r}"
+    return f"starts with the bytes {start[:8].hex(' ')}"
+
+
+# Decoding
+
+
+def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
+    """Any PIL image → uint8 (H, W, 3) RGB, upright. Converted strip by strip, so that no second whole copy is made."""
+    _check_size(*image.size, what, limit_mp)
+    image.load()
+    width, height = image.size  # as decoded: TIFF turns upright while it is loaded
+    orientation = _orientation(image)
+    pixels = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
+    as_stored = _as_stored(pixels, orientation)
+    to_rgb = _converter(image)
+    for top, bottom in _strips(width, height):
+        as_stored[top:bottom] = to_rgb(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _check_size(width: int, height: int, what: str, limit_mp: float) -> None:
+    megapixels = width * height / 1e6
+    if megapixels > limit_mp:
+        raise ImageTooLarge(
+            f"{what} is {width}x{height} ({megapixels:.6g} MP) but the limit is {limit_mp:.6g} MP; "
+            "resize it or set max_megapixels"
+        )
+
+
+def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of strips that cover the picture, each of about `_STRIP_PIXELS`."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return ((top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8. Damaged EXIF counts as 1: it hides which way is up, not the picture."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except (Warning, MemoryError):
+        raise
+    except Exception:
+        return 1
+    return orientation if orientation in _STEPS else 1
+
+
+def _as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of the upright pixels that lies the way the file stores them: what is written to it stands upright."""
+    row_step, column_step = _STEPS[orientation]
+    stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels  # from 5 on, rows of the file are columns of the photo
+    return stored[::row_step, ::column_step]
+
+
+def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+    """What turns a strip of this image into uint8 (h, w, 3), or (h, w, 1) for grey of more than 8 bits."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        black, white = _range(image)
+        return lambda strip: _to_bytes(np.asarray(strip), black, white)
+    may_be_clear = image.mode in ("1", "L", "P", "RGB") and image.has_transparency_data
+    if may_be_clear or image.mode in ("LA", "PA", "RGBA"):
+        return lambda strip: _on_white(np.asarray(strip.convert("RGBA")))
+    if image.mode in ("La", "RGBa"):  # colours already multiplied by alpha
+        return lambda strip: _on_white(np.asarray(strip.convert(image.mode.upper()).convert("RGBA")))
+    return lambda strip: np.asarray(strip.convert("RGB"))
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 4) over white → uint8 (h, w, 3)."""
+    missing = (255 - rgba[:, :, :3]).astype(np.uint16)            # what each channel lacks to white
+    return 255 - ((missing * rgba[:, :, 3:] + 127) // 255).astype(np.uint8)
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """The values that mean black and white in an image of more than 8 bits.
+
+    16-bit types have theirs. Wider ones say nothing: 0 to 1 (of fractions), 255 or 65535 if that holds every value,
+    else from the lowest value to the highest.
+    """
+    if image.mode.startswith("I;16"):
+        return 0, 65535
+    width, height = image.size
+    low, high = np.inf, -np.inf
+    for top, bottom in _strips(width, height):
+        values = np.asarray(image.crop((0, top, width, bottom)))
+        values = values[np.isfinite(values)]
+        if values.size:
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    if low >= 0:
+        for white in (1, 255, 65535) if image.mode == "F" else (255, 65535):
+            if high <= white:
+                return 0, white
+    return low, high
+
+
+def _to_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """(h, w) of any number type → uint8 (h, w, 1); values that are not numbers become black."""
+    scale = 255 / (white - black) if white > black else 0
+    scaled = (values.astype(np.float64) - black) * scale
+    return np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)[:, :, None]
+
+
+# Pillow's errors and warnings
+
+
+_CALM = threading.Lock()
+
+
+def _guarded(
+    decode: Callable[[], np.ndarray], what: str, kind: str | None, limit_mp: float, file: BinaryIO | None = None
+) -> np.ndarray:
+    """The pixels that `decode` returns; whatever Pillow raises on a damaged file becomes one of our errors.
+
+    Pillow's warnings are about its own size limit or damaged metadata, and no reason to refuse a photo, even where the
+    reader turns warnings into errors. GIF and TIFF warn of sizes while they are opened, so they are read in silence.
+    Silence is shared by all threads of the process, so others get it only once a warning was raised as an error.
+    """
+    try:
+        if kind not in ("GIF", "TIFF"):
+            try:
+                return decode()
+            except Warning:
+                pass
+        with _silence():
+            return decode()
+    except (ImageError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        pillow_mp = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ImageTooLarge(
+            f"{what} has more than {pillow_mp:.6g} MP but the limit is {min(limit_mp, pillow_mp):.6g} MP; resize it"
+        ) from error
+    except Exception as error:  # hostile files make Pillow raise nearly anything
+        raise BrokenImage(_damage(what, kind, file, error)) from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Pillow's warnings are ignored inside. One thread at a time: two that overlap could leave the filter behind."""
+    with _CALM, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
+        yield
+
+
+def _damage(what: str, kind: str | None, file: BinaryIO | None, error: Exception) -> str:
+    """What to say about a picture that cannot be decoded."""
+    reason = str(error).strip() or type(error).__name__
+    if file is None:
+        return f"the PIL image cannot be read ({reason}); open it anew, and pass it before its file is closed"
+    file.seek(0, os.SEEK_END)
+    length = file.tell()
+    cut = any(words in reason.lower() for words in ("truncated", "no more images"))
+    if cut or (kind == "WebP" and length < _riff_length(file)):
+        return f"{what} breaks off after {length} bytes; expected the rest of the {kind} file; get it again"
+    return f"{what} starts like {kind} but is damaged inside ({reason}); get it again, or save it anew from another program"
+
+
+def _riff_length(file: BinaryIO) -> int:
+    """How long a WebP file says it is, in bytes."""
+    file.seek(4)
+    return int.from_bytes(file.read(4), "little") + 8

@@ -1,0 +1,119 @@
+"""HumanParser: a photo in, its people and their parts out. The one place where image, engine and post-processing meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from humanparse.engines import Engine, open_engine
+from humanparse.errors import BrokenModel, OptionError
+from humanparse.image import MAX_MEGAPIXELS, read_image
+from humanparse.labels import LabelSet
+from humanparse.postprocess import CentreSettings, Maps, QuerySettings, assemble, parse_centres, parse_queries
+from humanparse.preprocess import Geometry
+from humanparse.result import Parsing
+from humanparse.weights.catalog import ModelCard, model_file
+
+MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
+OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": ("pred_logits", "pred_masks")}
+
+
+class HumanParser:
+    """Parses photos with one model. Make one and keep it; it may be used from several threads.
+
+    model:   None for the model inside the package, a name of the catalogue, or the path of an .onnx file
+    engine:  the runtime's name, or an Engine of your own (then `model` is not opened)
+    threads: CPU threads for one photo; None takes all cores that the process may use
+    min_score: people and parts scored below this are left out, 0 to 1
+    max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
+    Raises UnknownModel or BrokenModel for the model, OptionError for an impossible value.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        engine: str | Engine = "onnxruntime",
+        threads: int | None = None,
+        min_score: float = MIN_SCORE,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
+        if not 0 <= min_score <= 1:
+            raise OptionError(f"min_score is {min_score}; it is a probability between 0 and 1")
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads is {threads}; give at least 1, or None for all cores")
+        if isinstance(engine, str):
+            file = model_file(model)
+            engine, where = open_engine(engine, file, threads), str(file)
+        else:
+            where = type(engine).__name__
+        self.engine = engine
+        self.card = ModelCard.from_metadata(engine.metadata, where)
+        self.min_score = min_score
+        self.max_megapixels = max_megapixels
+        self._settings = _settings(self.card, where)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.card.name
+
+    @property
+    def labels(self) -> LabelSet:
+        """The model's classes."""
+        return self.card.labels
+
+    def parse(self, image, *, name: str | None = None) -> Parsing:
+        """Find the people of one photo and their parts.
+
+        image: path, bytes, PIL image, open binary file, or uint8 RGB array (H, W, 3). name: what to call it in files.
+        Returns a Parsing in the photo's size as a person sees it; without people it is an ordinary, empty one.
+        Raises ImageError (see errors.py) for a picture that cannot be read, OSError for a file that cannot be opened.
+        """
+        clock = _Clock()
+        with clock("read"):
+            picture = read_image(image, max_megapixels=self.max_megapixels)
+        with clock("preprocess"):
+            pixels, geometry = self.card.preprocess(picture.pixels)
+        with clock("network"):
+            outputs = self.engine.run(pixels)
+        with clock("postprocess"):
+            maps = self._maps(outputs, geometry)
+            people, loose = assemble(maps, self.labels, self.min_score)
+        return Parsing(
+            maps.label_map, maps.person_map, people, self.labels, picture.pixels, loose,
+            name=name or picture.name, model=self.name, timings_ms=clock.times_ms,
+        )
+
+    def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
+        missing = [name for name in OUTPUTS[self.card.head] if name not in outputs]
+        if missing:
+            raise BrokenModel(f"model {self.name!r} gives no output {', '.join(missing)}; its head is said to be {self.card.head!r}")
+        if self.card.head == "centres":
+            return parse_centres(outputs, geometry, self._settings)
+        return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
+
+
+def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings:
+    kind = CentreSettings if card.head == "centres" else QuerySettings
+    try:
+        return kind(**card.settings)
+    except TypeError as error:
+        raise BrokenModel(f"{where} carries settings that this version does not know ({error}); update humanparse") from error
+
+
+class _Clock:
+    """`with clock("stage"):` adds the stage's time to `times_ms`, in milliseconds."""
+
+    def __init__(self):
+        self.times_ms: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.times_ms[stage] = round((time.perf_counter() - start) * 1000, 2)

@@ -1,0 +1,146 @@
+"""Query head → Maps: M2FP's part instances and whole-person masks, linked and pasted.
+
+A query's score for a class is its class probability times the mean mask probability inside its mask. Instances that
+pass the threshold are pasted class by class: where probability times score exceeds one half it counts, several of a
+class are averaged, and the class with the highest average is the pixel's label. A pixel's person is the person of the
+part instance that gave it its label. Source: the paper (arXiv 2301.00394) and the published behaviour of the reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from humanparse.postprocess.assemble import Maps
+from humanparse.postprocess.linking import drop_duplicates, link
+from humanparse.postprocess.paste import TileBox, photo_box
+from humanparse.preprocess import Geometry
+
+STRIDE = 4  # input pixels a cell of the mask logits
+TOP_K = 100  # best (query, class) pairs that are looked at
+
+
+@dataclass(frozen=True)
+class QuerySettings:
+    """part_score: from which a part instance is pasted. person_score: from which a whole-person mask is a person.
+    duplicate_iou: people who overlap more than this are one."""
+
+    part_score: float = 0.5
+    person_score: float = 0.1
+    duplicate_iou: float = 0.7
+
+
+@dataclass(frozen=True)
+class _Instances:
+    """Kept (query, class) pairs. logits: float32 (N, h, w), a view a query; classes, scores: (N,)."""
+
+    logits: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+
+    def __getitem__(self, which: np.ndarray) -> _Instances:
+        return _Instances(self.logits[which], self.classes[which], self.scores[which])
+
+
+def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: QuerySettings, num_parts: int) -> Maps:
+    """outputs: pred_logits (1, Q, num_parts + 2): parts with background, whole person, no object;
+    pred_masks (1, Q, h, w), logits at stride 4."""
+    rows, columns = geometry.cells(STRIDE)
+    masks = outputs["pred_masks"][0, :, :rows, :columns]
+    found = _instances(outputs["pred_logits"][0], masks, min(settings.part_score, settings.person_score))
+    people = found[(found.classes == num_parts) & (found.scores > settings.person_score)]
+    people = people[drop_duplicates(people.logits > 0, people.scores, settings.duplicate_iou)]
+    parts = found[(found.classes < num_parts) & (found.scores >= settings.part_score)]
+    owners = link(parts.logits > 0, people.logits > 0, people.scores)
+    height, width = geometry.photo_hw
+    maps = Maps(
+        np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16),
+        [float(score) for score in people.scores],
+        _part_scores(parts, owners),
+    )
+    for tile in geometry.tiles():
+        _paste(maps, tile, people, parts, owners, geometry)
+    return maps
+
+
+def _instances(class_logits: np.ndarray, masks: np.ndarray, min_score: float) -> _Instances:
+    """The best TOP_K (query, class) pairs that reach `min_score`. A query may stand for two classes."""
+    odds = np.exp(class_logits - class_logits.max(1, keepdims=True))
+    probability = (odds / odds.sum(1, keepdims=True))[:, :-1]             # (Q, C), "no object" left out
+    pairs = np.argsort(-probability, axis=None, kind="stable")[:TOP_K]
+    pairs = pairs[probability.ravel()[pairs] >= min_score]               # the mask can only lower the score
+    queries, classes = np.unravel_index(pairs, probability.shape)
+    certainty = np.array([_mean_inside(masks[query]) for query in queries])
+    scores = probability[queries, classes] * certainty
+    keep = scores >= min_score
+    return _Instances(masks[queries[keep]], classes[keep], scores[keep])
+
+
+def _mean_inside(logits: np.ndarray) -> float:
+    """Mean probability of the pixels whose logit is positive; 0 for an empty mask."""
+    inside = logits[logits > 0]
+    return float(_sigmoid(inside).mean()) if inside.size else 0.0
+
+
+def _part_scores(parts: _Instances, owners: np.ndarray) -> dict[tuple[int, int], float]:
+    """(person number or 0, class) → the best score among the instances that were linked so."""
+    scores: dict[tuple[int, int], float] = {}
+    for owner, class_id, score in zip(owners, parts.classes, parts.scores, strict=True):
+        key = int(owner) + 1, int(class_id)
+        scores[key] = max(scores.get(key, 0.0), float(score))
+    return scores
+
+
+def _paste(maps: Maps, tile: TileBox, people: _Instances, parts: _Instances, owners: np.ndarray, geometry: Geometry) -> None:
+    """Fill one tile of both maps."""
+    x0, y0, x1, y1 = tile
+    shape = y1 - y0, x1 - x0
+    label, best = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+    person, _ = _strongest(people, np.arange(len(people.scores)) + 1, tile, geometry, floor=0.0)
+    for class_id in np.unique(parts.classes):
+        same = parts.classes == class_id
+        owner, average = _strongest(parts[same], owners[same] + 1, tile, geometry, floor=0.5)
+        wins = average > best
+        label[wins], best[wins] = class_id, average[wins]
+        if class_id > 0:
+            person[wins] = owner[wins]
+    maps.label_map[y0:y1, x0:x1] = label
+    maps.person_map[y0:y1, x0:x1] = person
+
+
+def _strongest(instances: _Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of a tile the number of the strongest instance, and the average strength of all that count there.
+
+    Strength is mask probability × score; an instance counts where its strength exceeds `floor` and its logit zero.
+    Returns uint16 and float32 arrays of the tile's shape, 0 where none counts.
+    """
+    x0, y0, x1, y1 = tile
+    who, top, total, count = (np.zeros((y1 - y0, x1 - x0), kind) for kind in (np.uint16, np.float32, np.float32, np.uint8))
+    for logits, number, score in zip(instances.logits, numbers, instances.scores, strict=True):
+        box = _reach(logits, tile, geometry)
+        if box is None:
+            continue
+        window = np.s_[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0]
+        strength = _sigmoid(geometry.sample(logits, STRIDE, box)) * np.float32(score)
+        strength[strength <= max(floor, 0.5 * score)] = 0
+        total[window] += strength
+        count[window] += strength > 0
+        stronger = strength > top[window]
+        top[window][stronger] = strength[stronger]
+        who[window][stronger] = number
+    return who, total / np.maximum(count, 1)
+
+
+def _reach(logits: np.ndarray, tile: TileBox, geometry: Geometry) -> TileBox | None:
+    """The part of the tile that the mask can reach."""
+    rows, columns = np.flatnonzero((logits > 0).any(1)), np.flatnonzero((logits > 0).any(0))
+    if len(rows) == 0:
+        return None
+    x0, y0, x1, y1 = photo_box((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), geometry, STRIDE)
+    x0, y0, x1, y1 = max(x0, tile[0]), max(y0, tile[1]), min(x1, tile[2]), min(y1, tile[3])
+    return (int(x0), int(y0), int(x1), int(y1)) if x0 < x1 and y0 < y1 else None
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

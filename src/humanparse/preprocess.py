@@ -1,0 +1,93 @@
+"""RGB photo → network input: resize, normalise, pad; and the Geometry that finds every photo pixel again in the outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+TILE_PX = 2048  # photo pixels are sampled in tiles of at most this side: bounds memory, and OpenCV's warps end at 32767
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a photo lies in the network's input: scaled to `resized_hw` in the top left corner of `input_hw`.
+
+    All sizes are (height, width) in pixels.
+    """
+
+    photo_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+
+    @property
+    def scale_yx(self) -> tuple[float, float]:
+        """Input pixels per photo pixel, down and across."""
+        return self.resized_hw[0] / self.photo_hw[0], self.resized_hw[1] / self.photo_hw[1]
+
+    def cells(self, stride: int) -> tuple[int, int]:
+        """(rows, columns) of an output map of that stride which see the photo; the rest saw only padding."""
+        return -(-self.resized_hw[0] // stride), -(-self.resized_hw[1] // stride)
+
+    def sample(self, output: np.ndarray, stride: int, tile_xyxy: tuple[int, int, int, int]) -> np.ndarray:
+        """Bilinear values of an output map at the photo pixels of a tile.
+
+        output: float32 (h, w), a map at `stride` input pixels a cell. tile_xyxy: photo pixels, at most TILE_PX a side.
+        Returns float32 (y1 - y0, x1 - x0). Pixel and cell centres lie at half-integers, as in align_corners=False.
+        """
+        x0, y0, x1, y1 = tile_xyxy
+        down, across = (scale / stride for scale in self.scale_yx)
+        matrix = np.array([[across, 0, (x0 + 0.5) * across - 0.5], [0, down, (y0 + 0.5) * down - 0.5]])
+        return cv2.warpAffine(
+            output, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    def tiles(self) -> list[tuple[int, int, int, int]]:
+        """Boxes x0, y0, x1, y1 that cover the photo without overlap."""
+        height, width = self.photo_hw
+        return [
+            (x, y, min(x + TILE_PX, width), min(y + TILE_PX, height))
+            for y in range(0, height, TILE_PX)
+            for x in range(0, width, TILE_PX)
+        ]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its input. One of `area_px` and `short_side` says how large.
+
+    area_px:    resize so that the picture has about this many pixels, whatever its shape
+    short_side: resize so that the short side has this many pixels
+    max_long_side: but never a longer side than this
+    multiple:   zero-pad right and bottom to a multiple of this
+    mean, std:  per channel, in 0–255 units
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    area_px: int | None = None
+    short_side: int | None = None
+    max_long_side: int = 1333
+    multiple: int = 32
+
+    def geometry(self, photo_hw: tuple[int, int]) -> Geometry:
+        """Where a photo of that size goes. A side never shrinks below one pixel."""
+        height, width = photo_hw
+        scale = (self.area_px / (height * width)) ** 0.5 if self.area_px else self.short_side / min(height, width)
+        scale = min(scale, self.max_long_side / max(height, width))
+        resized = max(1, round(height * scale)), max(1, round(width * scale))
+        padded = tuple(-(-side // self.multiple) * self.multiple for side in resized)
+        return Geometry((height, width), resized, padded)
+
+    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
+        """pixels: uint8 (H, W, 3) RGB. Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry."""
+        geometry = self.geometry(pixels.shape[:2])
+        height, width = geometry.resized_hw
+        shrinking = height * width < pixels.shape[0] * pixels.shape[1]
+        small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)      # (256, 3)
+        out = np.zeros((1, 3, *geometry.input_hw), np.float32)
+        for channel in range(3):
+            out[0, channel, :height, :width] = table[:, channel].astype(np.float32)[small[..., channel]]
+        return out, geometry

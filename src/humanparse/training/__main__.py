@@ -1,0 +1,78 @@
+"""`python -m humanparse.training train|export|validate`: the whole way from photos to the shipped model file."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+from pathlib import Path
+
+from humanparse.errors import MissingExtra
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options().parse_args(arguments)
+    try:
+        options.run(options)
+    except ModuleNotFoundError as error:
+        raise SystemExit(str(MissingExtra(f"this needs {error.name}", "train"))) from error
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"{options.command}: {error}") from error
+
+
+def _train(options: argparse.Namespace) -> None:
+    from humanparse.training.loop import Recipe, train
+
+    given = {key: value for key in ("steps", "workers", "threads", "seed") if (value := getattr(options, key)) is not None}
+    train(options.data, options.out, replace(Recipe(), **given), print=lambda line: print(line, flush=True))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from humanparse.training.export import export
+
+    difference = export(options.checkpoint, options.out)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1g}")
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from humanparse.parser import HumanParser
+    from humanparse.training.validate import report, validate
+
+    parser = HumanParser(options.model)
+    print(report(validate(parser, options.data), parser.labels.names))
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m humanparse.training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train the embedded model; goes on where a broken-off run stopped")
+    train.add_argument("data", type=Path, help="folder with ccp/, backgrounds/ and teachers/")
+    train.add_argument("out", type=Path, help="folder for checkpoints")
+    defaults = _recipe_defaults()
+    for name, text in (("steps", "optimiser steps"), ("workers", "processes that make scenes"), ("threads", "CPU threads"), ("seed", "of everything random")):
+        train.add_argument(f"--{name}", type=int, help=f"{text} (default: {defaults.get(name, 'the recipe')})")
+    train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="checkpoint → ONNX file, checked against PyTorch")
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("out", type=Path)
+    export.set_defaults(run=_export)
+
+    validate = commands.add_parser("validate", help="measure a model on the photos held out of training")
+    validate.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
+    validate.add_argument("--model", help="an .onnx file (default: the model inside the package)")
+    validate.set_defaults(run=_validate)
+    return parser
+
+
+def _recipe_defaults() -> dict[str, object]:
+    """The recipe's values for the help, where PyTorch is there to load it."""
+    try:
+        from humanparse.training.loop import Recipe
+    except ModuleNotFoundError:
+        return {}
+    return {one.name: one.default for one in fields(Recipe)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Measures a model on the photos held out of training: single people as they were photographed, and composites.
+
+Composites are 720×960 pictures of two to four held-out people pasted on held-out backgrounds, the same ones every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
+from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.parser import HumanParser
+from humanparse.training.photos import Photos, load_photos
+from humanparse.training.scenes import Scene, empty_scene, paste_person
+
+COMPOSITES = 150
+SIZE = 960            # composites are made as squares of this side and cut to CROP
+CROP = np.s_[120:840]
+
+
+@dataclass
+class Score:
+    """The figures of one kind of picture."""
+
+    classes: MeanIoU
+    people: PersonPQ = field(default_factory=PersonPQ)
+    person: MeanIoU = field(default_factory=lambda: MeanIoU(2))
+
+    def add(self, parser: HumanParser, scene: Scene) -> None:
+        result = parser.parse(scene.pixels)
+        self.classes.add(scene.classes, result.label_map)
+        self.people.add(scene.people, result.person_map)
+        truth = np.where(scene.people < 0, IGNORE, scene.people > 0).astype(np.uint8)
+        self.person.add(truth, (result.person_map > 0).astype(np.uint8))
+
+
+def validate(parser: HumanParser, root: Path) -> dict[str, Score]:
+    """Scores by kind of picture: "single" and "composite". root: the data folder, see photos.py."""
+    photos = load_photos(root, validation=True)
+    kinds = {"single": singles(photos), "composite": composites(photos)}
+    scores = {}
+    for kind, scenes in kinds.items():
+        scores[kind] = Score(MeanIoU(len(parser.labels)))
+        for scene in scenes:
+            scores[kind].add(parser, scene)
+    return scores
+
+
+def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
+    """The scores as a text table."""
+    lines = [f"{'':18}" + "".join(f"{kind:>12}" for kind in scores)]
+    rows = {
+        "mIoU": lambda s: s.classes.mean, "pixel accuracy": lambda s: s.classes.pixel_accuracy,
+        "person IoU": lambda s: s.person.per_class[1], "person PQ": lambda s: s.people.pq,
+    }
+    for name, read in rows.items():
+        lines.append(f"{name:18}" + "".join(f"{read(score):12.3f}" for score in scores.values()))
+    for name in ("found", "missed", "false"):
+        lines.append(f"people {name:11}" + "".join(f"{getattr(score.people, name):12d}" for score in scores.values()))
+    for index, name in enumerate(names):
+        lines.append(f"  {name:16}" + "".join(f"{score.classes.per_class[index]:12.3f}" for score in scores.values()))
+    return "\n".join(lines)
+
+
+def singles(photos: Photos) -> Iterator[Scene]:
+    """Each held-out labelled photo as it is; unknown pixels outside the person (passers-by) count for nothing."""
+    for photo in photos.labelled:
+        unknown = (photo.labels == IGNORE) & ~photo.body
+        people = np.where(unknown, -1, photo.body).astype(np.int16)
+        yield Scene(photo.pixels, photo.labels, photo.body.astype(np.float32), people, num_people=1)
+
+
+def composites(photos: Photos) -> Iterator[Scene]:
+    """COMPOSITES pictures of two to four people, who may touch and hide each other and stand beyond the edge."""
+    for index in range(COMPOSITES):
+        rng = np.random.default_rng((2, index))
+        scene = empty_scene(rng, photos.backgrounds[rng.integers(len(photos.backgrounds))], SIZE)
+        count = int(rng.integers(2, 5))
+        height = rng.uniform(330, 680)
+        middle, spread = rng.uniform(0.4, 0.6) * SIZE, rng.uniform(0.3, 0.6) * height
+        for slot in rng.permutation(count):
+            paste_person(
+                rng, scene, photos.labelled[rng.integers(len(photos.labelled))],
+                height_px=height * rng.uniform(0.85, 1.15), x=middle + (slot - (count - 1) / 2) * spread,
+                y=SIZE / 2 + rng.uniform(-60, 60), angle=rng.normal(0, 3), flip=rng.random() < 0.5, colours=lambda pixels: pixels,
+            )
+        yield Scene(scene.pixels[CROP], scene.classes[CROP], scene.person[CROP], scene.people[CROP], num_people=count)

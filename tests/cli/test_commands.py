@@ -1,0 +1,162 @@
+"""The other commands, the help, and the command line as a process of its own."""
+
+from __future__ import annotations
+
+import platform
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import humanparse
+from humanparse.cli import demo
+from humanparse.formats import FORMATS
+from humanparse.labels import LIP
+
+TESTS = Path(__file__).parents[1]
+COMMANDS = ("parse", "demo", "labels", "version")
+
+SLOW_PARSER = f"""
+import sys, time
+sys.path.insert(0, {str(TESTS)!r})
+from made_up import empty_parsing
+from humanparse.cli import main, parse
+
+class SlowParser:
+    def parse(self, image, *, name):
+        time.sleep(0.1)
+        return empty_parsing(name=name)
+
+parse.load_parser = lambda model=None, **options: SlowParser()
+main()
+"""
+
+
+def test_humanparse_alone_prints_the_help(run):
+    result = run()
+    assert result.exit_code == 0
+    assert all(command in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(run, command):
+    assert f"humanparse {command}" in run(command, "--help").stdout
+
+
+def test_the_help_of_parse_lists_the_exit_codes(run):
+    assert re.search(r"^\s+3\s+the model could not be loaded$", run("parse", "--help").stdout, re.MULTILINE)
+
+
+def test_the_manual_explains_every_option(run):
+    manual = (TESTS.parent / "docs/cli.md").read_text("utf-8")
+    for command in ((), *((name,) for name in COMMANDS)):
+        options = re.findall(r"--[a-z][a-z-]+", run(*command, "--help").stdout)
+        assert [option for option in options if option not in manual] == []
+
+
+def test_the_manual_explains_every_format():
+    manual = (TESTS.parent / "docs/cli.md").read_text("utf-8")
+    assert [name for name, one in FORMATS.items() if f"| `{name}` | `{one.suffix}` |" not in manual] == []
+
+
+def test_version_tells_of_the_packages(run):
+    lines = run("version").stdout.splitlines()
+    assert lines[0] == f"humanparse {humanparse.__version__}"
+    assert lines[1].startswith(f"python {platform.python_version()}")
+    assert [line.split()[0] for line in lines] == ["humanparse", "python", "numpy", "onnxruntime", "opencv"]
+    assert run("--version").stdout.splitlines() == lines
+
+
+def test_labels_of_a_set_show_numbers_colours_and_the_other_side(run, parser):
+    result = run("labels", "--set", "lip")
+    assert result.exit_code == 0
+    colour = "#{:02x}{:02x}{:02x}".format(*LIP.palette()[14])
+    assert re.search(rf"14\s+{colour}\s+Left-arm\s+15 Right-arm", result.stdout)
+    assert parser.loaded == []
+
+
+def test_labels_of_a_model_are_those_it_says(run, parser):
+    assert "Torso-skin" in run("labels", "--model", "m").stdout
+    assert parser.loaded == [("m", {})]
+
+
+@pytest.mark.parametrize("arguments", [("--set", "coco"), ("--set", "lip", "--model", "m"), ("--palette", "pink")])
+def test_impossible_labels_end_with_2(run, arguments):
+    result = run("labels", *arguments)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_demo_parses_both_photos_and_says_what_to_do_next(run, written):
+    result = run("demo", "-o", "out")
+    assert result.exit_code == 0, result.stderr
+    assert len(written("out")) == 8
+    assert re.search(r"astronaut\s+1\s+Face", result.stdout)
+    assert "humanparse parse" in result.stdout
+    assert f"look at {Path('out/astronaut.overlay.png')} first" in result.stdout
+
+
+def test_the_photos_of_the_demo_are_small_and_explained():
+    assert sum(photo.stat().st_size for photo in demo.PHOTOS) < 150_000
+    notice = demo.PHOTOS[0].with_name("README.txt").read_text("utf-8")
+    assert all(photo.name in notice for photo in demo.PHOTOS)
+
+
+def test_the_help_starts_without_heavy_imports():
+    code = """if True:
+        import sys
+        from humanparse.cli import main
+        sys.argv = ["humanparse", "parse", "--help"]
+        try:
+            main()
+        except SystemExit:
+            pass
+        print("heavy:", *{"numpy", "cv2", "onnxruntime", "PIL", "rich", "torch"} & set(sys.modules))
+    """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert result.stdout.splitlines()[-1] == "heavy:"
+
+
+def test_python_dash_m_is_the_same_command(here):
+    result = subprocess.run(
+        [sys.executable, "-m", "humanparse", "parse", "nowhere.jpg"], capture_output=True, text=True, check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "humanparse: there is no file or folder 'nowhere.jpg'\n"
+
+
+def slow_run(*arguments) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW_PARSER, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
+def test_a_run_broken_off_by_ctrl_c_goes_on_with_skip_existing(photo, here, run, parser):
+    for number in range(60):
+        photo(f"photos/{number:02}.jpg")
+    with slow_run("parse", "photos", "--jobs", "2", "--format", "json") as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert re.fullmatch(r"interrupted after \d+ of 60 photos; the same command with --skip-existing goes on\n", stderr)
+    done = len(list(here.glob("photos/*.json")))
+    assert 0 < done < 60
+    assert run("parse", "photos", "--format", "json", "--skip-existing").exit_code == 0
+    assert len(parser.seen) == 60 - done
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes differ")
+def test_a_reader_that_goes_away_ends_the_run_quietly(photo, here):
+    for number in range(60):
+        photo(f"photos/{number:02}.jpg")
+    with slow_run("parse", "photos", "--format", "json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        stderr = process.stderr.read()
+    assert (process.returncode, stderr) == (141, "")

@@ -1,0 +1,43 @@
+"""ONNX Runtime runs a file and says clearly when it cannot."""
+
+import numpy as np
+import pytest
+
+from humanparse.engines import FakeEngine, open_engine
+from humanparse.errors import BrokenModel, OptionError
+from humanparse.weights.catalog import model_file
+
+
+def test_outputs_come_by_name_at_stride_four():
+    engine = open_engine("onnxruntime", model_file(None))
+    outputs = engine.run(np.zeros((1, 3, 64, 96), np.float32))
+    assert {name: value.shape for name, value in outputs.items()} == {
+        "classes": (1, 20, 16, 24), "person": (1, 1, 16, 24), "centre": (1, 1, 16, 24), "offset": (1, 2, 16, 24),
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12" + bytes(200)])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(content)
+    with pytest.raises(BrokenModel, match="not an ONNX model"):
+        open_engine("onnxruntime", file)
+
+
+def test_a_model_that_breaks_off_is_refused(tmp_path):
+    file = tmp_path / "model.onnx"
+    whole = model_file(None).read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BrokenModel):
+        open_engine("onnxruntime", file)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(OptionError, match="abacus.*onnxruntime"):
+        open_engine("abacus", model_file(None))
+
+
+def test_the_fake_engine_answers_what_it_was_told_and_remembers_what_it_saw():
+    fake = FakeEngine(lambda pixels: {"sum": pixels.sum()}, {})
+    assert fake.run(np.ones((1, 3, 2, 2)))["sum"] == 12
+    assert fake.seen[0].shape == (1, 3, 2, 2)

@@ -1,0 +1,93 @@
+"""Centres and offsets become people. Scenes are drawn by hand: blocks of 4-pixel cells."""
+
+import numpy as np
+
+from humanparse.postprocess.centres import CentreSettings, parse_centres
+from humanparse.preprocess import Geometry
+
+H, W = 40, 60  # cells
+GEOMETRY = Geometry((H * 4, W * 4), (H * 4, W * 4), (H * 4, W * 4))
+
+
+def blank() -> dict[str, np.ndarray]:
+    classes = np.full((1, 20, H, W), -8, np.float32)
+    classes[:, 0] = 8
+    return {
+        "classes": classes, "person": np.full((1, 1, H, W), -8, np.float32),
+        "centre": np.full((1, 1, H, W), -8, np.float32), "offset": np.zeros((1, 2, H, W), np.float32),
+    }
+
+
+def draw_person(maps, top: int, bottom: int, left: int, right: int, label: int = 5, peak: float = 4.0) -> None:
+    """A block of cells of one class, all pointing to its middle, with a peak there (in cells)."""
+    x, y = (left + right) // 2, (top + bottom) // 2
+    block = np.s_[top:bottom, left:right]
+    maps["classes"][0][:, *block] = -8
+    maps["classes"][0][label][block] = 8
+    maps["person"][0, 0][block] = 8
+    ys, xs = np.mgrid[top:bottom, left:right]
+    maps["offset"][0][:, *block] = (x - xs) * 4, (y - ys) * 4
+    maps["centre"][0, 0, y, x] = peak
+
+
+def people(maps, **settings) -> np.ndarray:
+    return parse_centres(maps, GEOMETRY, CentreSettings(**settings)).person_map
+
+
+def test_an_empty_scene_has_nobody():
+    maps = parse_centres(blank(), GEOMETRY, CentreSettings())
+    assert not maps.label_map.any() and not maps.person_map.any() and maps.person_scores == []
+
+
+def test_touching_people_keep_their_own_pixels():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=5)
+    draw_person(scene, 5, 35, 25, 40, label=7)
+    maps = parse_centres(scene, GEOMETRY, CentreSettings())
+    assert len(maps.person_scores) == 2
+    left, right = maps.person_map[80, 60], maps.person_map[80, 140]
+    assert left != right
+    assert (maps.person_map[30:130, 45:95] == left).all() and (maps.person_map[30:130, 106:155] == right).all()
+    assert (maps.label_map[30:130, 45:95] == 5).all() and (maps.label_map[30:130, 106:155] == 7).all()
+    assert maps.part_scores[int(left), 5] > 0.99
+
+
+def test_two_peaks_in_one_person_are_one_person():
+    scene = blank()
+    draw_person(scene, 4, 36, 20, 40)
+    scene["centre"][0, 0, 21, 34] = 3.0
+    scene["offset"][0, 0, :, 33:40] += 16
+    assert np.unique(people(scene, peak_radius_px=4, join=0.0)).tolist() == [0, 1, 2]
+    assert np.unique(people(scene, peak_radius_px=4)).tolist() == [0, 1]
+
+
+def test_a_person_without_a_peak_is_still_found():
+    scene = blank()
+    draw_person(scene, 5, 35, 2, 16)
+    draw_person(scene, 5, 35, 42, 58, peak=-8)
+    found = people(scene)
+    assert found[80, 30] != found[80, 200] and found[80, 200] > 0
+
+
+def test_specks_are_nobody():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25)
+    draw_person(scene, 20, 22, 50, 52)
+    assert np.unique(people(scene, min_area=0.01)).tolist() == [0, 1]
+    assert not people(scene, min_area=0.01)[80:88, 200:208].any()
+
+
+def test_every_labelled_pixel_has_a_person_and_the_other_way_round():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=2)
+    draw_person(scene, 10, 30, 30, 55, label=9)
+    maps = parse_centres(scene, GEOMETRY, CentreSettings())
+    assert ((maps.label_map > 0) == (maps.person_map > 0)).all()
+
+
+def test_photos_larger_than_the_input_are_filled_at_their_own_size():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25)
+    maps = parse_centres(scene, Geometry((400, 600), (H * 4, W * 4), (H * 4, W * 4)), CentreSettings())
+    assert maps.person_map.shape == (400, 600)
+    assert abs((maps.person_map > 0).mean() - 30 * 15 / (H * W)) < 0.01

@@ -1,0 +1,164 @@
+"""HumanParser: any photo in, people and parts out. Quick ones with a fake engine, the rest with the model in the package."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import humanparse.cli
+from humanparse import HumanParser, errors
+from humanparse.engines import FakeEngine
+from humanparse.labels import CIHP
+from humanparse.preprocess import Preprocess
+from humanparse.weights.catalog import METADATA_KEY, ModelCard
+
+DEMO = Path(humanparse.cli.__file__).parent / "demo"
+PREPROCESS = Preprocess((127.5,) * 3, (127.5,) * 3, area_px=160 * 240, multiple=16)
+CARD = ModelCard("made-up", CIHP, "centres", PREPROCESS, "Apache-2.0")
+
+
+def bright_person(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """A network of sorts: bright pixels are one person's clothes."""
+    _, _, height, width = pixels.shape
+    bright = pixels[:, :1, 2::4, 2::4] > 0
+    classes = np.full((1, 20, height // 4, width // 4), -8, np.float32)
+    classes[:, 0], classes[:, 5] = np.where(bright[:, 0], -8, 8), np.where(bright[:, 0], 8, -8)
+    ys, xs = np.mgrid[: height // 4, : width // 4]
+    y, x = (int(v[bright[0, 0]].mean()) if bright.any() else 0 for v in (ys, xs))
+    centre = np.full_like(classes[:, :1], -8)
+    centre[0, 0, y, x] = 8 if bright.any() else -8
+    offset = np.stack([(x - xs) * 4, (y - ys) * 4])[None].astype(np.float32)
+    return {"classes": classes, "person": np.where(bright, 8, -8).astype(np.float32), "centre": centre, "offset": offset}
+
+
+def fake_parser(card: ModelCard = CARD, answer=bright_person, **options) -> HumanParser:
+    return HumanParser(engine=FakeEngine(answer, {METADATA_KEY: card.to_json()}), **options)
+
+
+def photo(height: int = 160, width: int = 240) -> np.ndarray:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[height // 4 : height * 3 // 4, width // 4 : width // 2] = 255
+    return pixels
+
+
+def test_a_person_is_found_where_they_are():
+    result = fake_parser().parse(photo())
+    person, = result.people
+    assert person.box_xyxy == pytest.approx((60, 40, 120, 120), abs=3)
+    assert person.parts["UpperClothes"].area == (result.label_map == 5).sum() > 4000
+    assert result.label_map.dtype == np.uint8 and result.person_map.dtype == np.uint16
+    assert result.size_hw == (160, 240) and result.model == "made-up"
+    assert set(result.timings_ms) == {"read", "preprocess", "network", "postprocess"}
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3000), (3000, 2), (37, 41), (1500, 2000)])
+def test_maps_always_have_the_photos_size(height, width):
+    result = fake_parser().parse(photo(height, width))
+    assert result.label_map.shape == result.person_map.shape == (height, width)
+
+
+def test_an_image_without_people_gives_an_empty_result():
+    result = fake_parser().parse(np.zeros((50, 60, 3), np.uint8))
+    assert result.people == () and not result.label_map.any() and json.loads(result.to_json())["people"] == []
+
+
+def test_every_kind_of_input_gives_the_same_result(tmp_path):
+    file = tmp_path / "street.png"
+    Image.fromarray(photo()).save(file)
+    wanted = fake_parser().parse(photo())
+    for source in (file, str(file), file.read_bytes(), io.BytesIO(file.read_bytes()), Image.open(file)):
+        assert (fake_parser().parse(source).person_map == wanted.person_map).all()
+    assert fake_parser().parse(file).name == "street"
+    assert fake_parser().parse(photo(), name="mine").name == "mine"
+
+
+def test_sizes_are_those_that_a_person_sees():
+    data = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo()).save(data, "JPEG", exif=exif)
+    assert fake_parser().parse(data.getvalue()).size_hw == (240, 160)
+
+
+def test_people_below_the_score_are_left_out():
+    assert len(fake_parser(min_score=0.9).parse(photo()).people) == 1
+    assert len(fake_parser(min_score=1.0).parse(photo()).people) == 0
+
+
+@pytest.mark.parametrize("options", [{"min_score": 1.5}, {"min_score": -0.1}, {"threads": 0}])
+def test_impossible_options_are_refused(options):
+    with pytest.raises(errors.OptionError):
+        fake_parser(**options)
+
+
+def test_a_model_that_lacks_an_output_is_refused():
+    with pytest.raises(errors.BrokenModel, match="no output centre, offset"):
+        fake_parser(answer=lambda pixels: {"classes": 0, "person": 0}).parse(photo())
+
+
+def test_a_model_with_unknown_settings_is_refused():
+    with pytest.raises(errors.BrokenModel, match="update humanparse"):
+        fake_parser(ModelCard("made-up", CIHP, "centres", PREPROCESS, "MIT", {"aura": 1.0}))
+
+
+def test_the_pixel_limit_is_the_callers():
+    with pytest.raises(errors.ImageTooLarge):
+        fake_parser(max_megapixels=0.01).parse(photo())
+
+
+# With the model inside the package.
+
+@pytest.fixture(scope="module")
+def parser() -> HumanParser:
+    return HumanParser()
+
+
+@pytest.mark.parametrize("name", ["astronaut", "hopper"])
+def test_a_portrait_is_one_person_with_face_hair_and_clothes(parser, name):
+    result = parser.parse(DEMO / f"{name}.jpg")
+    assert len(result.people) == 1
+    person = result.people[0]
+    assert {"Face", "Hair"} & set(person.parts) and person.area > 0.2 * result.label_map.size
+    assert person.score > 0.5
+
+
+def test_parts_lie_inside_their_person_and_no_pixel_has_two(parser):
+    result = parser.parse(DEMO / "astronaut.jpg")
+    covered = np.zeros(result.size_hw, np.uint8)
+    for person in result.people:
+        inside = person.mask.to_dense()
+        assert (inside == (result.person_map == person.id)).all()
+        for part in person.parts.values():
+            dense = part.mask.to_dense()
+            assert not (dense & ~inside).any()
+            assert (result.label_map[dense] == part.class_id).all()
+            covered += dense
+    assert covered.max() == 1
+
+
+def test_a_mirrored_photo_gives_mirrored_people_with_sides_exchanged(parser):
+    pixels = np.asarray(Image.open(DEMO / "astronaut.jpg").convert("RGB"))
+    straight, mirrored = parser.parse(pixels), parser.parse(pixels[:, ::-1].copy())
+    agree = (straight.person_map > 0) == (mirrored.person_map > 0)[:, ::-1]
+    assert agree.mean() > 0.95
+    for left, right in CIHP.left_right_pairs[:1]:
+        a, b = straight.label_map == left, mirrored.label_map[:, ::-1] == right
+        if a.sum() > 2000:
+            assert (a & b).sum() / (a | b).sum() > 0.5
+
+
+def test_the_same_photo_gives_the_same_result_in_any_number_of_threads(parser):
+    wanted = parser.parse(DEMO / "hopper.jpg")
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(parser.parse, [DEMO / "hopper.jpg"] * 4):
+            assert (result.label_map == wanted.label_map).all()
+
+
+def test_pictures_of_nothing_hold_nobody(parser):
+    rng = np.random.default_rng(0)
+    for pixels in (np.zeros((200, 300, 3)), np.full((200, 300, 3), 255), rng.integers(0, 256, (200, 300, 3))):
+        assert parser.parse(pixels.astype(np.uint8)).people == ()

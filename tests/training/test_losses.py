@@ -1,0 +1,65 @@
+"""Losses: zero-ish for the right answer, larger for a wrong one, blind where nothing is known."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from humanparse.training import losses as L  # noqa: E402
+
+
+def one_hot_logits(classes, strength=12.0):
+    return torch.nn.functional.one_hot(classes.long(), 20).permute(0, 3, 1, 2).float() * strength
+
+
+CLASSES = torch.randint(0, 20, (2, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+@pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])
+def test_the_right_classes_cost_next_to_nothing_and_wrong_ones_a_lot(loss):
+    right = loss(one_hot_logits(CLASSES), CLASSES)
+    wrong = loss(one_hot_logits((CLASSES + 1) % 20), CLASSES)
+    assert right < 0.02 and wrong > 0.5
+
+
+@pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])
+def test_ignored_pixels_cost_nothing_whatever_is_said_of_them(loss):
+    truth = CLASSES.clone()
+    truth[:, :4] = 255
+    one, other = one_hot_logits(CLASSES), one_hot_logits(CLASSES)
+    other[:, :, :4] = torch.randn(2, 20, 4, 8)
+    assert loss(one, truth) == pytest.approx(loss(other, truth).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])
+def test_a_batch_of_which_nothing_is_known_costs_nothing_and_can_be_learned_from(loss):
+    logits = torch.randn(1, 20, 4, 4, requires_grad=True)
+    value = loss(logits, torch.full((1, 4, 4), 255, dtype=torch.uint8))
+    value.backward()
+    assert value.item() == 0 and torch.isfinite(logits.grad).all()
+
+
+def test_a_centre_at_the_right_place_costs_less_than_one_beside_it():
+    truth = torch.zeros(1, 9, 9)
+    truth[0, 4, 4] = 1
+    right, beside = torch.full((1, 9, 9), -6.0), torch.full((1, 9, 9), -6.0)
+    right[0, 4, 4], beside[0, 4, 7] = 6, 6
+    assert L.centre_loss(right, truth) < 0.01 < 1 < L.centre_loss(beside, truth)
+    unknown = truth.clone()
+    unknown[0, 4, 7] = -1
+    assert L.centre_loss(beside, unknown) < L.centre_loss(beside, truth)
+
+
+def test_offsets_are_measured_against_the_persons_size():
+    truth, weight = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4)
+    weight[0, 1, 1] = 1 / 200
+    off = torch.full((1, 2, 4, 4), 10.0)
+    assert L.offset_loss(off, truth, weight).item() == pytest.approx(0.1)
+    assert L.offset_loss(off, truth, weight * 0).item() == 0
+
+
+def test_agreeing_with_the_teacher_costs_nothing_and_distrusted_pictures_do_not_count():
+    maps = {"segments": torch.randn(2, 1, 4, 4), "part_heatmaps": torch.randn(2, 24, 4, 4)}
+    other = {name: value + 2 for name, value in maps.items()}
+    assert L.teacher_loss(maps, maps, torch.ones(2)).item() == pytest.approx(0, abs=1e-6)
+    assert L.teacher_loss(other, maps, torch.ones(2)) > 0.1
+    assert L.teacher_loss(other, maps, torch.zeros(2)).item() == 0

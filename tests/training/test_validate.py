@@ -1,0 +1,28 @@
+"""Validation pictures are fixed, and the report holds what was measured."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from humanparse import HumanParser
+from humanparse.labels import CIHP
+from humanparse.training import validate as V
+from humanparse.training.photos import load_photos
+
+
+def test_composites_are_the_same_every_time_and_have_two_to_four_people(data, monkeypatch):
+    monkeypatch.setattr(V, "COMPOSITES", 3)
+    photos = load_photos(data, validation=True)
+    one, again = list(V.composites(photos)), list(V.composites(photos))
+    assert [scene.pixels.shape for scene in one] == [(720, 960, 3)] * 3
+    for a, b in zip(one, again, strict=True):
+        assert (a.pixels == b.pixels).all() and 2 <= a.num_people <= 4
+        assert len(np.unique(a.people)) - 1 <= a.num_people
+
+
+def test_the_report_has_a_column_for_each_kind_and_a_row_for_each_class(data, monkeypatch):
+    monkeypatch.setattr(V, "COMPOSITES", 1)
+    text = V.report(V.validate(HumanParser(), data), CIHP.names)
+    assert text.splitlines()[0].split() == ["single", "composite"]
+    assert "person PQ" in text and all(name in text for name in CIHP.names)
