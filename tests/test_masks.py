@@ -30,7 +30,7 @@ def one_pixel(height: int, width: int, y: int, x: int) -> np.ndarray:
     return mask
 
 
-def assert_rle_is_coco_s(mask: np.ndarray) -> None:
+def assert_equals_pycocotools(mask: np.ndarray) -> None:
     assert Mask.from_dense(mask).to_rle() == coco_rle(mask)
 
 
@@ -82,33 +82,33 @@ def test_a_mask_does_not_change_with_the_array_it_was_made_from():
 @given(dense_masks)
 @settings(max_examples=150, deadline=None)
 def test_run_lengths_equal_pycocotools_to_the_byte(mask):
-    assert_rle_is_coco_s(mask)
+    assert_equals_pycocotools(mask)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.5, 0.98]))
 @settings(max_examples=20, deadline=None)
 def test_run_lengths_of_large_masks_equal_pycocotools(seed, share):
     noise = np.random.default_rng(seed).random((30, 20))
-    assert_rle_is_coco_s(np.kron(noise < share, np.ones((17, 13), bool)))  # runs of several letters
+    assert_equals_pycocotools(np.kron(noise < share, np.ones((17, 13), bool)))  # runs of several letters
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (5, 6), (700, 900)])
 @pytest.mark.parametrize("value", [False, True])
 def test_empty_and_full_masks_equal_pycocotools(size, value):
-    assert_rle_is_coco_s(np.full(size, value))
+    assert_equals_pycocotools(np.full(size, value))
 
 
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (0, 5), (3, 0), (3, 5), (2, 3)])
 def test_a_single_pixel_in_a_corner_or_inside_equals_pycocotools(y, x):
-    assert_rle_is_coco_s(one_pixel(4, 6, y, x))
+    assert_equals_pycocotools(one_pixel(4, 6, y, x))
 
 
 def test_a_mask_down_to_the_last_row_but_not_the_last_column_equals_pycocotools():
-    assert_rle_is_coco_s(dense("....", ".#..", ".#.."))
+    assert_equals_pycocotools(dense("....", ".#..", ".#.."))
 
 
 def test_a_mask_that_continues_from_one_column_into_the_next_equals_pycocotools():
-    assert_rle_is_coco_s(dense(".##", ".#.", "##."))
+    assert_equals_pycocotools(dense(".##", ".#.", "##."))
 
 
 @given(dense_masks)

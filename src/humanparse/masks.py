@@ -90,17 +90,18 @@ class Mask:
 
 def _encode(runs) -> str:
     """Run lengths → COCO's text: the change against the run two before, in groups of five bits, six bits a letter."""
-    letters = []
-    runs = [int(run) for run in runs]
-    for i, run in enumerate(runs):
-        value = run - runs[i - 2] if i > 2 else run
-        more = True
-        while more:
-            group = value & 0x1F
-            value >>= 5
-            more = value != (-1 if group & 0x10 else 0)
-            letters.append(chr((group | 0x20 if more else group) + 48))
-    return "".join(letters)
+    runs = np.asarray(runs, np.int64)
+    values = runs.copy()
+    values[3:] -= runs[1:-2]
+    letters = np.zeros((len(runs), 13), np.uint8)        # 13 groups of five bits hold any 64-bit number
+    going_on = np.ones(len(runs), bool)
+    for position in range(letters.shape[1]):
+        group = values & 0x1F
+        values >>= 5
+        more = values != -(group >> 4)                   # the rest is not just the sign of this group
+        letters[going_on, position] = (group + 32 * more + 48)[going_on]
+        going_on &= more
+    return letters[letters > 0].tobytes().decode("ascii")
 
 
 def _decode(text: str | bytes) -> list[int]:

@@ -92,7 +92,8 @@ class HumanParser:
     def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
         missing = [name for name in OUTPUTS[self.card.head] if name not in outputs]
         if missing:
-            raise BrokenModel(f"model {self.name!r} gives no output {', '.join(missing)}; its head is said to be {self.card.head!r}")
+            lacking = ", ".join(missing)
+            raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
         if self.card.head == "centres":
             return parse_centres(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))

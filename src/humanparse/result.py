@@ -103,7 +103,9 @@ class Parsing:
 
         return formats.to_json(self, **options)
 
-    def save(self, folder: str | Path, formats: Iterable[str] = ("overlay", "colormap", "labels", "json"), **options) -> list[Path]:
+    def save(
+        self, folder: str | Path, formats: Iterable[str] = ("overlay", "colormap", "labels", "json"), **options
+    ) -> list[Path]:
         """Write files named after the photo into `folder`: see `humanparse.formats.save`. Returns their paths."""
         from humanparse import formats as writers
 

@@ -33,7 +33,7 @@ def test_a_model_that_breaks_off_is_refused(tmp_path):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(OptionError, match="abacus.*onnxruntime"):
+    with pytest.raises(OptionError, match=r"abacus.*onnxruntime"):
         open_engine("abacus", model_file(None))
 
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from humanparse import preprocess
 from humanparse.postprocess.paste import paste_winners
 from humanparse.preprocess import Geometry
-from humanparse import preprocess
 
 
 def smooth_scores(count: int, seed: int) -> np.ndarray:
@@ -46,5 +46,6 @@ def test_tiles_leave_no_seams(monkeypatch):
 
 def test_no_foreground_leaves_the_map_empty():
     out = np.zeros((96, 128), np.uint8)
-    paste_winners(smooth_scores(3, 5), np.full((24, 32), -1, np.float32), Geometry((96, 128), (96, 128), (96, 128)), 4, out, np.arange(1, 4))
+    nowhere = np.full((24, 32), -1, np.float32)
+    paste_winners(smooth_scores(3, 5), nowhere, Geometry((96, 128), (96, 128), (96, 128)), 4, out, np.arange(1, 4))
     assert not out.any()

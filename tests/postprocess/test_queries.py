@@ -80,7 +80,8 @@ def test_memory_does_not_grow_with_the_queries():
     """Hundred kept queries on a large photo: well under one float mask of the photo's size for each."""
     import tracemalloc
 
-    many = [(5, 0.9, (5, 35, 10 + i % 30, 20 + i % 30)) for i in range(60)] + [(HUMAN, 0.9, (5, 35, 10 + i % 40, 20 + i % 40)) for i in range(40)]
+    many = [(5, 0.9, (5, 35, 10 + i % 30, 20 + i % 30)) for i in range(60)]
+    many += [(HUMAN, 0.9, (5, 35, 10 + i % 40, 20 + i % 40)) for i in range(40)]
     photo = Geometry((2000, 3000), (H * 4, W * 4), (H * 4, W * 4))
     made = outputs(*many)
     tracemalloc.start()

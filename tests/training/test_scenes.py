@@ -64,7 +64,7 @@ def test_left_and_right_stay_the_persons_own_when_a_photo_is_mirrored(photos):
     straight, mirrored = pasted(photos, flip=False), pasted(photos, flip=True)
     for label in (14, 15, 16, 17):
         here, there = (np.nonzero(scene.classes == label)[1].mean() for scene in (straight, mirrored))
-        assert here == pytest.approx(there, abs=1.5)  # the left arm is on the same side of the picture: colours moved, names did not
+        assert here == pytest.approx(there, abs=1.5)  # same side of the picture: colours moved over, names did not
     left, right = np.nonzero(straight.classes == 14)[1].mean(), np.nonzero(straight.classes == 15)[1].mean()
     assert left > right
     assert straight.pixels[60, 55].tolist() != mirrored.pixels[60, 55].tolist()

@@ -52,7 +52,9 @@ def assemble(maps: Maps, labels: LabelSet, min_score: float) -> tuple[tuple[Pers
     return tuple(people), tuple(loose)
 
 
-def _parts(maps: Maps, number: int, mine: np.ndarray, corner_xy: tuple[int, int], labels: LabelSet, min_score: float) -> list[Part]:
+def _parts(
+    maps: Maps, number: int, mine: np.ndarray, corner_xy: tuple[int, int], labels: LabelSet, min_score: float
+) -> list[Part]:
     """The parts of one person (or, with number 0, of nobody) in the window of the label map that `mine` covers."""
     x, y = corner_xy
     window = maps.label_map[y : y + mine.shape[0], x : x + mine.shape[1]]

@@ -9,7 +9,9 @@ from humanparse.preprocess import Geometry
 TileBox = tuple[int, int, int, int]
 
 
-def paste_winners(scores: np.ndarray, foreground: np.ndarray, geometry: Geometry, stride: int, out: np.ndarray, values: np.ndarray) -> None:
+def paste_winners(
+    scores: np.ndarray, foreground: np.ndarray, geometry: Geometry, stride: int, out: np.ndarray, values: np.ndarray
+) -> None:
     """Write into `out` (H, W), wherever the foreground is positive, the value of the map that scores highest there.
 
     scores: float32 (K, h, w); foreground: float32 (h, w), both at `stride`; values: (K,), what to write for each map.

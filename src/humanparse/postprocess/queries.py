@@ -109,7 +109,9 @@ def _paste(maps: Maps, tile: TileBox, people: _Instances, parts: _Instances, own
     maps.person_map[y0:y1, x0:x1] = person
 
 
-def _strongest(instances: _Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float) -> tuple[np.ndarray, np.ndarray]:
+def _strongest(
+    instances: _Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of a tile the number of the strongest instance, and the average strength of all that count there.
 
     Strength is mask probability × score; an instance counts where its strength exceeds `floor` and its logit zero.

@@ -49,7 +49,11 @@ def _options() -> argparse.ArgumentParser:
     train.add_argument("data", type=Path, help="folder with ccp/, backgrounds/ and teachers/")
     train.add_argument("out", type=Path, help="folder for checkpoints")
     defaults = _recipe_defaults()
-    for name, text in (("steps", "optimiser steps"), ("workers", "processes that make scenes"), ("threads", "CPU threads"), ("seed", "of everything random")):
+    meanings = {
+        "steps": "optimiser steps", "workers": "processes that make scenes", "threads": "CPU threads",
+        "seed": "of everything random",
+    }
+    for name, text in meanings.items():
         train.add_argument(f"--{name}", type=int, help=f"{text} (default: {defaults.get(name, 'the recipe')})")
     train.set_defaults(run=_train)
 

@@ -60,16 +60,16 @@ def train(root: Path, out: Path, recipe: Recipe, *, print=print) -> Path:
     average = Average(model, recipe.ema)
     optimiser = torch.optim.AdamW(_groups(model, recipe), betas=(0.9, 0.99))
     last = out / "last.pt"
-    step = _resume(last, model, average, optimiser) if last.exists() else 0
+    done = _resume(last, model, average, optimiser) if last.exists() else 0
 
     scenes = DataLoader(
         SceneTargets(SceneMaker(photos, recipe.seed)),
-        batch_sampler=Steps(recipe, first=step), num_workers=recipe.workers,
+        batch_sampler=Steps(recipe, first=done), num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )
     log, began, photos_seen = defaultdict(float), time.monotonic(), 0
     model.train()
-    for step, batch in enumerate(scenes, start=step + 1):
+    for step, batch in enumerate(scenes, start=done + 1):
         photos_seen += len(batch["pixels"])
         _set_rate(optimiser, recipe, step)
         parts = _step(model, teacher, optimiser, batch)
@@ -77,8 +77,9 @@ def train(root: Path, out: Path, recipe: Recipe, *, print=print) -> Path:
         for name, value in parts.items():
             log[name] += value / 20
         if step % 20 == 0:
+            speed = photos_seen / (time.monotonic() - began)
             told = " ".join(f"{name} {value:.3f}" for name, value in log.items())
-            print(f"step {step}/{recipe.steps} {photos_seen / (time.monotonic() - began):.1f} photos/s loss {sum(log.values()):.3f} {told}")
+            print(f"step {step}/{recipe.steps} {speed:.1f} photos/s loss {sum(log.values()):.3f} {told}")
             log, began, photos_seen = defaultdict(float), time.monotonic(), 0
         if step % recipe.save_every == 0 or step == recipe.steps:
             _save(last, step, model, average, optimiser)

@@ -12,7 +12,9 @@ WEIGHTS = {"classes": 1.0, "class_dice": 1.0, "person": 1.0, "person_dice": 0.5,
 CLASS_WEIGHTS = (0.4, 1.5, 0.9, 2.5, 2.2, 0.7, 0.8, 0.7, 1.8, 0.8, 1.4, 1.6, 1.0, 1.2, 1.3, 1.3, 1.2, 1.2, 1.5, 1.5)
 
 
-def losses(outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict[str, Tensor], student: dict[str, Tensor]) -> dict[str, Tensor]:
+def losses(
+    outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict[str, Tensor], student: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """Each loss by name, already weighted; their sum is what is minimised.
 
     outputs: of CentreParser; targets: of targets.py with a leading batch axis, and `teacher_trust` (B,);
@@ -23,7 +25,7 @@ def losses(outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict
     parts = {
         "classes": class_loss(outputs["classes"], targets["classes"]),
         "class_dice": class_dice(outputs["classes"], targets["classes"]),
-        "person": (F.binary_cross_entropy_with_logits(person, targets["person"], reduction="none") * targets["person_weight"]).mean(),
+        "person": F.binary_cross_entropy_with_logits(person, targets["person"], weight=targets["person_weight"]),
         "person_dice": binary_dice(person, targets["person"], targets["person_weight"]),
         "centre": centre_loss(outputs["centre"][:, 0], targets["centre"]),
         "offset": offset_loss(outputs["offset"], targets["offset"], targets["offset_weight"]),
@@ -35,7 +37,8 @@ def losses(outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict
 def class_loss(logits: Tensor, classes: Tensor) -> Tensor:
     """Weighted cross-entropy. logits (B, C, h, w); classes (B, h, w), 255 ignored."""
     weight = logits.new_tensor(CLASS_WEIGHTS)
-    return F.cross_entropy(logits, classes.long(), weight, ignore_index=IGNORE, reduction="sum") / (classes != IGNORE).sum().clamp(min=1)
+    summed = F.cross_entropy(logits, classes.long(), weight, ignore_index=IGNORE, reduction="sum")
+    return summed / (classes != IGNORE).sum().clamp(min=1)
 
 
 def class_dice(logits: Tensor, classes: Tensor) -> Tensor:

@@ -61,10 +61,7 @@ class SceneMaker:
 
     def _people(self, rng: np.random.Generator, size: int) -> Scene:
         """One to five people pasted on a place without people, or on a photo with its own person."""
-        if rng.random() < 0.25:
-            scene = self._photo(rng, size)
-        else:
-            scene = self._empty(rng, size)
+        scene = self._photo(rng, size) if rng.random() < 0.25 else self._empty(rng, size)
         count = rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1])
         height = size * np.exp(rng.uniform(np.log(0.28), np.log(1.5)))
         spread = rng.uniform(0.25, 0.6) * height
@@ -116,7 +113,9 @@ def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
     )
 
 
-def paste_person(rng, scene: Scene, photo: Photo, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours) -> None:
+def paste_person(
+    rng, scene: Scene, photo: Photo, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours
+) -> None:
     """Paint the person of a labelled photo over the scene, `height_px` tall, centred at (x, y) pixels."""
     ys, xs = np.nonzero(photo.body)
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1

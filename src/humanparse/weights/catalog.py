@@ -52,7 +52,8 @@ class ModelCard:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BrokenModel(f"{where} carries metadata that cannot be read ({error!r}); convert the model again") from error
         if card.head not in HEADS:
-            raise BrokenModel(f"{where} wants the head {card.head!r}, but this version knows {', '.join(HEADS)}; update humanparse")
+            known = ", ".join(HEADS)
+            raise BrokenModel(f"{where} wants the head {card.head!r}, but this version knows {known}; update humanparse")
         return card
 
 

@@ -1,0 +1,65 @@
+"""What README and docs show is run: every python block, and every humanparse line of the sh blocks."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PHOTO = ROOT / "src/humanparse/cli/demo/astronaut.jpg"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list:
+    found = []
+    for page in PAGES:
+        for number, match in enumerate(re.finditer(rf"```{language}\n(.*?)```", page.read_text(), re.S)):
+            found.append(pytest.param(match[1], id=f"{page.name}-{language}-{number}"))
+    return found
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with the photos that the examples speak of."""
+    (tmp_path / "photos/holiday").mkdir(parents=True)
+    shutil.copy(PHOTO, tmp_path / "street.jpg")
+    shutil.copy(PHOTO, tmp_path / "photos/holiday/street.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_examples_run(desk, code):
+    exec(compile(code, "example", "exec"), {})
+
+
+def humanparse_lines() -> list[str]:
+    lines = [line.strip() for block in blocks("sh") for line in block.values[0].splitlines()]
+    return [line for line in lines if line.startswith("humanparse ")]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(humanparse_lines()))
+def test_command_examples_run(desk, line):
+    from typer.testing import CliRunner
+
+    from humanparse.cli import app
+
+    result = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+    assert result.exit_code == 0, result.output
+
+
+def test_there_are_examples_to_run():
+    assert len(blocks("python")) >= 1 and len(humanparse_lines()) >= 4
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_no_placeholder_is_left_behind():
+    for page in PAGES:
+        assert not re.search(r"\b[A-Z]+_(TABLE|TEXT|MB)\b", page.read_text()), page.name
