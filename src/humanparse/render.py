@@ -10,7 +10,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -271,7 +271,7 @@ def _paste(photo: np.ndarray, tag: Image.Image, box: tuple[int, int, int, int]) 
     window[:] = window + (pixels[..., :3] - window) * (pixels[..., 3:] / 255) + 0.5
 
 
-@cache
+@lru_cache(maxsize=64)
 def _tag(text: str, em: int) -> Image.Image:
     """White figures on a dark pill with a white rim; RGBA."""
     fine, font = 4, _font(4 * em)  # drawn four times as large, for smooth edges
@@ -372,7 +372,7 @@ def _em(size_hw: tuple[int, int]) -> int:
     return max(11, round(18 * _unit(size_hw)))
 
 
-@cache
+@lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     """Pillow's own font; its small fixed one where Pillow was built without FreeType."""
     try:
@@ -386,12 +386,18 @@ def _write(draw: ImageDraw.ImageDraw, at_xy: tuple[float, float], text: str, col
     x, (_, top, _, bottom) = at_xy[0] - align * _width(text, font), font.getbbox("A0")
     for word in text.split():
         draw.text((round(x), round(at_xy[1] - (top + bottom) / 2)), word, colour, font)
-        x += _width(word + " -", font) - _width("-", font)
+        x += font.getlength(word) + _space(font)
 
 
 def _width(text: str, font) -> float:
-    """Pixels that `_write` takes; the font's own spaces are too narrow to read at small sizes."""
-    return sum(font.getlength(word) for word in text.split()) + text.count(" ") * 0.6 * font.getlength("n")
+    """Pixels that `_write` takes."""
+    words = text.split()
+    return sum(font.getlength(word) for word in words) + (len(words) - 1) * _space(font)
+
+
+def _space(font) -> float:
+    """Between words; the font's own space is too narrow to be seen at small sizes."""
+    return 0.5 * font.getlength("n")
 
 
 # Cut-out
@@ -402,7 +408,7 @@ def _chosen(parsing: Parsing, person_ids: Iterable[int] | int | None, labels: It
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
         chosen = np.zeros(parsing.size_hw, bool)
-        for number in [person_ids] if isinstance(person_ids, int) else person_ids:
+        for number in [person_ids] if isinstance(person_ids, int | np.integer) else person_ids:
             mask = _person(parsing, number).mask
             x0, y0, x1, y1 = mask.box_xyxy
             chosen[y0:y1, x0:x1] |= mask.crop
@@ -427,6 +433,7 @@ def _soft_alpha(mask: Mask, feather_px: float) -> np.ndarray:
     x0, y0, x1, y1 = mask.box_xyxy
     height, width = mask.size_hw
     # Outside the box there is nothing, but beyond the photo's border the person goes on: no soft edge there.
-    crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), int(y0 > 0), int(y1 < height), int(x0 > 0), int(x1 < width), cv2.BORDER_CONSTANT)
-    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[y0 > 0 :, x0 > 0 :][: y1 - y0, : x1 - x0]
+    beyond = [int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width)]
+    crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), *beyond, cv2.BORDER_CONSTANT)
+    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[beyond[0] :, beyond[2] :][: y1 - y0, : x1 - x0]
     return (np.clip(depth / (feather_px + 1), 0, 1) * 255 + 0.5).astype(np.uint8)

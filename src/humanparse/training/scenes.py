@@ -63,7 +63,7 @@ class SceneMaker:
         """One to five people pasted on a place without people, or on a photo with its own person."""
         scene = self._photo(rng, size) if rng.random() < 0.25 else self._empty(rng, size)
         count = rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1])
-        height = size * np.exp(rng.uniform(np.log(0.28), np.log(1.5)))
+        height = size * np.exp(rng.uniform(np.log(0.28), np.log(2.2)))
         spread = rng.uniform(0.25, 0.6) * height
         middle = rng.uniform(0.2, 0.8) * size
         for slot in rng.permutation(count):
@@ -140,7 +140,7 @@ def paste_person(
 def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo) -> Scene:
     """Lay a whole photo, scaled, turned and shifted, over the scene."""
     size = scene.classes.shape[0]
-    height = size * np.exp(rng.uniform(np.log(0.7), np.log(2.2)))
+    height = size * np.exp(rng.uniform(np.log(0.7), np.log(3.2)))
     zoom = height / photo.pixels.shape[0]
     slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
     flip = rng.random() < 0.5
