@@ -77,6 +77,30 @@ def test_specks_are_nobody():
     assert not people(scene, min_area=0.01)[80:88, 200:208].any()
 
 
+def test_a_crumb_beside_a_person_is_nobodys_and_a_limb_behind_something_stays_theirs():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25)
+    crumb, limb = np.s_[20:22, 34:37], np.s_[5:35, 28:30]
+    for cells in (crumb, limb):
+        scene["person"][0, 0][cells] = 8
+        scene["classes"][0, 0][cells], scene["classes"][0, 5][cells] = -8, 8
+        ys, xs = np.mgrid[cells]
+        scene["offset"][0][:, *cells] = (17 - xs) * 4, (20 - ys) * 4
+    found = people(scene)
+    assert found[80, 115] == 1 and not found[80:88, 136:148].any()
+
+
+def test_a_speck_of_a_class_takes_the_class_around_it():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=5)
+    for cells in (np.s_[6:14, 12:22], np.s_[30:32, 15:17]):
+        scene["classes"][0, 13][cells], scene["classes"][0, 5][cells] = 8, 2
+    maps = parse_centres(scene, GEOMETRY, CentreSettings())
+    assert maps.label_map[40, 68] == 13 and maps.label_map[122, 64] == 5
+    kept = parse_centres(scene, GEOMETRY, CentreSettings(speck=0))
+    assert kept.label_map[122, 64] == 13
+
+
 def test_every_labelled_pixel_has_a_person_and_the_other_way_round():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=2)

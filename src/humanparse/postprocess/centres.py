@@ -16,6 +16,7 @@ from humanparse.postprocess.paste import paste_winners
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of every output map
+PUSH_DOWN = 30.0  # logits: a class brought down by this much wins nowhere
 MAX_PEOPLE = 100  # of one photo: a limit on work and memory, peaks beyond it are the faintest
 
 
@@ -30,15 +31,19 @@ class CentreSettings:
     join:           two peaks nearer than this share of the person's diagonal are one person
     stray:          a pixel that points farther than this share of the photo's diagonal past every centre is nobody's
     min_area:       smallest person, as a share of the photo's area
+    island:         a piece of a person smaller than this share of their largest piece is nobody's
+    speck:          the same for the pieces of a part: the next best class takes their place
     """
 
-    person_weight: float = 0.5
+    person_weight: float = 0.7
     foreground: float = 0.5
     peak: float = 0.2
     peak_radius_px: float = 16
     join: float = 0.12
-    stray: float = 0.15
-    min_area: float = 0.0008
+    stray: float = 0.22
+    min_area: float = 0.0012
+    island: float = 0.05
+    speck: float = 0.1
 
 
 def parse_centres(outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings) -> Maps:
@@ -59,7 +64,7 @@ def parse_centres(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
     maps.part_scores = _part_scores(classes, people.owner, order)
     foreground = np.where(people.owner >= 0, foreground, np.minimum(foreground, -1.0)).astype(np.float32)
     paste_winners(-people.distance[order], foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1))
-    paste_winners(classes[1:], foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)))
+    paste_winners(_without_specks(classes[1:], people.owner, settings.speck), foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)))
     return maps
 
 
@@ -102,6 +107,7 @@ def _people(heat: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: C
             owner[distance.min(0) > settings.stray * np.hypot(*inside.shape)] = -1
         cells = np.bincount(owner[owner >= 0], minlength=len(points))
         if (cells >= min_cells).all():
+            _drop_islands(owner, len(points), settings.island)
             return _People([height for _, _, height in points], distance, owner)
         points = [point for point, count in zip(points, cells, strict=True) if count >= min_cells]
 
@@ -145,6 +151,35 @@ def _strays(points, votes: np.ndarray, inside: np.ndarray, settings: CentreSetti
         if here.sum() >= 2 * settings.min_area * inside.size and len(points) + len(found) < MAX_PEOPLE:
             found.append((float(votes[0][here].mean()), float(votes[1][here].mean()), settings.peak))
     return found
+
+
+def _drop_islands(owner: np.ndarray, count: int, share: float) -> None:
+    """Give small pieces that hang together with nothing else of their person to nobody, in place."""
+    for index in range(count):
+        mine = (owner == index).astype(np.uint8)
+        pieces, regions, stats, _ = cv2.connectedComponentsWithStats(mine, connectivity=8)
+        areas = stats[:, cv2.CC_STAT_AREA]
+        areas[0] = 0
+        small = np.flatnonzero((areas < share * areas.max()) & (areas > 0)) if pieces > 2 else []
+        if len(small):
+            owner[np.isin(regions, small)] = -1
+
+
+def _without_specks(parts: np.ndarray, owner: np.ndarray, share: float) -> np.ndarray:
+    """parts: float32 (C, h, w), class maps; owner: (h, w). The maps, with a class pushed down where it wins only a speck."""
+    winner = np.where(owner >= 0, parts.argmax(0), -1)
+    cleaned = parts.copy()
+    for c in np.unique(winner[winner >= 0]):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((winner == c).astype(np.uint8), connectivity=8)
+        areas = stats[:, cv2.CC_STAT_AREA]
+        someone = np.zeros(len(areas), int)
+        someone[regions.ravel()] = owner.ravel()                       # whose piece it is; of two people's, either's
+        largest = np.zeros(owner.max() + 1, int)
+        np.maximum.at(largest, someone[1:], areas[1:])
+        specks = np.flatnonzero(areas[1:] < share * largest[someone[1:]]) + 1
+        if len(specks):
+            cleaned[c][np.isin(regions, specks)] -= PUSH_DOWN
+    return cleaned
 
 
 def _distance(points, votes: np.ndarray) -> np.ndarray:
