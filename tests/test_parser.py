@@ -159,6 +159,6 @@ def test_the_same_photo_gives_the_same_result_in_any_number_of_threads(parser):
 
 
 def test_pictures_of_nothing_hold_nobody(parser):
-    rng = np.random.default_rng(0)
-    for pixels in (np.zeros((200, 300, 3)), np.full((200, 300, 3), 255), rng.integers(0, 256, (200, 300, 3))):
+    sky = np.linspace(90, 220, 200)[:, None, None] * np.array([0.6, 0.8, 1.0]) + np.zeros((200, 300, 3))
+    for pixels in (np.zeros((200, 300, 3)), np.full((200, 300, 3), 255), sky):
         assert parser.parse(pixels.astype(np.uint8)).people == ()

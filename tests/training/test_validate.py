@@ -21,6 +21,11 @@ def test_composites_are_the_same_every_time_and_have_two_to_four_people(data, mo
         assert len(np.unique(a.people)) - 1 <= a.num_people
 
 
+def test_people_free_photos_are_counted(data):
+    alarms, photos = V.false_alarms(HumanParser(), data)
+    assert photos == 1 and 0 <= alarms <= photos
+
+
 def test_the_report_has_a_column_for_each_kind_and_a_row_for_each_class(data, monkeypatch):
     monkeypatch.setattr(V, "COMPOSITES", 1)
     text = V.report(V.validate(HumanParser(), data), CIHP.names)

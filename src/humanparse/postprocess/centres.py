@@ -31,17 +31,19 @@ class CentreSettings:
     join:           two peaks nearer than this share of the person's diagonal are one person
     stray:          a pixel that points farther than this share of the photo's diagonal past every centre is nobody's
     min_area:       smallest person, as a share of the photo's area
+    person_score:   people less sure than this are nobody
     island:         a piece of a person smaller than this share of their largest piece is nobody's
     speck:          the same for the pieces of a part: the next best class takes their place
     """
 
     person_weight: float = 0.7
-    foreground: float = 0.5
+    foreground: float = 0.55
     peak: float = 0.2
     peak_radius_px: float = 16
     join: float = 0.12
     stray: float = 0.22
     min_area: float = 0.0012
+    person_score: float = 0.45
     island: float = 0.05
     speck: float = 0.1
 
@@ -58,13 +60,15 @@ def parse_centres(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
     maps = Maps(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16), [], {})
     if not people.heights:
         return maps
-    scores = [_person_score(people, index, foreground) for index in range(len(people.heights))]
-    order = np.argsort(-np.array(scores), kind="stable")
-    maps.person_scores = [scores[index] for index in order]
+    scores = np.array([_person_score(people, index, foreground) for index in range(len(people.heights))])
+    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= settings.person_score]
+    maps.person_scores = [float(scores[index]) for index in order]
     maps.part_scores = _part_scores(classes, people.owner, order)
-    foreground = np.where(people.owner >= 0, foreground, np.minimum(foreground, -1.0)).astype(np.float32)
-    paste_winners(-people.distance[order], foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1))
-    paste_winners(_without_specks(classes[1:], people.owner, settings.speck), foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)))
+    foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
+    if order:
+        parts = _without_specks(classes[1:], people.owner, settings.speck)
+        paste_winners(-people.distance[order], foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1))
+        paste_winners(parts, foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)))
     return maps
 
 
@@ -194,7 +198,7 @@ def _person_score(people: _People, index: int, foreground: np.ndarray) -> float:
     return float(people.heights[index] + certainty) / 2
 
 
-def _part_scores(classes: np.ndarray, owner: np.ndarray, order: np.ndarray) -> dict[tuple[int, int], float]:
+def _part_scores(classes: np.ndarray, owner: np.ndarray, order: list[int]) -> dict[tuple[int, int], float]:
     """(person number, class) → the mean probability of the class over the person's cells where it wins."""
     odds = np.exp(classes - classes.max(0))
     probability = odds[1:] / odds.sum(0)                                   # (C - 1, h, w), without the background

@@ -35,10 +35,12 @@ def _export(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> None:
     from humanparse.parser import HumanParser
-    from humanparse.training.validate import report, validate
+    from humanparse.training.validate import false_alarms, report, validate
 
     parser = HumanParser(options.model)
     print(report(validate(parser, options.data), parser.labels.names))
+    alarms, photos = false_alarms(parser, options.data)
+    print(f"somebody was found on {alarms} of {photos} people-free photos")
 
 
 def _options() -> argparse.ArgumentParser:

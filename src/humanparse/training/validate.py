@@ -50,6 +50,12 @@ def validate(parser: HumanParser, root: Path) -> dict[str, Score]:
     return scores
 
 
+def false_alarms(parser: HumanParser, root: Path) -> tuple[int, int]:
+    """On how many of the held-out people-free photos somebody is found, and how many photos there are."""
+    photos = load_photos(root, validation=True).backgrounds
+    return sum(bool(parser.parse(photo.pixels).people) for photo in photos), len(photos)
+
+
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
     """The scores as a text table."""
     lines = [f"{'':18}" + "".join(f"{kind:>12}" for kind in scores)]
