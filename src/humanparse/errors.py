@@ -7,7 +7,9 @@
     │   └── ImageTooLarge        more pixels than the limit allows
     ├── ModelError               the model
     │   ├── UnknownModel         no model of that name and no such file
-    │   └── BrokenModel          a file that is not a model of ours, or a damaged one
+    │   ├── BrokenModel          a file that is not a model of ours, or a damaged one
+    │   ├── DownloadFailed       a model that could not be fetched, or came with other bytes than promised
+    │   └── OfflineError         a model that would have to be fetched while HUMANPARSE_OFFLINE is set
     ├── OptionError              an option or argument with an impossible value (also a ValueError)
     └── MissingExtra             an optional package that is not installed (also an ImportError)
 
@@ -53,6 +55,14 @@ class UnknownModel(ModelError):
 
 class BrokenModel(ModelError):
     code = "broken_model"
+
+
+class DownloadFailed(ModelError):
+    code = "download_failed"
+
+
+class OfflineError(ModelError):
+    code = "offline"
 
 
 class OptionError(HumanParseError, ValueError):

@@ -13,19 +13,30 @@ from humanparse.engines import Engine, open_engine
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.image import MAX_MEGAPIXELS, read_image
 from humanparse.labels import LabelSet
-from humanparse.postprocess import CentreSettings, Maps, QuerySettings, assemble, parse_centres, parse_queries
+from humanparse.postprocess import (
+    CentreSettings,
+    Maps,
+    QuerySettings,
+    SemanticSettings,
+    assemble,
+    parse_centres,
+    parse_queries,
+    parse_semantic,
+)
 from humanparse.preprocess import Geometry
 from humanparse.result import Parsing
 from humanparse.weights.catalog import ModelCard, model_file
 
 MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
-OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": ("pred_logits", "pred_masks")}
+SETTINGS = {"centres": CentreSettings, "queries": QuerySettings, "semantic": SemanticSettings}  # by head, as are
+QUERY_OUTPUTS = ("pred_logits", "pred_masks")
+OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": QUERY_OUTPUTS, "semantic": QUERY_OUTPUTS}
 
 
 class HumanParser:
     """Parses photos with one model. Make one and keep it; it may be used from several threads.
 
-    model:   None for the model inside the package, a name of the catalogue, or the path of an .onnx file
+    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one
     engine:  the runtime's name, or an Engine of your own (then `model` is not opened)
     threads: CPU threads for one photo; None takes all cores that the process may use
     min_score: people and parts scored below this are left out, 0 to 1
@@ -96,13 +107,14 @@ class HumanParser:
             raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
         if self.card.head == "centres":
             return parse_centres(outputs, geometry, self._settings)
+        if self.card.head == "semantic":
+            return parse_semantic(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
 
 
-def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings:
-    kind = CentreSettings if card.head == "centres" else QuerySettings
+def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings | SemanticSettings:
     try:
-        return kind(**card.settings)
+        return SETTINGS[card.head](**card.settings)
     except TypeError as error:
         raise BrokenModel(f"{where} carries settings that this version does not know ({error}); update humanparse") from error
 

@@ -8,12 +8,14 @@ from importlib.metadata import version as installed
 
 import typer
 
+from humanparse.doctor import SAME_FOLDER
+
 # A package may come under several names; the first installed one counts.
 PACKAGES = {
     "humanparse": ("humanparse",),
     "numpy": ("numpy",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
-    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "onnxruntime": SAME_FOLDER["onnxruntime"],
+    "opencv": SAME_FOLDER["cv2"],
 }
 
 

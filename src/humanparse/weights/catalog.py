@@ -10,11 +10,13 @@ from pathlib import Path
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.labels import LabelSet, label_set
 from humanparse.preprocess import Preprocess
+from humanparse.weights import store
+from humanparse.weights.hub import HUB
 
 METADATA_KEY = "humanparse"
 BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "humanparse-small"
-HEADS = ("centres", "queries")
+HEADS = ("centres", "queries", "semantic")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class ModelCard:
 
     head: which post-processing its outputs want, one of HEADS.
     settings: thresholds of that post-processing that differ from its defaults, by name.
+    source_sha256: of the checkpoint that the file was converted from; empty if it was not.
     """
 
     name: str
@@ -31,6 +34,7 @@ class ModelCard:
     preprocess: Preprocess
     license: str
     settings: Mapping[str, float] = field(default_factory=dict)
+    source_sha256: str = ""
 
     def to_json(self) -> str:
         """The text that goes into the model file."""
@@ -38,6 +42,7 @@ class ModelCard:
         return json.dumps({
             "schema": 1, "name": self.name, "labels": self.labels.name, "names": own and list(own.names), "head": self.head,
             "preprocess": asdict(self.preprocess), "license": self.license, "settings": dict(self.settings),
+            "source_sha256": self.source_sha256,
         })
 
     @classmethod
@@ -48,7 +53,10 @@ class ModelCard:
         try:
             data = json.loads(metadata[METADATA_KEY])
             labels = LabelSet(data["labels"], tuple(data["names"])) if data.get("names") else label_set(data["labels"])
-            card = cls(data["name"], labels, data["head"], _preprocess(data["preprocess"]), data["license"], data["settings"])
+            card = cls(
+                data["name"], labels, data["head"], _preprocess(data["preprocess"]), data["license"], data["settings"],
+                data.get("source_sha256", ""),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BrokenModel(f"{where} carries metadata that cannot be read ({error!r}); convert the model again") from error
         if card.head not in HEADS:
@@ -57,18 +65,38 @@ class ModelCard:
         return card
 
 
-def model_file(model: str | Path | None) -> Path:
-    """The file of a model: a name of the catalogue, a path to an .onnx file, or None for the model inside the package.
+def bundled_models() -> dict[str, Path]:
+    """The models inside the package, by name."""
+    return {path.stem: path for path in sorted(BUNDLED.glob("*.onnx"))}
 
-    Raises UnknownModel if there is no such name and no such file.
+
+def model_file(model: str | Path | None) -> Path:
+    """The file of a model: a name of the catalogue, an .onnx file, a folder with one, or None for the model in the package.
+
+    A name of the catalogue wins over a file of that name (`./name` means the file). Nothing is fetched here.
+    Raises UnknownModel if there is no such name and no such file, or if the model has yet to be pulled.
     """
-    name = str(model or DEFAULT_MODEL)
-    bundled = {path.stem: path for path in BUNDLED.glob("*.onnx")}
+    name, bundled = str(model or DEFAULT_MODEL), bundled_models()
     if name in bundled:
         return bundled[name]
+    if name in HUB:
+        if file := store.converted(HUB[name]):
+            return file
+        raise UnknownModel(f"{name} is not on this machine yet; fetch and convert it once with: humanparse models pull {name}")
+    if Path(name).is_dir():
+        return _only_model_in(Path(name))
     if Path(name).is_file():
         return Path(name)
-    raise UnknownModel(f"there is no model {name!r}: give the path of an .onnx file or one of {', '.join(sorted(bundled))}")
+    known = ", ".join([*bundled, *HUB])
+    raise UnknownModel(f"there is no model {name!r}: give the path of an .onnx file, a folder with one, or one of {known}")
+
+
+def _only_model_in(folder: Path) -> Path:
+    found = sorted(folder.glob("*.onnx"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise UnknownModel(f"the folder {str(folder)!r} must hold one .onnx file, but it holds {names}; give the file itself")
+    return found[0]
 
 
 def _preprocess(data: Mapping) -> Preprocess:

@@ -1,0 +1,270 @@
+"""`humanparse models list|pull|verify|remove|path`: the models on this machine, and those that can be fetched."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from humanparse.cli import errors
+from humanparse.errors import MissingExtra, ModelError, OptionError, UnknownModel
+
+if TYPE_CHECKING:
+    from humanparse.weights.hub import HubModel
+
+app = typer.Typer(
+    help="List, fetch, check and remove models.", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    epilog="\b\nStart with:\n  humanparse models list\n  humanparse models pull m2fp-r101-cihp",
+)
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, a model file, or a folder with one.")]
+Names = Annotated[list[str] | None, typer.Argument(
+    metavar="[MODELS]...", help="Names of models, model files, or folders with one.", show_default="all that are here",
+)]
+
+
+def list_models() -> None:
+    """List the models, with their licences, and say which are here.
+
+    \b
+    Example:
+      humanparse models list
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from humanparse.weights import store
+    from humanparse.weights.catalog import bundled_models
+    from humanparse.weights.hub import HUB
+
+    table = Table("model", "people", "classes", "licence", "size", "where", box=None)
+    for name, file in bundled_models().items():
+        card = _card(file)
+        table.add_row(name, "any number", str(len(card.labels)), card.license, _mb(file.stat().st_size), "in the package")
+    for model in HUB.values():
+        here = store.size(model)
+        table.add_row(model.name, model.people, model.classes, model.license, _mb(here) if here else "", _state(model))
+    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
+    typer.echo(f"Fetched models are kept in {errors.printable(store.home() / 'models')}.")
+
+
+def pull(
+    name: Name,
+    accept_licence: Annotated[bool, typer.Option(
+        "--accept-licence", envvar="HUMANPARSE_ACCEPT_LICENCE", help="Accept the model's licence without being asked.",
+    )] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Fetch a model and convert it for use.
+
+    A broken-off download goes on where it stopped. Converting needs PyTorch, once. A folder with a pytorch_model.pt and
+    its configuration.json, fetched in some other way, is converted where it is.
+
+    \b
+    Examples:
+      humanparse models pull m2fp-r101-cihp
+      humanparse models pull ./folder-with-a-checkpoint
+    """
+    from humanparse.weights import store
+
+    say = (lambda text: None) if quiet else (lambda text: typer.echo(errors.printable(text), err=True))
+    model = _hub(name)
+    if model is None:
+        file = _convert_folder(Path(name), say) if _is_checkpoint_folder(name) else _file(name)
+    else:
+        file = store.converted(model)
+        if not file:
+            if not store.checkpoint(model):
+                accept_licence = _accept(model, accept_licence, quiet)
+                if not can_convert():
+                    say("PyTorch is not installed; converting needs it after the download: pip install 'humanparse[torch]'")
+            with _progress(quiet) as show:
+                store.pull(model, accept_licence=accept_licence, progress=show, say=say)
+            say(f"converting {model.name}; this takes a minute or two")
+            file = store.adopt(model, convert, say)
+    typer.echo(errors.printable(file))
+
+
+def verify(names: Names = None) -> None:
+    """Read the files of models again and compare them with what was recorded when they were fetched.
+
+    Needs no network. The exit code is 1 if a file is damaged or missing.
+
+    \b
+    Examples:
+      humanparse models verify
+      humanparse models verify m2fp-r101-cihp
+    """
+    from humanparse.weights import store
+    from humanparse.weights.catalog import bundled_models
+    from humanparse.weights.hub import HUB
+
+    bad = False
+    for name in names or [*bundled_models(), *(model.name for model in HUB.values() if store.record(model))]:
+        model = _hub(name)
+        if model is None:
+            file = _file(name)
+            _card(file)  # raises BrokenModel
+            typer.echo(f"opens    {errors.printable(file)}")
+            continue
+        checks = store.verify(model)
+        if not checks:
+            raise UnknownModel(f"{name} is not on this machine: humanparse models pull {name}")
+        for check in checks:
+            typer.echo(f"{check.state:8} {errors.printable(check.path)}")
+        if any(check.state != "intact" for check in checks):
+            typer.echo(f"fetch it again: humanparse models remove {name} && humanparse models pull {name}", err=True)
+            bad = True
+    if bad:
+        raise typer.Exit(errors.SOME_FAILED)
+
+
+def remove(name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a fetched model.")]) -> None:
+    """Delete a fetched model, and what is left of broken-off downloads of it.
+
+    \b
+    Example:
+      humanparse models remove m2fp-r101-cihp
+    """
+    from humanparse.weights import store
+
+    model = _hub(name)
+    if model is None:
+        file = _file(name)
+        raise OptionError(f"{name!r} was not fetched by humanparse; if nobody needs it any more, delete {file} yourself")
+    freed = store.remove(model, say=lambda text: typer.echo(text, err=True))
+    typer.echo(f"{name} is removed, {_mb(freed)} are free" if freed else f"{name} was not here")
+
+
+def path(name: Name) -> None:
+    """Print the path of a model's file.
+
+    \b
+    Example:
+      humanparse models path humanparse-small
+    """
+    typer.echo(_file(name))
+
+
+def convert(checkpoint: Path, out: Path) -> None:
+    """Write the .onnx of a checkpoint: the seam to `humanparse.convert`, and where tests put theirs."""
+    try:
+        from humanparse.convert.onnx import convert_checkpoint
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("humanparse"):
+            raise ModelError(f"this version of humanparse cannot convert {checkpoint}; update humanparse") from error
+        raise MissingExtra(f"converting {checkpoint} needs PyTorch once ({error.name} is missing)", "torch") from error
+    convert_checkpoint(checkpoint, out, labels=None, precision="fp32")  # the classes are those of configuration.json
+
+
+def can_convert() -> bool:
+    """Whether PyTorch is installed; it is not imported."""
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None
+
+
+def ask(question: str) -> bool:
+    """Whether the user says yes; no, where nobody can be asked."""
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
+
+
+app.command("list")(errors.one_line(list_models))
+for command in (pull, verify, remove, path):
+    app.command(command.__name__)(errors.one_line(command))
+
+
+def _hub(name: str) -> HubModel | None:
+    """The catalogue's entry of that name, or None for a model in the package, a file, or nothing."""
+    from humanparse.weights.hub import HUB
+
+    return HUB.get(name)
+
+
+def _file(name: str) -> Path:
+    from humanparse.weights.catalog import model_file
+
+    return model_file(name)
+
+
+def _card(file: Path):
+    """What a model file says of itself. Raises BrokenModel."""
+    from humanparse.engines import open_engine
+    from humanparse.weights.catalog import ModelCard
+
+    return ModelCard.from_metadata(open_engine("onnxruntime", file).metadata, str(file))
+
+
+def _state(model: HubModel) -> str:
+    from humanparse.weights import store
+
+    if store.converted(model):
+        return "here"
+    if store.checkpoint(model):
+        return "not converted"
+    return "broken off" if store.size(model) else "not here"
+
+
+def _accept(model: HubModel, accept: bool, quiet: bool) -> bool:
+    """Show the licence before the first download, and ask. Raises OptionError if it is not accepted."""
+    from humanparse.weights import store
+
+    if store.accepted(model) or store.offline():  # offline: pull says what matters
+        return True
+    if not (accept and quiet):
+        typer.echo(model.terms, err=True)
+    if not accept and not ask("Do you accept this licence?"):
+        raise OptionError(f"{model.name} is fetched once its licence is accepted: answer yes, or add --accept-licence")
+    return True
+
+
+def _is_checkpoint_folder(name: str) -> bool:
+    from humanparse.weights.hub import CHECKPOINT
+
+    folder = Path(name)
+    return folder.is_dir() and (folder / CHECKPOINT).is_file() and not list(folder.glob("*.onnx"))
+
+
+def _convert_folder(folder: Path, say: Callable[[str], None]) -> Path:
+    """Convert the checkpoint of the user's own folder, beside itself; whole or not at all."""
+    import os
+    import tempfile
+
+    from humanparse.weights.hub import CHECKPOINT
+
+    target = folder / f"{folder.resolve().name}.onnx"
+    say(f"converting {folder / CHECKPOINT}; this takes a minute or two")
+    with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as work:
+        made = Path(work) / target.name
+        convert(folder / CHECKPOINT, made)
+        os.replace(made, target)
+    return target
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function (file, bytes here, bytes in all) that moves a bar, if stderr is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda name, here, size: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, int] = {}
+
+        def show(name: str, here: int, size: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=size, completed=here)
+            bar.update(tasks[name], completed=here)
+
+        yield show
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,255 @@
+"""What is installed, what works, what is missing, and what to do about it: the checks behind `humanparse doctor`.
+
+Each check is one function that returns findings. An engine is tried in a process of its own
+(`python -m humanparse.doctor NAME`), because one that meets a processor it was not built for ends the whole process.
+Nothing heavy is imported here, so that the doctor also works where NumPy does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
+LEFT_OUT = {"test", "dev"}  # extras for those who work on humanparse itself
+X86_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8")
+ARM_SETS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
+
+# Packages that write the same folder: with two of them, whichever came last has overwritten the other.
+SAME_FOLDER = {
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. state: OK, NOTE (worth knowing) or PROBLEM; a problem says in `todo` what to do."""
+
+    topic: str
+    name: str
+    state: str
+    what: str
+    todo: str = ""
+
+
+def examine() -> list[Finding]:
+    """Every check, in the order in which trouble is best repaired. A check that fails itself is a finding as well."""
+    found: list[Finding] = []
+    for check in (python, packages, same_folders, processor, engines, models):
+        try:
+            found += check()
+        except Exception as error:
+            todo = "please report it with this line"
+            found.append(Finding("doctor", check.__name__, PROBLEM, f"the check failed: {type(error).__name__}: {error}", todo))
+    return found
+
+
+def python() -> list[Finding]:
+    """The Python version against the one that humanparse asks for."""
+    wanted, here = _metadata().get("Requires-Python") or "", platform.python_version()
+    what = f"{here} on {platform.system()} {platform.machine()}"
+    if _older(here, _floor(wanted)):
+        return [Finding("python", "version", PROBLEM, what, f"install Python {wanted}, then humanparse into it")]
+    return [Finding("python", "version", OK, what)]
+
+
+def packages() -> list[Finding]:
+    """Each required package: there, and not older than it must be. Extras may be missing, but not be too old."""
+    found = []
+    for name, floor, extra in _requirements():
+        if extra in LEFT_OUT:
+            continue
+        version, topic = _installed(name), f"extra {extra}" if extra else "package"
+        install = f"pip install 'humanparse[{extra}]'" if extra else f"pip install '{name}{f'>={floor}' if floor else ''}'"
+        if version and _older(version, floor):
+            found.append(Finding(topic, name, PROBLEM, f"{version} is older than {floor}", f"pip install -U '{name}>={floor}'"))
+        elif version:
+            found.append(Finding(topic, name, OK, version))
+        elif extra:
+            found.append(Finding(topic, name, NOTE, "not installed", f"if you want it: {install}"))
+        else:
+            found.append(Finding(topic, name, PROBLEM, "not installed", install))
+    return found
+
+
+def same_folders() -> list[Finding]:
+    """Packages that overwrite each other, such as opencv-python and opencv-python-headless."""
+    found = []
+    for folder, rivals in SAME_FOLDER.items():
+        here = {name: version for name in rivals if (version := _exactly(name))}
+        if len(here) > 1:
+            names, listed = " ".join(here), ", ".join(f"{name} {version}" for name, version in here.items())
+            state = PROBLEM if len(set(here.values())) > 1 else NOTE
+            what = f"{listed} all install the folder {folder}"
+            found.append(Finding("conflict", folder, state, what, f"pip uninstall -y {names} && pip install {next(iter(here))}"))
+    return found
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
+    """Cores and instruction sets; the latter are known on Linux only."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    many = f"{cores} core{'s' if cores != 1 else ''} for this process"
+    try:
+        text = cpuinfo.read_text("utf-8", "replace")
+    except OSError:
+        return [Finding("processor", platform.machine(), NOTE, f"{many}; its instruction sets are unknown here")]
+    line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
+    known = [flag for flag in X86_SETS + ARM_SETS if flag in flags]
+    what = f"{many}; {' '.join(known) or 'no vector instructions that we know'}"
+    if platform.machine().lower() in ("x86_64", "amd64") and flags and "avx2" not in flags:
+        todo = "without AVX2 parsing is slow; a virtual machine may hide what the processor can do"
+        return [Finding("processor", platform.machine(), NOTE, what, todo)]
+    return [Finding("processor", platform.machine(), OK, what)]
+
+
+def engines(names: Iterable[str] | None = None, trial: Callable[[str], Finding] | None = None) -> list[Finding]:
+    """Each engine parses one tiny picture, in a process of its own. The first is needed; the others are extras."""
+    trial = trial or try_apart
+    if names is None:
+        try:
+            from humanparse.engines import ENGINES as names
+        except ImportError:  # NumPy itself is broken; the trial will say how
+            names = ("onnxruntime",)
+    return [trial(name) for name in names if name != "auto"]
+
+
+def models() -> list[Finding]:
+    """Fetched models, read again and compared with their records."""
+    from humanparse.weights import store
+    from humanparse.weights.hub import HUB
+
+    found = []
+    for model in HUB.values():
+        checks, pull = store.verify(model), f"humanparse models pull {model.name}"
+        bad = [f"{check.path.name} is {check.state}" for check in checks if check.state != "intact"]
+        if bad:
+            todo = f"humanparse models remove {model.name} && {pull}"
+            found.append(Finding("model", model.name, PROBLEM, ", ".join(bad), todo))
+        elif not checks:
+            begun = "its download was broken off" if store.size(model) else "not here"
+            found.append(Finding("model", model.name, NOTE, begun, f"if you want it ({model.license}): {pull}"))
+        elif not store.converted(model):
+            found.append(Finding("model", model.name, NOTE, "fetched, not converted", pull))
+        else:
+            found.append(Finding("model", model.name, OK, f"intact in {store.folder(model)}"))
+    return found
+
+
+# ---- trying an engine -------------------------------------------------------------------------------------------------
+
+
+def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
+    """`try_here` in a process of its own, whose sudden death is a finding as well."""
+    # -P: as for the humanparse command, files of the current folder are not to be taken for packages.
+    command = [sys.executable, "-P", "-m", "humanparse.doctor", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("engine", name, PROBLEM, f"did not parse a tiny picture within {timeout_s:g} s", _again(name))
+    try:
+        return Finding(**json.loads(done.stdout.splitlines()[-1]))
+    except (ValueError, TypeError, IndexError):
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Finding("engine", name, PROBLEM, f"its process ended with {_ending(done.returncode)}: {last:.200}", _again(name))
+
+
+def try_here(name: str) -> Finding:
+    """One tiny picture through the engine with the model inside the package."""
+    from humanparse.errors import HumanParseError, MissingExtra
+
+    try:
+        import numpy as np
+
+        from humanparse.parser import HumanParser
+
+        parsing = HumanParser(engine=name).parse(np.full((48, 64, 3), 127, np.uint8))
+    except MissingExtra as error:
+        what, _, install = str(error).rpartition(": ")
+        return Finding("engine", name, NOTE, what or "not installed", f"if you want it: {install}")
+    except HumanParseError as error:
+        return Finding("engine", name, PROBLEM, str(error), _again(name))
+    except Exception as error:
+        return Finding("engine", name, PROBLEM, f"{type(error).__name__}: {error}", _again(name))
+    took = parsing.timings_ms.get("network", 0)
+    return Finding("engine", name, OK, f"parsed a tiny picture ({took:.0f} ms in the network)")
+
+
+def _again(name: str) -> str:
+    needs = {"torch": "torch", "openvino": "openvino"}.get(name, "--force-reinstall humanparse onnxruntime")
+    return f"install it again: pip install -U {needs}; if that does not help, report this line and `humanparse version`"
+
+
+def _ending(code: int) -> str:
+    try:
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"exit code {code}"
+
+
+# ---- what is installed ------------------------------------------------------------------------------------------------
+
+
+def _metadata():
+    try:
+        return metadata.metadata("humanparse")
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+def _requirements() -> list[tuple[str, str, str]]:
+    """(package, lowest version or "", extra or "") of all that humanparse asks for."""
+    try:
+        lines = metadata.requires("humanparse") or []
+    except metadata.PackageNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        name = re.match(r"[A-Za-z0-9._-]+", line)[0]
+        if name == "humanparse":  # an extra that brings another extra
+            continue
+        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", line)
+        found.append((name, _floor(line.split(";")[0]), extra[1] if extra else ""))
+    return sorted(found, key=lambda row: row[2])
+
+
+def _floor(text: str) -> str:
+    found = re.search(r">=\s*([0-9][0-9.]*)", text)
+    return found[1] if found else ""
+
+
+def _older(version: str, floor: str) -> bool:
+    """Whether a version lies below the floor; later signs such as rc1 or +cpu do not count."""
+    if not floor:
+        return False
+    here, wanted = ([int(n) for n in re.match(r"[0-9.]*", text)[0].split(".") if n] for text in (version, floor))
+    longest = max(len(here), len(wanted))
+    return here + [0] * (longest - len(here)) < wanted + [0] * (longest - len(wanted))
+
+
+def _installed(name: str) -> str:
+    """The version of a package, or of another that brings the same folder; "" if there is none."""
+    rivals = next((group for group in SAME_FOLDER.values() if name in group), (name,))
+    return next((version for one in (name, *rivals) if (version := _exactly(one))), "")
+
+
+def _exactly(name: str) -> str:
+    try:
+        return metadata.version(name) or ""
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    print(json.dumps(vars(try_here(sys.argv[1]))))
