@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from humanparse.preprocess import TILE_PX, Geometry, Preprocess
 
@@ -68,3 +69,22 @@ def test_tiles_cover_the_photo_once():
     for x0, y0, x1, y1 in geometry.tiles():
         seen[y0:y1, x0:x1] += 1
     assert (seen == 1).all()
+
+
+@pytest.mark.parametrize(("photo", "resized"), [((232, 688), (449, 1333)), ((344, 116), (1333, 449)), ((407, 2294), (237, 1333))])
+def test_sizes_are_rounded_in_the_references_order(photo, resized):
+    assert BY_SIDE.geometry(photo).resized_hw == resized
+
+
+@pytest.mark.parametrize("photo_hw", [(50, 70), (300, 410)])
+def test_pil_bilinear_is_pillows_filter_both_ways(photo_hw):
+    photo = np.random.default_rng(0).integers(0, 256, (*photo_hw, 3), np.uint8)
+    pixels, geometry = Preprocess((0,) * 3, (1,) * 3, short_side=100, filter="pil-bilinear")(photo)
+    height, width = geometry.resized_hw
+    wanted = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR))
+    assert np.array_equal(pixels[0, :, :height, :width].transpose(1, 2, 0), wanted)
+
+
+def test_an_unknown_filter_is_refused():
+    with pytest.raises(ValueError, match=r"'lanczos'.*area, pil-bilinear"):
+        Preprocess((0,) * 3, (1,) * 3, short_side=640, filter="lanczos")

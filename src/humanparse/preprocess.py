@@ -6,20 +6,24 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
+FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
+GREY = 128  # around photos that are laid in the middle
 TILE_PX = 2048  # photo pixels are sampled in tiles of at most this side: bounds memory, and OpenCV's warps end at 32767
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a photo lies in the network's input: scaled to `resized_hw` in the top left corner of `input_hw`.
+    """Where a photo lies in the network's input: scaled to `resized_hw`, its top left corner at `corner_yx`.
 
-    All sizes are (height, width) in pixels.
+    All sizes are (height, width) in pixels. The methods are for photos that lie in the corner (0, 0).
     """
 
     photo_hw: tuple[int, int]
     resized_hw: tuple[int, int]
     input_hw: tuple[int, int]
+    corner_yx: tuple[int, int] = (0, 0)
 
     @property
     def scale_yx(self) -> tuple[float, float]:
@@ -55,12 +59,14 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a model wants its input. One of `area_px` and `short_side` says how large.
+    """How a model wants its input. One of `area_px`, `short_side` and `fit_hw` says how large.
 
     area_px:    resize so that the picture has about this many pixels, whatever its shape
     short_side: resize so that the short side has this many pixels
     max_long_side: but never a longer side than this
+    fit_hw:     shrink the picture if it does not fit into this, never enlarge it, and lay it in the middle, on GREY
     multiple:   zero-pad right and bottom to a multiple of this
+    filter:     one of FILTERS
     mean, std:  per channel, in 0–255 units
     """
 
@@ -70,24 +76,56 @@ class Preprocess:
     short_side: int | None = None
     max_long_side: int = 1333
     multiple: int = 32
+    filter: str = "area"
+    fit_hw: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        if self.filter not in FILTERS:
+            raise ValueError(f"there is no filter {self.filter!r}; choose one of {', '.join(FILTERS)}")
 
     def geometry(self, photo_hw: tuple[int, int]) -> Geometry:
         """Where a photo of that size goes. A side never shrinks below one pixel."""
+        if self.fit_hw:
+            return self._fitted(photo_hw)
         height, width = photo_hw
         scale = (self.area_px / (height * width)) ** 0.5 if self.area_px else self.short_side / min(height, width)
-        scale = min(scale, self.max_long_side / max(height, width))
-        resized = max(1, round(height * scale)), max(1, round(width * scale))
-        padded = tuple(-(-side // self.multiple) * self.multiple for side in resized)
-        return Geometry((height, width), resized, padded)
+        longest = max(height, width) * scale
+        shrink = min(1.0, self.max_long_side / longest)
+        # Multiplied and rounded in the reference's order: another order is one pixel off for one photo size in 6000.
+        resized = tuple(max(1, int(side * scale * shrink + 0.5)) for side in (height, width))
+        return Geometry((height, width), resized, self._padded(resized))
+
+    def _fitted(self, photo_hw: tuple[int, int]) -> Geometry:
+        (height, width), (fit_height, fit_width) = photo_hw, self.fit_hw
+        resized = photo_hw
+        if height > fit_height or width > fit_width:  # sides are cut off, not rounded, as the reference does
+            tall = fit_height * width <= fit_width * height
+            resized = (fit_height, fit_height * width // height) if tall else (fit_width * height // width, fit_width)
+        resized = tuple(max(1, side) for side in resized)
+        corner = (fit_height - resized[0]) // 2, (fit_width - resized[1]) // 2
+        return Geometry(photo_hw, resized, self._padded(self.fit_hw), corner)
+
+    def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        return tuple(-(-side // self.multiple) * self.multiple for side in size_hw)
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
         """pixels: uint8 (H, W, 3) RGB. Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry."""
         geometry = self.geometry(pixels.shape[:2])
         height, width = geometry.resized_hw
-        shrinking = height * width < pixels.shape[0] * pixels.shape[1]
-        small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+        small = _resize(pixels, height, width, self.filter)
         table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)      # (256, 3)
         out = np.zeros((1, 3, *geometry.input_hw), np.float32)
+        top, left = geometry.corner_yx
         for channel in range(3):
-            out[0, channel, :height, :width] = table[:, channel].astype(np.float32)[small[..., channel]]
+            if self.fit_hw:
+                out[0, channel, : self.fit_hw[0], : self.fit_hw[1]] = table[GREY, channel]
+            out[0, channel, top : top + height, left : left + width] = table[:, channel].astype(np.float32)[small[..., channel]]
         return out, geometry
+
+
+def _resize(pixels: np.ndarray, height: int, width: int, filter: str) -> np.ndarray:
+    """uint8 (H, W, 3) → uint8 (height, width, 3)."""
+    if filter == "pil-bilinear":
+        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    shrinking = height * width < pixels.shape[0] * pixels.shape[1]
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)

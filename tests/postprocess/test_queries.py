@@ -32,10 +32,10 @@ LEFT, RIGHT = (5, 35, 10, 30), (5, 35, 30, 50)
 
 def test_parts_go_to_the_person_who_covers_them():
     maps = parse((HUMAN, 0.9, LEFT), (HUMAN, 0.8, RIGHT), (13, 0.9, (6, 12, 15, 25)), (13, 0.7, (6, 12, 35, 45)))
-    assert maps.person_scores == pytest.approx([0.9, 0.8], abs=1e-3)
+    assert maps.person_scores == pytest.approx([0.9, 0.8], abs=0.02)  # less a little at the masks' soft borders
     assert maps.label_map[34, 80] == 13 and maps.person_map[34, 80] == 1
     assert maps.label_map[34, 160] == 13 and maps.person_map[34, 160] == 2
-    assert maps.part_scores == pytest.approx({(1, 13): 0.9, (2, 13): 0.7}, abs=1e-3)
+    assert maps.part_scores == pytest.approx({(1, 13): 0.9, (2, 13): 0.7}, abs=0.02)
 
 
 def test_a_part_that_crosses_the_border_stays_whole():
@@ -52,7 +52,7 @@ def test_person_pixels_without_a_part_are_still_the_persons():
 def test_a_part_of_nobody_keeps_its_label():
     maps = parse((9, 0.9, (5, 20, 40, 55)))
     assert maps.label_map[50, 190] == 9 and not maps.person_map.any()
-    assert maps.part_scores == pytest.approx({(0, 9): 0.9}, abs=1e-3)
+    assert maps.part_scores == pytest.approx({(0, 9): 0.9}, abs=0.02)
 
 
 def test_weak_instances_are_left_out():

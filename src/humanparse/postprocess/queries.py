@@ -3,7 +3,8 @@
 A query's score for a class is its class probability times the mean mask probability inside its mask. Instances that
 pass the threshold are pasted class by class: where probability times score exceeds one half it counts, several of a
 class are averaged, and the class with the highest average is the pixel's label. A pixel's person is the person of the
-part instance that gave it its label. Source: the paper (arXiv 2301.00394) and the published behaviour of the reference.
+part instance that gave it its label. Scores and labels are those of the reference at the photo's full size, but one
+instance at a time and only within its box. Source: the paper (arXiv 2301.00394) and the published behaviour of the reference.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.linking import drop_duplicates, link
 from humanparse.postprocess.paste import TileBox, photo_box
+from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of the mask logits
 TOP_K = 100  # best (query, class) pairs that are looked at
+SCORED_PX = 4_000_000  # in larger photos a mask's certainty is measured at every second, third … pixel
 
 
 @dataclass(frozen=True)
@@ -32,27 +35,26 @@ class QuerySettings:
 
 
 @dataclass(frozen=True)
-class _Instances:
-    """Kept (query, class) pairs. logits: float32 (N, h, w), a view a query; classes, scores: (N,)."""
+class Instances:
+    """Scored (query, class) pairs. logits: float32 (N, h, w), padding included; classes, scores: (N,)."""
 
     logits: np.ndarray
     classes: np.ndarray
     scores: np.ndarray
 
-    def __getitem__(self, which: np.ndarray) -> _Instances:
-        return _Instances(self.logits[which], self.classes[which], self.scores[which])
+    def __getitem__(self, which: np.ndarray) -> Instances:
+        return Instances(self.logits[which], self.classes[which], self.scores[which])
 
 
 def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: QuerySettings, num_parts: int) -> Maps:
     """outputs: pred_logits (1, Q, num_parts + 2): parts with background, whole person, no object;
     pred_masks (1, Q, h, w), logits at stride 4."""
     rows, columns = geometry.cells(STRIDE)
-    masks = outputs["pred_masks"][0, :, :rows, :columns]
-    found = _instances(outputs["pred_logits"][0], masks, min(settings.part_score, settings.person_score))
+    found = find_instances(outputs, geometry, min(settings.part_score, settings.person_score))
     people = found[(found.classes == num_parts) & (found.scores > settings.person_score)]
-    people = people[drop_duplicates(people.logits > 0, people.scores, settings.duplicate_iou)]
+    people = people[drop_duplicates(people.logits[:, :rows, :columns] > 0, people.scores, settings.duplicate_iou)]
     parts = found[(found.classes < num_parts) & (found.scores >= settings.part_score)]
-    owners = link(parts.logits > 0, people.logits > 0, people.scores)
+    owners = link(parts.logits[:, :rows, :columns] > 0, people.logits[:, :rows, :columns] > 0, people.scores)
     height, width = geometry.photo_hw
     maps = Maps(
         np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16),
@@ -64,26 +66,35 @@ def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
     return maps
 
 
-def _instances(class_logits: np.ndarray, masks: np.ndarray, min_score: float) -> _Instances:
-    """The best TOP_K (query, class) pairs that reach `min_score`. A query may stand for two classes."""
+def find_instances(outputs: dict[str, np.ndarray], geometry: Geometry, min_score: float) -> Instances:
+    """Of the TOP_K likeliest (query, class) pairs those whose score reaches `min_score`. A query may stand for two classes."""
+    class_logits, masks = outputs["pred_logits"][0], outputs["pred_masks"][0]
     odds = np.exp(class_logits - class_logits.max(1, keepdims=True))
     probability = (odds / odds.sum(1, keepdims=True))[:, :-1]             # (Q, C), "no object" left out
     pairs = np.argsort(-probability, axis=None, kind="stable")[:TOP_K]
     pairs = pairs[probability.ravel()[pairs] >= min_score]               # the mask can only lower the score
     queries, classes = np.unravel_index(pairs, probability.shape)
-    certainty = np.array([_mean_inside(masks[query]) for query in queries])
-    scores = probability[queries, classes] * certainty
+    certainty = {query: _certainty(masks[query], geometry) for query in np.unique(queries)}
+    scores = probability[queries, classes] * np.array([certainty[query] for query in queries], np.float32)
     keep = scores >= min_score
-    return _Instances(masks[queries[keep]], classes[keep], scores[keep])
+    return Instances(masks[queries[keep]], classes[keep], scores[keep])
 
 
-def _mean_inside(logits: np.ndarray) -> float:
-    """Mean probability of the pixels whose logit is positive; 0 for an empty mask."""
-    inside = logits[logits > 0]
-    return float(_sigmoid(inside).mean()) if inside.size else 0.0
+def _certainty(logits: np.ndarray, geometry: Geometry) -> float:
+    """Mean probability of the photo's pixels whose logit is positive; 0 for an empty mask."""
+    height, width = geometry.photo_hw
+    step = max(1, round((height * width / SCORED_PX) ** 0.5))
+    total = count = 0.0
+    for tile in geometry.tiles():
+        if box := _reach(logits, tile, geometry):
+            sampled = sample_twice(logits, STRIDE, geometry, box, step)
+            inside = sampled[sampled > 0]
+            total += float(_sigmoid(inside).sum(dtype=np.float64))
+            count += inside.size
+    return total / count if count else 0.0
 
 
-def _part_scores(parts: _Instances, owners: np.ndarray) -> dict[tuple[int, int], float]:
+def _part_scores(parts: Instances, owners: np.ndarray) -> dict[tuple[int, int], float]:
     """(person number or 0, class) → the best score among the instances that were linked so."""
     scores: dict[tuple[int, int], float] = {}
     for owner, class_id, score in zip(owners, parts.classes, parts.scores, strict=True):
@@ -92,7 +103,7 @@ def _part_scores(parts: _Instances, owners: np.ndarray) -> dict[tuple[int, int],
     return scores
 
 
-def _paste(maps: Maps, tile: TileBox, people: _Instances, parts: _Instances, owners: np.ndarray, geometry: Geometry) -> None:
+def _paste(maps: Maps, tile: TileBox, people: Instances, parts: Instances, owners: np.ndarray, geometry: Geometry) -> None:
     """Fill one tile of both maps."""
     x0, y0, x1, y1 = tile
     shape = y1 - y0, x1 - x0
@@ -110,7 +121,7 @@ def _paste(maps: Maps, tile: TileBox, people: _Instances, parts: _Instances, own
 
 
 def _strongest(
-    instances: _Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float
+    instances: Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of a tile the number of the strongest instance, and the average strength of all that count there.
 
@@ -124,7 +135,7 @@ def _strongest(
         if box is None:
             continue
         window = np.s_[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0]
-        strength = _sigmoid(geometry.sample(logits, STRIDE, box)) * np.float32(score)
+        strength = _sigmoid(sample_twice(logits, STRIDE, geometry, box)) * np.float32(score)
         strength[strength <= max(floor, 0.5 * score)] = 0
         total[window] += strength
         count[window] += strength > 0

@@ -1,0 +1,91 @@
+"""Multi-scale deformable attention: every query looks at a few points of every level, and says itself where they lie.
+
+Deformable DETR (Zhu et al., arXiv 2010.04159). Written for export: plain tensor arithmetic, one grid_sample a level,
+whose points are summed before the next level is touched, so that no stack of sampled points is ever built. Sizes
+enter as plain numbers in plain arithmetic, so that nothing of the picture that was traced stays in the graph.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Size = tuple[int, int]  # height, width of a level
+
+
+class DeformableAttention(nn.Module):
+    """`num_heads` heads with `num_points` points on each of `num_levels` levels."""
+
+    def __init__(self, dim: int, num_heads: int, num_levels: int, num_points: int = 4):
+        super().__init__()
+        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
+        self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
+        self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self._look_around()
+
+    def forward(self, query: Tensor, reference: Tensor, values: Tensor, sizes: list[Size]) -> Tensor:
+        """query: (B, N, dim). reference: (N, 2), each query's own place as (x, y) in 0–1.
+        values: (B, S, dim), the levels' cells one after another, row by row; sizes: of the levels, S = Σ h·w.
+        Returns (B, N, dim).
+        """
+        heads, levels, points = self.num_heads, self.num_levels, self.num_points
+        batch, count, dim = query.shape
+        offsets = self.sampling_offsets(query).view(batch, count, heads, levels, points, 2)
+        weights = self.attention_weights(query).view(batch, count, heads, levels * points).softmax(-1)
+        weights = weights.view(batch, count, heads, levels, points)
+        maps = self.value_proj(values).split([h * w for h, w in sizes], dim=1)
+
+        total = 0
+        for level, (h, w) in enumerate(sizes):
+            value = maps[level].transpose(1, 2).reshape(batch * heads, dim // heads, h, w)
+            x = reference[:, 0, None, None] + offsets[:, :, :, level, :, 0] / w           # (B, N, heads, points)
+            y = reference[:, 1, None, None] + offsets[:, :, :, level, :, 1] / h
+            grid = torch.stack([x, y], -1).transpose(1, 2).reshape(batch * heads, count, points, 2) * 2 - 1
+            weight = weights[:, :, :, level].transpose(1, 2).reshape(batch * heads, 1, count, points)
+            sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            total = total + (sampled * weight).sum(-1)                                     # (B·heads, dim/heads, N)
+        return self.output_proj(total.reshape(batch, dim, count).transpose(1, 2))
+
+    def _look_around(self) -> None:
+        """Begin as in the paper: head k looks in direction k, point p at distance p + 1, all equally."""
+        angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        direction = torch.stack([angle.cos(), angle.sin()], -1)                           # (heads, 2)
+        direction = direction / direction.abs().max(-1, keepdim=True).values
+        distance = torch.arange(1, self.num_points + 1)[:, None]                          # (points, 1)
+        offsets = (direction[:, None, None] * distance).repeat(1, self.num_levels, 1, 1)  # (heads, levels, points, 2)
+        for layer in (self.sampling_offsets, self.attention_weights):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.flatten())
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+def cell_centres(sizes: list[Size], device: torch.device) -> Tensor:
+    """(S, 2): the centre of every cell of every level as (x, y) in 0–1, in the order of the cells."""
+    levels = []
+    for h, w in sizes:
+        y = (torch.arange(h, device=device) + 0.5) / h
+        x = (torch.arange(w, device=device) + 0.5) / w
+        levels.append(torch.stack([x.expand(h, w), y[:, None].expand(h, w)], -1).reshape(h * w, 2))
+    return torch.cat(levels)
+
+
+def sine_positions(h: int, w: int, dim: int, device: torch.device) -> Tensor:
+    """(dim, h, w): sines and cosines of where each cell lies, first down, then across; DETR (arXiv 2005.12872)."""
+    def waves(length: int) -> Tensor:
+        place = torch.arange(1, length + 1, device=device) / (length + 1e-6) * (2 * math.pi)
+        angles = place[:, None] / periods
+        return torch.stack([angles.sin(), angles.cos()], -1).reshape(length, dim // 2)    # sin, cos, sin, cos, …
+
+    periods = 10000 ** (torch.arange(dim // 4, device=device) / (dim // 4))
+    down = waves(h).transpose(0, 1)[:, :, None].expand(dim // 2, h, w)
+    across = waves(w).transpose(0, 1)[:, None, :].expand(dim // 2, h, w)
+    return torch.cat([down, across])
