@@ -10,6 +10,7 @@ names; the Python that runs this needs both that and humanparse[torch,openvino].
     preprocessing   the network's input, for photos of several sizes
     postprocessing  instances, scores, masks and label maps, from the same raw outputs
     end to end      the same, from photo to label map, with each engine
+    single person   input and label map of the single-person way, from the same made-up raw outputs
 
 With random weights no score passes a threshold. So a scene of PEOPLE and parts is laid over the raw outputs, the same on
 both sides, before post-processing: several people and many classes come out.
@@ -24,18 +25,23 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
 
 from humanparse.convert.checkpoint import load_network, read_checkpoint
-from humanparse.convert.onnx import MULTI_PERSON, convert_checkpoint
+from humanparse.convert.onnx import MEAN, MULTI_PERSON, STD, convert_checkpoint
 from humanparse.engines import open_engine
 from humanparse.postprocess.queries import QuerySettings, find_instances, parse_queries
 from humanparse.postprocess.resample import sample_twice
+from humanparse.postprocess.semantic import SemanticSettings, parse_semantic
+from humanparse.preprocess import Preprocess
 
 SIZES_HW = ((320, 320), (256, 416), (416, 224), (640, 864))
 PHOTOS_WH = ((640, 480), (333, 500), (1600, 1067))
+FIT_HW = (473, 473)
+SINGLE_PERSON = Preprocess(MEAN, STD, fit_hw=FIT_HW, filter="pil-bilinear")
 HUMAN = 20
 PEOPLE, INSTANCES = 5, 45
 MASK_GAIN = 10
@@ -61,6 +67,8 @@ def main() -> None:
         photo = Image.open(options.photo).convert("RGB")
         for size in PHOTOS_WH:
             compare_photo(net, engines, photo.resize(size, Image.Resampling.LANCZOS))
+        for size in (*PHOTOS_WH, (200, 300), (900, 473)):
+            compare_single(net, photo.resize(size, Image.Resampling.LANCZOS))
 
 
 def staged(outputs: dict) -> dict:
@@ -114,6 +122,31 @@ def compare_photo(net, engines, photo: Image.Image) -> None:
     _compare_results("postprocessing", outputs, geometry, wanted, theirs_ms)
     for who, engine in engines.items():
         _compare_results(who, staged(engine.run(pixels)), geometry, wanted, theirs_ms)
+
+
+def compare_single(net, photo: Image.Image) -> None:
+    """One photo fitted into FIT_HW as the reference does it, and label maps from the same blurred noise."""
+    from modelscope.models.cv.image_human_parsing.parsing_utils import center_to_target_size_test
+
+    pixels, geometry = SINGLE_PERSON(np.asarray(photo))
+    fitted, box = center_to_target_size_test(np.asarray(photo), FIT_HW[::-1])
+    normalised = (torch.from_numpy(np.array(fitted)).permute(2, 0, 1) - net.pixel_mean) / net.pixel_std
+    height, width = normalised.shape[1:]
+    difference = np.abs(normalised.numpy() - pixels[0, :, :height, :width]).max()
+
+    rng = np.random.default_rng(0)
+    cells = geometry.input_hw[0] // 4, geometry.input_hw[1] // 4
+    logits = rng.normal(0, 4, (1, 100, 21)).astype(np.float32)
+    masks = np.stack([cv2.GaussianBlur(rng.normal(0, 80, cells).astype(np.float32), (0, 0), 8) for _ in range(100)])[None]
+    larger = torch.nn.functional.interpolate(torch.from_numpy(masks), scale_factor=4.0, mode="bilinear")[0]
+    votes = net.semantic_inference(torch.from_numpy(logits[0]), larger)
+    votes = net.single_human_sem_seg_postprocess(votes, (height, width), box, photo.height, photo.width)
+    wanted = votes.argmax(0).numpy()
+    found = parse_semantic({"pred_logits": logits, "pred_masks": masks}, geometry, SemanticSettings()).label_map
+    print(
+        f"single person {photo.width}x{photo.height}: input differs by {difference:.1e}; "
+        f"label map equal on {(found == wanted).mean():.4%} ({len(np.unique(wanted))} classes)"
+    )
 
 
 def _compare_results(who: str, outputs, geometry, wanted: dict, theirs_ms: float) -> None:

@@ -22,6 +22,18 @@ def crowd(count: int):
     return parsing_from_maps((row > 0).astype(np.uint8), row.astype(np.uint16))
 
 
+# ModelScope
+
+def test_modelscopes_form_has_a_mask_a_label_and_a_score_for_every_part_and_person():
+    parsing = made_up_parsing()
+    found = parsing.to_modelscope()
+    assert len(found["masks"]) == len(found["labels"]) == len(found["scores"]) == 14
+    assert found["labels"][-2:] == ["Human", "Human"] and found["labels"].count("Left-arm") == 2
+    assert {mask.shape for mask in found["masks"]} == {(120, 160)} and found["masks"][0].dtype == np.float32
+    assert (sum(found["masks"][-2:]) == (parsing.person_map > 0)).all()
+    assert empty_parsing().to_modelscope() == {"masks": [], "labels": [], "scores": []}
+
+
 # JSON
 
 def test_json_round_trip_gives_the_same_maps_people_and_parts():

@@ -84,6 +84,13 @@ def test_sizes_are_those_that_a_person_sees():
     assert fake_parser().parse(data.getvalue()).size_hw == (240, 160)
 
 
+def test_a_smaller_input_still_gives_maps_of_the_photos_size():
+    parser = fake_parser(short_side=80)
+    result = parser.parse(photo(800, 1200))
+    assert parser.engine.seen[0].shape == (1, 3, 80, 128)
+    assert result.size_hw == (800, 1200) and len(result.people) == 1
+
+
 def test_people_below_the_score_are_left_out():
     assert len(fake_parser(min_score=0.9).parse(photo()).people) == 1
     assert len(fake_parser(min_score=1.0).parse(photo()).people) == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from humanparse.errors import OptionError
 from humanparse.preprocess import TILE_PX, Geometry, Preprocess
 
 BY_AREA = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=16)
@@ -54,6 +55,22 @@ def test_geometry_finds_every_photo_pixel_again(photo_hw):
     inner = np.s_[edge:-edge, edge:-edge]
     assert np.abs(photo_x - want_x)[inner].max() < 0.2
     assert np.abs(photo_y - want_y)[inner].max() < 0.2
+
+
+def test_the_input_size_can_be_chosen():
+    assert BY_AREA.resized(short_side=240).geometry((480, 640)).resized_hw == (240, 320)
+    assert BY_SIDE.resized(max_side=512).geometry((480, 640)).resized_hw == (384, 512)
+    assert BY_AREA.resized(max_side=320).geometry((480, 640)).resized_hw == (240, 320)
+    assert BY_AREA.resized() == BY_AREA
+
+
+@pytest.mark.parametrize(("rule", "sides"), [
+    (BY_AREA, {"short_side": 0}), (BY_AREA, {"max_side": 63}), (BY_SIDE, {"short_side": -5}),
+    (Preprocess((0,) * 3, (1,) * 3, fit_hw=(400, 400)), {"max_side": 200}),
+])
+def test_impossible_input_sizes_are_refused(rule, sides):
+    with pytest.raises(OptionError):
+        rule.resized(**sides)
 
 
 def test_tiles_sample_the_same_as_the_whole():

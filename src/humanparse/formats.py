@@ -48,6 +48,21 @@ def to_dict(parsing: Parsing, *, masks: bool = True) -> dict[str, Any]:
     }
 
 
+def to_modelscope(parsing: Parsing) -> dict[str, list]:
+    """The result in the form of ModelScope's human parsing pipeline: {"masks", "labels", "scores"}, parts, then people.
+
+    masks: float32 (H, W) each, 0 or 1: as many bytes as four times the photo's pixels for every part and person.
+    Other than there, masks do not overlap, parts come person by person, and people are called "Human".
+    """
+    parts = [part for person in parsing.people for part in person.parts.values()] + list(parsing.loose_parts)
+    regions = [*parts, *parsing.people]
+    return {
+        "masks": [region.mask.to_dense().astype(np.float32) for region in regions],
+        "labels": [part.label for part in parts] + ["Human"] * len(parsing.people),
+        "scores": [region.score for region in regions],
+    }
+
+
 def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
     """The inverse of `to_json`; see `from_dict`. Raises OptionError for text that is not JSON."""
     try:

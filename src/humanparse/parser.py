@@ -40,6 +40,8 @@ class HumanParser:
     engine:  the runtime's name, or an Engine of your own (then `model` is not opened)
     threads: CPU threads for one photo; None takes all cores that the process may use
     min_score: people and parts scored below this are left out, 0 to 1
+    short_side, max_side: sides of the network's input in pixels, instead of the model's own rule: the short side becomes
+        `short_side`, the long one at most `max_side`. Smaller is faster and sees less; memory grows with their product
     max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
     Raises UnknownModel or BrokenModel for the model, OptionError for an impossible value.
     """
@@ -51,6 +53,8 @@ class HumanParser:
         engine: str | Engine = "onnxruntime",
         threads: int | None = None,
         min_score: float = MIN_SCORE,
+        short_side: int | None = None,
+        max_side: int | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
     ):
         if not 0 <= min_score <= 1:
@@ -64,6 +68,7 @@ class HumanParser:
             where = type(engine).__name__
         self.engine = engine
         self.card = ModelCard.from_metadata(engine.metadata, where)
+        self.preprocess = self.card.preprocess.resized(short_side, max_side)
         self.min_score = min_score
         self.max_megapixels = max_megapixels
         self._settings = _settings(self.card, where)
@@ -89,7 +94,7 @@ class HumanParser:
         with clock("read"):
             picture = read_image(image, max_megapixels=self.max_megapixels)
         with clock("preprocess"):
-            pixels, geometry = self.card.preprocess(picture.pixels)
+            pixels, geometry = self.preprocess(picture.pixels)
         with clock("network"):
             outputs = self.engine.run(pixels)
         with clock("postprocess"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from humanparse.errors import OptionError
+
 FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
+MIN_SIDE = 64  # pixels, the smallest input side that can be asked for
 GREY = 128  # around photos that are laid in the middle
 TILE_PX = 2048  # photo pixels are sampled in tiles of at most this side: bounds memory, and OpenCV's warps end at 32767
 
@@ -82,6 +85,20 @@ class Preprocess:
     def __post_init__(self):
         if self.filter not in FILTERS:
             raise ValueError(f"there is no filter {self.filter!r}; choose one of {', '.join(FILTERS)}")
+
+    def resized(self, short_side: int | None = None, max_side: int | None = None) -> Preprocess:
+        """The same rule with another input size, in pixels: smaller is faster and sees less. None keeps the rule's own.
+
+        Raises OptionError for a side under MIN_SIDE, and for a rule that fits photos into one fixed size.
+        """
+        for name, side in (("short_side", short_side), ("max_side", max_side)):
+            if side is not None and side < MIN_SIDE:
+                raise OptionError(f"{name} is {side} pixels; people are found from {MIN_SIDE} pixels on")
+        if self.fit_hw and (short_side or max_side):
+            height, width = self.fit_hw
+            raise OptionError(f"this model's input is always {width}x{height} pixels; leave the input size alone")
+        changed = replace(self, max_long_side=max_side or self.max_long_side)
+        return replace(changed, short_side=short_side, area_px=None) if short_side else changed
 
     def geometry(self, photo_hw: tuple[int, int]) -> Geometry:
         """Where a photo of that size goes. A side never shrinks below one pixel."""

@@ -103,6 +103,12 @@ class Parsing:
 
         return formats.to_json(self, **options)
 
+    def to_modelscope(self) -> dict[str, list]:
+        """{"masks", "labels", "scores"} as ModelScope's pipeline has them: see `humanparse.formats.to_modelscope`."""
+        from humanparse import formats
+
+        return formats.to_modelscope(self)
+
     def save(
         self, folder: str | Path, formats: Iterable[str] = ("overlay", "colormap", "labels", "json"), **options
     ) -> list[Path]:

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from official import official_state, tiny_network
 
-from humanparse.convert.checkpoint import load_network, read_checkpoint
+from humanparse.convert.checkpoint import load_network, read_checkpoint, save_safetensors
 from humanparse.convert.onnx import choose_labels
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.labels import CIHP, LIP, PASCAL_PERSON_PART
@@ -48,6 +48,20 @@ def test_safetensors_are_read(tmp_path):
     network = tiny_network()
     safetensors.torch.save_file(official_state(network), tmp_path / "m2fp.safetensors")
     assert same_outputs(load_network(read_checkpoint(tmp_path / "m2fp.safetensors")), network)
+
+
+def test_safetensors_are_written_with_official_names_and_read_back(saved, tmp_path):
+    from safetensors import safe_open
+
+    source = saved({"model": official_state(tiny_network()), "optimizer": {"state": {0: torch.zeros(3)}}})
+    out = save_safetensors(source, tmp_path / "model.safetensors", "CC-BY-NC-4.0")
+    again = read_checkpoint(out)
+    for name, tensor in read_checkpoint(source).tensors.items():
+        assert torch.equal(tensor, again.tensors[name])
+    with safe_open(out, "pt") as file:
+        assert file.metadata()["license"] == "CC-BY-NC-4.0"
+        assert any(name.startswith("sem_seg_head.predictor.") for name in file.keys())  # noqa: SIM118
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
 def test_missing_unexpected_and_misshaped_tensors_are_listed(saved):

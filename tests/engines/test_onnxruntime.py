@@ -32,6 +32,24 @@ def test_a_model_that_breaks_off_is_refused(tmp_path):
         open_engine("onnxruntime", file)
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("place", ["../outside.bin", "{folder}/outside.bin"])
+def test_weights_outside_the_models_folder_are_never_read(tmp_path, engine, place):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip(engine)
+    (tmp_path / "outside.bin").write_bytes(bytes(16))
+    (tmp_path / "model").mkdir()
+    weights = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+    weights.external_data.add(key="location", value=place.format(folder=tmp_path))
+    pixels, total = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in ("x", "y"))
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "w"], ["y"])], "sum", [pixels], [total], [weights])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    file = tmp_path / "model" / "model.onnx"
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(BrokenModel):
+        open_engine(engine, file)
+
+
 def test_an_unknown_engine_is_refused():
     with pytest.raises(OptionError, match=r"abacus.*onnxruntime"):
         open_engine("abacus", model_file(None))

@@ -14,7 +14,9 @@ def convert(
     checkpoint: Annotated[Path, typer.Argument(
         metavar="CHECKPOINT", help="pytorch_model.pt of ModelScope, a .pth of detectron2, or .safetensors.",
     )],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The .onnx file to write.")],
+    out: Annotated[Path, typer.Option(
+        "--out", "-o", metavar="FILE", help="The .onnx file to write; or a .safetensors file, for the tensors alone.",
+    )],
     labels: Annotated[str | None, typer.Option(
         metavar="NAME", help="cihp, lip, pascal-person-part or mhp-v2.", show_default="those of configuration.json beside it",
     )] = None,
@@ -37,9 +39,14 @@ def convert(
     if not out.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {out.parent}; make it first")
     try:
+        from humanparse.convert.checkpoint import save_safetensors
         from humanparse.convert.onnx import convert_checkpoint
     except ModuleNotFoundError as error:
         raise MissingExtra(f"converting needs PyTorch, ONNX and safetensors once ({error.name} is missing)", "torch") from error
+    if out.suffix == ".safetensors":
+        save_safetensors(checkpoint, out, license)
+        typer.echo(f"{out}: tensors only, {out.stat().st_size / 1e6:.0f} MB, {license}")
+        return
     made = convert_checkpoint(checkpoint, out, labels=labels, precision=precision, license=license)
     mb = out.stat().st_size / 1e6
     typer.echo(f"{out}: {made.card.name}, {len(made.card.labels)} classes, {mb:.0f} MB, {made.card.license}")

@@ -40,6 +40,7 @@ def parse(
     model: Annotated[str | None, typer.Option(
         "--model", "-m", metavar="MODEL", help="Name of a model, or a model file.", show_default="the built-in one",
     )] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="What runs the model: onnxruntime or openvino.")] = "onnxruntime",
     palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
     min_score: Annotated[float | None, typer.Option(
         min=0, max=1, metavar="X", help="Leave out what scores below X, 0 to 1.", show_default="the model's",
@@ -50,6 +51,12 @@ def parse(
     )] = 1,
     threads: Annotated[int | None, typer.Option(
         min=1, metavar="N", help="Threads of the inference engine.", show_default="as the processor has cores",
+    )] = None,
+    short_side: Annotated[int | None, typer.Option(
+        metavar="PIXELS", help="Short side of the network's input: smaller is faster and sees less.", show_default="the model's",
+    )] = None,
+    max_side: Annotated[int | None, typer.Option(
+        metavar="PIXELS", help="Longest side of the network's input.", show_default="the model's",
     )] = None,
     skip_existing: Annotated[bool, typer.Option(
         "--skip-existing/--overwrite", help="Skip photos whose results are all there: a broken-off run continues.",
@@ -86,7 +93,10 @@ def parse(
             for folder, error in found.unreadable:
                 report.could_not(folder, error)
             if todo:
-                options = {"threads": threads or shared_threads(jobs), "min_score": min_score, "max_megapixels": max_megapixels}
+                options = {
+                    "threads": threads or shared_threads(jobs), "min_score": min_score, "max_megapixels": max_megapixels,
+                    "short_side": short_side, "max_side": max_side, "engine": engine,
+                }
                 parse_all(todo, partial(parse_one, load_parser(model, **options), names, palette), jobs, report)
     except KeyboardInterrupt:
         done = f"interrupted after {report.parsed} of {len(todo)} photos"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -88,6 +89,26 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     tensors = {our_name(name): tensor for name, tensor in _state(content, path).items()}
     tensors = {name: tensor for name, tensor in tensors.items() if not LEFT_BEHIND.search(name)}
     return Checkpoint(path, sha256, tensors, *_configuration_beside(path))
+
+
+def save_safetensors(checkpoint: str | Path, out: str | Path, license: str) -> Path:
+    """Write a checkpoint's tensors, by their official names and without the optimiser, as a .safetensors file.
+
+    It is smaller, cannot hold code, and `read_checkpoint` takes it. Raises as `read_checkpoint` and `load_network` do,
+    and writes nothing then.
+    """
+    path, out = Path(checkpoint), Path(out)
+    source = read_checkpoint(path)
+    load_network(source)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
+    tensors = {name: tensor.contiguous() for name, tensor in _state(content, path).items() if not LEFT_BEHIND.search(name)}
+    part = out.with_name(f".{out.name}.part")
+    try:
+        safetensors.torch.save_file(tensors, part, {"license": license, "source_sha256": source.sha256})
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
+    return out
 
 
 def load_network(checkpoint: Checkpoint) -> M2FP:
