@@ -13,7 +13,7 @@ ROOT = Path(humanparse.__file__).parent
 LEVELS = {
     "errors": 0, "labels": 0, "image": 1, "masks": 1, "preprocess": 2, "result": 2, "model": 2,
     "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3, "evaluation": 3,
-    "parser": 4, "convert": 5, "training": 6, "doctor": 7, "cli": 8, "__main__": 9,
+    "convert": 4, "parser": 5, "training": 6, "doctor": 7, "cli": 8, "__main__": 9,
 }
 DOORS = {
     ("result.py", "render"), ("result.py", "formats"),  # the short methods of Parsing, explained there

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,9 @@ from humanparse.postprocess import (
 )
 from humanparse.preprocess import Geometry
 from humanparse.result import Parsing
+from humanparse.weights import store
 from humanparse.weights.catalog import ModelCard, model_file
+from humanparse.weights.hub import HUB
 
 MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
 SETTINGS = {"centres": CentreSettings, "queries": QuerySettings, "semantic": SemanticSettings}  # by head, as are
@@ -36,14 +40,16 @@ OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": QUER
 class HumanParser:
     """Parses photos with one model. Make one and keep it; it may be used from several threads.
 
-    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one
+    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one; a model
+        that is to be fetched, is, if its licence was accepted before or by HUMANPARSE_ACCEPT_LICENCE=1 (converting it
+        needs PyTorch, once); else the error says how
     engine:  the runtime's name, or an Engine of your own (then `model` is not opened)
     threads: CPU threads for one photo; None takes all cores that the process may use
     min_score: people and parts scored below this are left out, 0 to 1
     short_side, max_side: sides of the network's input in pixels, instead of the model's own rule: the short side becomes
         `short_side`, the long one at most `max_side`. Smaller is faster and sees less; memory grows with their product
     max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
-    Raises UnknownModel or BrokenModel for the model, OptionError for an impossible value.
+    Raises UnknownModel, BrokenModel or DownloadFailed for the model, OptionError for an impossible value.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class HumanParser:
         if threads is not None and threads < 1:
             raise OptionError(f"threads is {threads}; give at least 1, or None for all cores")
         if isinstance(engine, str):
-            file = model_file(model)
+            file = _file(model)
             engine, where = open_engine(engine, file, threads), str(file)
         else:
             where = type(engine).__name__
@@ -115,6 +121,16 @@ class HumanParser:
         if self.card.head == "semantic":
             return parse_semantic(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
+
+
+def _file(model: str | Path | None) -> Path:
+    """The model's file. A model of the hub is fetched and converted first, if its licence was accepted."""
+    wanted = HUB.get(str(model))
+    if wanted and (store.accepted(wanted) or os.environ.get("HUMANPARSE_ACCEPT_LICENCE", "") not in ("", "0")):
+        from humanparse.convert.fetch import fetch
+
+        return fetch(wanted, accept_licence=True, say=logging.getLogger("humanparse").info)
+    return model_file(model)
 
 
 def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings | SemanticSettings:

@@ -75,6 +75,19 @@ def test_pull_fetches_converts_and_prints_the_path(run, hub, convert):
     assert HumanParser(MODEL.name).name == MODEL.name
 
 
+def test_the_parser_fetches_a_model_by_itself_once_its_licence_is_accepted(hub, monkeypatch):
+    from humanparse.convert import fetch
+
+    monkeypatch.setattr(fetch, "convert", lambda checkpoint, out: write_tiny_model(out))
+    with pytest.raises(UnknownModel, match="humanparse models pull m2fp-r101-cihp"):
+        HumanParser(MODEL.name)
+    assert hub.asked == []
+    monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "1")
+    assert HumanParser(MODEL.name).name == MODEL.name
+    asked = len(hub.asked)
+    assert HumanParser(MODEL.name).parse(np.zeros((40, 40, 3), np.uint8)).people == () and len(hub.asked) == asked > 0
+
+
 def test_a_second_pull_does_nothing_again(run, hub, convert):
     run("models", "pull", MODEL.name, "--accept-licence")
     asked = len(hub.asked)

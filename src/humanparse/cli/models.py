@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.errors import MissingExtra, ModelError, OptionError, UnknownModel
+from humanparse.convert.fetch import can_convert, convert
+from humanparse.errors import OptionError, UnknownModel
 
 if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel
@@ -148,24 +149,6 @@ def path(name: Name) -> None:
       humanparse models path humanparse-small
     """
     typer.echo(_file(name))
-
-
-def convert(checkpoint: Path, out: Path) -> None:
-    """Write the .onnx of a checkpoint: the seam to `humanparse.convert`, and where tests put theirs."""
-    try:
-        from humanparse.convert.onnx import convert_checkpoint
-    except ModuleNotFoundError as error:
-        if str(error.name).startswith("humanparse"):
-            raise ModelError(f"this version of humanparse cannot convert {checkpoint}; update humanparse") from error
-        raise MissingExtra(f"converting {checkpoint} needs PyTorch once ({error.name} is missing)", "torch") from error
-    convert_checkpoint(checkpoint, out, labels=None, precision="fp32")  # the classes are those of configuration.json
-
-
-def can_convert() -> bool:
-    """Whether PyTorch is installed; it is not imported."""
-    from importlib.util import find_spec
-
-    return find_spec("torch") is not None
 
 
 def ask(question: str) -> bool:
