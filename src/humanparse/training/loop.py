@@ -35,7 +35,7 @@ class Recipe:
     ones show whole people as large as a photo does, without which large people are found in pieces.
     """
 
-    steps: int = 4600
+    steps: int = 3700
     sizes: tuple[tuple[int, int], ...] = ((320, 16), (448, 8), (640, 4))
     lr: float = 2e-3
     backbone_lr: float = 3e-4
