@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,7 +125,7 @@ class HumanParser:
 def _file(model: str | Path | None) -> Path:
     """The model's file. A model of the hub is fetched and converted first, if its licence was accepted."""
     wanted = HUB.get(str(model))
-    if wanted and (store.accepted(wanted) or os.environ.get("HUMANPARSE_ACCEPT_LICENCE", "") not in ("", "0")):
+    if wanted and (store.accepted(wanted) or store.licences_accepted()):
         from humanparse.convert.fetch import fetch
 
         return fetch(wanted, accept_licence=True, say=logging.getLogger("humanparse").info)

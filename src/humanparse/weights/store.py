@@ -79,7 +79,12 @@ def home() -> Path:
 
 def offline() -> bool:
     """Whether HUMANPARSE_OFFLINE forbids the network."""
-    return os.environ.get("HUMANPARSE_OFFLINE", "").strip().lower() not in ("", "0", "no", "false", "off")
+    return _switched_on("HUMANPARSE_OFFLINE")
+
+
+def licences_accepted() -> bool:
+    """Whether HUMANPARSE_ACCEPT_LICENCE accepts the licences of all models beforehand."""
+    return _switched_on("HUMANPARSE_ACCEPT_LICENCE")
 
 
 def folder(model: HubModel) -> Path:
@@ -223,6 +228,10 @@ def size(model: HubModel) -> int:
     """Bytes that the model takes on the disk, parts of broken-off downloads included."""
     place = folder(model)
     return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file()) if place.is_dir() else 0
+
+
+def _switched_on(variable: str) -> bool:
+    return os.environ.get(variable, "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
 def _there(model: HubModel, file: RemoteFile) -> bool:
