@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import io
-import os
 import platform
 import resource
 import statistics
@@ -20,6 +19,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from humanparse.cores import usable_cores
 
 SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000), "40 MP": (7300, 5475)}
 STAGES = ("read", "preprocess", "network", "postprocess")
@@ -30,7 +31,7 @@ def main() -> None:
     if options.one:
         one(options)
         return
-    print(f"{_processor()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, " + ", ".join(
+    print(f"{_processor()}, {usable_cores()} cores, Python {platform.python_version()}, " + ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "pillow", "opencv-python-headless", "onnxruntime")
     ))
     print(f"import humanparse: {_import_ms():.0f} ms; other processes: {_others_share():.0%} of the cores")

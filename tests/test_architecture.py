@@ -11,7 +11,7 @@ import humanparse
 
 ROOT = Path(humanparse.__file__).parent
 LEVELS = {
-    "errors": 0, "labels": 0, "image": 1, "masks": 1, "preprocess": 2, "result": 2, "model": 2,
+    "cores": 0, "errors": 0, "labels": 0, "image": 1, "masks": 1, "preprocess": 2, "result": 2, "model": 2,
     "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3, "evaluation": 3,
     "convert": 4, "parser": 5, "training": 6, "doctor": 7, "cli": 8, "__main__": 9,
 }

@@ -8,7 +8,6 @@ Nothing heavy is imported here, so that the doctor also works where NumPy does n
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import signal
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from humanparse.cores import usable_cores
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
@@ -98,7 +99,7 @@ def same_folders() -> list[Finding]:
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
     """Cores and instruction sets; the latter are known on Linux only."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     many = f"{cores} core{'s' if cores != 1 else ''} for this process"
     try:
         text = cpuinfo.read_text("utf-8", "replace")
@@ -122,7 +123,7 @@ def engines(names: Iterable[str] | None = None, trial: Callable[[str], Finding] 
             from humanparse.engines import ENGINES as names
         except ImportError:  # NumPy itself is broken; the trial will say how
             names = ("onnxruntime",)
-    return [trial(name) for name in names if name != "auto"]
+    return [trial(name) for name in names]
 
 
 def models() -> list[Finding]:

@@ -17,6 +17,7 @@ from hub_server import HubServer, breaks_off, stalls, status
 from onnx import TensorProto, helper
 
 from humanparse.cli import models
+from humanparse.convert import fetch
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.labels import CIHP
 from humanparse.parser import HumanParser
@@ -49,7 +50,7 @@ def convert(monkeypatch):
         given.append(checkpoint)
         write_tiny_model(out)
 
-    monkeypatch.setattr(models, "convert", tiny)
+    monkeypatch.setattr(fetch, "convert", tiny)
     return given
 
 
@@ -76,10 +77,11 @@ def test_pull_fetches_converts_and_prints_the_path(run, hub, convert):
 
 
 def test_the_parser_fetches_a_model_by_itself_once_its_licence_is_accepted(hub, monkeypatch):
-    from humanparse.convert import fetch
-
     monkeypatch.setattr(fetch, "convert", lambda checkpoint, out: write_tiny_model(out))
     with pytest.raises(UnknownModel, match="humanparse models pull m2fp-r101-cihp"):
+        HumanParser(MODEL.name)
+    monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "false")
+    with pytest.raises(UnknownModel):
         HumanParser(MODEL.name)
     assert hub.asked == []
     monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "1")
@@ -161,7 +163,7 @@ def test_offline_is_explained_before_any_licence(run, hub, monkeypatch):
 
 
 def test_without_pytorch_the_install_line_is_told_before_and_after(run, hub, monkeypatch):
-    monkeypatch.setattr(models, "can_convert", lambda: False)
+    monkeypatch.setattr(fetch, "can_convert", lambda: False)
     for name in [name for name in sys.modules if name.startswith("humanparse.convert")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -176,7 +178,7 @@ def test_a_failed_conversion_can_be_repeated_without_a_download(run, hub, conver
         raise BrokenModel(f"{checkpoint} is not an M2FP checkpoint")
 
     with monkeypatch.context() as patched:
-        patched.setattr(models, "convert", breaks)
+        patched.setattr(fetch, "convert", breaks)
         assert run("models", "pull", MODEL.name, "--accept-licence").exit_code == 3
     asked = len(hub.asked)
     assert run("models", "pull", MODEL.name).exit_code == 0

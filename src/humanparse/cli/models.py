@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.convert.fetch import can_convert, convert
+from humanparse.convert import fetch
 from humanparse.errors import OptionError, UnknownModel
 
 if TYPE_CHECKING:
@@ -81,12 +81,11 @@ def pull(
         if not file:
             if not store.checkpoint(model):
                 accept_licence = _accept(model, accept_licence, quiet)
-                if not can_convert():
+                if not fetch.can_convert():
                     say("PyTorch is not installed; converting needs it after the download: pip install 'humanparse[torch]'")
             with _progress(quiet) as show:
                 store.pull(model, accept_licence=accept_licence, progress=show, say=say)
-            say(f"converting {model.name}; this takes a minute or two")
-            file = store.adopt(model, convert, say)
+            file = fetch.convert_pulled(model, say)
     typer.echo(errors.printable(file))
 
 
@@ -223,7 +222,7 @@ def _convert_folder(folder: Path, say: Callable[[str], None]) -> Path:
     say(f"converting {folder / CHECKPOINT}; this takes a minute or two")
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as work:
         made = Path(work) / target.name
-        convert(folder / CHECKPOINT, made)
+        fetch.convert(folder / CHECKPOINT, made)
         os.replace(made, target)
     return target
 

@@ -15,6 +15,7 @@ from humanparse.cli import errors
 from humanparse.cli.batch import in_order_of_completion
 from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
+from humanparse.cores import usable_cores
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import PALETTES
 
@@ -189,5 +190,4 @@ def shared_threads(jobs: int) -> int | None:
 
     The jobs' own threads take part in the work of the engine's pool, so together they fill the cores.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - jobs + 1) if jobs > 1 else None
+    return max(1, usable_cores() - jobs + 1) if jobs > 1 else None

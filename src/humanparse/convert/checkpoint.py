@@ -7,7 +7,6 @@ state, which is left behind}), and safetensors. A PyTorch file is a pickle, whic
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from humanparse.errors import BrokenModel
 from humanparse.model.m2fp import M2FP, m2fp_r50, m2fp_r101, m2fp_tiny
+from humanparse.weights.download import sha256_of
 
 # Where our names differ from the official checkpoints', in the order in which the changes are made.
 RENAMES = (
@@ -46,14 +46,16 @@ BUILDERS = {(23, 64): m2fp_r101, (6, 64): m2fp_r50, (6, 8): m2fp_tiny}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """path and sha256: of the file. tensors: by our names. The rest is from a configuration.json beside it, if there is one:
+    """path and sha256: of the file. tensors: by our names. official: our names → the file's.
 
+    The rest is from a configuration.json beside it, if there is one:
     classes: their names. single_hw: of single-person models the height and width that photos are fitted into.
     """
 
     path: Path
     sha256: str
     tensors: Mapping[str, Tensor]
+    official: Mapping[str, str]
     classes: tuple[str, ...] | None
     single_hw: tuple[int, int] | None
 
@@ -83,12 +85,12 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """A .pt, .pth, .bin (PyTorch) or .safetensors file. Raises BrokenModel for anything but tensors, OSError if unreadable."""
     path = Path(path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-    tensors = {our_name(name): tensor for name, tensor in _state(content, path).items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if not LEFT_BEHIND.search(name)}
-    return Checkpoint(path, sha256, tensors, *_configuration_beside(path))
+    sha256 = sha256_of(path)
+    state = _state(_read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path), path)
+    official = {our_name(name): name for name in state}
+    official = {name: theirs for name, theirs in official.items() if not LEFT_BEHIND.search(name)}
+    tensors = {name: state[theirs] for name, theirs in official.items()}
+    return Checkpoint(path, sha256, tensors, official, *_configuration_beside(path))
 
 
 def save_safetensors(checkpoint: str | Path, out: str | Path, license: str) -> Path:
@@ -97,11 +99,9 @@ def save_safetensors(checkpoint: str | Path, out: str | Path, license: str) -> P
     It is smaller, cannot hold code, and `read_checkpoint` takes it. Raises as `read_checkpoint` and `load_network` do,
     and writes nothing then.
     """
-    path, out = Path(checkpoint), Path(out)
-    source = read_checkpoint(path)
+    out, source = Path(out), read_checkpoint(checkpoint)
     load_network(source)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path)
-    tensors = {name: tensor.contiguous() for name, tensor in _state(content, path).items() if not LEFT_BEHIND.search(name)}
+    tensors = {source.official[name]: tensor.contiguous() for name, tensor in source.tensors.items()}
     part = out.with_name(f".{out.name}.part")
     try:
         safetensors.torch.save_file(tensors, part, {"license": license, "source_sha256": source.sha256})

@@ -15,16 +15,20 @@ def fetch(
     model: HubModel,
     *,
     accept_licence: bool = False,
-    progress: Callable[[str, int, int], None] = lambda name, here, size: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """The converted file; what is missing is fetched and converted first. Costs nothing if all is here.
 
-    progress, say: see `store.pull`, which also says what is raised; MissingExtra without PyTorch.
+    say: see `store.pull`, which also says what is raised; MissingExtra without PyTorch.
     """
     if file := store.converted(model):
         return file
-    store.pull(model, accept_licence=accept_licence, progress=progress, say=say)
+    store.pull(model, accept_licence=accept_licence, say=say)
+    return convert_pulled(model, say)
+
+
+def convert_pulled(model: HubModel, say: Callable[[str], None]) -> Path:
+    """Convert what `store.pull` has fetched. Returns the .onnx file."""
     say(f"converting {model.name}; this takes a minute or two")
     return store.adopt(model, convert, say)
 

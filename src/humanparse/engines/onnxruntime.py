@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel
 
 
@@ -20,7 +21,7 @@ class OnnxRuntimeEngine:
     def __init__(self, model: Path, threads: int | None = None):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or _usable_cores()
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others between runs
         try:
@@ -35,12 +36,6 @@ class OnnxRuntimeEngine:
         """See Engine.run."""
         values = self.session.run(self.output_names, {self.input_name: pixels})
         return dict(zip(self.output_names, values, strict=True))
-
-
-def _usable_cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
+from humanparse.postprocess.probability import sigmoid, softmax
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of every output map
@@ -55,7 +56,7 @@ def parse_centres(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
     foreground = _foreground(classes, person[0], settings)                 # (h, w), positive inside
     votes = _votes(offset)                                                 # (2, h, w), cell coordinates x, y
-    people = _people(_sigmoid(centre[0]), votes, foreground > 0, settings)
+    people = _people(sigmoid(centre[0]), votes, foreground > 0, settings)
     height, width = geometry.photo_hw
     maps = Maps(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16), [], {})
     if not people.heights:
@@ -194,14 +195,13 @@ def _distance(points, votes: np.ndarray) -> np.ndarray:
 
 def _person_score(people: _People, index: int, foreground: np.ndarray) -> float:
     """Mean of the peak's height and of the mean probability that the person's cells are a person at all."""
-    certainty = _sigmoid(foreground[people.owner == index]).mean()
+    certainty = sigmoid(foreground[people.owner == index]).mean()
     return float(people.heights[index] + certainty) / 2
 
 
 def _part_scores(classes: np.ndarray, owner: np.ndarray, order: list[int]) -> dict[tuple[int, int], float]:
     """(person number, class) → the mean probability of the class over the person's cells where it wins."""
-    odds = np.exp(classes - classes.max(0))
-    probability = odds[1:] / odds.sum(0)                                   # (C - 1, h, w), without the background
+    probability = softmax(classes, axis=0)[1:]                             # (C - 1, h, w), without the background
     winner = probability.argmax(0)
     scores = {}
     for number, index in enumerate(order, start=1):
@@ -211,7 +211,3 @@ def _part_scores(classes: np.ndarray, owner: np.ndarray, order: list[int]) -> di
             # A part so thin that it wins at no cell, only between them, is as sure as its best cell.
             scores[number, c + 1] = float(values.mean() if values.size else probability[c][mine].max())
     return scores
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

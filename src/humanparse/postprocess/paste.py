@@ -1,12 +1,11 @@
-"""Coarse score maps → which one wins at every photo pixel. The only code that touches full size."""
+"""Coarse score maps → which one wins at every photo pixel, tile by tile; and the boxes that this needs."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from humanparse.masks import Box
 from humanparse.preprocess import Geometry
-
-TileBox = tuple[int, int, int, int]
 
 
 def paste_winners(
@@ -19,14 +18,14 @@ def paste_winners(
     scores highest among all: bilinear values elsewhere can beat the others by a hair's breadth at most.
     """
     winner = np.where(foreground_reach(foreground), scores.argmax(0), -1)  # (h, w)
-    boxes = [(k, _cell_box(winner == k)) for k in np.unique(winner) if k >= 0]
+    boxes = [(k, cell_box(winner == k)) for k in np.unique(winner) if k >= 0]
     values = values.astype(out.dtype)
     for tile in geometry.tiles():
         x0, y0, x1, y1 = tile
         best = np.full((y1 - y0, x1 - x0), -np.inf, np.float32)
         who = np.zeros(best.shape, out.dtype)
         for k, cells in boxes:
-            box = _intersect(photo_box(cells, geometry, stride), tile)
+            box = intersect(photo_box(cells, geometry, stride), tile)
             if box is None:
                 continue
             window = np.s_[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0]
@@ -38,7 +37,7 @@ def paste_winners(
         np.multiply(who, inside, out=out[y0:y1, x0:x1])
 
 
-def photo_box(cells: TileBox, geometry: Geometry, stride: int) -> TileBox:
+def photo_box(cells: Box, geometry: Geometry, stride: int) -> Box:
     """The photo pixels that a box of cells can reach by bilinear sampling: one cell more on each side."""
     down, across = (scale / stride for scale in geometry.scale_yx)
     height, width = geometry.photo_hw
@@ -56,11 +55,13 @@ def foreground_reach(foreground: np.ndarray) -> np.ndarray:
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
-def _cell_box(where: np.ndarray) -> TileBox:
+def cell_box(where: np.ndarray) -> Box:
+    """The tight box of the true cells, of which there must be some."""
     rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _intersect(a: TileBox, b: TileBox) -> TileBox | None:
+def intersect(a: Box, b: Box) -> Box | None:
+    """What two boxes share, or None."""
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

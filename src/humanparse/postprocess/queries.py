@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from humanparse.masks import Box
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.linking import drop_duplicates, link
-from humanparse.postprocess.paste import TileBox, photo_box
+from humanparse.postprocess.paste import cell_box, intersect, photo_box
+from humanparse.postprocess.probability import sigmoid, softmax
 from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import Geometry
 
@@ -69,8 +71,7 @@ def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
 def find_instances(outputs: dict[str, np.ndarray], geometry: Geometry, min_score: float) -> Instances:
     """Of the TOP_K likeliest (query, class) pairs those whose score reaches `min_score`. A query may stand for two classes."""
     class_logits, masks = outputs["pred_logits"][0], outputs["pred_masks"][0]
-    odds = np.exp(class_logits - class_logits.max(1, keepdims=True))
-    probability = (odds / odds.sum(1, keepdims=True))[:, :-1]             # (Q, C), "no object" left out
+    probability = softmax(class_logits, axis=1)[:, :-1]                   # (Q, C), "no object" left out
     pairs = np.argsort(-probability, axis=None, kind="stable")[:TOP_K]
     pairs = pairs[probability.ravel()[pairs] >= min_score]               # the mask can only lower the score
     queries, classes = np.unravel_index(pairs, probability.shape)
@@ -89,7 +90,7 @@ def _certainty(logits: np.ndarray, geometry: Geometry) -> float:
         if box := _reach(logits, tile, geometry):
             sampled = sample_twice(logits, STRIDE, geometry, box, step)
             inside = sampled[sampled > 0]
-            total += float(_sigmoid(inside).sum(dtype=np.float64))
+            total += float(sigmoid(inside).sum(dtype=np.float64))
             count += inside.size
     return total / count if count else 0.0
 
@@ -103,7 +104,7 @@ def _part_scores(parts: Instances, owners: np.ndarray) -> dict[tuple[int, int], 
     return scores
 
 
-def _paste(maps: Maps, tile: TileBox, people: Instances, parts: Instances, owners: np.ndarray, geometry: Geometry) -> None:
+def _paste(maps: Maps, tile: Box, people: Instances, parts: Instances, owners: np.ndarray, geometry: Geometry) -> None:
     """Fill one tile of both maps."""
     x0, y0, x1, y1 = tile
     shape = y1 - y0, x1 - x0
@@ -121,7 +122,7 @@ def _paste(maps: Maps, tile: TileBox, people: Instances, parts: Instances, owner
 
 
 def _strongest(
-    instances: Instances, numbers: np.ndarray, tile: TileBox, geometry: Geometry, floor: float
+    instances: Instances, numbers: np.ndarray, tile: Box, geometry: Geometry, floor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of a tile the number of the strongest instance, and the average strength of all that count there.
 
@@ -135,7 +136,7 @@ def _strongest(
         if box is None:
             continue
         window = np.s_[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0]
-        strength = _sigmoid(sample_twice(logits, STRIDE, geometry, box)) * np.float32(score)
+        strength = sigmoid(sample_twice(logits, STRIDE, geometry, box)) * np.float32(score)
         strength[strength <= max(floor, 0.5 * score)] = 0
         total[window] += strength
         count[window] += strength > 0
@@ -145,15 +146,7 @@ def _strongest(
     return who, total / np.maximum(count, 1)
 
 
-def _reach(logits: np.ndarray, tile: TileBox, geometry: Geometry) -> TileBox | None:
+def _reach(logits: np.ndarray, tile: Box, geometry: Geometry) -> Box | None:
     """The part of the tile that the mask can reach."""
-    rows, columns = np.flatnonzero((logits > 0).any(1)), np.flatnonzero((logits > 0).any(0))
-    if len(rows) == 0:
-        return None
-    x0, y0, x1, y1 = photo_box((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1), geometry, STRIDE)
-    x0, y0, x1, y1 = max(x0, tile[0]), max(y0, tile[1]), min(x1, tile[2]), min(y1, tile[3])
-    return (int(x0), int(y0), int(x1), int(y1)) if x0 < x1 and y0 < y1 else None
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+    inside = logits > 0
+    return intersect(photo_box(cell_box(inside), geometry, STRIDE), tile) if inside.any() else None

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from humanparse.masks import Box
 from humanparse.preprocess import Geometry
 
-TileBox = tuple[int, int, int, int]
 
-
-def sample_twice(output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: TileBox, step: int = 1) -> np.ndarray:
+def sample_twice(output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: Box, step: int = 1) -> np.ndarray:
     """output: float32 (h, w), a whole map at `stride`, padding included. box_xyxy: photo pixels.
 
     Returns float32: the values at every `step`-th pixel of the box, down and across, from its top left one on.

@@ -14,6 +14,7 @@ import numpy as np
 
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
+from humanparse.postprocess.probability import sigmoid, softmax
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of the mask logits
@@ -44,8 +45,7 @@ def parse_semantic(outputs: dict[str, np.ndarray], geometry: Geometry, settings:
 
 def _class_votes(class_logits: np.ndarray, masks: np.ndarray, geometry: Geometry) -> np.ndarray:
     """float32 (C, h, w): the classes' votes at every input pixel that saw the photo."""
-    odds = np.exp(class_logits - class_logits.max(1, keepdims=True))
-    probability = (odds / odds.sum(1, keepdims=True))[:, :-1].astype(np.float32)         # (Q, C), "no object" left out
+    probability = softmax(class_logits, axis=1)[:, :-1].astype(np.float32)               # (Q, C), "no object" left out
     (top, left), (height, width) = geometry.corner_yx, geometry.resized_hw
     votes = np.zeros((probability.shape[1], height * width), np.float32)
     for first in range(0, len(masks), QUERIES_AT_ONCE):
@@ -54,5 +54,5 @@ def _class_votes(class_logits: np.ndarray, masks: np.ndarray, geometry: Geometry
             cv2.resize(mask, None, fx=STRIDE, fy=STRIDE, interpolation=cv2.INTER_LINEAR)[top : top + height, left : left + width]
             for mask in masks[some]
         ])
-        votes += probability[some].T @ (1 / (1 + np.exp(-np.clip(full, -30, 30)))).reshape(len(full), -1)
+        votes += probability[some].T @ sigmoid(full).reshape(len(full), -1)
     return votes.reshape(-1, height, width)

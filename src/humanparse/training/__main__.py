@@ -35,12 +35,12 @@ def _export(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> None:
     from humanparse.parser import HumanParser
+    from humanparse.training.photos import load_photos
     from humanparse.training.validate import false_alarms, report, validate
 
-    parser = HumanParser(options.model)
-    print(report(validate(parser, options.data), parser.labels.names))
-    alarms, photos = false_alarms(parser, options.data)
-    print(f"somebody was found on {alarms} of {photos} people-free photos")
+    parser, photos = HumanParser(options.model), load_photos(options.data, validation=True)
+    print(report(validate(parser, photos), parser.labels.names))
+    print(f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos")
 
 
 def _options() -> argparse.ArgumentParser:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.parser import HumanParser
-from humanparse.training.photos import Photos, load_photos
+from humanparse.training.photos import Photos
 from humanparse.training.scenes import Scene, empty_scene, paste_person
 
 COMPOSITES = 150
@@ -38,9 +37,8 @@ class Score:
         self.person.add(truth, (result.person_map > 0).astype(np.uint8))
 
 
-def validate(parser: HumanParser, root: Path) -> dict[str, Score]:
-    """Scores by kind of picture: "single" and "composite". root: the data folder, see photos.py."""
-    photos = load_photos(root, validation=True)
+def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
+    """Scores by kind of picture: "single" and "composite". photos: the validation split, see photos.py."""
     kinds = {"single": singles(photos), "composite": composites(photos)}
     scores = {}
     for kind, scenes in kinds.items():
@@ -50,10 +48,9 @@ def validate(parser: HumanParser, root: Path) -> dict[str, Score]:
     return scores
 
 
-def false_alarms(parser: HumanParser, root: Path) -> tuple[int, int]:
-    """On how many of the held-out people-free photos somebody is found, and how many photos there are."""
-    photos = load_photos(root, validation=True).backgrounds
-    return sum(bool(parser.parse(photo.pixels).people) for photo in photos), len(photos)
+def false_alarms(parser: HumanParser, photos: Photos) -> int:
+    """On how many of the people-free photos somebody is found."""
+    return sum(bool(parser.parse(photo.pixels).people) for photo in photos.backgrounds)
 
 
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
