@@ -1,0 +1,89 @@
+"""COCO's object detection format: one annotation for every person and every part of theirs, linked by number.
+
+Source: https://cocodataset.org/#format-data. Boxes, areas and masks are those of pycocotools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from humanparse.errors import OptionError
+from humanparse.formats.native import flat_polygons, plain_rle
+from humanparse.labels import LabelSet
+from humanparse.result import Parsing, Part, Person
+
+PERSON = "person"
+
+
+def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
+    """One photo as a whole COCO data set; see `coco_dataset`."""
+    return coco_dataset([parsing], polygons=polygons)
+
+
+def coco_dataset(parsings: Iterable[Parsing], *, polygons: bool = False) -> dict[str, Any]:
+    """Many photos as one COCO data set: {"info", "licenses", "images", "categories", "annotations"}, ready for `json.dump`.
+
+    parsings: read once, one after the other, so a generator need not hold more than one photo.
+    polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons` for what they lose.
+    Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last.
+    Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0 for nobody's part) and
+    part_of (the number of the person's annotation; 0 for people and nobody's parts). Empty masks are left out.
+    Raises OptionError for photos of different label sets, whose classes have different numbers.
+    """
+    labels: LabelSet | None = None
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    models: dict[str, None] = {}
+    for image_id, parsing in enumerate(parsings, 1):
+        if labels and labels.names != parsing.labels.names:
+            raise OptionError(f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}")
+        labels = parsing.labels
+        models[parsing.model] = None
+        height, width = parsing.size_hw
+        images.append({
+            "id": image_id, "file_name": parsing.file_name or parsing.name, "width": int(width), "height": int(height),
+        })
+        annotations += _annotations(parsing, image_id, len(annotations) + 1, polygons)
+    return {
+        "info": {"description": f"people and their parts, found by humanparse with {', '.join(models) or 'no model'}"},
+        "licenses": [],
+        "images": images,
+        "categories": _categories(labels) if labels else [],
+        "annotations": annotations,
+    }
+
+
+def _categories(labels: LabelSet) -> list[dict[str, Any]]:
+    parts = [{"id": number, "name": name, "supercategory": "part"} for number, name in enumerate(labels.names) if number]
+    return [*parts, {"id": len(labels), "name": PERSON, "supercategory": PERSON}]
+
+
+def _annotations(parsing: Parsing, image_id: int, first_id: int, polygons: bool) -> list[dict[str, Any]]:
+    """Each person and then their parts; at last the parts of nobody."""
+    found: list[dict[str, Any]] = []
+
+    def add(region: Person | Part, category_id: int, person_id: int, part_of: int) -> int:
+        if region.area:
+            x0, y0, x1, y1 = (int(edge) for edge in region.box_xyxy)
+            found.append({
+                "id": first_id + len(found),
+                "image_id": image_id,
+                "category_id": category_id,
+                "segmentation": flat_polygons(region.mask) if polygons else plain_rle(region.mask),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": region.area,
+                "iscrowd": 0,
+                "score": round(float(region.score), 4),
+                "person_id": person_id,
+                "part_of": part_of,
+            })
+        return found[-1]["id"] if region.area else 0
+
+    for person in parsing.people:
+        annotation_id = add(person, len(parsing.labels), int(person.id), 0)
+        for part in person.parts.values():
+            add(part, int(part.class_id), int(person.id), annotation_id)
+    for part in parsing.loose_parts:
+        add(part, int(part.class_id), 0, 0)
+    return found

@@ -1,0 +1,116 @@
+"""The legend: the labels found, with their colours and shares, and the panel that shows them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from humanparse.labels import Colour
+from humanparse.render.lettering import FAINT, INK, PAPER, font_of, text_width, type_px, write
+from humanparse.result import Parsing
+
+
+class LegendEntry(NamedTuple):
+    """One line of the legend: a label that was found."""
+
+    name: str
+    colour: Colour
+    share: float  # of all labelled pixels, 0 to 1
+
+
+def legend_entries(parsing: Parsing, palette: str = "clear") -> list[LegendEntry]:
+    """The labels found, largest first, with their colour and their share of all labelled pixels."""
+    colours = parsing.labels.palette(palette)
+    counts = cv2.calcHist([np.ascontiguousarray(parsing.label_map)], [0], None, [256], [0, 256]).ravel()
+    counts[0] = 0  # the background is not listed
+    found = sorted(np.flatnonzero(counts), key=lambda one: -counts[one])
+    return [LegendEntry(parsing.labels.names[one], colours[one], float(counts[one] / counts.sum())) for one in found]
+
+
+def legend_heading(parsing: Parsing) -> str:
+    """How many people were found, in words."""
+    count = len(parsing.people)
+    return "no people found" if count == 0 else "1 person" if count == 1 else f"{count} people"
+
+
+class Panel:
+    """The legend: where it goes and how it looks. All lengths are pixels."""
+
+    def __init__(self, heading: str, entries: list[LegendEntry], size_hw: tuple[int, int]):
+        self.heading, self.entries, self.size_hw = heading, entries, size_hw
+        self.em = type_px(size_hw)
+        self.font, self.head_font = font_of(self.em), font_of(round(1.35 * self.em))
+        self.shares = [_percent(entry.share) for entry in entries]
+        self.margin, self.gap, self.row = round(1.2 * self.em), round(2.2 * self.em), round(1.65 * self.em)
+        self.head = round((2.4 if entries else 1.5) * self.em)
+        self.column = self._column_width()
+        self.columns, self.rows, self.beside = self._best_layout()
+
+    def canvas(self) -> np.ndarray:
+        """uint8 (H', W', 3): room for the photo at the top left and the finished legend beside or below it."""
+        width, height = self._canvas_wh(self.columns, self.rows, self.beside)
+        canvas = np.empty((height, width, 3), np.uint8)
+        canvas[:] = PAPER
+        panel = np.asarray(self._picture())
+        y, x = (0, self.size_hw[1]) if self.beside else (self.size_hw[0], 0)
+        canvas[y : y + panel.shape[0], x : x + panel.shape[1]] = panel
+        return canvas
+
+    def _column_width(self) -> int:
+        names = max((text_width(entry.name, self.font) for entry in self.entries), default=0)
+        shares = max((text_width(share, self.font) for share in self.shares), default=0)
+        return math.ceil(names + shares + 3 * self.em) if self.entries else 0
+
+    def _best_layout(self) -> tuple[int, int, bool]:
+        """Columns, rows and whether beside the photo: the one that makes the smaller picture."""
+        count = len(self.entries)
+        height, width = self.size_hw
+        room = (height - 2 * self.margin - self.head) // self.row
+        tall = math.ceil(count / max(room, min(count, 8), 1))
+        wide = max(1, min(count, (width - 2 * self.margin + self.gap) // max(1, self.column + self.gap)))
+        layouts = [(columns, math.ceil(count / max(1, columns)), beside) for columns, beside in ((tall, True), (wide, False))]
+        return min(layouts, key=lambda layout: math.prod(self._canvas_wh(*layout)))
+
+    def _panel_wh(self, columns: int, rows: int) -> tuple[int, int]:
+        across = columns * self.column + max(0, columns - 1) * self.gap
+        return (
+            2 * self.margin + max(across, math.ceil(text_width(self.heading, self.head_font))),
+            2 * self.margin + self.head + rows * self.row,
+        )
+
+    def _canvas_wh(self, columns: int, rows: int, beside: bool) -> tuple[int, int]:
+        panel_w, panel_h = self._panel_wh(columns, rows)
+        height, width = self.size_hw
+        return (width + panel_w, max(height, panel_h)) if beside else (max(width, panel_w), height + panel_h)
+
+    def _picture(self) -> Image.Image:
+        picture = Image.new("RGB", self._panel_wh(self.columns, self.rows), PAPER)
+        draw = ImageDraw.Draw(picture)
+        write(draw, (self.margin, self.margin + 0.7 * self.em), self.heading, INK, self.head_font)
+        for i, (entry, share) in enumerate(zip(self.entries, self.shares, strict=True)):
+            x = self.margin + i // self.rows * (self.column + self.gap)
+            y = self.margin + self.head + i % self.rows * self.row + self.row // 2
+            swatch = _swatch(entry.colour, round(1.1 * self.em))
+            picture.paste(swatch, (x, y - swatch.height // 2), swatch)
+            write(draw, (x + 1.7 * self.em, y), entry.name, INK, self.font)
+            write(draw, (x + self.column, y), share, FAINT, self.font, align=1)
+        return picture
+
+
+def _swatch(colour: Colour, side: int) -> Image.Image:
+    """A rounded square with a rim a little darker than itself, so that white shows on paper; RGBA."""
+    fine = 4
+    swatch = Image.new("RGBA", (fine * side, fine * side), (*colour, 0))
+    rim = tuple(round(0.72 * value) for value in colour)
+    ImageDraw.Draw(swatch).rounded_rectangle(
+        (0, 0, fine * side - 1, fine * side - 1), fine * side // 4, fill=colour, outline=rim, width=max(fine, side // 3)
+    )
+    return swatch.resize((side, side), Image.Resampling.BOX)
+
+
+def _percent(share: float) -> str:
+    return "<1%" if share < 0.01 else f"{share:.0%}"

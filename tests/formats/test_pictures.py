@@ -1,0 +1,122 @@
+"""pictures.py: indexed pictures, and encoding without metadata."""
+
+import io
+
+import numpy as np
+import pytest
+from made_up import made_up_parsing, parsing_from_maps
+from PIL import Image, ImageCms, PngImagePlugin
+
+from humanparse import formats, render
+from humanparse.errors import OptionError
+from humanparse.labels import CIHP
+
+
+def crowd(count: int):
+    """As many people as asked for, one pixel each, in one row."""
+    row = np.arange(count + 1)[None]
+    return parsing_from_maps((row > 0).astype(np.uint8), row.astype(np.uint16))
+
+
+# Indexed pictures
+
+def test_values_of_the_labels_picture_are_the_classes_and_its_palette_the_label_set_s(tmp_path):
+    parsing = made_up_parsing()
+    for palette in ("clear", "classic"):
+        [path] = formats.save(parsing, tmp_path, "labels", palette=palette)
+        picture = Image.open(path)
+        assert picture.mode == "P" and np.array_equal(np.asarray(picture), parsing.label_map)
+        colours = np.reshape(picture.getpalette(), (-1, 3))[: len(CIHP)]
+        assert [tuple(colour) for colour in colours.tolist()] == list(CIHP.palette(palette))
+
+
+def test_values_of_the_people_picture_are_their_numbers(tmp_path):
+    for parsing, mode in ((made_up_parsing(), "P"), (crowd(255), "P"), (crowd(300), "I;16")):
+        [path] = formats.save(parsing, tmp_path, "people")
+        picture = Image.open(path)
+        assert picture.mode == mode and np.array_equal(np.asarray(picture), parsing.person_map)
+
+
+def test_the_people_picture_shows_the_colours_of_the_people_map():
+    parsing = made_up_parsing()
+    assert formats.people_image(parsing).convert("RGB").tobytes() == render.people_map(parsing).tobytes()
+
+
+# Encoding
+
+def decoded(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def noise(mode: str, size=(31, 17)) -> Image.Image:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], channels), np.uint8)
+    return Image.fromarray(values.squeeze())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_png_keeps_every_pixel_and_the_mode(mode):
+    again = decoded(formats.encode_picture(noise(mode), "png"))
+    assert again.mode == mode and again.tobytes() == noise(mode).tobytes()
+
+
+def test_png_keeps_indexed_pictures_and_numbers_above_255():
+    labels = formats.labels_image(made_up_parsing())
+    again = decoded(formats.encode_picture(labels, "png"))
+    assert again.mode == "P" and again.tobytes() == labels.tobytes() and again.getpalette() == labels.getpalette()
+    people = decoded(formats.encode_picture(formats.people_image(crowd(300)), "png"))
+    assert people.mode == "I;16" and np.asarray(people).max() == 300
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_jpeg_and_webp_look_like_the_picture(kind):
+    picture = render.colormap(made_up_parsing())
+    again = decoded(formats.encode_picture(picture, kind))
+    assert again.format == kind.upper() and again.size == picture.size
+    assert np.abs(np.asarray(again, int) - np.asarray(picture, int)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_higher_quality_takes_more_bytes(kind):
+    small, large = (len(formats.encode_picture(noise("RGB"), kind, quality)) for quality in (20, 95))
+    assert small < large
+
+
+def test_what_is_transparent_is_white_in_jpeg_and_stays_transparent_in_webp():
+    picture = render.cutout(made_up_parsing(), 1, crop=False)
+    assert min(decoded(formats.encode_picture(picture, "jpeg")).getpixel((150, 5))) > 250
+    assert decoded(formats.encode_picture(picture, "webp")).getpixel((150, 5))[3] == 0
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "LA", "1", "CMYK"])
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "png"])
+def test_pictures_of_every_mode_can_be_encoded(kind, mode):
+    assert decoded(formats.encode_picture(Image.new(mode, (5, 4)), kind)).size == (5, 4)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+def test_no_metadata_of_the_picture_reaches_the_file(kind, mode):
+    picture = Image.new(mode, (8, 8))
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x010E], secret = "secret place", b"secret place"
+    text.add_text("where", "secret place")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.info.update(exif=exif.tobytes(), icc_profile=profile, comment=secret, xmp=secret, dpi=(300, 300), pnginfo=text)
+    plain = Image.new(mode, (8, 8))
+    assert formats.encode_picture(picture, kind) == formats.encode_picture(plain, kind)
+    assert "icc_profile" in picture.info  # the caller's picture is left alone
+
+
+def test_an_unknown_kind_quality_or_size_is_refused():
+    with pytest.raises(OptionError, match="png, jpeg, webp"):
+        formats.encode_picture(Image.new("RGB", (1, 1)), "gif")
+    for quality in (0, 101, float("nan")):
+        with pytest.raises(OptionError, match="quality"):
+            formats.encode_picture(Image.new("RGB", (1, 1)), "jpeg", quality)
+    for kind, side in (("webp", 16_384), ("jpeg", 65_501)):
+        with pytest.raises(OptionError, match="choose png"):
+            formats.encode_picture(Image.new("L", (side, 1)), kind)
+        assert decoded(formats.encode_picture(Image.new("L", (side - 1, 1)), kind)).width == side - 1

@@ -1,0 +1,113 @@
+"""`save`, its table of formats, and NPZ."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from made_up import empty_parsing, made_up_parsing, parsing_from_maps
+from PIL import Image
+
+from humanparse import formats, render
+from humanparse.errors import OptionError
+from humanparse.labels import CIHP
+
+
+def test_npz_holds_both_maps_and_the_people(tmp_path):
+    parsing = made_up_parsing()
+    [path] = formats.save(parsing, tmp_path, ["npz"])
+    with np.load(path, allow_pickle=False) as data:
+        assert np.array_equal(data["label_map"], parsing.label_map)
+        assert np.array_equal(data["person_map"], parsing.person_map)
+        assert data["label_names"].tolist() == list(CIHP.names)
+        assert data["person_ids"].tolist() == [1, 2]
+        assert data["person_scores"].tolist() == pytest.approx([0.9, 0.8])
+        assert data["person_boxes_xyxy"].tolist() == [[40, 20, 80, 100], [80, 20, 120, 100]]
+
+
+# save
+
+def test_save_makes_the_folder_and_names_files_after_the_photo(tmp_path):
+    folder = tmp_path / "a" / "b"
+    saved = formats.save(made_up_parsing(name="street"), folder, formats.FORMATS)
+    assert [path.name for path in saved] == [
+        "street.overlay.png", "street.outlines.png", "street.colormap.png", "street.labels.png", "street.people.png",
+        "street.cutout.png", "street.json", "street.coco.json", "street.labelme.json", "street.npz",
+    ]  # fmt: skip
+    assert sorted(folder.iterdir()) == sorted(saved) == sorted(formats.paths("street", folder, formats.FORMATS))
+    assert formats.from_json((folder / "street.json").read_text()).people[0].area == made_up_parsing().people[0].area
+
+
+def test_every_format_works_without_people_and_on_tiny_and_narrow_photos(tmp_path):
+    for size_hw in ((1, 1), (3, 2000), (2000, 3)):
+        full = np.ones(size_hw, np.uint8)
+        formats.save(empty_parsing(size_hw), tmp_path, formats.FORMATS)
+        formats.save(parsing_from_maps(full, full.astype(np.uint16)), tmp_path, formats.FORMATS)
+
+
+def test_saving_again_replaces_the_file(tmp_path):
+    formats.save(made_up_parsing(name="x"), tmp_path, "json")
+    formats.save(empty_parsing(name="x"), tmp_path, "json")
+    assert json.loads((tmp_path / "x.json").read_text())["people"] == []
+
+
+def test_a_failing_writer_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeypatch):
+    def fail(parsing, file, palette):
+        file.write(b"half of i")
+        raise OSError("the disk is full")
+
+    monkeypatch.setitem(formats.FORMATS, "json", formats.Format(".json", fail))
+    (tmp_path / "x.json").write_text("old")
+    with pytest.raises(OSError, match="full"):
+        formats.save(made_up_parsing(name="x"), tmp_path, "json")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert (tmp_path / "x.json").read_text() == "old"
+
+
+def test_an_unknown_format_is_named_with_the_known_ones_before_anything_is_written(tmp_path):
+    with pytest.raises(OptionError, match=r"'gif'.*overlay, outlines, .*, json, coco, labelme, npz"):
+        formats.save(made_up_parsing(), tmp_path / "new", ["json", "gif"])
+    with pytest.raises(OptionError, match="palette 'pale'"):
+        formats.save(made_up_parsing(), tmp_path / "new", ["json"], palette="pale")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_format_given_twice_is_written_once(tmp_path):
+    assert formats.save(made_up_parsing(), tmp_path, ["json", "json"]) == [tmp_path / "made-up.json"]
+
+
+def test_a_file_where_the_folder_should_be_is_an_error_that_says_so(tmp_path):
+    (tmp_path / "out").write_text("")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(OptionError, match="in the way"):
+            formats.save(made_up_parsing(), folder, "json")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "a\\b", "a\0b"])
+def test_a_name_that_would_leave_the_folder_is_refused(name, tmp_path):
+    with pytest.raises(OptionError, match="cannot name a file"):
+        formats.paths(name, tmp_path, "json")
+
+
+def test_saved_files_have_the_permissions_of_ordinary_files(tmp_path):
+    (tmp_path / "plain").write_text("")
+    [path] = formats.save(made_up_parsing(), tmp_path, "json")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_pictures_in_files_are_those_of_render(tmp_path):
+    parsing = made_up_parsing()
+    drawn = {
+        "overlay": render.overlay(parsing), "outlines": render.outlines(parsing), "colormap": render.colormap(parsing),
+        "cutout": render.cutout(parsing),
+    }
+    for name, path in zip(drawn, formats.save(parsing, tmp_path, drawn), strict=True):
+        picture = Image.open(io.BytesIO(path.read_bytes()))
+        assert picture.mode == drawn[name].mode and picture.tobytes() == drawn[name].tobytes()
+
+
+def test_every_format_has_its_media_type():
+    assert list(formats.CONTENT_TYPES) == list(formats.FORMATS)
+    for name, one in formats.FORMATS.items():
+        ending = one.suffix.rpartition(".")[2]
+        assert formats.CONTENT_TYPES[name] in (f"image/{ending}", f"application/{ending}", "application/octet-stream")

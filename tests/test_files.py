@@ -1,0 +1,42 @@
+"""files.py: a file is there whole, or as it was."""
+
+import os
+
+import pytest
+
+from humanparse.files import whole_file, write_private
+
+
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+    target = tmp_path / "x.txt"
+    target.write_text("old")
+    with whole_file(target) as part:
+        part.write_text("new")
+        assert target.read_text() == "old" and part.parent == tmp_path
+    assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "x.txt"
+    target.write_text("old")
+    with pytest.raises(OSError, match="full"), whole_file(target) as part:
+        part.write_text("half of i")
+        raise OSError("the disk is full")
+    assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    with whole_file(tmp_path / "x") as first, whole_file(tmp_path / "x") as second:
+        first.write_text("first")
+        second.write_text("second")
+        assert first != second
+    assert (tmp_path / "x").read_text() == "first"  # the last to end
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_private_files_are_whole_and_for_their_owner_alone(tmp_path, durable):
+    write_private(tmp_path / "a", b"old", durable=durable)
+    write_private(tmp_path / "a", b"new", durable=durable)
+    assert (tmp_path / "a").read_bytes() == b"new" and [path.name for path in tmp_path.iterdir()] == ["a"]
+    if os.name == "posix":
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
