@@ -127,3 +127,9 @@ def test_the_left_of_a_pair_is_clearly_lighter_than_the_right(labels, sight):
 def test_clear_colours_stay_apart_for_colour_blind_people(labels, sight, least):
     distance, one, other = nearest(labels, sight)
     assert distance >= least, f"{one} and {other} look alike with {sight}"
+
+
+def test_garments_are_the_clothes_of_the_body():
+    assert {CIHP.names[index] for index in CIHP.garments} == {"UpperClothes", "Dress", "Coat", "Pants", "Skirt"}
+    assert {LIP.names[index] for index in LIP.garments} >= {"UpperClothes", "Jumpsuits"}
+    assert PASCAL_PERSON_PART.garments == frozenset()

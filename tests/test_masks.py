@@ -1,10 +1,11 @@
-"""masks.py: compact masks, and run lengths equal to pycocotools'."""
+"""masks.py: compact masks, run lengths equal to pycocotools', and polygons that it fills to the same masks."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
@@ -161,6 +162,118 @@ def test_any_text_is_either_read_or_refused_as_a_value(text):
     except ValueError:
         return
     assert mask.size_hw == (4, 5)
+
+
+@pytest.mark.parametrize("size", [[1, 1 << 29], [1 << 20, 1 << 20], [10**30, 1], [-1, -6], [-2, 3]])
+def test_a_picture_of_impossible_size_is_refused_before_anything_is_made(size):
+    for counts in ("6:8", [size[0] * size[1]]):
+        with pytest.raises(ValueError, match="is not read; the limit is"):
+            Mask.from_rle({"size": size, "counts": counts})
+
+
+@pytest.mark.parametrize(
+    ("size", "counts"),
+    [([2.0, 3], [6]), (["2", "3"], [6]), ([2, 3], [1.5, 4.5]), ([2, 3], ["6"]), ([2, 3], [None]), ([2, 3, 1], [6]), ([6], [6]),
+     ([2, 3], 6), (None, [6]), ([2, 3], {"6": 1})],
+)  # fmt: skip
+def test_sizes_and_runs_that_are_not_whole_numbers_are_refused_as_values(size, counts):
+    with pytest.raises(ValueError):
+        Mask.from_rle({"size": size, "counts": counts})
+
+
+# Polygons
+
+
+@st.composite
+def blobs(draw) -> np.ndarray:
+    """bool (H, W): discs, bars and lines, with holes, as masks of people have them, of more than 200 pixels."""
+    picture = np.zeros((draw(st.integers(30, 120)), draw(st.integers(30, 120))), np.uint8)
+    near = st.integers(-10, 130)
+    for _ in range(draw(st.integers(1, 5))):
+        value, at = draw(st.sampled_from([1, 1, 1, 0])), (draw(near), draw(near))
+        shape = draw(st.sampled_from(["disc", "line", "bar"]))
+        if shape == "disc":
+            axes, angle = (draw(st.integers(1, 50)), draw(st.integers(1, 50))), draw(st.integers(0, 180))
+            cv2.ellipse(picture, at, axes, angle, 0, 360, value, -1)
+        elif shape == "line":
+            cv2.line(picture, at, (draw(near), draw(near)), value, draw(st.integers(1, 9)))
+        else:
+            cv2.rectangle(picture, at, (draw(near), draw(near)), value, -1)
+    assume(picture.sum() > 200)
+    return picture.astype(bool)
+
+
+def filled_by_pycocotools(mask: Mask, tolerance_px: float = 0.5) -> np.ndarray:
+    polygons = [polygon.ravel().tolist() for polygon in mask.to_polygons(tolerance_px)]
+    return Mask.from_rle(coco.merge(coco.frPyObjects(polygons, *mask.size_hw))).to_dense()
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return (a & b).sum() / (a | b).sum()
+
+
+@given(blobs())
+@settings(max_examples=150, deadline=None)
+def test_polygons_fill_to_nearly_the_same_mask(mask):
+    assert overlap(filled_by_pycocotools(Mask.from_dense(mask)), mask) >= 0.98
+
+
+@given(hnp.arrays(bool, (20, 22), elements=st.sampled_from([True, True, True, False])))
+@settings(max_examples=100, deadline=None)
+def test_polygons_without_tolerance_miss_only_specks_and_pinholes(mask):
+    mask[:2] = True  # something to hold on to
+    assert overlap(filled_by_pycocotools(Mask.from_dense(mask), tolerance_px=0), mask) >= 1 - 2 * 0.002
+
+
+def test_a_slanted_edge_becomes_a_straight_line():
+    stairs = np.tri(100, 100, dtype=bool)
+    [polygon] = Mask.from_dense(stairs).to_polygons()
+    assert len(polygon) <= 7 and overlap(filled_by_pycocotools(Mask.from_dense(stairs)), stairs) > 0.99
+
+
+def test_polygons_are_in_the_photo_s_coordinates():
+    mask = np.zeros((50, 60), bool)
+    mask[10:30, 20:50] = True
+    [polygon] = Mask.from_dense(mask).to_polygons()
+    assert polygon.min(0).tolist() == [20, 10] and polygon.max(0).tolist() == [50, 30]
+
+
+def test_a_single_pixel_is_a_polygon_and_an_empty_mask_is_none():
+    [polygon] = Mask.from_dense(one_pixel(4, 6, 2, 3)).to_polygons()
+    assert polygon.min(0).tolist() == [3, 2] and polygon.max(0).tolist() == [4, 3]
+    assert Mask.from_dense(np.zeros((4, 6), bool)).to_polygons() == []
+
+
+def test_pieces_come_largest_first_and_specks_are_left_out():
+    mask = np.zeros((100, 100), bool)
+    mask[2:12, 2:12] = mask[40:90, 40:90] = mask[20:25, 50:55] = mask[95, 3] = True
+    tops = [polygon[:, 1].min() for polygon in Mask.from_dense(mask).to_polygons()]
+    assert tops == [40, 2, 20]
+
+
+def test_a_hole_is_cut_out_and_an_island_in_it_is_a_polygon_of_its_own():
+    ring = np.ones((60, 60), bool)
+    ring[10:50, 10:50] = False
+    island = ring.copy()
+    island[25:35, 25:35] = True
+    assert [len(Mask.from_dense(mask).to_polygons()) for mask in (ring, island)] == [1, 2]
+    for mask in (ring, island):
+        assert overlap(filled_by_pycocotools(Mask.from_dense(mask)), mask) > 0.99
+    [polygon] = Mask.from_dense(ring).to_polygons()
+    assert cv2.contourArea(polygon.astype(np.float32)) == pytest.approx(ring.sum(), rel=0.01)
+
+
+def test_a_larger_tolerance_saves_points():
+    rows, columns = np.indices((200, 200)) - 100
+    disc = Mask.from_dense(rows**2 + columns**2 < 90**2)
+    lengths = [len(disc.to_polygons(tolerance_px)[0]) for tolerance_px in (0, 0.5, 2, 8)]
+    assert lengths == sorted(lengths, reverse=True) and lengths[0] > 2 * lengths[1] and lengths[-1] < 12
+
+
+@pytest.mark.parametrize("tolerance_px", [-1, float("nan")])
+def test_an_impossible_tolerance_is_refused(tolerance_px):
+    with pytest.raises(ValueError, match="tolerance_px"):
+        Mask.from_dense(one_pixel(4, 6, 2, 3)).to_polygons(tolerance_px)
 
 
 # Overlap

@@ -35,7 +35,7 @@ from humanparse.errors import BrokenImage, ImageError, ImageTooLarge, MissingExt
 MAX_MEGAPIXELS = 40.0  # 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
 
-_STRIP_PIXELS = 1 << 20  # pixels converted at a time: small beside a photo, large beside the cost of a call
+_STRIP_PIXELS = 1 << 17  # pixels converted at a time: few enough for the processor's caches, large beside the cost of a call
 _ORIENTATION = 0x0112    # the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
 _STEPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
 
@@ -45,11 +45,12 @@ class Picture:
     """A photo, ready to be looked at.
 
     pixels: uint8 (H, W, 3) RGB, C-contiguous, of this picture alone. name: of its file without folder and ending,
-    "image" where there is none.
+    "image" where there is none. file_name: of its file without folder, "" where there is none.
     """
 
     pixels: np.ndarray
     name: str = "image"
+    file_name: str = ""
 
 
 def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
@@ -80,8 +81,8 @@ def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
         return _from_path(Path(os.fsdecode(source)), max_megapixels)
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
-        path = Path(name if isinstance(name, str) and not name.startswith("<") else "image")  # "<stdin>" is no name
-        return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), _stem(path))
+        path = Path(name if isinstance(name, str) and not name.startswith("<") else "")  # "<stdin>" is no name
+        return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path))
     kind = type(source).__name__
     raise NotAnImage(f"cannot read a picture from {kind}; give a path, bytes, an open file, a PIL image or a NumPy array")
 
@@ -93,7 +94,7 @@ def _from_path(path: Path, limit_mp: float) -> Picture:
     if path.is_dir():
         raise NotAnImage(f"{path} is a folder; give the path of one picture in it")
     with open(path, "rb") as file:
-        return Picture(_from_file(_rewindable(file), path.name, limit_mp), _stem(path))
+        return Picture(_from_file(_rewindable(file), path.name, limit_mp), *_names(path))
 
 
 def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
@@ -140,8 +141,10 @@ def _rewindable(file: Any) -> BinaryIO:
     return io.StringIO(data) if isinstance(data, str) else io.BytesIO(data)
 
 
-def _stem(path: Path) -> str:
-    return path.stem.strip(". ") or "image"  # "..", the stem of "a/..", would name files elsewhere
+def _names(path: Path) -> tuple[str, str]:
+    """Without ending and with it; "image" and "" where there is none: "..", as in "a/..", would name files elsewhere."""
+    stem = path.stem.strip(". ")
+    return (stem, path.name) if stem else ("image", "")
 
 
 # File types
@@ -267,7 +270,7 @@ def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
         return lambda strip: _on_white(np.asarray(strip.convert("RGBA")))
     if image.mode in ("La", "RGBa"):  # colours already multiplied by alpha
         return lambda strip: _on_white(np.asarray(strip.convert(image.mode.upper()).convert("RGBA")))
-    return lambda strip: np.asarray(strip.convert("RGB"))
+    return lambda strip: np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))  # which would copy it
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:

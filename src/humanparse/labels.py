@@ -15,6 +15,7 @@ from humanparse.errors import OptionError
 
 Colour = tuple[int, int, int]  # RGB, 0–255
 PALETTES = ("clear", "classic")
+GARMENTS = {"upperclothes", "dress", "coat", "pants", "skirt", "jumpsuits", "jumpsuit", "shorts", "robe"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class LabelSet:
         return tuple(
             (i, index[name.replace("Left-", "Right-")]) for name, i in index.items() if name.startswith("Left-")
         )
+
+    @cached_property
+    def garments(self) -> frozenset[int]:
+        """The classes that are clothes for the body, which are easily taken for each other: no hats, shoes or scarves."""
+        return frozenset(i for i, name in enumerate(self.names) if name.lower().replace("-", "") in GARMENTS)
 
     def palette(self, name: str = "clear") -> tuple[Colour, ...]:
         """One RGB colour a class; class 0 is black.

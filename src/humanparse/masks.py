@@ -1,13 +1,17 @@
-"""Mask: a region of a picture kept as its box and the pixels inside it; COCO run-length encoding in and out."""
+"""Mask: a region of a picture kept as its box and the pixels inside it; COCO run lengths in and out, polygons out."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
+
+MAX_PIXELS = 1 << 28  # of a picture whose masks are read from run lengths: a mask takes a byte a pixel while it is read
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +40,15 @@ class Mask:
 
     @classmethod
     def from_rle(cls, rle: dict) -> Mask:
-        """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}. Raises ValueError if they disagree."""
-        height, width = rle["size"]
+        """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}.
+
+        Raises ValueError if they disagree, are not whole numbers, or the picture has more than MAX_PIXELS.
+        """
+        height, width = _whole_numbers(rle["size"], "size")
+        if min(height, width) < 0 or height * width > MAX_PIXELS:
+            raise ValueError(f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels")
         counts = rle["counts"]
-        runs = counts if isinstance(counts, list) else _decode(counts)
+        runs = _decode(counts) if isinstance(counts, str | bytes) else _whole_numbers(counts, "runs")
         if min(runs, default=0) < 0 or sum(runs) != height * width:  # Python's sum: NumPy's would wrap around
             raise ValueError(f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}")
         values = np.arange(len(runs)) % 2 == 1
@@ -63,12 +72,44 @@ class Mask:
         x0, y0, x1, y1 = self.box_xyxy
         if self.area == 0:
             return {"size": [height, width], "counts": _encode([height * width])}
-        columns = np.zeros((x1 - x0, height), np.int8)  # only the box's columns: COCO runs go down each column
-        columns[:, y0:y1] = self.crop.T
-        changes = np.flatnonzero(np.diff(columns.ravel(), prepend=0, append=0)) + x0 * height
-        edges = np.concatenate([[0], changes, [height * width]])
+        columns = np.zeros((x1 - x0, height), np.uint8)  # only the box's columns: COCO runs go down each column
+        columns[:, y0:y1] = cv2.transpose(self.crop.view(np.uint8))  # ten times as fast as NumPy's
+        down = columns.ravel()
+        changes = [np.flatnonzero(down[:1]), np.flatnonzero(down[1:] != down[:-1]) + 1, np.flatnonzero(down[-1:]) + len(down)]
+        edges = np.concatenate([[0], np.concatenate(changes) + x0 * height, [height * width]])
         runs = np.diff(edges)
         return {"size": [height, width], "counts": _encode(runs[:-1] if runs[-1] == 0 else runs)}
+
+    def to_polygons(self, tolerance_px: float = 0.5) -> list[np.ndarray]:
+        """Outlines as closed polygons, largest first: float (N, 2) each, x and y in the photo's pixels; [] if empty.
+
+        The top left pixel of the photo spans (0, 0) to (1, 1), as in COCO. Outlines run from the middle of one pixel edge
+        to the middle of the next, so that filling them gives the mask again.
+        tolerance_px: how far an outline may be moved to save points; 0 saves only those on straight lines. Where the mask
+        is thinner (area over length of its outlines) than eight pixels it is less, in proportion.
+        A hole is cut out by a way of no width from the outline to the hole and back, which even-odd filling (pycocotools,
+        OpenCV, Pillow) does not see. The smallest specks and pinholes, together at most 0.2 % of the area, are left out.
+        """
+        if not tolerance_px >= 0:
+            raise ValueError(f"tolerance_px is {tolerance_px!r}; choose 0 for every step of the outline, or a number of pixels")
+        if self.area == 0:
+            return []
+        outlines, family = cv2.findContours(_half_steps(self.crop), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        areas = np.array([cv2.contourArea(one) for one in outlines]) / 4           # half pixels → pixels
+        by_area = np.argsort(areas, kind="stable")
+        specks = set(by_area[np.cumsum(areas[by_area]) <= 0.002 * self.area].tolist())
+        thickness = self.area / sum(cv2.arcLength(one, True) for one in outlines) * 2
+        tolerance = 2 * tolerance_px * min(1.0, thickness / 8)                     # in half pixels
+        polygons: dict[int, np.ndarray] = {}
+        for number in by_area[::-1].tolist():                                      # an outline before its holes
+            if number in specks:
+                continue
+            polygon, parent = _straightened(outlines[number], tolerance), family[0, number, 3]
+            if parent < 0:
+                polygons[number] = polygon
+            else:
+                polygons[parent] = _with_hole(polygons[parent], polygon)
+        return [polygon / 2 + self.box_xyxy[:2] for polygon in polygons.values()]
 
     def iou(self, other: Mask) -> float:
         """Intersection over union in [0, 1]; two empty masks score 0. Raises ValueError if the pictures differ in size."""
@@ -86,6 +127,41 @@ class Mask:
         mine = self.crop[y0 - a[1] : y1 - a[1], x0 - a[0] : x1 - a[0]]
         theirs = other.crop[y0 - b[1] : y1 - b[1], x0 - b[0] : x1 - b[0]]
         return int(np.count_nonzero(mine & theirs))
+
+
+def _half_steps(crop: np.ndarray) -> np.ndarray:
+    """bool (h, w) → uint8 (2h + 1, 2w + 1): a point for every pixel, every pixel edge and every pixel corner.
+
+    An edge is set if it belongs to a set pixel, a corner if it belongs to two: the border then goes straight where the
+    pixels do, and cuts the corners of a staircase.
+    """
+    pixels = np.pad(crop.view(np.uint8), 1)
+    grid = np.empty((2 * crop.shape[0] + 1, 2 * crop.shape[1] + 1), np.uint8)
+    grid[1::2, 1::2] = crop
+    grid[1::2, 0::2] = pixels[1:-1, :-1] | pixels[1:-1, 1:]
+    grid[0::2, 1::2] = pixels[:-1, 1:-1] | pixels[1:, 1:-1]
+    grid[0::2, 0::2] = pixels[:-1, :-1] + pixels[:-1, 1:] + pixels[1:, :-1] + pixels[1:, 1:] >= 2
+    return grid
+
+
+def _straightened(outline: np.ndarray, tolerance: float) -> np.ndarray:
+    """int (N, 1, 2) → int (M, 2): fewer points, none of the others farther than `tolerance` from the new outline."""
+    straightened = cv2.approxPolyDP(outline, tolerance, True)
+    return (straightened if len(straightened) >= 3 else outline)[:, 0]
+
+
+def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The polygon with a detour from the point nearest to the hole's first, round the hole, and back the same way."""
+    nearest = ((polygon - hole[0]) ** 2).sum(1).argmin()
+    return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
+
+
+def _whole_numbers(values, what: str) -> list[int]:
+    """The numbers as Python's, which do not wrap around. Raises ValueError for others."""
+    try:
+        return [operator.index(value) for value in values]
+    except TypeError as error:
+        raise ValueError(f"the {what} of a mask should be whole numbers: {error}") from error
 
 
 def _encode(runs) -> str:

@@ -13,7 +13,7 @@ from humanparse.errors import OptionError
 FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
 MIN_SIDE = 64  # pixels, the smallest input side that can be asked for
 GREY = 128  # around photos that are laid in the middle
-TILE_PX = 2048  # photo pixels are sampled in tiles of at most this side: bounds memory, and OpenCV's warps end at 32767
+TILE_PX = 1024  # photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,6 @@ class Geometry:
     def cells(self, stride: int) -> tuple[int, int]:
         """(rows, columns) of an output map of that stride which see the photo; the rest saw only padding."""
         return -(-self.resized_hw[0] // stride), -(-self.resized_hw[1] // stride)
-
-    def sample(self, output: np.ndarray, stride: int, tile_xyxy: tuple[int, int, int, int]) -> np.ndarray:
-        """Bilinear values of an output map at the photo pixels of a tile.
-
-        output: float32 (h, w), a map at `stride` input pixels a cell. tile_xyxy: photo pixels, at most TILE_PX a side.
-        Returns float32 (y1 - y0, x1 - x0). Pixel and cell centres lie at half-integers, as in align_corners=False.
-        """
-        x0, y0, x1, y1 = tile_xyxy
-        down, across = (scale / stride for scale in self.scale_yx)
-        matrix = np.array([[across, 0, (x0 + 0.5) * across - 0.5], [0, down, (y0 + 0.5) * down - 0.5]])
-        return cv2.warpAffine(
-            output, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-        )
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
         """Boxes x0, y0, x1, y1 that cover the photo without overlap."""
@@ -110,7 +97,7 @@ class Preprocess:
         shrink = min(1.0, self.max_long_side / longest)
         # Multiplied and rounded in the reference's order: another order is one pixel off for one photo size in 6000.
         resized = tuple(max(1, int(side * scale * shrink + 0.5)) for side in (height, width))
-        return Geometry((height, width), resized, self._padded(resized))
+        return Geometry((height, width), resized, self.padded(resized))
 
     def _fitted(self, photo_hw: tuple[int, int]) -> Geometry:
         (height, width), (fit_height, fit_width) = photo_hw, self.fit_hw
@@ -120,23 +107,28 @@ class Preprocess:
             resized = (fit_height, fit_height * width // height) if tall else (fit_width * height // width, fit_width)
         resized = tuple(max(1, side) for side in resized)
         corner = (fit_height - resized[0]) // 2, (fit_width - resized[1]) // 2
-        return Geometry(photo_hw, resized, self._padded(self.fit_hw), corner)
+        return Geometry(photo_hw, resized, self.padded(self.fit_hw), corner)
 
-    def _padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+    def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Both sides rounded up to a multiple of `multiple`."""
         return tuple(-(-side // self.multiple) * self.multiple for side in size_hw)
 
-    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """pixels: uint8 (H, W, 3) RGB. Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry."""
-        geometry = self.geometry(pixels.shape[:2])
+    def __call__(self, pixels: np.ndarray, geometry: Geometry | None = None) -> tuple[np.ndarray, Geometry]:
+        """pixels: uint8 (H, W, 3) RGB. geometry: where to lay the photo; None for the rule's own.
+
+        Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry.
+        """
+        geometry = geometry or self.geometry(pixels.shape[:2])
         height, width = geometry.resized_hw
         small = _resize(pixels, height, width, self.filter)
         table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)      # (256, 3)
         out = np.zeros((1, 3, *geometry.input_hw), np.float32)
         top, left = geometry.corner_yx
-        for channel in range(3):
+        for channel, plane in enumerate(cv2.split(small)):
             if self.fit_hw:
                 out[0, channel, : self.fit_hw[0], : self.fit_hw[1]] = table[GREY, channel]
-            out[0, channel, top : top + height, left : left + width] = table[:, channel].astype(np.float32)[small[..., channel]]
+            values = table[:, channel].astype(np.float32)
+            np.take(values, plane, out=out[0, channel, top : top + height, left : left + width], mode="clip")
         return out, geometry
 
 

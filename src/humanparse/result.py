@@ -1,6 +1,6 @@
 """What a parse returns: Parsing → Person → Part, small and frozen, masks kept compact.
 
-Files, drawing and text live in formats.py and render.py. The short methods at the end of Parsing only open those
+Files, drawing and text live in formats/ and render/. The short methods at the end of Parsing only open those
 doors for the reader (`result.overlay()`); they import upwards, inside the call, and are the only ones that may.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,6 +69,7 @@ class Parsing:
     image:       uint8 (H, W, 3) RGB, the photo itself, for drawing
     name:        of the photo, without folder and ending; names the files that `save` writes
     timings_ms:  how long each stage took, in milliseconds
+    file_name:   of the photo, without folder; "" if it did not come from a file
     """
 
     label_map: np.ndarray
@@ -80,6 +81,7 @@ class Parsing:
     name: str = "image"
     model: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    file_name: str = ""
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -116,3 +118,11 @@ class Parsing:
         from humanparse import formats as writers
 
         return writers.save(self, folder, formats, **options)
+
+
+@dataclass(frozen=True, eq=False)
+class ParseFailure:
+    """What `HumanParser.parse_many(..., on_error="return")` gives in place of a photo that could not be read."""
+
+    image: Any        # the photo as it was given: a path, bytes, ...
+    error: Exception

@@ -62,3 +62,28 @@ def test_parts_below_the_score_lose_their_label_but_stay_the_persons():
 def test_an_empty_scene_gives_nobody():
     empty = Maps(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint16), [], {})
     assert assemble(empty, CIHP, 0.3) == ((), ())
+
+
+def test_boxes_that_are_known_save_looking_and_change_nothing():
+    known = scene()
+    known.person_boxes = {1: (10, 0, 25, 20), 2: (0, 0, 12, 20)}
+    known.class_boxes = {1: (20, 10, 30, 20), 5: (0, 0, 30, 20), 9: (12, 2, 22, 18), 13: (2, 2, 12, 6)}
+    (people, loose), (same_people, same_loose) = assemble(scene(), CIHP, 0.3), assemble(known, CIHP, 0.3)
+    for one, other in zip([*people, *loose], [*same_people, *same_loose], strict=True):
+        assert one.mask.box_xyxy == other.mask.box_xyxy and (one.mask.crop == other.mask.crop).all()
+    assert [list(person.parts) for person in people] == [list(person.parts) for person in same_people]
+
+
+def test_who_is_in_no_known_box_is_not_there():
+    maps = scene()
+    maps.person_boxes = {2: (0, 0, 12, 20)}
+    people, _ = assemble(maps, CIHP, 0.3)
+    assert [person.score for person in people] == [0.6]
+
+
+def test_a_small_mask_does_not_keep_a_large_array():
+    people, _ = assemble(scene(), CIHP, 0.3)
+    for person in people:
+        for mask in (person.mask, *(part.mask for part in person.parts.values())):
+            kept = mask.crop if mask.crop.base is None else mask.crop.base
+            assert mask.crop.size >= 0.8 * kept.size

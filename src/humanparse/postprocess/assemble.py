@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from humanparse.labels import LabelSet
-from humanparse.masks import Mask
+from humanparse.masks import Box, Mask
+from humanparse.postprocess.paste import intersect
 from humanparse.result import Part, Person
+
+KEPT = 0.8  # share of an array that a mask must need, else the mask gets a smaller one
 
 
 @dataclass
@@ -18,12 +22,16 @@ class Maps:
 
     label_map: uint8 (H, W), class of each pixel. person_map: uint16 (H, W), 0 nobody, 1..n by falling score.
     person_scores: of person 1..n. part_scores: (person number or 0, class) → score.
+    person_boxes, class_boxes: by person number and by class a box outside of which they do not occur; those that are not
+    named occur nowhere. None if that is not known: the whole photo is looked through.
     """
 
     label_map: np.ndarray
     person_map: np.ndarray
     person_scores: list[float]
     part_scores: dict[tuple[int, int], float]
+    person_boxes: Mapping[int, Box] | None = None
+    class_boxes: Mapping[int, Box] | None = None
 
 
 def assemble(maps: Maps, labels: LabelSet, min_score: float) -> tuple[tuple[Person, ...], tuple[Part, ...]]:
@@ -33,39 +41,63 @@ def assemble(maps: Maps, labels: LabelSet, min_score: float) -> tuple[tuple[Pers
     have no pixel; parts below `min_score` lose their label but stay the person's pixels.
     """
     people: list[Person] = []
+    height, width = maps.label_map.shape
+    photo = (0, 0, width, height)
     for number, score in enumerate(maps.person_scores, start=1):
-        mine = maps.person_map == number                              # bool (H, W)
-        x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
-        if width == 0:
+        x0, y0, x1, y1 = _box(maps.person_boxes, number, photo)
+        mask = _mask(maps.person_map[y0:y1, x0:x1] == number, (x0, y0), (height, width))
+        if mask is None:
             continue
-        window = np.s_[y : y + height, x : x + width]
+        x0, y0, x1, y1 = mask.box_xyxy
+        window, mine = np.s_[y0:y1, x0:x1], mask.crop
         if score < min_score:
-            maps.person_map[window][mine[window]] = 0
-            maps.label_map[window][mine[window]] = 0
+            maps.person_map[window][mine] = 0
+            maps.label_map[window][mine] = 0
             continue
         new_number = len(people) + 1                                  # never larger than the old one: nobody is overwritten
-        maps.person_map[window][mine[window]] = new_number
-        parts = _parts(maps, number, mine[window], (x, y), labels, min_score)
-        mask = Mask.from_dense(mine[window], maps.label_map.shape, (x, y))
+        if new_number != number:
+            maps.person_map[window][mine] = new_number
+        parts = _parts(maps, number, mine, mask.box_xyxy, labels, min_score)
         people.append(Person(new_number, round(float(score), 4), mask, {part.label: part for part in parts}))
-    loose = _parts(maps, 0, maps.person_map == 0, (0, 0), labels, min_score) if any(n == 0 for n, _ in maps.part_scores) else []
+    loose = _parts(maps, 0, maps.person_map == 0, photo, labels, min_score) if any(n == 0 for n, _ in maps.part_scores) else []
     return tuple(people), tuple(loose)
 
 
-def _parts(
-    maps: Maps, number: int, mine: np.ndarray, corner_xy: tuple[int, int], labels: LabelSet, min_score: float
-) -> list[Part]:
-    """The parts of one person (or, with number 0, of nobody) in the window of the label map that `mine` covers."""
-    x, y = corner_xy
-    window = maps.label_map[y : y + mine.shape[0], x : x + mine.shape[1]]
-    counts = cv2.calcHist([window], [0], mine.view(np.uint8), [256], [0, 256])
+def _parts(maps: Maps, number: int, mine: np.ndarray, box: Box, labels: LabelSet, min_score: float) -> list[Part]:
+    """The parts of one person (or, with number 0, of nobody), whose pixels inside the box are `mine`."""
+    x0, y0, x1, y1 = box
+    window = maps.label_map[y0:y1, x0:x1]
     parts = []
-    for class_id in np.flatnonzero(counts[1:]) + 1:
-        here = (window == class_id) & mine
-        score = maps.part_scores.get((number, int(class_id)), 0.0)
+    for class_id in range(1, len(labels)):
+        inside = intersect(_box(maps.class_boxes, class_id, box), box)
+        if inside is None:
+            continue
+        left, top, right, bottom = inside
+        near = np.s_[top - y0 : bottom - y0, left - x0 : right - x0]
+        here = window[near] == class_id
+        here &= mine[near]
+        mask = _mask(here, (left, top), maps.label_map.shape)
+        score = maps.part_scores.get((number, class_id), 0.0)
+        if mask is None:
+            continue
         if score < min_score:
-            window[here] = 0
+            window[near][here] = 0
         else:
-            mask = Mask.from_dense(here, maps.label_map.shape, corner_xy)
-            parts.append(Part(labels.names[class_id], int(class_id), round(float(score), 4), mask))
+            parts.append(Part(labels.names[class_id], class_id, round(float(score), 4), mask))
     return parts
+
+
+def _box(boxes: Mapping[int, Box] | None, number: int, unknown: Box) -> Box:
+    return unknown if boxes is None else boxes.get(number, (0, 0, 0, 0))
+
+
+def _mask(where: np.ndarray, corner_xy: tuple[int, int], size_hw: tuple[int, int]) -> Mask | None:
+    """The mask of a window's pixels, None if there are none. It keeps the array itself where little of it lies outside."""
+    x, y, width, height = cv2.boundingRect(where.view(np.uint8))
+    if width == 0:
+        return None
+    left, top = corner_xy[0] + x, corner_xy[1] + y
+    crop = where[y : y + height, x : x + width]
+    if crop.size < KEPT * where.size:
+        crop = crop.copy()
+    return Mask(size_hw, (left, top, left + width, top + height), crop)

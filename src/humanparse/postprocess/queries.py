@@ -9,6 +9,7 @@ instance at a time and only within its box. Source: the paper (arXiv 2301.00394)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,11 @@ def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
     )
     for tile in geometry.tiles():
         _paste(maps, tile, people, parts, owners, geometry)
+    photo = (0, 0, width, height)
+    reach = [_reach(logits, photo, geometry) for logits in parts.logits]
+    of_people = [_reach(logits, photo, geometry) for logits in people.logits]
+    maps.class_boxes = _around(parts.classes, reach)
+    maps.person_boxes = _around([*range(1, len(of_people) + 1), *(owners + 1)], of_people + reach)
     return maps
 
 
@@ -105,45 +111,72 @@ def _part_scores(parts: Instances, owners: np.ndarray) -> dict[tuple[int, int], 
 
 
 def _paste(maps: Maps, tile: Box, people: Instances, parts: Instances, owners: np.ndarray, geometry: Geometry) -> None:
-    """Fill one tile of both maps."""
+    """Fill one tile of both maps, which are all zero."""
     x0, y0, x1, y1 = tile
-    shape = y1 - y0, x1 - x0
-    label, best = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
-    person, _ = _strongest(people, np.arange(len(people.scores)) + 1, tile, geometry, floor=0.0)
+    label, person = maps.label_map[y0:y1, x0:x1], maps.person_map[y0:y1, x0:x1]
+    if found := _strongest(people, np.arange(len(people.scores)) + 1, tile, geometry, floor=0.0):
+        box, who, _ = found
+        person[_window(box, tile)] = who
+    best = np.zeros(label.shape, np.float32)
     for class_id in np.unique(parts.classes):
         same = parts.classes == class_id
-        owner, average = _strongest(parts[same], owners[same] + 1, tile, geometry, floor=0.5)
-        wins = average > best
-        label[wins], best[wins] = class_id, average[wins]
+        if not (found := _strongest(parts[same], owners[same] + 1, tile, geometry, floor=0.5)):
+            continue
+        box, owner, average = found
+        window = _window(box, tile)
+        wins = average > best[window]
+        np.maximum(best[window], average, out=best[window])
+        np.copyto(label[window], class_id, where=wins, casting="unsafe")
         if class_id > 0:
-            person[wins] = owner[wins]
-    maps.label_map[y0:y1, x0:x1] = label
-    maps.person_map[y0:y1, x0:x1] = person
+            np.copyto(person[window], owner, where=wins)
 
 
 def _strongest(
     instances: Instances, numbers: np.ndarray, tile: Box, geometry: Geometry, floor: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of a tile the number of the strongest instance, and the average strength of all that count there.
+) -> tuple[Box, np.ndarray, np.ndarray] | None:
+    """For each pixel the number of the strongest instance, and the average strength of all that count there.
 
     Strength is mask probability × score; an instance counts where its strength exceeds `floor` and its logit zero.
-    Returns uint16 and float32 arrays of the tile's shape, 0 where none counts.
+    Returns the box of the tile that they reach, and in it uint16 and float32 arrays, 0 where none counts; None if they
+    do not reach the tile.
     """
-    x0, y0, x1, y1 = tile
-    who, top, total, count = (np.zeros((y1 - y0, x1 - x0), kind) for kind in (np.uint16, np.float32, np.float32, np.uint8))
-    for logits, number, score in zip(instances.logits, numbers, instances.scores, strict=True):
-        box = _reach(logits, tile, geometry)
+    reach = [_reach(logits, tile, geometry) for logits in instances.logits]
+    boxes = [box for box in reach if box]
+    if not boxes:
+        return None
+    around = _around([0] * len(boxes), boxes)[0]
+    shape = around[3] - around[1], around[2] - around[0]
+    who, top, total, count = (np.zeros(shape, kind) for kind in (np.uint16, np.float32, np.float32, np.uint8))
+    for logits, number, score, box in zip(instances.logits, numbers, instances.scores, reach, strict=True):
         if box is None:
             continue
-        window = np.s_[box[1] - y0 : box[3] - y0, box[0] - x0 : box[2] - x0]
-        strength = sigmoid(sample_twice(logits, STRIDE, geometry, box)) * np.float32(score)
-        strength[strength <= max(floor, 0.5 * score)] = 0
+        window = _window(box, around)
+        strength = sigmoid(sample_twice(logits, STRIDE, geometry, box))
+        strength *= np.float32(score)
+        counts = strength > max(floor, 0.5 * score)
+        strength *= counts
         total[window] += strength
-        count[window] += strength > 0
-        stronger = strength > top[window]
-        top[window][stronger] = strength[stronger]
-        who[window][stronger] = number
-    return who, total / np.maximum(count, 1)
+        count[window] += counts
+        np.copyto(who[window], number, where=strength > top[window], casting="unsafe")
+        np.maximum(top[window], strength, out=top[window])
+    if len(boxes) > 1:
+        total /= np.maximum(count, 1)
+    return around, who, total
+
+
+def _around(numbers: Iterable[int], boxes: Iterable[Box | None]) -> dict[int, Box]:
+    """By number the box around all of its boxes."""
+    around: dict[int, Box] = {}
+    for number, box in zip(numbers, boxes, strict=True):
+        if box:
+            a = around.get(int(number), box)
+            around[int(number)] = min(a[0], box[0]), min(a[1], box[1]), max(a[2], box[2]), max(a[3], box[3])
+    return around
+
+
+def _window(box: Box, around: Box) -> tuple[slice, slice]:
+    """Where a box lies in an array that begins with another."""
+    return np.s_[box[1] - around[1] : box[3] - around[1], box[0] - around[0] : box[2] - around[0]]
 
 
 def _reach(logits: np.ndarray, tile: Box, geometry: Geometry) -> Box | None:

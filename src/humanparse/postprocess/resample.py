@@ -1,8 +1,7 @@
 """Mask logits at the photo's pixels, by way of the input's pixels, as the reference gets there.
 
-The reference scales all masks to the network's input, and those to the photo, bilinear both times. Bilinear scaling is
-linear, and rows and columns do not mix: both steps together are one small matrix down and one across. They are
-built for a box at a time, so that nothing larger than the box ever exists.
+The reference scales all masks to the network's input, and those to the photo, bilinear both times. Here both steps are
+taken for a box at a time, so that nothing larger than the box ever exists.
 """
 
 from __future__ import annotations
@@ -20,23 +19,30 @@ def sample_twice(output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: 
     """
     x0, y0, x1, y1 = box_xyxy
     (photo_h, photo_w), (resized_h, resized_w) = geometry.photo_hw, geometry.resized_hw
-    down, rows = _weights(np.arange(y0, y1, step), photo_h, resized_h, output.shape[0], stride)
-    across, columns = _weights(np.arange(x0, x1, step), photo_w, resized_w, output.shape[1], stride)
-    return down @ np.ascontiguousarray(output[rows, columns]) @ across.T
+    rows, down = _neighbours(np.arange(y0, y1, step), resized_h / photo_h, resized_h)
+    columns, across = _neighbours(np.arange(x0, x1, step), resized_w / photo_w, resized_w)
+    top, left = rows.min(), columns.min()
+    inputs = _upsampled(output, stride, slice(top, rows.max() + 1), slice(left, columns.max() + 1))
+    rows, columns = rows - top, columns - left
+    wide = _mean(inputs.T, columns, across).T                                      # (input rows, pixels across)
+    return _mean(np.ascontiguousarray(wide), rows, down)
 
 
-def _weights(pixels: np.ndarray, photo: int, resized: int, cells: int, stride: int) -> tuple[np.ndarray, slice]:
-    """How much each cell counts for each of the photo's pixels: float32 (n, the cells that count), and which those are.
+def _mean(values: np.ndarray, pairs: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """float32 (h, w), int (n, 2), float32 (n, 2) → (n, w): of each pair of rows the mean, weighted by their shares."""
+    first, second = values[pairs[:, 0]], values[pairs[:, 1]]
+    second -= first
+    second *= shares[:, 1:]
+    second += first
+    return second
 
-    photo, resized, cells: lengths of the photo, of its place in the network's input, and of the output map.
-    """
-    one, share = _neighbours(pixels, resized / photo, resized)                     # (n, 2) input pixels and their shares
-    two, part = _neighbours(one.ravel(), 1 / stride, cells)                        # (2n, 2) cells and their shares
-    first, last = int(two.min()), int(two.max())
-    weights = np.zeros((len(pixels), last - first + 1), np.float32)
-    target = np.broadcast_to(np.arange(len(pixels)).repeat(2)[:, None], two.shape)
-    np.add.at(weights, (target, two - first), share.reshape(-1, 1) * part)
-    return weights, slice(first, last + 1)
+
+def _upsampled(output: np.ndarray, stride: int, rows: slice, columns: slice) -> np.ndarray:
+    """The network's input pixels of those rows and columns, from a map with a cell for every `stride` pixels."""
+    pairs, shares = _neighbours(np.arange(rows.start, rows.stop), 1 / stride, output.shape[0])
+    tall = _mean(output, pairs, shares)
+    pairs, shares = _neighbours(np.arange(columns.start, columns.stop), 1 / stride, output.shape[1])
+    return np.ascontiguousarray(_mean(tall.T, pairs, shares).T)
 
 
 def _neighbours(places: np.ndarray, scale: float, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -28,13 +28,13 @@ class SemanticSettings:
 
 def parse_semantic(outputs: dict[str, np.ndarray], geometry: Geometry, settings: SemanticSettings) -> Maps:
     """outputs: pred_logits (1, Q, C + 1), C classes with background, then no object; pred_masks (1, Q, h, w) logits at
-    stride 4. All pixels that are not background are one person's."""
-    votes = _class_votes(outputs["pred_logits"][0], outputs["pred_masks"][0], geometry)  # (C, h, w) of the resized photo
+    stride 4; or votes, (C, h, w), what `class_votes` makes of these. All pixels that are not background are one person's."""
+    votes = outputs["votes"] if "votes" in outputs else class_votes(outputs, geometry)   # (C, h, w) of the resized photo
     photo = Geometry(geometry.photo_hw, geometry.resized_hw, geometry.resized_hw)
     everywhere = np.ones(votes.shape[1:], np.float32)
     label_map = np.zeros(geometry.photo_hw, np.uint8)
-    paste_winners(votes, everywhere, photo, 1, label_map, np.arange(len(votes)))
-    maps = Maps(label_map, (label_map > 0).astype(np.uint16), [], {})
+    boxes = paste_winners(votes, everywhere, photo, 1, label_map, np.arange(len(votes)))
+    maps = Maps(label_map, (label_map > 0).astype(np.uint16), [], {}, class_boxes=boxes)
     winner = votes.argmax(0)
     if (winner > 0).any():
         share = votes / np.maximum(votes.sum(0), 1e-6)
@@ -43,8 +43,9 @@ def parse_semantic(outputs: dict[str, np.ndarray], geometry: Geometry, settings:
     return maps
 
 
-def _class_votes(class_logits: np.ndarray, masks: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """float32 (C, h, w): the classes' votes at every input pixel that saw the photo."""
+def class_votes(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
+    """float32 (C, h, w): the classes' votes at every input pixel that saw the photo. outputs: see `parse_semantic`."""
+    class_logits, masks = outputs["pred_logits"][0], outputs["pred_masks"][0]
     probability = softmax(class_logits, axis=1)[:, :-1].astype(np.float32)               # (Q, C), "no object" left out
     (top, left), (height, width) = geometry.corner_yx, geometry.resized_hw
     votes = np.zeros((probability.shape[1], height * width), np.float32)

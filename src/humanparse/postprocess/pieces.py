@@ -1,0 +1,102 @@
+"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part.
+
+Everything works on the network's coarse cells. The thresholds are explained in `CentreSettings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import cv2
+import numpy as np
+
+from humanparse.postprocess.probability import winner
+
+PUSH = 30.0  # logits: a class brought down by this much wins nowhere
+_RING = np.ones((3, 3), np.uint8)
+
+
+def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
+    """Give small pieces that hang together with nothing else of their person to nobody, in place."""
+    for index in range(count):
+        window, regions, areas = _pieces(owner == index)
+        small = areas < share * areas[1:].max(initial=0)
+        if small[1:].any():
+            owner[window][small[regions] & (regions > 0)] = -1
+
+
+def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float) -> np.ndarray:
+    """parts: float32 (C, h, w), class maps; part, owner: int (h, w), which class wins, and whose cell it is, -1 nobody's.
+
+    Returns the maps, with a class pushed down where it wins only a speck.
+    """
+    part = np.where(owner >= 0, part, -1)
+    cleaned = parts.copy()
+    for c in np.flatnonzero(np.bincount(part.ravel() + 1)[1:]):
+        window, regions, areas = _pieces(part == c)
+        if len(areas) == 2:                                                # in one piece
+            continue
+        someone = np.zeros(len(areas), int)
+        someone[regions.ravel()] = owner[window].ravel()                   # whose piece it is; of two people's, either's
+        largest = np.zeros(owner.max() + 1, int)
+        np.maximum.at(largest, someone[1:], areas[1:])
+        specks = areas < share * largest[someone]
+        if specks[1:].any():
+            cleaned[c][window][specks[regions] & (regions > 0)] -= PUSH
+    return cleaned
+
+
+def join_patches(
+    parts: np.ndarray, owner: np.ndarray, count: int, *, share: float, garment_share: float, surrounded: float,
+    garments: Collection[int],
+) -> None:
+    """Give patches to the part around them, in place: a piece of a shirt in the middle of a coat is coat.
+
+    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. A patch is
+    smaller than `share` of the person, or `garment_share` if its class is one of `garments`, and has one other part of
+    the person along at least `surrounded` of its edge.
+    """
+    part = winner(parts)
+    for index in range(count):
+        mine = owner == index
+        person_cells = int(mine.sum())
+        window = np.s_[:0, :0] if person_cells == 0 else _window(mine)
+        for c in np.unique(part[window][mine[window]]):
+            most = (garment_share if int(c) in garments else share) * person_cells
+            _join_class(parts, part, mine, window, int(c), most, surrounded)
+
+
+def _join_class(
+    parts: np.ndarray, part: np.ndarray, mine: np.ndarray, window: tuple[slice, slice], c: int, most: float, surrounded: float
+) -> None:
+    """The patches of one class of one person."""
+    where = (part[window] == c) & mine[window]
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(where.view(np.uint8), connectivity=8)
+    for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] < most) + 1:
+        x, y, width, height = stats[region, :4]
+        near = np.s_[max(y - 1, 0) : y + height + 1, max(x - 1, 0) : x + width + 1]
+        patch = regions[near] == region
+        ring = cv2.dilate(patch.view(np.uint8), _RING).view(bool) & ~patch & mine[window][near]
+        neighbours = np.bincount(part[window][near][ring], minlength=len(parts))
+        other = int(neighbours.argmax())
+        if neighbours[other] and neighbours[other] >= surrounded * ring.sum():
+            scores = parts[(slice(None), *window)][(slice(None), *near)]                   # (C, …), a view
+            scores[other][patch] = scores[:, patch].max(0)
+            scores[c][patch] -= PUSH
+            part[window][near][patch] = other
+
+
+def _pieces(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+    """where: bool (h, w). The window that holds all that is true; in it the number of each cell's piece, 0 none; and the
+    pieces' cells by number, those that are none included."""
+    window = _window(where)
+    if window[1].stop == window[1].start:
+        return window, np.zeros((0, 0), np.int32), np.zeros(1, np.int32)
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(where[window].view(np.uint8), connectivity=8)
+    return window, regions, stats[:, cv2.CC_STAT_AREA]
+
+
+def _window(where: np.ndarray) -> tuple[slice, slice]:
+    """The box of what is true, as slices of rows and columns; empty if nothing is."""
+    x, y, width, height = cv2.boundingRect(where.view(np.uint8))
+    return np.s_[y : y + height, x : x + width]

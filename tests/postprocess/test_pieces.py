@@ -1,0 +1,79 @@
+"""Small pieces go where they belong: drawn maps in which each class is 5 where it wins."""
+
+import numpy as np
+import pytest
+
+from humanparse.postprocess.pieces import drop_islands, join_patches
+
+COAT, SHIRT, FACE = 0, 1, 2
+
+
+def drawn(part: np.ndarray) -> np.ndarray:
+    """Class maps (3, h, w) in which `part` wins."""
+    return np.stack([np.where(part == c, 5.0, 0.0) for c in range(3)]).astype(np.float32)
+
+
+def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.ndarray:
+    """Which class wins after joining; everything is one person's if nothing is said."""
+    rules = {"share": 0.02, "garment_share": 0.1, "surrounded": 0.6, "garments": {COAT, SHIRT}} | given
+    owner = np.zeros(part.shape, int) if owner is None else owner
+    parts = drawn(part)
+    join_patches(parts, owner, owner.max() + 1, **rules)
+    return parts.argmax(0)
+
+
+def coat_with(value: int, window) -> np.ndarray:
+    part = np.full((20, 20), COAT)
+    part[window] = value
+    return part
+
+
+def test_a_patch_of_shirt_in_a_coat_is_coat():
+    assert (joined(coat_with(SHIRT, np.s_[8:13, 8:13])) == COAT).all()
+
+
+def test_a_large_piece_stays():
+    part = coat_with(SHIRT, np.s_[5:12, 5:12])
+    assert (joined(part) == part).all()
+
+
+def test_what_is_no_garment_must_be_smaller_to_be_a_patch():
+    part = coat_with(FACE, np.s_[8:13, 8:13])
+    assert (joined(part) == part).all()
+    assert (joined(coat_with(FACE, np.s_[8:10, 8:11])) == COAT).all()
+
+
+def test_a_patch_between_two_parts_stays():
+    part = np.where(np.arange(20)[:, None] < 10, COAT, FACE) * np.ones((1, 20), int)
+    part[8:12, 8:12] = SHIRT
+    assert (joined(part) == part).all()
+    assert (joined(part, surrounded=0.4)[8:12, 8:12] != SHIRT).all()
+
+
+def test_only_the_person_s_own_parts_count_as_neighbours():
+    part = coat_with(SHIRT, np.s_[8:13, 8:13])
+    owner = np.ones(part.shape, int)
+    owner[8:13, 8:13] = 0  # the patch is all there is of another person
+    assert (joined(part, owner, garment_share=2.0) == part).all()
+
+
+def test_nobody_s_pieces_are_left_alone():
+    part = coat_with(SHIRT, np.s_[8:13, 8:13])
+    owner = np.full(part.shape, -1)
+    owner[0, 0] = 0
+    assert (joined(part, owner) == part).all()
+
+
+def test_the_winner_leaves_no_trace_of_the_patch_between_cells():
+    parts = drawn(coat_with(SHIRT, np.s_[8:10, 8:10]))
+    join_patches(parts, np.zeros((20, 20), int), 1, share=0.02, garment_share=0.1, surrounded=0.6, garments={COAT, SHIRT})
+    assert (parts[COAT] == 5).all()
+    assert (parts[SHIRT] <= 0).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_islands_of_a_person_are_nobody_s(share):
+    owner = np.full((20, 20), -1)
+    owner[2:18, 2:10], owner[0, 19] = 0, 0
+    drop_islands(owner, 1, share)
+    assert (owner[0, 19] == -1) == (share > 0) and (owner[2:18, 2:10] == 0).all()
