@@ -8,7 +8,6 @@ state, which is left behind}), and safetensors. A PyTorch file is a pickle, whic
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -20,8 +19,8 @@ import torch
 from torch import Tensor
 
 from humanparse.errors import BrokenModel
+from humanparse.files import sha256_of, whole_file
 from humanparse.model.m2fp import M2FP, m2fp_r50, m2fp_r101, m2fp_tiny
-from humanparse.weights.download import sha256_of
 
 # Where our names differ from the official checkpoints', in the order in which the changes are made.
 RENAMES = (
@@ -102,12 +101,8 @@ def save_safetensors(checkpoint: str | Path, out: str | Path, license: str) -> P
     out, source = Path(out), read_checkpoint(checkpoint)
     load_network(source)
     tensors = {source.official[name]: tensor.contiguous() for name, tensor in source.tensors.items()}
-    part = out.with_name(f".{out.name}.part")
-    try:
+    with whole_file(out) as part:
         safetensors.torch.save_file(tensors, part, {"license": license, "source_sha256": source.sha256})
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
 
 

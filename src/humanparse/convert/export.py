@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from torch import Tensor, nn
 
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
+from humanparse.files import whole_file
 from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 OPSET = 17
@@ -49,7 +47,7 @@ def export(
     if precision == "fp16":
         _round_weights(network)
     wrapped = _Outputs(network, outputs).eval()
-    with _beside(Path(out)) as part:
+    with whole_file(Path(out)) as part:
         _trace(wrapped, part, outputs)
         model = onnx.load(part)
         onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
@@ -60,7 +58,6 @@ def export(
         found = difference(wrapped, part, outputs, check_sizes_hw, units or {}, share)
         if not found <= tolerance:  # so that "not a number" is a difference as well
             raise ModelError(f"the exported model differs from PyTorch by {found:.2g}, over {tolerance}; {out} was not written")
-        os.replace(part, out)
     return found
 
 
@@ -142,15 +139,3 @@ def _store_as_fp16(graph: onnx.GraphProto) -> None:
             casts.append(onnx.helper.make_node("Cast", [f"{name}_fp16"], [name], to=onnx.TensorProto.FLOAT))
     for cast in reversed(casts):
         graph.node.insert(0, cast)
-
-
-@contextmanager
-def _beside(out: Path):
-    """A file in the same folder to write first and move into place when it is whole; gone in any case afterwards."""
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent)
-    os.close(handle)
-    try:
-        os.chmod(name, 0o644)  # mkstemp's files are for the owner alone
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from humanparse.errors import BrokenModel, MissingExtra
+from humanparse.cores import usable_cores
+from humanparse.errors import BrokenModel, MissingExtra, OptionError
 
 # OpenVINO brings a package that reports usage, and does without where it cannot be imported. None makes it so.
 sys.modules.setdefault("openvino_telemetry", None)
@@ -16,24 +17,36 @@ try:
 except ImportError as error:
     raise MissingExtra("the openvino engine needs OpenVINO", "openvino") from error
 
+MAX_STREAMS = 8  # runs at the same time, each with its own memory
+NAMES = {"fp32": "f32", "bf16": "bf16"}  # precisions as OpenVINO calls them
+
 
 class OpenVinoEngine:
-    """An .onnx file with one input and named outputs, computed in fp32 on any processor.
+    """An .onnx file with one input and named outputs.
 
-    threads: CPU threads for one run; None leaves the choice to OpenVINO, which takes the cores that this process may use.
-    Raises BrokenModel if the file is not an ONNX model that this OpenVINO can load.
+    threads: CPU threads for one run; None takes the cores that this process may use. With fewer, several runs at the same
+        time share the cores.
+    precision: of float arithmetic. "fp32" is kept on any processor; "bf16" needs one that has it.
+    cache: folder for the compiled model, which makes the next start several times faster; None keeps nothing. A cache that
+        cannot be written or read is done without.
+    Raises BrokenModel if the file is not an ONNX model that this OpenVINO can load, OptionError for bf16 that is not there.
     """
 
-    def __init__(self, model: Path, threads: int | None = None):
-        # Processors with bfloat16 would round to it unasked.
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    def __init__(self, model: Path, threads: int | None = None, *, precision: str = "fp32", cache: Path | None = None):
+        core = openvino.Core()
+        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise OptionError("this processor does not compute in bf16 (it takes AVX-512 or AMX); leave precision at fp32")
+        # Unasked, processors with bfloat16 would round to it.
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": NAMES[precision]}
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+            # Runs at the same time wait for each other, unless each has a stream of its own.
+            streams = max(1, min(MAX_STREAMS, usable_cores() // threads))
+            options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
         if Path(model).suffix != ".onnx":
             raise BrokenModel(f"{model} is not an .onnx file; give a model file of humanparse")
         try:
-            network = openvino.Core().read_model(str(model))
-            self.compiled = openvino.Core().compile_model(network, "CPU", options)
+            network = core.read_model(str(model))
+            self.compiled = _compiled(core, network, options, cache)
         except RuntimeError as error:
             raise BrokenModel(f"{model} is not an ONNX model that can be loaded ({_last_line(error)}); get it again") from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
@@ -45,6 +58,15 @@ class OpenVinoEngine:
         request = self.compiled.create_infer_request()  # one a run: several threads must not share it
         values = request.infer([np.ascontiguousarray(pixels)])
         return {name: values[index] for index, name in enumerate(self.output_names)}
+
+
+def _compiled(core: openvino.Core, network: openvino.Model, options: dict, cache: Path | None) -> openvino.CompiledModel:
+    if cache is not None:
+        try:
+            return core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
+        except RuntimeError:  # a folder that cannot be written, a full disk, a damaged file: all of it can be done without
+            pass
+    return core.compile_model(network, "CPU", options)
 
 
 def _last_line(error: Exception) -> str:

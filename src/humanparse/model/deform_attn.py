@@ -35,20 +35,22 @@ class DeformableAttention(nn.Module):
         """
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         batch, count, dim = query.shape
-        offsets = self.sampling_offsets(query).view(batch, count, heads, levels, points, 2)
+        # Everything is turned once so that the queries lie innermost: the engines then add up long rows instead of four points.
+        offsets = self.sampling_offsets(query).transpose(1, 2).reshape(batch * heads, levels, points, 2, count)
         weights = self.attention_weights(query).view(batch, count, heads, levels * points).softmax(-1)
-        weights = weights.view(batch, count, heads, levels, points)
-        maps = self.value_proj(values).split([h * w for h, w in sizes], dim=1)
+        weights = weights.permute(0, 2, 3, 1).reshape(batch * heads, 1, levels, points, count)
+        values = self.value_proj(values).transpose(1, 2).reshape(batch * heads, dim // heads, -1)
+        maps = values.split([h * w for h, w in sizes], dim=2)
+        centre = reference * 2 - 1                                                        # (N, 2), in grid_sample's -1…1
 
         total = 0
         for level, (h, w) in enumerate(sizes):
-            value = maps[level].transpose(1, 2).reshape(batch * heads, dim // heads, h, w)
-            x = reference[:, 0, None, None] + offsets[:, :, :, level, :, 0] / w           # (B, N, heads, points)
-            y = reference[:, 1, None, None] + offsets[:, :, :, level, :, 1] / h
-            grid = torch.stack([x, y], -1).transpose(1, 2).reshape(batch * heads, count, points, 2) * 2 - 1
-            weight = weights[:, :, :, level].transpose(1, 2).reshape(batch * heads, 1, count, points)
+            value = maps[level].reshape(batch * heads, dim // heads, h, w)
+            x = centre[:, 0] + offsets[:, level, :, 0] * (2 / w)                          # (B·heads, points, N)
+            y = centre[:, 1] + offsets[:, level, :, 1] * (2 / h)
+            grid = torch.stack([x, y], -1)                                                # (B·heads, points, N, 2)
             sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            total = total + (sampled * weight).sum(-1)                                     # (B·heads, dim/heads, N)
+            total = total + (sampled * weights[:, :, level]).sum(2)                       # (B·heads, dim/heads, N)
         return self.output_proj(total.reshape(batch, dim, count).transpose(1, 2))
 
     def _look_around(self) -> None:

@@ -10,7 +10,6 @@ serve the wanted range with the status 200 instead of 206, and other servers ign
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import json
 import os
@@ -28,6 +27,7 @@ from typing import BinaryIO
 
 from humanparse import __version__
 from humanparse.errors import DownloadFailed
+from humanparse.files import sha256_of
 from humanparse.weights.hub import RemoteFile
 
 CHUNK = 1 << 18
@@ -115,12 +115,6 @@ def fetch_file(url: str, file: RemoteFile, target: Path, limits: Limits, progres
 def part_of(target: Path, file: RemoteFile) -> Path:
     """Where the file grows."""
     return target.with_name(f"{target.name}.{file.sha256[:16]}.part")
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _receive(url: str, file: RemoteFile, part: Path, limits: Limits, progress: Progress) -> None:

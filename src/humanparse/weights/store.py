@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError
+from humanparse.files import sha256_of, whole_file
 from humanparse.weights.hub import CHECKPOINT, HubModel, RemoteFile, file_url, list_url, read_list
 from humanparse.weights.lock import lock_file
 
@@ -154,7 +155,7 @@ def pull(
         files = read_list(download.fetch_text(list_url(model), limits, say), model)
         for file in files:
             target = folder(model) / file.path
-            if not (_there(model, file) and download.sha256_of(target) == file.sha256):
+            if not (_there(model, file) and sha256_of(target) == file.sha256):
                 show = lambda here, file=file: progress(file.path, here, file.size)  # noqa: E731
                 download.fetch_file(file_url(model, file.path), file, target, limits, show, say)
         before = record(model)
@@ -168,8 +169,6 @@ def adopt(model: HubModel, make: Callable[[Path, Path], object], say: Callable[[
 
     Raises BrokenModel if there is no checkpoint to make it from, or nothing was made.
     """
-    from humanparse.weights.download import sha256_of
-
     with _changing(model, LOCK_S, say):
         if found := converted(model):
             return found
@@ -194,8 +193,6 @@ def adopt(model: HubModel, make: Callable[[Path, Path], object], say: Callable[[
 
 def verify(model: HubModel) -> list[Check]:
     """Read every file of the model and compare it with the record. Empty if the model was never pulled whole."""
-    from humanparse.weights.download import sha256_of
-
     known, checks = record(model), []
     for file in (*known.files, *([known.converted] if known.converted else ())) if known else ():
         path = folder(model) / file.path
@@ -259,7 +256,5 @@ def _changing(model: HubModel, timeout_s: float, say: Callable[[str], None], mak
 
 def _write(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    new.write_text(text, "utf-8")
-    os.replace(new, path)
+    with whole_file(path) as part:
+        part.write_text(text, "utf-8")

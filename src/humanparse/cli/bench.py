@@ -1,0 +1,58 @@
+"""`humanparse bench`: how fast is it on this machine?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from humanparse.cli import parse
+from humanparse.cli.options import Engine, Model, Threads
+
+
+def bench(
+    model: Model = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, for programs.")] = False,
+) -> None:
+    """Measure how fast photos are parsed on this machine.
+
+    A photo inside the package, in three sizes: median time of each stage; then photos a second, one after the other and
+    several at a time; and the peak memory. Takes about a quarter of a minute with the built-in model.
+
+    \b
+    Examples:
+      humanparse bench
+      humanparse bench --engine openvino --json
+    """
+    from humanparse import bench
+
+    machine, others = bench.describe(), bench.others_share()
+    if not as_json:
+        share = "unknown" if others is None else f"{others:.0%}"
+        typer.echo(f"{machine}\nprocessor used by other programs: {share}" + _warning(others))
+    parser = parse.load_parser(model, engine=engine, threads=threads)
+    sizes = [bench.size_times(parser, name, size) for name, size in bench.SIZES.items()]
+    rate = bench.throughput(parser)
+    peak = bench.peak_mb()
+    if as_json:
+        typer.echo(json.dumps({
+            "machine": machine, "others_share": None if others is None else round(others, 3), "model": parser.name,
+            "engine": engine, "sizes": [asdict(one) for one in sizes], "photos_per_s": asdict(rate),
+            "peak_memory_mb": peak and round(peak),
+        }, indent=2, ensure_ascii=False))
+        return
+    rows = [["photo", *bench.STAGES, "bytes → result"]]
+    rows += [[one.name, *(f"{one.stages_ms[stage]:.1f} ms" for stage in bench.STAGES), f"{one.total_ms:.1f} ms"] for one in sizes]
+    typer.echo(f"\n{bench.table(rows)}\n")
+    many = f"{rate.many:.1f} with parse_many ({rate.ratio:.2f} times as many)"
+    typer.echo(f"photos of 640×480 a second: {rate.one_by_one:.1f} one after the other, {many}")
+    if peak:
+        typer.echo(f"peak memory of this process: {peak:.0f} MB")
+
+
+def _warning(others: float | None) -> str:
+    return "; the times below are not this machine's best" if others is not None and others > 0.1 else ""

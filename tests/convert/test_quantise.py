@@ -1,0 +1,149 @@
+"""An int8 file is of the same model: it runs in every engine, at any size, and finds much the same."""
+
+import builtins
+import importlib.util
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from official import official_state, tiny_network
+from typer.testing import CliRunner
+
+import humanparse
+from humanparse import HumanParser
+from humanparse.cli import app
+from humanparse.convert.onnx import convert_checkpoint
+from humanparse.convert.quantise import choose_photos, quantise
+from humanparse.engines import choose_engine, is_int8, open_engine
+from humanparse.errors import BrokenModel, MissingExtra, OptionError
+from humanparse.weights.catalog import model_file
+
+PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
+ENGINES = ["onnxruntime", pytest.param("openvino", marks=pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed",
+))]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    shutil.copy(PHOTO, folder / "a.jpg")
+    (folder / "b.png").write_bytes(b"not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(photos):
+    """The model inside the package, in int8."""
+    pytest.importorskip("nncf")
+    said = []
+    out = photos.parent / "small.int8.onnx"
+    quantise(model_file(None), out, photos, say=said.append)
+    assert "b.png is left out" in said[0]
+    return out
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_int8_finds_the_same_person_with_the_same_parts(small, engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUMANPARSE_HOME", str(tmp_path))
+    full, eight = HumanParser().parse(PHOTO), HumanParser(small, engine=engine).parse(PHOTO)
+    a, b = full.person_map > 0, eight.person_map > 0
+    assert len(full.people) == len(eight.people) == 1
+    assert (a & b).sum() / (a | b).sum() > 0.97
+    assert (full.label_map == eight.label_map).mean() > 0.95
+
+
+def test_the_int8_file_is_smaller_and_keeps_its_card(small):
+    assert small.stat().st_size < 0.5 * model_file(None).stat().st_size
+    assert HumanParser(small, engine="onnxruntime").card == HumanParser().card
+    assert is_int8(small) and not is_int8(model_file(None))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_m2fp_in_int8_stays_close_to_fp32_at_any_size(photos, tmp_path, engine, tiny):
+    full = open_engine("onnxruntime", tiny["fp32"])
+    eight = open_engine(engine, tiny["int8"])
+    pixels = np.random.default_rng(0).normal(size=(1, 3, 160, 96)).astype(np.float32)
+    wanted, got = full.run(pixels), eight.run(pixels)
+    assert got["pred_masks"].shape == wanted["pred_masks"].shape == (1, 20, 40, 24)
+    inside, found = wanted["pred_masks"] > 0, got["pred_masks"] > 0
+    assert (inside == found).mean() > 0.8
+
+
+@pytest.fixture(scope="module")
+def tiny(photos):
+    """A tiny M2FP in fp32 and, by the command, in int8."""
+    pytest.importorskip("nncf")
+    files = {name: photos.parent / f"tiny.{name}.onnx" for name in ("fp32", "int8")}
+    checkpoint = photos.parent / "pytorch_model.pt"
+    torch.save({"model": official_state(tiny_network())}, checkpoint)
+    convert_checkpoint(checkpoint, files["fp32"])
+    arguments = ["convert", str(files["fp32"]), "-o", str(files["int8"]), "--precision", "int8", "--calibrate", str(photos)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "m2fp-tiny-cihp, int8" in done.stdout and "CC-BY-NC-4.0" in done.stdout
+    return files
+
+
+def test_int8_is_not_made_of_int8(small, photos, tmp_path):
+    with pytest.raises(BrokenModel, match="int8 already"):
+        quantise(small, tmp_path / "again.onnx", photos)
+    assert not list(tmp_path.iterdir())
+
+
+def test_photos_are_spread_over_the_folder(tmp_path):
+    for number in range(10):
+        (tmp_path / f"{number}.JPG").touch()
+    (tmp_path / "notes.txt").touch()
+    assert [file.stem for file in choose_photos(tmp_path, 4)] == ["0", "3", "6", "9"]
+
+
+def test_without_nncf_the_error_names_the_extra(photos, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest, **more):
+        if name == "nncf":
+            raise ModuleNotFoundError("No module named 'nncf'", name="nncf")
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r"nncf is missing.*humanparse\[quantize\]"):
+        quantise(model_file(None), tmp_path / "out.onnx", photos)
+
+
+def test_a_folder_of_broken_pictures_is_refused(tmp_path):
+    pytest.importorskip("nncf")
+    (tmp_path / "a.jpg").write_bytes(b"nothing")
+    with pytest.raises(OptionError, match="none of the 1 pictures"):
+        quantise(model_file(None), tmp_path / "out.onnx", tmp_path)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--precision", "int8"], "--calibrate FOLDER"),
+    (["--calibrate", "{folder}"], "--precision int8"),
+    (["--precision", "int8", "--calibrate", "{folder}/none"], "there is no folder"),
+    (["--precision", "int8", "--calibrate", "{folder}"], "no pictures in"),
+    ([], "converted already"),
+])
+def test_the_command_says_what_int8_needs(tmp_path, arguments, words):
+    out = tmp_path / "out.onnx"
+    done = CliRunner().invoke(
+        app, ["convert", str(model_file(None)), "-o", str(out), *(one.format(folder=tmp_path) for one in arguments)]
+    )
+    assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+def test_auto_takes_openvino_for_int8_where_it_is_installed(small, monkeypatch):
+    monkeypatch.setattr("humanparse.engines.find_spec", lambda name: True)
+    assert choose_engine(small) == "openvino"
+    monkeypatch.setattr("humanparse.engines.find_spec", lambda name: None)
+    assert choose_engine(small) == "onnxruntime"
+
+
+def test_the_rest_of_the_program_can_still_log(small, caplog):
+    logging.getLogger("someone.else").warning("heard")
+    assert "heard" in caplog.text

@@ -1,0 +1,70 @@
+"""Which engine runs a model, in which precision, and what it keeps for the next start."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from humanparse import HumanParser
+from humanparse.engines import choose_engine, open_engine
+from humanparse.errors import BrokenModel, OptionError
+from humanparse.weights.catalog import model_file
+
+openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+
+
+def test_auto_takes_onnx_runtime_for_a_float_model():
+    assert choose_engine(model_file(None)) == "onnxruntime"
+    assert type(HumanParser(engine="auto").engine).__name__ == "OnnxRuntimeEngine"
+
+
+def test_auto_takes_openvino_for_bf16(tmp_path):
+    assert choose_engine(tmp_path / "any.onnx", "bf16") == "openvino"
+
+
+def test_auto_leaves_a_missing_file_to_the_engine(tmp_path):
+    with pytest.raises(BrokenModel):
+        open_engine("auto", tmp_path / "none.onnx")
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(OptionError, match=r"int3.*fp32, bf16"):
+        open_engine("onnxruntime", model_file(None), precision="int3")
+
+
+def test_onnx_runtime_does_not_promise_bf16():
+    with pytest.raises(OptionError, match="choose the engine openvino"):
+        HumanParser(engine="onnxruntime", precision="bf16")
+
+
+@openvino
+def test_bf16_runs_where_the_processor_has_it_and_is_refused_elsewhere():
+    from openvino import Core
+
+    pixels = np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)
+    if "BF16" not in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(OptionError, match="does not compute in bf16"):
+            open_engine("openvino", model_file(None), precision="bf16")
+        return
+    full, half = (open_engine("openvino", model_file(None), precision=one).run(pixels)["classes"] for one in ("fp32", "bf16"))
+    assert 0 < np.abs(full - half).mean() < 0.2
+
+
+@openvino
+def test_a_compiled_model_is_kept_and_gives_the_same(tmp_path):
+    pixels = np.ones((1, 3, 64, 96), np.float32)
+    outputs = [open_engine("openvino", model_file(None), cache=tmp_path / "compiled").run(pixels)["classes"] for _ in range(2)]
+    assert len(list((tmp_path / "compiled").iterdir())) == 1
+    assert np.array_equal(*outputs)
+
+
+@openvino
+def test_a_damaged_or_impossible_cache_is_done_without(tmp_path):
+    cache = tmp_path / "compiled"
+    open_engine("openvino", model_file(None), cache=cache)
+    for blob in cache.iterdir():
+        blob.chmod(0o600)
+        blob.write_bytes(blob.read_bytes()[:1000])
+    for folder in (cache, model_file(None) / "below-a-file"):
+        engine = open_engine("openvino", model_file(None), cache=folder)
+        assert engine.run(np.ones((1, 3, 64, 96), np.float32))["classes"].shape == (1, 20, 16, 24)
