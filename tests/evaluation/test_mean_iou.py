@@ -37,3 +37,29 @@ def test_pictures_add_up_before_the_division():
 def test_maps_of_different_size_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\).*\(2, 3\)"):
         MeanIoU(2).add(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8))
+
+
+def test_the_four_measures_of_one_small_map():
+    # Class 0: two true, one right; class 1: two true, two right, one too many; class 2 occurs nowhere.
+    score = MeanIoU(3)
+    score.add(np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 1, 1, 1]], np.uint8))
+    assert score.class_accuracy[:2].tolist() == [0.5, 1] and score.mean_accuracy == 0.75
+    assert score.frequency_weighted == pytest.approx(2 / 4 * 1 / 2 + 2 / 4 * 2 / 3)
+
+
+def test_absent_classes_can_count_as_zero_like_in_the_official_code():
+    score = MeanIoU(3, absent=0.0)
+    score.add(np.array([[0, 1]], np.uint8), np.array([[0, 1]], np.uint8))
+    assert score.mean == score.mean_accuracy == pytest.approx(2 / 3)
+
+
+def test_a_confusion_counts_like_its_picture():
+    truth, prediction = np.array([[0, 1, 1, 255]], np.uint8), np.array([[0, 1, 0, 0]], np.uint8)
+    maps, counts = MeanIoU(2), MeanIoU(2)
+    maps.add(truth, prediction)
+    counts.add_confusion(np.array([[1, 0], [1, 1]]))
+    assert (maps.confusion == counts.confusion).all()
+
+
+def test_nothing_measured_is_not_a_number():
+    assert np.isnan(MeanIoU(2).mean) and np.isnan(MeanIoU(2).mean_accuracy) and np.isnan(MeanIoU(2).frequency_weighted)

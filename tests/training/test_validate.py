@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("torch")
 
 from humanparse import HumanParser
+from humanparse.evaluation.datasets import open_dataset
 from humanparse.labels import CIHP
 from humanparse.training import validate as V
 from humanparse.training.photos import load_photos
@@ -31,3 +32,16 @@ def test_the_report_has_a_column_for_each_kind_and_a_row_for_each_class(data, mo
     text = V.report(V.validate(HumanParser(), load_photos(data, validation=True)), CIHP.names)
     assert text.splitlines()[0].split() == ["single", "composite"]
     assert "person PQ" in text and all(name in text for name in CIHP.names)
+
+
+def test_the_pictures_can_be_written_as_data_sets(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(V, "COMPOSITES", 2)
+    photos = load_photos(data, validation=True)
+    assert V.write_pictures(photos, tmp_path) == {"single": 1, "composite": 2}
+    for kind, scenes in (("single", V.singles(photos)), ("composite", V.composites(photos))):
+        samples = open_dataset(tmp_path / kind).samples
+        for sample, scene in zip(samples, scenes, strict=True):
+            truth = sample.load()
+            unknown = (truth.label_map == 255) & (truth.person_map == 0)
+            assert (truth.label_map == scene.classes).all()
+            assert (np.where(unknown, -1, truth.person_map.astype(int)) == scene.people).all()

@@ -33,7 +33,10 @@ class PersonPQ:
         """
         true, n_true = _consecutive(np.maximum(truth, -1) + 1)     # 0 unknown, 1 nobody, 2.. people
         pred, n_pred = _consecutive(prediction.astype(np.int64))   # 0 nobody, 1.. people
-        cells = np.bincount(true * n_pred + pred, minlength=n_true * n_pred).reshape(n_true, n_pred)
+        self.add_cells(np.bincount(true * n_pred + pred, minlength=n_true * n_pred).reshape(n_true, n_pred))
+
+    def add_cells(self, cells: np.ndarray) -> None:
+        """cells: int (2 + T, 1 + P), pixels by [unknown, nobody, each true person] and [nobody, each person found]."""
         unknown, shared = cells[0, 1:], cells[1:]                  # (P,), (1 + T, 1 + P)
         union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
         iou = (shared / np.maximum(union, 1))[1:, 1:]
@@ -44,6 +47,12 @@ class PersonPQ:
         self.overlaps += iou[hit].tolist()
         self.missed += int((asked & ~hit.any(1)).sum())
         self.false += int((judged & ~hit.any(0)).sum())
+
+    def add_score(self, other: PersonPQ) -> None:
+        """What another one has counted, of other pictures."""
+        self.overlaps += other.overlaps
+        self.missed += other.missed
+        self.false += other.false
 
 
 def _consecutive(numbers: np.ndarray) -> tuple[np.ndarray, int]:

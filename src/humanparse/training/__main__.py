@@ -1,4 +1,4 @@
-"""`python -m humanparse.training train|export|validate`: the whole way from photos to the shipped model file."""
+"""`python -m humanparse.training train|export|validate|pictures`: the whole way from photos to the shipped model file."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def _validate(options: argparse.Namespace) -> None:
     print(f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos")
 
 
+def _pictures(options: argparse.Namespace) -> None:
+    from humanparse.training.photos import load_photos
+    from humanparse.training.validate import write_pictures
+
+    for kind, count in write_pictures(load_photos(options.data, validation=True), options.out).items():
+        print(f"{options.out / kind}: {count} pictures")
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m humanparse.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -68,6 +76,11 @@ def _options() -> argparse.ArgumentParser:
     validate.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     validate.add_argument("--model", help="an .onnx file (default: the model inside the package)")
     validate.set_defaults(run=_validate)
+
+    pictures = commands.add_parser("pictures", help="write the held-out photos and composites as data sets for `humanparse eval`")
+    pictures.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
+    pictures.add_argument("out", type=Path, help="folder to write single/ and composite/ into")
+    pictures.set_defaults(run=_pictures)
     return parser
 
 

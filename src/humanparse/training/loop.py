@@ -7,7 +7,6 @@ restart needs to go on with the very scenes that were next. The learning rate fo
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from humanparse.files import whole_file
 from humanparse.model.bodypix import BodyPix, load_bodypix
 from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.training.losses import losses, total
@@ -185,10 +185,10 @@ def _set_rate(optimiser, recipe: Recipe, step: int) -> None:
 
 
 def _save(path: Path, step: int, model: nn.Module, average: Average, optimiser) -> None:
-    """Write beside, then rename: a kill in the middle leaves the old checkpoint whole."""
-    beside = path.with_suffix(".part")
-    torch.save({"step": step, "model": model.state_dict(), "average": average.state, "optimiser": optimiser.state_dict()}, beside)
-    os.replace(beside, path)
+    """A kill in the middle leaves the old checkpoint whole."""
+    state = {"step": step, "model": model.state_dict(), "average": average.state, "optimiser": optimiser.state_dict()}
+    with whole_file(path) as part:
+        torch.save(state, part)
 
 
 def _resume(path: Path, model: nn.Module, average: Average, optimiser) -> int:

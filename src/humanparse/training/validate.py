@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
@@ -51,6 +53,29 @@ def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
 def false_alarms(parser: HumanParser, photos: Photos) -> int:
     """On how many of the people-free photos somebody is found."""
     return sum(bool(parser.parse(photo.pixels).people) for photo in photos.backgrounds)
+
+
+def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
+    """The same pictures as data sets for `humanparse eval`: `folder/single` and `folder/composite`, in the plain layout.
+
+    Returns how many there are of each kind. Existing files of those names are replaced.
+    """
+    counts = {}
+    for kind, scenes in {"single": singles(photos), "composite": composites(photos)}.items():
+        for counts[kind], scene in enumerate(scenes, start=1):
+            _write(scene, folder / kind, f"{counts[kind]:04}.png")
+    return counts
+
+
+def _write(scene: Scene, folder: Path, file: str) -> None:
+    """One picture, its classes and its people; unknown people are told by their unknown class."""
+    maps = {
+        "images": cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR), "labels": scene.classes,
+        "persons": np.maximum(scene.people, 0).astype(np.uint8),
+    }
+    for name, values in maps.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name / file), values)
 
 
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:

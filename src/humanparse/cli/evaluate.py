@@ -1,0 +1,254 @@
+"""`humanparse eval`: measure a model, or saved results, on a labelled data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import humanparse
+from humanparse.cli import errors, parse
+from humanparse.cli.options import Engine, MaxSide, MinScore, Model, ShortSide, Threads
+from humanparse.cli.report import progress_bar
+from humanparse.errors import OptionError, UnknownModel
+from humanparse.files import sha256_of
+
+if TYPE_CHECKING:
+    from humanparse.evaluation.datasets import Sample
+    from humanparse.evaluation.overlap import PictureScore
+    from humanparse.evaluation.summary import Summary
+    from humanparse.labels import LabelSet
+    from humanparse.result import Parsing
+
+WORK_FILE = "humanparse-eval.jsonl"
+SHEET_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a data set's split, such as CIHP's Validation.")],
+    format: Annotated[str | None, typer.Option(
+        "--format", "-f", metavar="NAME", help="cihp, lip, pascal, mhp or plain.", show_default="seen from the layout",
+    )] = None,
+    model: Model = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
+    min_score: MinScore = None,
+    short_side: ShortSide = None,
+    max_side: MaxSide = None,
+    flip: Annotated[bool, typer.Option("--flip", help="Average over the photo and its mirror image.")] = False,
+    scales: Annotated[str | None, typer.Option(
+        metavar="LIST", help="Average over input sizes, as in 0.75,1,1.25.", show_default="1",
+    )] = None,
+    predictions: Annotated[Path | None, typer.Option(
+        metavar="DIR", help="Measure the .json files in DIR, of `humanparse parse --format json`, instead of a model.",
+    )] = None,
+    matching: Annotated[str, typer.Option(
+        metavar="standard|reference", help="How predictions are matched: as COCO does, or as M2FP's official code does.",
+    )] = "standard",
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N photos.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")] = None,
+    sheet: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Write the worst cases as a picture: photo, truth and result.",
+    )] = None,
+    rows: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="Photos on the sheet.")] = 8,
+    work: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Where finished photos' scores are kept until the end; a file named here stays.",
+        show_default=WORK_FILE,
+    )] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tables and errors only.")] = False,
+) -> None:
+    """Measure a model, or saved results, on a labelled data set.
+
+    mIoU, AP of parts and people, person PQ, and how often left is taken for right.
+
+    \b
+    Examples:
+      humanparse eval instance-level_human_parsing/Validation
+      humanparse eval my-photos/ --sheet worst.png --json figures.json
+      humanparse eval my-photos/ --flip --scales 0.75,1,1.25 --resume
+      humanparse eval my-photos/ --predictions results/ --matching reference
+    """
+    from humanparse.evaluation.datasets import check_labels, open_dataset
+    from humanparse.evaluation.report import as_json, as_text
+    from humanparse.evaluation.summary import Summary
+    from humanparse.evaluation.work import WorkFile
+
+    for file in (json, sheet, work):
+        _check_folder(file)
+    if sheet and sheet.suffix.lower() not in SHEET_ENDINGS:
+        raise OptionError(f"--sheet is {str(sheet)!r}; give a name that ends in {' or '.join(SHEET_ENDINGS)}")
+    if predictions and (model or flip or scales):
+        raise OptionError("--predictions measures saved results: leave --model, --flip and --scales out")
+    dataset = open_dataset(folder, format)
+    samples = dataset.samples[:limit]
+    options = {
+        "engine": engine, "threads": threads, "min_score": min_score, "short_side": short_side, "max_side": max_side,
+        "flip": flip or None, "scales": _scales(scales),
+    }
+    source = _saved(predictions, samples) if predictions else _model(model, options)
+    labels = check_labels(dataset, source.labels, source.name)
+    summary, worst = Summary(labels, matching), _Worst(rows if sheet else 0)
+    run = {
+        "version": humanparse.__version__, "dataset": str(dataset.folder.resolve()), "format": dataset.format,
+        "matching": matching, **source.identity,
+    }
+    path = work or Path(WORK_FILE)
+    with WorkFile(path, run, resume) as file:
+        _measure_all(samples, source, labels, file, summary, worst, quiet)
+    named = {"dataset": dataset.name, "format": dataset.format, "model": source.name, **source.shown}
+    figures = summary.figures() | named
+    typer.echo(as_text(figures), nl=False)
+    if json:
+        json.write_text(as_json(figures), encoding="ascii")
+    if sheet:
+        _draw(sheet, worst, samples, source)
+    if not work:
+        path.unlink()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where results come from. identity: what makes a run the same run. shown: what the report says of the options."""
+
+    name: str
+    labels: LabelSet
+    parse: Callable[[Sample], Parsing]
+    identity: dict[str, Any]
+    shown: dict[str, Any]
+
+
+def _model(model: str | None, options: dict[str, Any]) -> _Source:
+    """A model that parses each photo."""
+    parser = parse.load_parser(model, **options)
+    shown = {"flip": bool(options["flip"]), "scales": list(options["scales"] or (1.0,))}
+    changing = {key: options[key] for key in ("engine", "min_score", "short_side", "max_side")}
+    identity = {"model": parser.name, "model_sha256": _sha256(model), **changing, **shown}
+    return _Source(parser.name, parser.labels, lambda one: parser.parse(one.image, name=one.name), identity, shown)
+
+
+def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
+    """Results that were saved as JSON, one file a photo."""
+    from humanparse.formats import from_json
+
+    def read(sample: Sample) -> Parsing:
+        file = folder / f"{sample.name}.json"
+        if not file.is_file():
+            raise OptionError(f"{folder} has no {file.name}; write it with `humanparse parse --format json`")
+        try:
+            parsing = from_json(file.read_bytes())
+        except OptionError as error:
+            raise OptionError(f"{file}: {error}") from error
+        if first and parsing.labels.names != first[0].labels.names:
+            raise OptionError(f"{file} has other classes than {folder / samples[0].name}.json; use results of one model")
+        return parsing
+
+    first: list[Parsing] = []
+    first.append(read(samples[0]))
+    name = first[0].model or "saved results"
+    identity = {"predictions": str(folder.resolve())}
+    return _Source(name, first[0].labels, read, identity, {"predictions": folder.name})
+
+
+def _measure_all(samples, source: _Source, labels: LabelSet, file, summary: Summary, worst: _Worst, quiet: bool) -> None:
+    """Add every picture to the summary: those in the work file as they are, the others measured now."""
+    wanted = {sample.name for sample in samples}
+    done = set()
+    for score in file.scores():
+        if score.name in wanted and score.name not in done:
+            done.add(score.name)
+            _count(score, summary, worst)
+    if done and not quiet:
+        typer.echo(f"{len(done)} of {len(samples)} photos were measured before", err=True)
+    todo = [sample for sample in samples if sample.name not in done]
+    try:
+        with closing(_with_bar(todo, quiet)) as shown:  # closed at once after Ctrl-C: the bar must not hide what comes next
+            for sample in shown:
+                score = _measured(sample, source, labels, summary.matching)
+                file.append(score)
+                _count(score, summary, worst)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted after {summary.num_pictures} of {len(samples)} photos; add --resume to go on", err=True)
+        raise typer.Exit(errors.INTERRUPTED) from None
+
+
+def _measured(sample: Sample, source: _Source, labels: LabelSet, matching: str) -> PictureScore:
+    from humanparse.evaluation.overlap import measure
+    from humanparse.evaluation.truth import found_in
+
+    return measure(sample.name, sample.load(), found_in(source.parse(sample)), len(labels), matching)
+
+
+def _count(score: PictureScore, summary: Summary, worst: _Worst) -> None:
+    from humanparse.evaluation.summary import picture_iou
+
+    summary.add(score)
+    worst.add(score.name, picture_iou(score))
+
+
+class _Worst:
+    """The names and scores of the worst pictures so far, worst first. count: how many are kept."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.cases: list[tuple[float, str]] = []
+
+    def add(self, name: str, score: float) -> None:
+        if score == score:  # not NaN: a picture of which nothing is known is no bad case
+            self.cases = sorted([*self.cases, (score, name)])[: self.count]
+
+
+def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Source) -> None:
+    """Parse the worst pictures once more, since no result was kept, and write the sheet."""
+    from humanparse.evaluation.sheet import Case, draw_sheet
+    from humanparse.image import read_image
+
+    by_name = {sample.name: sample for sample in samples}
+
+    def case(name: str, score: float) -> Case:
+        sample = by_name[name]
+        return Case(name, score, read_image(sample.image).pixels, sample.load(), source.parse(sample))
+
+    if worst.cases:
+        draw_sheet([case(name, score) for score, name in worst.cases]).save(file)
+
+
+def _with_bar(samples: list[Sample], quiet: bool) -> Iterator[Sample]:
+    """The samples, with a progress bar on stderr if that is a terminal."""
+    bar = None if quiet else progress_bar(len(samples))
+    if bar is None:
+        yield from samples
+        return
+    with bar:
+        for sample in samples:
+            yield sample
+            bar.advance(bar.task_ids[0])
+
+
+def _scales(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(one) for one in text.split(","))
+    except ValueError:
+        raise OptionError(f"--scales is {text!r}; give numbers with commas between, as in 0.75,1,1.25") from None
+
+
+def _check_folder(file: Path | None) -> None:
+    """Raises OptionError now, not after hours, for a file that cannot be written."""
+    if file and not file.absolute().parent.is_dir():
+        raise OptionError(f"there is no folder {str(file.parent)!r} for {file.name}; make it first")
+
+
+def _sha256(model: str | None) -> str:
+    """Of the model's file: another model under the same name must not go on with this one's run."""
+    from humanparse.weights.catalog import model_file
+
+    try:
+        return sha256_of(model_file(model))
+    except UnknownModel:
+        return ""

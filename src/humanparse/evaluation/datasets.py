@@ -1,0 +1,307 @@
+"""Labelled data sets in the folder layouts that they are published in: CIHP, LIP, PASCAL-Person-Part, MHP-v2, and plain folders.
+
+    cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (a line for each part instance:
+             its number in the PNG, its class, its person)
+    lip      val_images/*.jpg, val_segmentations/*.png; or Images/, Category_ids/
+    pascal   like cihp (the layout of M2FP and Parsing R-CNN)
+    mhp      images/*.jpg, parsing_annos/NAME_PEOPLE_PERSON.png, one file a person; or like cihp
+    plain    images/*, labels/*.png, persons/*.png if people are told apart, labels.txt with one class name a line if the
+             classes are not the model's; 255 in labels/ is unknown
+
+The folder is that of one split (such as `Validation`); given the folder above, the validation split is taken. Nothing is read
+but names until a sample is loaded.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from humanparse.errors import OptionError
+from humanparse.evaluation.mean_iou import IGNORE
+from humanparse.evaluation.truth import Truth
+from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
+
+FORMATS = ("cihp", "lip", "pascal", "mhp", "plain")
+SPLITS = ("Validation", "val", "Testing", "test")  # looked for in this order
+PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MHP_FILE = re.compile(r"(.+)_\d+_\d+\.png")
+VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
+# The layout with Category_ids numbers PASCAL's classes in its own order.
+PASCAL_ORDER = ("Background", "Lower-arm", "Head", "Upper-leg", "Torso", "Lower-leg", "Upper-arm")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled photo: `load` reads its labels. Raises OptionError for a missing or damaged label file."""
+
+    name: str
+    image: Path
+    load: Callable[[], Truth]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the model. samples: by name."""
+
+    folder: Path
+    format: str
+    labels: LabelSet | None
+    samples: tuple[Sample, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's, such as "photos"; of a split with the one above it, such as "CIHP/Validation"."""
+        folder = self.folder.resolve()
+        return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name
+
+
+def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
+    """The data set in a folder. format: one of FORMATS, or None to see from the layout.
+
+    Raises OptionError for a folder that is not there or holds no such data set, and for photos without labels.
+    """
+    folder = Path(folder)
+    if format is not None and format not in FORMATS:
+        raise OptionError(f"there is no data set format {format!r}; choose one of {', '.join(FORMATS)}")
+    if not folder.is_dir():
+        raise OptionError(f"there is no folder {str(folder)!r}; give the folder of a data set's split, such as its Validation")
+    for place in (folder, *(folder / split for split in SPLITS)):
+        kind = format or _format(place)
+        if kind and (read := _layout(place, kind)):
+            return read()
+    wanted = f"the {format} layout" if format else "a data set"
+    raise OptionError(f"{folder} does not look like {wanted}: expected {_expected(format)}")
+
+
+def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelSet:
+    """The classes that the data set and the model share. Raises OptionError if they differ."""
+    wanted = dataset.labels
+    if wanted is None or wanted.names == model_labels.names:
+        return model_labels
+    if len(wanted) != len(model_labels):
+        what = f"{len(wanted)} classes and the model's {len(model_labels)}"
+    else:
+        number = next(i for i, (a, b) in enumerate(zip(wanted.names, model_labels.names, strict=True)) if a != b)
+        what = f"class {number} {wanted.names[number]!r} and the model's is {model_labels.names[number]!r}"
+    raise OptionError(
+        f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; choose another model, or --format"
+    )
+
+
+# Which layout
+
+
+def _format(folder: Path) -> str | None:
+    """What the folder looks like, or None."""
+    if (folder / "parsing_annos").is_dir():
+        return "mhp"
+    if (folder / "labels").is_dir() and (folder / "images").is_dir():
+        return "plain"
+    if (folder / "Category_ids").is_dir():
+        if not (folder / "Human_ids").is_dir():
+            return "lip"
+        first = next((folder / "Images").glob("*.jpg"), None)
+        return "pascal" if first and VOC_NAME.fullmatch(first.stem) else "cihp"
+    return "lip" if _lip_folders(folder) else None
+
+
+def _layout(folder: Path, format: str) -> Callable[[], Dataset] | None:
+    """What reads a data set of that format from that folder, or None if it is not laid out so."""
+    if format == "plain" and (folder / "labels").is_dir():
+        return lambda: _plain(folder)
+    if format == "mhp" and (folder / "parsing_annos").is_dir():
+        return lambda: _mhp(folder)
+    if format == "lip" and (found := _lip_folders(folder)):
+        return lambda: _semantic(folder, "lip", LIP, *found)
+    if format != "plain" and (folder / "Category_ids").is_dir():
+        if format == "lip":
+            return lambda: _semantic(folder, "lip", LIP, folder / "Images", folder / "Category_ids")
+        return lambda: _instances(folder, format)
+    return None
+
+
+def _expected(format: str | None) -> str:
+    layouts = {
+        "cihp": "Images/, Category_ids/, Human_ids/ and Instance_ids/", "lip": "val_images/ and val_segmentations/",
+        "mhp": "images/ and parsing_annos/", "plain": "images/, labels/ and, to tell people apart, persons/",
+    }
+    layouts["pascal"] = layouts["cihp"]
+    return layouts[format] if format else "; ".join(f"{layouts[one]} ({one})" for one in ("cihp", "lip", "mhp", "plain"))
+
+
+def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
+    """LIP's photos and labels: its archives unpack into one or two folders more, or none."""
+    found = []
+    for name in ("val_images", "val_segmentations"):
+        places = [place for depth in ("", "*/", "*/*/") for place in sorted(folder.glob(depth + name)) if place.is_dir()]
+        found += places[:1]
+    return (found[0], found[1]) if len(found) == 2 else None
+
+
+# Readers
+
+
+def _semantic(folder: Path, format: str, labels: LabelSet, images: Path, categories: Path) -> Dataset:
+    """Label maps alone."""
+    def sample(photo: Path) -> Sample:
+        return Sample(photo.stem, photo, lambda: Truth(_read_classes(categories / f"{photo.stem}.png", len(labels))))
+
+    return _dataset(folder, format, labels, images, categories, sample)
+
+
+def _instances(folder: Path, format: str) -> Dataset:
+    """Category_ids, Human_ids and, where there are any, Instance_ids."""
+    labels = {"cihp": CIHP, "pascal": PASCAL_PERSON_PART, "mhp": MHP_V2}[format]
+    order = [labels.index(name) for name in PASCAL_ORDER] if format == "pascal" else list(range(len(labels)))
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(order)] = order
+    parts = folder / "Instance_ids"
+
+    def load(name: str) -> Truth:
+        classes = table[_read_classes(folder / "Category_ids" / f"{name}.png", len(labels))]
+        people = _same_size(classes, _read(folder / "Human_ids" / f"{name}.png"), folder / "Human_ids" / f"{name}.png")
+        if not (parts / f"{name}.txt").is_file():
+            return Truth(classes, people)
+        part_map = _same_size(classes, _read(parts / f"{name}.png"), parts / f"{name}.png")
+        listed = _read_part_list(parts / f"{name}.txt", len(labels))
+        return Truth(classes, people, part_map, {part: int(table[label]) for part, label in listed.items()})
+
+    return _dataset(
+        folder, format, labels, folder / "Images", folder / "Category_ids",
+        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+    )
+
+
+def _mhp(folder: Path) -> Dataset:
+    """One label map a person; where two claim a pixel, the later file has it."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted((folder / "parsing_annos").glob("*.png")):
+        if match := MHP_FILE.fullmatch(path.name):
+            files.setdefault(match[1], []).append(path)
+
+    def load(name: str) -> Truth:
+        classes = people = None
+        for number, path in enumerate(files[name], start=1):
+            one = _read_classes(path, len(MHP_V2))
+            if classes is None:
+                classes, people = np.zeros_like(one), np.zeros(one.shape, np.uint16)
+            one = _same_size(classes, one, path)
+            classes[one > 0], people[one > 0] = one[one > 0], number
+        return Truth(classes, people)
+
+    images = _photos(folder / "images")
+    missing = [photo.stem for photo in images if photo.stem not in files]
+    _refuse_missing(missing, folder / "parsing_annos", "_01_01.png")
+    samples = tuple(Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images)
+    return Dataset(folder, "mhp", MHP_V2, samples)
+
+
+def _plain(folder: Path) -> Dataset:
+    """images/, labels/ and, if there is one, persons/."""
+    names = folder / "labels.txt"
+    labels = _read_names(names) if names.is_file() else None
+    persons = folder / "persons" if (folder / "persons").is_dir() else None
+
+    def load(name: str) -> Truth:
+        classes = _read_classes(folder / "labels" / f"{name}.png", len(labels) if labels else 255)
+        if persons is None:
+            return Truth(classes)
+        return Truth(classes, _same_size(classes, _read(persons / f"{name}.png"), persons / f"{name}.png"))
+
+    return _dataset(
+        folder, "plain", labels, folder / "images", folder / "labels",
+        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+    )
+
+
+def _dataset(
+    folder: Path, format: str, labels: LabelSet | None, images: Path, categories: Path, sample: Callable[[Path], Sample]
+) -> Dataset:
+    photos = _photos(images)
+    present = {path.stem for path in categories.glob("*.png")}
+    _refuse_missing([photo.stem for photo in photos if photo.stem not in present], categories, ".png")
+    return Dataset(folder, format, labels, tuple(sample(photo) for photo in photos))
+
+
+def _photos(folder: Path) -> list[Path]:
+    """By name. Raises OptionError if there are none, or two of one name."""
+    paths = [path for path in folder.glob("*") if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith(".")]
+    photos = sorted(paths, key=lambda path: path.stem)
+    if not photos:
+        raise OptionError(f"there are no photos in {folder}; expected files that end in {' '.join(PHOTO_ENDINGS)}")
+    for one, two in itertools.pairwise(photos):
+        if one.stem == two.stem:
+            raise OptionError(f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one")
+    return photos
+
+
+def _refuse_missing(missing: list[str], folder: Path, ending: str) -> None:
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise OptionError(f"{folder} has no {missing[0]}{ending}{more}: every photo needs labels; move the others away")
+
+
+# Files
+
+
+def _read(path: Path) -> np.ndarray:
+    """A PNG of numbers: int (H, W). Of three channels the first is taken: MHP-v2 is saved so, with three that are equal."""
+    if not path.is_file():
+        raise OptionError(f"there is no {path}; the data set is incomplete")
+    try:
+        with Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as png:
+            values = np.array(png)  # of an indexed picture these are the indices, whatever its colours
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged PNGs
+        raise OptionError(f"{path} cannot be read as a PNG of numbers ({error}); get it again") from error
+    return values if values.ndim == 2 else values[:, :, 0]
+
+
+def _read_classes(path: Path, num_classes: int) -> np.ndarray:
+    """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another value."""
+    values = _read(path)
+    known = values[values != IGNORE]
+    if known.size and known.max() >= num_classes:
+        raise OptionError(
+            f"{path} holds the value {int(known.max())}; expected classes 0 to {num_classes - 1}, or 255 for unknown; "
+            "is it a label map of numbers, and is the --format right?"
+        )
+    return values.astype(np.uint8)
+
+
+def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray:
+    if other.shape != classes.shape:
+        (height, width), (h, w) = classes.shape, other.shape
+        raise OptionError(f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}")
+    return other
+
+
+def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
+    """Number of the part → class, from lines of "part class person"."""
+    parts = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) < 2 or not all(word.isdigit() for word in words[:2]) or int(words[1]) >= num_classes:
+            raise OptionError(f"{path}, line {number} is {line!r}; expected the numbers of a part, its class and its person")
+        parts[int(words[0])] = int(words[1])
+    return parts
+
+
+def _read_names(path: Path) -> LabelSet:
+    """One class name a line; a known label set if its names are those."""
+    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    for known in (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2):
+        if known.names == names:
+            return known
+    if not 2 <= len(names) <= 255:
+        raise OptionError(f"{path} holds {len(names)} names; expected one class a line, the background first")
+    return LabelSet(path.parent.resolve().name, names)

@@ -1,0 +1,147 @@
+"""A picture sheet: photo, truth and prediction of some pictures side by side, and a legend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from humanparse.evaluation.mean_iou import IGNORE
+from humanparse.evaluation.truth import Truth
+from humanparse.render import FAINT, INK, PAPER
+from humanparse.result import Parsing
+
+ROW_PX, WIDEST_PX = 340, 480      # a picture is at most so high and wide
+MARGIN_PX, GAP_PX, TITLE_PX = 28, 12, 44
+COLUMNS = ("photo", "truth", "found")
+UNKNOWN = (225, 225, 225), (60, 60, 60)   # stripes of what the truth does not know: no class has a pattern
+COLOUR_SHARE = 0.8                # of the colours; the rest is the photo in grey, to see where one is
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One row of the sheet. score: the picture's mean IoU, for its title. photo: uint8 (H, W, 3) RGB."""
+
+    name: str
+    score: float
+    photo: np.ndarray
+    truth: Truth
+    parsing: Parsing
+
+
+def draw_sheet(cases: list[Case], palette: str = "clear") -> Image.Image:
+    """The cases from top to bottom. Returns RGB. Raises OptionError for an unknown palette, ValueError without cases."""
+    if not cases:
+        raise ValueError("there are no cases to draw")
+    colours = cases[0].parsing.labels.palette(palette)
+    rows = [_row(case, colours) for case in cases]
+    column_px = max(tile.width for row in rows for tile in row)
+    width = 2 * MARGIN_PX + 3 * column_px + 2 * GAP_PX
+    classes = _classes(cases)
+    legend_px = _legend_height(len(classes), width)
+    heights = [TITLE_PX + row[0].height for row in rows]
+    sheet = Image.new("RGB", (width, MARGIN_PX + sum(heights) + GAP_PX * len(rows) + legend_px), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    top = MARGIN_PX // 2
+    for number, (case, row) in enumerate(zip(cases, rows, strict=True)):
+        _title(draw, case, top, column_px, first=number == 0)
+        for column, tile in enumerate(row):
+            sheet.paste(tile, (MARGIN_PX + column * (column_px + GAP_PX), top + TITLE_PX))
+        top += heights[number] + GAP_PX
+    _legend(draw, classes, colours, cases[0].parsing.labels.names, top + GAP_PX, width)
+    return sheet
+
+
+def _row(case: Case, colours) -> list[Image.Image]:
+    """The three pictures, of one size."""
+    photo, found, truth = case.photo, case.parsing, case.truth
+    height, width = photo.shape[:2]
+    scale = min(ROW_PX / height, WIDEST_PX / width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    people = truth.person_map if truth.person_map is not None else np.zeros(truth.label_map.shape, np.uint8)
+    pictures = [photo, _coloured(photo, truth.label_map, colours), _coloured(photo, found.label_map, colours)]
+    tiles = [Image.fromarray(one).resize(size, Image.Resampling.LANCZOS) for one in pictures]
+    return [tiles[0], _outlined(tiles[1], people), _outlined(tiles[2], found.person_map)]
+
+
+def _coloured(photo: np.ndarray, label_map: np.ndarray, colours) -> np.ndarray:
+    """uint8 (H, W, 3): the photo in dim grey, and the classes' colours where there is one."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colours)] = colours
+    dim = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2
+    coloured = np.where(label_map[..., None] == IGNORE, _stripes(label_map.shape), table[label_map])
+    mixed = cv2.addWeighted(coloured, COLOUR_SHARE, dim, 1 - COLOUR_SHARE, 0)
+    return np.where(label_map[..., None] > 0, mixed, dim)
+
+
+def _stripes(size_hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3): slanted, as wide on any photo's tile."""
+    rows, columns = np.indices(size_hw)
+    width = max(1, max(size_hw) // 60)
+    return np.array(UNKNOWN, np.uint8)[(rows + columns) // width % 2]
+
+
+def _outlined(tile: Image.Image, person_map: np.ndarray) -> Image.Image:
+    """A thin white line round every person."""
+    pixels = np.array(tile)
+    small = cv2.resize(person_map.astype(np.float32), tile.size, interpolation=cv2.INTER_NEAREST)
+    for number in np.unique(small[small > 0]):
+        contours, _ = cv2.findContours((small == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.polylines(pixels, contours, True, (255, 255, 255), 1, cv2.LINE_AA)
+    return Image.fromarray(pixels)
+
+
+def _title(draw: ImageDraw.ImageDraw, case: Case, top: int, column_px: int, first: bool) -> None:
+    """The picture's name and score; over the first row also what the columns are."""
+    y = top + TITLE_PX - 8
+    draw.text((MARGIN_PX, y), case.name, INK, _font(17), anchor="ls")
+    right = MARGIN_PX + 3 * column_px + 2 * GAP_PX
+    draw.text((right, y), f"mIoU {case.score:.3f}    {_people(case)}", INK, _font(17), anchor="rs")
+    if first:
+        for column, name in enumerate(COLUMNS):
+            x = MARGIN_PX + column * (column_px + GAP_PX)
+            draw.text((x, y - 24), name, FAINT, _font(14), anchor="ls")
+
+
+def _people(case: Case) -> str:
+    found = len(case.parsing.people)
+    if case.truth.person_map is None:
+        return f"{found} found"
+    true = len(np.unique(case.truth.person_map[case.truth.person_map > 0]))
+    return f"{true} {'person' if true == 1 else 'people'}, {found} found"
+
+
+def _classes(cases: list[Case]) -> list[int]:
+    """Those that the sheet shows, by number; unknown last."""
+    seen: set[int] = set()
+    for case in cases:
+        seen |= {*np.unique(case.truth.label_map).tolist(), *np.unique(case.parsing.label_map).tolist()}
+    return sorted(seen - {0})
+
+
+LEGEND_COLUMN_PX, LEGEND_ROW_PX = 168, 26
+
+
+def _legend_height(count: int, width: int) -> int:
+    return -(-count // _per_row(width)) * LEGEND_ROW_PX + 2 * GAP_PX + MARGIN_PX // 2
+
+
+def _per_row(width: int) -> int:
+    return max(1, (width - 2 * MARGIN_PX) // LEGEND_COLUMN_PX)
+
+
+def _legend(draw: ImageDraw.ImageDraw, classes: list[int], colours, names, top: int, width: int) -> None:
+    for place, number in enumerate(classes):
+        x = MARGIN_PX + place % _per_row(width) * LEGEND_COLUMN_PX
+        y = top + place // _per_row(width) * LEGEND_ROW_PX
+        colour, name = (UNKNOWN[0], "unknown") if number == IGNORE else (colours[number], names[number])
+        draw.rounded_rectangle((x, y, x + 15, y + 15), 4, fill=colour, outline=tuple(round(0.72 * value) for value in colour))
+        if number == IGNORE:
+            draw.line((x + 2, y + 13, x + 13, y + 2), UNKNOWN[1], 5)
+        draw.text((x + 23, y + 13), name, INK, _font(14), anchor="ls")
+
+
+def _font(size: int):
+    return ImageFont.load_default(size)

@@ -1,0 +1,141 @@
+"""Summary: pictures' scores added up into the figures of a whole data set. Memory does not grow with the pictures' size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from humanparse.errors import OptionError
+from humanparse.evaluation.instance_ap import HUMAN_THRESHOLDS, MATCHINGS, PART_THRESHOLDS, PCP, AveragePrecision
+from humanparse.evaluation.mean_iou import MeanIoU
+from humanparse.evaluation.overlap import PictureScore
+from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.evaluation.swaps import Swaps, overall_swaps, swaps_of_pairs
+from humanparse.labels import LabelSet
+
+SCHEMA = "humanparse-evaluation/1"
+
+
+class Summary:
+    """Add pictures with `add`, then read `figures`. Their order decides nothing but equal scores in the reference matching.
+
+    matching: "standard" or "reference"; the pictures must have been measured with the same (see overlap.measure).
+    Raises OptionError for another matching.
+    """
+
+    def __init__(self, labels: LabelSet, matching: str = "standard"):
+        if matching not in MATCHINGS:
+            raise OptionError(f"there is no matching {matching!r}; choose one of {', '.join(MATCHINGS)}")
+        self.labels = labels
+        self.matching = matching
+        self.num_pictures = 0
+        self.num_with_people = 0
+        self.classes = MeanIoU(len(labels), absent=0.0 if matching == "reference" else float("nan"))
+        self.pq = PersonPQ()
+        self.parts = {class_id: AveragePrecision(PART_THRESHOLDS, matching) for class_id in range(1, len(labels))}
+        self.people = AveragePrecision(PART_THRESHOLDS, matching, kind="person")
+        self.humans = AveragePrecision(HUMAN_THRESHOLDS, matching)
+        self.pcp = PCP()
+
+    def add(self, picture: PictureScore) -> None:
+        """One picture of the data set."""
+        self.num_pictures += 1
+        self.classes.add_confusion(picture.confusion)
+        if picture.pq is None:
+            return
+        self.num_with_people += 1
+        self.pq.add_score(picture.pq)
+        for class_id, overlaps in picture.parts.items():
+            self.parts[class_id].add(overlaps)
+        found = self.people.add(picture.people)
+        self.pcp.add(found[0.5], picture.right_parts, picture.true_parts)
+        self.humans.add(picture.humans)
+
+    def part_ap(self) -> np.ndarray:
+        """AP^r of each class at each threshold: float (C - 1, 9), NaN for a class that is left out."""
+        return np.array([one.per_threshold for one in self.parts.values()]).reshape(-1, len(PART_THRESHOLDS))
+
+    def figures(self) -> dict[str, Any]:
+        """All measures as plain Python values; docs/evaluation.md lists the keys. None stands for "cannot be said"."""
+        figures = {
+            "schema": SCHEMA,
+            "images": self.num_pictures,
+            "label_set": self.labels.name,
+            "matching": self.matching,
+            "pixels": {
+                "mean_iou": self.classes.mean,
+                "pixel_accuracy": self.classes.pixel_accuracy if self.num_pictures else None,
+                "mean_accuracy": self.classes.mean_accuracy,
+                "frequency_weighted_iou": self.classes.frequency_weighted,
+            },
+            "swaps": self._swaps(),
+            "people": self._people() if self.num_with_people else None,
+            "classes": self._classes(),
+        }
+        return _plain(figures)
+
+    def _swaps(self) -> dict[str, Any]:
+        overall = overall_swaps(self.classes.confusion, self.labels)
+        pairs = swaps_of_pairs(self.classes.confusion, self.labels)
+        return {
+            **_swap_counts(overall),
+            "pairs": [{"left": one.left, "right": one.right, **_swap_counts(one)} for one in pairs],
+        }
+
+    def _people(self) -> dict[str, Any]:
+        part_ap = mean_without_nan(self.part_ap(), axis=0)
+        return {
+            "pq": {"pq": self.pq.pq, "found": self.pq.found, "missed": self.pq.missed, "false": self.pq.false},
+            "ap_r": _per_threshold(part_ap, PART_THRESHOLDS),
+            "ap_p": _per_threshold(self.people.per_threshold, PART_THRESHOLDS),
+            "ap_h": _per_threshold(self.humans.per_threshold, HUMAN_THRESHOLDS),
+            "pcp_50": self.pcp.value,
+        }
+
+    def _classes(self) -> list[dict[str, Any]]:
+        part_ap = [float("nan"), *mean_without_nan(self.part_ap(), axis=1)]
+        rows = zip(self.labels.names, self.classes.per_class, self.classes.class_accuracy, part_ap, strict=True)
+        truth = self.classes.confusion.sum(1)
+        return [
+            {
+                "name": name, "iou": iou, "accuracy": accuracy, "ap_r": ap if self.num_with_people else None,
+                "pixels": int(truth[number]),
+            }
+            for number, (name, iou, accuracy, ap) in enumerate(rows)
+        ]
+
+
+def picture_iou(picture: PictureScore) -> float:
+    """Mean IoU of one picture over its classes: what the sheet of worst cases sorts by. NaN if all of it is unknown."""
+    score = MeanIoU(len(picture.confusion))
+    score.add_confusion(picture.confusion)
+    return score.mean
+
+
+def mean_without_nan(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means along an axis of those that are numbers; NaN where none are."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis)
+    return np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
+
+
+def _swap_counts(swaps: Swaps) -> dict[str, Any]:
+    return {"rate": swaps.rate, "kept": swaps.kept, "swapped": swaps.swapped}
+
+
+def _per_threshold(values: np.ndarray, thresholds: tuple[float, ...]) -> dict[str, Any]:
+    """{"mean": ..., "0.50": ..., ...}"""
+    mean = float(mean_without_nan(values, axis=0))
+    return {"mean": mean, **{f"{threshold:.2f}": value for threshold, value in zip(thresholds, values, strict=True)}}
+
+
+def _plain(value: Any) -> Any:
+    """Python's own numbers, and None for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):  # NumPy's floats too
+        return None if np.isnan(value) else float(value)
+    return value

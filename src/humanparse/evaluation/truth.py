@@ -1,0 +1,67 @@
+"""What a picture shows (Truth) and what was found in it (Found), as maps: the two sides of every measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from humanparse.result import Parsing
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """One labelled picture.
+
+    label_map:    uint8 (H, W), class of each pixel, 0 background, 255 unknown
+    person_map:   int (H, W), 0 nobody, 1.. the person; None where the data set does not tell people apart. Where the class is
+        unknown and the person 0, there may be somebody
+    part_map:     int (H, W), 0 none, 1.. the part instance, where the data set says so itself; else every class of every
+        person is one part instance
+    part_classes: number in `part_map` → class
+    """
+
+    label_map: np.ndarray
+    person_map: np.ndarray | None = None
+    part_map: np.ndarray | None = None
+    part_classes: dict[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One prediction.
+
+    label_map:      uint8 (H, W), class of each pixel
+    person_map:     int (H, W), 0 nobody, 1..P the person
+    person_scores:  float (P,), of person 1..P
+    parsing_scores: float (P,), how sure the person and their parts are; ranks people for AP^p
+    part_map:       int (H, W), 0 none, 1..N the part instance
+    part_classes:   int (N,), class of part 1..N
+    part_scores:    float (N,)
+    """
+
+    label_map: np.ndarray
+    person_map: np.ndarray
+    person_scores: np.ndarray
+    parsing_scores: np.ndarray
+    part_map: np.ndarray
+    part_classes: np.ndarray
+    part_scores: np.ndarray
+
+
+def found_in(parsing: Parsing) -> Found:
+    """The maps and scores of a result. A person ranks by their score times the mean score of their parts, as in M2FP."""
+    parts = [part for person in parsing.people for part in person.parts.values()] + list(parsing.loose_parts)
+    part_map = np.zeros(parsing.size_hw, np.int32)
+    for number, part in enumerate(parts, start=1):
+        x0, y0, x1, y1 = part.mask.box_xyxy
+        part_map[y0:y1, x0:x1][part.mask.crop] = number
+    means = [np.mean([part.score for part in person.parts.values()] or [0.0]) for person in parsing.people]
+    return Found(
+        parsing.label_map, parsing.person_map,
+        np.array([person.score for person in parsing.people], float),
+        np.array([person.score * mean for person, mean in zip(parsing.people, means, strict=True)], float),
+        part_map,
+        np.array([part.class_id for part in parts], int),
+        np.array([part.score for part in parts], float),
+    )
