@@ -1,0 +1,112 @@
+// Talks to the server: /models, /parse, /readyz. Every failure becomes a Problem with the server's own code.
+
+import { recall, remember } from './memory.js';
+
+const PARSING = ['read', 'preprocess', 'network', 'postprocess', 'answer'];
+
+/** What went wrong. code: of the server's problem, or network, cancelled or bad_answer; retryAfter in seconds, or null. */
+export class Problem extends Error {
+  constructor(code, detail = '', { retryable = false, retryAfter = null } = {}) {
+    super(detail || code);
+    Object.assign(this, { code, detail, retryable, retryAfter });
+  }
+}
+
+let secret = recall('token', 'sessionStorage');
+
+export const token = () => secret;
+
+/** Send this token from now on, until the tab is closed. */
+export function setToken(text) {
+  secret = text;
+  remember('token', text, 'sessionStorage');
+}
+
+/** The models that answer, the default first. */
+export async function models() {
+  let answer;
+  try {
+    answer = await fetch('models', { headers: authorization() });
+  } catch {
+    throw new Problem('network', '', { retryable: true });
+  }
+  if (!answer.ok) throw problemOf(answer.status, await answer.text(), (name) => answer.headers.get(name));
+  return (await answer.json()).models;
+}
+
+/** How many requests wait at the server, and for how many seconds about; null where it does not say. */
+export async function waiting() {
+  try {
+    const ready = await (await fetch('readyz')).json();
+    return { queued: ready.queued, seconds: ready.predicted_wait_s };
+  } catch {
+    return null;
+  }
+}
+
+/** Send a picture. Returns {done, abort}; done gives {body, times}: the answer's Blob, and milliseconds by stage.
+ *
+ * format: of /parse; "json" is the result as docs/json.md describes it. onProgress: called with the share sent, 0 to 1.
+ */
+export function parse(file, { model = '', format = 'json', onProgress = () => {} } = {}) {
+  const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+  const done = new Promise((resolve, reject) => {
+    const begun = performance.now();
+    let sent = 0;
+    request.responseType = 'blob';
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.upload.onload = () => {
+      sent = performance.now() - begun;
+      onProgress(1);
+    };
+    request.onabort = () => reject(new Problem('cancelled'));
+    request.onerror = () => reject(new Problem('network', '', { retryable: true }));
+    request.onload = async () => {
+      const body = request.response;
+      if (request.status === 200) resolve({ body, times: { upload: sent, ...serverTimes(request) } });
+      else reject(problemOf(request.status, await body.text(), (name) => request.getResponseHeader(name)));
+    };
+    request.open('POST', `parse?${new URLSearchParams({ format, ...(model && { model }) })}`);
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    const form = new FormData();
+    form.append('image', file, 'image'); // the server does not look at the name
+    request.send(form);
+  });
+  return { done, abort: () => request.abort() };
+}
+
+function authorization() {
+  return token() ? { Authorization: `Bearer ${token()}` } : {};
+}
+
+function problemOf(status, text, header) {
+  let body = {};
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // A proxy in between has answered in its own way.
+  }
+  const byStatus = {
+    401: 'unauthorized',
+    413: 'body_too_large',
+    429: 'queue_full',
+    503: 'not_ready',
+    504: 'deadline_exceeded',
+  };
+  const code = body.code || byStatus[status] || (status < 500 ? 'bad_request' : 'internal_error');
+  const seconds = parseInt(header('retry-after') || '', 10);
+  const retryable = body.retryable ?? [429, 502, 503, 504].includes(status);
+  return new Problem(code, body.detail || '', { retryable, retryAfter: seconds >= 0 ? seconds : null });
+}
+
+/** {queue, parse} in milliseconds, from the Server-Timing header; parse is 0 where the answer was known already. */
+function serverTimes(request) {
+  const times = {};
+  for (const entry of (request.getResponseHeader('server-timing') || '').split(',')) {
+    const [name, ...values] = entry.split(';').map((piece) => piece.trim());
+    const duration = values.find((value) => value.startsWith('dur='));
+    if (duration) times[name] = parseFloat(duration.slice(4));
+  }
+  const parse = PARSING.reduce((sum, stage) => sum + (times[stage] || 0), 0);
+  return { queue: times.queue || 0, parse, known: request.getResponseHeader('x-cache') === 'hit' };
+}

@@ -1,0 +1,184 @@
+// Puts the page together: pictures come in, are sent, and are shown by everything that listens to the state.
+
+import * as api from './api.js';
+import * as camera from './camera.js';
+import * as cards from './cards.js';
+import { find, make } from './dom.js';
+import { newScene } from './draw.js';
+import * as inspector from './inspector.js';
+import * as legend from './legend.js';
+import { decode, MAX_SHOWN_PIXELS } from './maps.js';
+import { remember } from './memory.js';
+import * as people from './people.js';
+import { shownPhoto } from './photos.js';
+import * as queue from './queue.js';
+import { change, listen, newPicture, state } from './state.js';
+import * as strip from './strip.js';
+import { problemText, switchLanguage, t, translatePage } from './strings.js';
+import * as take from './take.js';
+import * as token from './token.js';
+import * as toolbar from './toolbar.js';
+import * as tooltip from './tooltip.js';
+import * as upload from './upload.js';
+import { announce, say } from './voice.js';
+import * as view from './view.js';
+
+translatePage();
+view.start(tooltip.point);
+cards.start();
+inspector.start();
+toolbar.start();
+token.start(meet);
+upload.start(add, () => say(t('notFile')));
+camera.start(add, () => say(t('cameraFailed')));
+queue.start({ done, token: token.ask, models: loadModels });
+strip.start({ look, remove, prepare, release });
+find('#language').addEventListener('click', () => {
+  switchLanguage();
+  change();
+});
+find('#theme').addEventListener('click', switchTheme);
+find('#model').addEventListener('change', (event) => chooseModel(event.target.value));
+listen(frame);
+for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip]) listen(part.show);
+meet();
+change();
+document.documentElement.classList.add('ready');
+
+/** New photos: the first of them is looked at, instead of one that cannot be parsed. */
+function add(files) {
+  const pictures = files.map((file) => newPicture(file));
+  const hopeless =
+    state.current?.status === 'failed' && !state.current.problem.retryable && !queue.canShrink(state.current);
+  if (hopeless) forget(state.current);
+  state.pictures.push(...pictures);
+  look(pictures[0]);
+  queue.pump();
+}
+
+/** Make a picture the current one. What the others hold of pixels is let go. */
+async function look(picture) {
+  for (const other of state.pictures) if (other !== picture) release(other);
+  change({ current: picture, pointed: null });
+  if (picture.result) await open(picture);
+  else await preview(picture);
+}
+
+/** Show the photo while its result is awaited. */
+async function preview(picture) {
+  await read(picture);
+  change();
+}
+
+/** An answer has come: show it if it is waited for, and tell. */
+async function done(picture) {
+  if (picture === state.current) await open(picture);
+  announce(`${picture.name}: ${picture.result.people.length ? inspector.foundText(picture.result) : t('nobody')}`);
+}
+
+async function open(picture) {
+  await prepare(picture);
+  if (picture !== state.current) return;
+  view.reveal();
+  change();
+}
+
+/** Decode what is needed to draw a picture's result. */
+async function prepare(picture) {
+  if (picture.scene) return;
+  await read(picture);
+  const begun = performance.now();
+  picture.scene = newScene(
+    picture.result,
+    picture.photo,
+    decode(picture.result, MAX_SHOWN_PIXELS),
+    picture.model.palettes.clear,
+  );
+  picture.times.show ??= performance.now() - begun;
+}
+
+/** Decode the photo for the screen, once. */
+async function read(picture) {
+  picture.reading ??= shownPhoto(picture.file);
+  picture.photo = await picture.reading;
+}
+
+/** Forget a picture's pixels until it is looked at again. */
+function release(picture) {
+  if (picture === state.current) return;
+  picture.photo?.close();
+  Object.assign(picture, { photo: undefined, reading: null, scene: null });
+}
+
+function remove(picture) {
+  const at = state.pictures.indexOf(picture);
+  forget(picture);
+  if (picture === state.current) look(state.pictures[Math.min(at, state.pictures.length - 1)]);
+  change();
+}
+
+function forget(picture) {
+  state.pictures.splice(state.pictures.indexOf(picture), 1);
+  queue.cancel(picture);
+  URL.revokeObjectURL(picture.url);
+}
+
+// The frame of the page
+
+function frame() {
+  const any = state.pictures.length > 0;
+  const left = any && find('#welcome').contains(document.activeElement);
+  find('#welcome').hidden = any;
+  find('#work').hidden = !any;
+  find('#add').hidden = find('.skip').hidden = !any;
+  if (left) find('#stage').focus(); // the button that was pressed is gone
+  find('#language').textContent = t('language');
+  find('#language').setAttribute('aria-label', t('languageLabel'));
+  find('#stage').setAttribute('aria-label', t('stage'));
+  tellProgress(state.current);
+}
+
+/** For those who listen: what becomes of the current picture, but not every hundredth of it. */
+function tellProgress(picture) {
+  if (!picture || picture.result) return;
+  if (picture.status === 'failed') announce(problemText(picture.problem.code).join(' '));
+  else announce(`${picture.name}: ${picture.status === 'sending' ? t('stateSending') : cards.progressText(picture)}`);
+}
+
+/** Ask for the models; throws the Problem. */
+async function loadModels() {
+  change({ models: await api.models() });
+  if (!state.models.some((model) => model.name === state.model)) state.model = state.models[0].name;
+  const options = state.models.map((model) =>
+    make('option', { value: model.name, selected: model.name === state.model }, model.name),
+  );
+  find('#model').replaceChildren(...options);
+  find('#model-choice').hidden = state.models.length < 2;
+}
+
+/** When the page opens, and when a token was given. Other trouble than a missing token is told with the first photo. */
+async function meet() {
+  try {
+    await loadModels();
+  } catch (problem) {
+    if (problem.code === 'unauthorized') token.ask();
+    return;
+  }
+  for (const picture of state.pictures) if (picture.problem?.code === 'unauthorized') queue.retry(picture);
+}
+
+/** Ask another model; what is on the stage is parsed again by it. */
+function chooseModel(name) {
+  state.model = name;
+  const picture = state.current;
+  if (!picture || !['done', 'failed', 'cancelled'].includes(picture.status)) return;
+  Object.assign(picture, { result: null, scene: null, off: new Set(), solo: 0 });
+  queue.retry(picture);
+}
+
+function switchTheme() {
+  const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+  const next = (document.documentElement.dataset.theme || (dark ? 'dark' : 'light')) === 'dark' ? 'light' : 'dark';
+  document.documentElement.dataset.theme = next;
+  remember('theme', next);
+}

@@ -1,0 +1,44 @@
+// A picture's file → pixels, upright as the server sees them, or null where this browser cannot read the format.
+
+const MAX_SHOWN = 12_000_000; // pixels kept for the screen; files are drawn from the photo's full size
+
+/** The whole photo, or null. */
+export async function fullPhoto(file) {
+  try {
+    return await createImageBitmap(file, { imageOrientation: 'from-image' });
+  } catch {
+    return null;
+  }
+}
+
+/** The photo for the screen, or null. */
+export async function shownPhoto(file) {
+  const photo = await fullPhoto(file);
+  if (!photo || photo.width * photo.height <= MAX_SHOWN) return photo;
+  const small = scaled(photo, Math.sqrt(MAX_SHOWN / (photo.width * photo.height)));
+  photo.close();
+  return small.transferToImageBitmap();
+}
+
+/** A JPEG of the photo that stays below both limits, or null. */
+export async function shrunk(file, { maxBytes = Infinity, maxPixels = Infinity }) {
+  const photo = await fullPhoto(file);
+  if (!photo) return null;
+  let scale = Math.min(1, Math.sqrt((0.95 * maxPixels) / (photo.width * photo.height)));
+  for (; scale > 0.02; scale *= 0.7) {
+    const blob = await scaled(photo, scale).convertToBlob({ type: 'image/jpeg', quality: 0.9 });
+    if (blob.size < 0.95 * maxBytes) return new File([blob], file.name, { type: 'image/jpeg' });
+  }
+  return null;
+}
+
+function scaled(photo, scale) {
+  const canvas = new OffscreenCanvas(
+    Math.max(1, Math.floor(photo.width * scale)),
+    Math.max(1, Math.floor(photo.height * scale)),
+  );
+  const ctx = canvas.getContext('2d');
+  ctx.imageSmoothingQuality = 'high';
+  ctx.drawImage(photo, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}

@@ -1,0 +1,33 @@
+// The lines that give the same result in a shell and in Python.
+
+import { token } from './api.js';
+import { state } from './state.js';
+
+export function curl(picture) {
+  const words = ['curl'];
+  if (token()) words.push('-H "Authorization: Bearer $HUMANPARSE_TOKEN"');
+  words.push(`-F ${shell(`image=@${formName(picture.name)}`)}`);
+  if (isNamed(picture)) words.push(`-F ${shell(`model=${picture.model.name}`)}`);
+  words.push(shell(new URL('parse', document.baseURI).href));
+  return words.join(' ');
+}
+
+export function python(picture) {
+  const model = isNamed(picture) ? JSON.stringify(picture.model.name) : '';
+  return [
+    'from humanparse import HumanParser',
+    '',
+    `result = HumanParser(${model}).parse(${JSON.stringify(picture.name)})`,
+    'for person in result.people:',
+    '    print(person.id, list(person.parts))',
+    'result.save("results")',
+  ].join('\n');
+}
+
+/** Whether the model must be named, as it is not the one that answers anyway. */
+const isNamed = (picture) => picture.model.name !== state.models[0].name;
+
+const shell = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** curl ends a file's name at , and ; unless it is quoted. */
+const formName = (name) => (/[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, '\\$&')}"` : name);

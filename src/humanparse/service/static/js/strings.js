@@ -1,0 +1,452 @@
+// Every text of the page in English and Chinese, and the names of body parts and garments.
+
+import { recall, remember } from './memory.js';
+
+const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+
+const EN = {
+  title: 'humanparse: who is where, part by part',
+  headline: 'See who is where, part by part.',
+  intro: 'Drop in a photo. Every person comes back with every body part and garment outlined, pixel by pixel.',
+  choose: 'Choose photos',
+  camera: 'Take a photo',
+  sample: 'Try the sample',
+  hint: 'Or drop photos anywhere on this page, or paste one.',
+  privacy: 'Photos go to this server alone and are not stored.',
+  sampleCredit: 'Photo: NASA',
+  drop: 'Drop to parse',
+  add: 'Add photos',
+  docs: 'API',
+  theme: 'Light or dark',
+  language: '中文',
+  languageLabel: 'Switch to Chinese',
+  model: 'Model',
+  skip: 'Skip to the result',
+
+  stage: 'Photo. Plus and minus zoom, arrow keys move, 0 shows the whole photo.',
+  view: 'View',
+  overlay: 'Overlay',
+  colours: 'Colours',
+  outlines: 'Outlines',
+  original: 'Photo',
+  opacity: 'Opacity',
+  compare: 'Compare',
+  divider: 'Divider between photo and result',
+  zoomIn: 'Zoom in',
+  zoomOut: 'Zoom out',
+  zoomFit: 'Show the whole photo',
+  before: 'Photo',
+  after: 'Result',
+  noPreview: 'This browser cannot show photos of this format, so the colours stand alone. The result is exact.',
+
+  found: (people, parts) => `${many(people, 'person', 'people')}, ${many(parts, 'part', 'parts')}`,
+  nobody: 'Nobody found',
+  noResult: 'No result yet',
+  nobodyHint: 'People who are small, cut off or in the dark are easily missed. Try a photo that shows them larger.',
+  people: 'People',
+  everyone: 'Everyone',
+  person: (id) => `Person ${id}`,
+  noPerson: 'Belongs to nobody',
+  sure: (score) => `${score} sure`,
+  ofPerson: (share) => `${share} of this person`,
+  parts: 'Parts',
+  colourBy: 'Colour by',
+  byPart: 'part',
+  byPerson: 'person',
+  all: 'All',
+  none: 'None',
+  only: (name) => `Only ${name}`,
+  share: (share) => `${share} of everything coloured`,
+  ownSide: 'Left and right are the person’s own.',
+  table: 'As a table',
+  part: 'Part',
+  score: 'Score',
+  area: 'Area',
+  label: 'Label',
+
+  take: 'Download',
+  asShown: 'As shown',
+  everything: 'Everything found',
+  fileOverlay: 'Overlay',
+  fileOutlines: 'Outlines',
+  fileColormap: 'Colour map',
+  fileCutout: 'Cut-out',
+  fileLabels: 'Label map',
+  fileJson: 'JSON',
+  fileCoco: 'COCO',
+  download: (name, kind) => `Download ${name}, ${kind}`,
+  zip: (count) => `${many(count, 'result', 'results')} as zip`,
+  working: 'Preparing the files …',
+  fileFailed: 'This browser could not make that file. The photo may be too large for it.',
+  code: 'The same in code',
+  copy: 'Copy',
+  copied: 'Copied',
+  copyFailed: 'Copying is not allowed here: select the text instead.',
+
+  sending: (share) => `Sending, ${share}`,
+  parsing: 'Parsing …',
+  queued: (seconds) => `In the queue, about ${seconds} s …`,
+  waiting: 'Waiting …',
+  opening: 'Opening …',
+  cancel: 'Cancel',
+  cancelled: 'Cancelled',
+  again: 'Try again',
+  againIn: (seconds) => `Try again (${seconds})`,
+  shrink: 'Shrink and try again',
+  other: 'Choose another photo',
+  details: 'Details',
+  photos: 'Photos',
+  remove: (name) => `Remove ${name}`,
+  more: 'Add photos',
+  stateWaiting: 'waiting',
+  stateSending: 'sending',
+  stateParsing: 'parsing',
+  stateDone: 'done',
+  stateFailed: 'failed',
+  stateCancelled: 'cancelled',
+  timeUpload: 'sent',
+  timeQueue: 'queued',
+  timeParse: 'parsed',
+  timeShow: 'drawn',
+  timeKnown: 'known already',
+  sheet: 'Larger or smaller list',
+
+  cameraTitle: 'Take a photo',
+  capture: 'Capture',
+  close: 'Close',
+  flip: 'Other camera',
+  cameraFailed: 'The camera cannot be used here. Allow it for this page, or choose a photo.',
+  tokenTitle: 'A token is needed',
+  tokenText: 'This server answers those who have its token. It is kept until this tab is closed.',
+  tokenWrong: 'The server did not accept that token.',
+  token: 'Token',
+  tokenSend: 'Continue',
+  notFile: 'That was a link, not a picture. Save the picture first, then drop the file.',
+
+  problems: {
+    network: [
+      'The server cannot be reached',
+      'It may have stopped, or the network is down. Nothing is lost: the photo is still here.',
+    ],
+    bad_answer: ['The answer cannot be read', 'Something between this page and the server has changed it. Try again.'],
+    bad_request: ['The server could not read the request', 'Try again; if it stays like this, try another photo.'],
+    unauthorized: ['A token is needed', 'This server answers those who have its token.'],
+    request_timeout: [
+      'Sending took too long',
+      'The connection is slow or was interrupted. Try again, or use a smaller photo.',
+    ],
+    body_too_large: [
+      'The file is too large',
+      'This server does not take files of that size. A smaller copy gives nearly the same result.',
+    ],
+    image_too_large: [
+      'The photo has too many pixels',
+      'This server does not take photos of that size. A smaller copy gives nearly the same result.',
+    ],
+    unsupported_media_type: ['This is not a picture', 'Choose a photo: JPEG, PNG, WebP, TIFF, BMP or GIF.'],
+    not_an_image: [
+      'This is not a picture',
+      'The file is of another kind, or its picture format is not known here. Choose a JPEG, PNG or WebP.',
+    ],
+    broken_image: [
+      'The picture is damaged',
+      'The file breaks off or is not what it says. Save or export it again, or choose another.',
+    ],
+    refused_image: ['This picture is not tried again', 'It has stopped the parser twice. Other photos work as before.'],
+    unknown_model: [
+      'That model is not here any more',
+      'Choose another above, or try again with the one that is there now.',
+    ],
+    header_too_large: [
+      'The server could not read the request',
+      'Its head is too long, perhaps because of large cookies of this site. Delete them and try again.',
+    ],
+    too_many_connections: ['The server is busy', 'Too many visitors are connected. It is tried again by itself.'],
+    queue_full: ['The server is busy', 'Many photos are waiting. It is tried again by itself.'],
+    not_ready: ['The server is starting', 'It is tried again by itself.'],
+    shutting_down: ['The server is being restarted', 'It is tried again by itself.'],
+    worker_crashed: ['The parser stopped in the middle', 'A new one is being started. It is tried again by itself.'],
+    deadline_exceeded: ['It took too long', 'The server gave up on this photo. A smaller one is quicker.'],
+    internal_error: [
+      'Something went wrong on the server',
+      'It is not your photo’s fault. Try again; the server’s log says more.',
+    ],
+  },
+};
+
+const ZH = {
+  title: 'humanparse：谁在哪里，逐部位解析',
+  headline: '看清每个人，每一个部位。',
+  intro: '放入一张照片，找出每个人的每个身体部位和每件衣物，精确到像素。',
+  choose: '选择照片',
+  camera: '拍照',
+  sample: '试用示例',
+  hint: '也可以把照片拖到页面任意位置，或直接粘贴。',
+  privacy: '照片只发送到这台服务器，不会保存。',
+  sampleCredit: '照片：NASA',
+  drop: '松开即开始解析',
+  add: '添加照片',
+  docs: '接口',
+  theme: '浅色或深色',
+  language: 'English',
+  languageLabel: '切换到英文',
+  model: '模型',
+  skip: '跳到结果',
+
+  stage: '照片。加减号缩放，方向键移动，0 显示全图。',
+  view: '视图',
+  overlay: '叠加',
+  colours: '色图',
+  outlines: '轮廓',
+  original: '原图',
+  opacity: '不透明度',
+  compare: '对比',
+  divider: '原图与结果之间的分隔线',
+  zoomIn: '放大',
+  zoomOut: '缩小',
+  zoomFit: '显示全图',
+  before: '原图',
+  after: '结果',
+  noPreview: '浏览器无法显示这种格式的照片，因此只显示颜色。解析结果是准确的。',
+
+  found: (people, parts) => `${people} 个人，${parts} 个部位`,
+  nobody: '没有找到人',
+  noResult: '还没有结果',
+  nobodyHint: '人物太小、被截断或光线太暗时容易漏掉。请换一张人物更大的照片。',
+  people: '人物',
+  everyone: '所有人',
+  person: (id) => `人物 ${id}`,
+  noPerson: '不属于任何人',
+  sure: (score) => `置信度 ${score}`,
+  ofPerson: (share) => `占此人 ${share}`,
+  parts: '部位',
+  colourBy: '着色',
+  byPart: '按部位',
+  byPerson: '按人物',
+  all: '全选',
+  none: '全不选',
+  only: (name) => `只看${name}`,
+  share: (share) => `占全部着色区域的 ${share}`,
+  ownSide: '左右以人物自身为准。',
+  table: '以表格显示',
+  part: '部位',
+  score: '置信度',
+  area: '面积',
+  label: '标签',
+
+  take: '下载结果',
+  asShown: '与当前显示一致',
+  everything: '全部结果',
+  fileOverlay: '叠加图',
+  fileOutlines: '轮廓图',
+  fileColormap: '色图',
+  fileCutout: '抠图',
+  fileLabels: '标签图',
+  fileJson: 'JSON',
+  fileCoco: 'COCO',
+  download: (name, kind) => `下载${name}，${kind}`,
+  zip: (count) => `${count} 个结果（zip）`,
+  working: '正在准备文件…',
+  fileFailed: '浏览器无法生成该文件，照片可能太大。',
+  code: '用代码得到同样的结果',
+  copy: '复制',
+  copied: '已复制',
+  copyFailed: '此处不允许复制，请手动选中文字。',
+
+  sending: (share) => `正在发送 ${share}`,
+  parsing: '正在解析…',
+  queued: (seconds) => `排队中，约 ${seconds} 秒…`,
+  waiting: '等待中…',
+  opening: '正在打开…',
+  cancel: '取消',
+  cancelled: '已取消',
+  again: '重试',
+  againIn: (seconds) => `重试（${seconds}）`,
+  shrink: '缩小后重试',
+  other: '换一张照片',
+  details: '详情',
+  photos: '照片',
+  remove: (name) => `移除 ${name}`,
+  more: '添加照片',
+  stateWaiting: '等待中',
+  stateSending: '发送中',
+  stateParsing: '解析中',
+  stateDone: '完成',
+  stateFailed: '失败',
+  stateCancelled: '已取消',
+  timeUpload: '发送',
+  timeQueue: '排队',
+  timeParse: '解析',
+  timeShow: '绘制',
+  timeKnown: '已有缓存',
+  sheet: '放大或缩小列表',
+
+  cameraTitle: '拍照',
+  capture: '拍摄',
+  close: '关闭',
+  flip: '切换摄像头',
+  cameraFailed: '无法使用摄像头。请允许本页使用，或直接选择照片。',
+  tokenTitle: '需要令牌',
+  tokenText: '此服务器需要令牌才会应答。令牌只保留到此标签页关闭为止。',
+  tokenWrong: '服务器没有接受该令牌。',
+  token: '令牌',
+  tokenSend: '继续',
+  notFile: '这是链接，不是图片。请先保存图片，再把文件拖进来。',
+
+  problems: {
+    network: ['无法连接服务器', '服务器可能已停止，或网络中断。照片仍在这里，不会丢失。'],
+    bad_answer: ['无法读取应答', '应答在途中被改动了，请重试。'],
+    bad_request: ['服务器无法读取请求', '请重试；若仍然如此，请换一张照片。'],
+    unauthorized: ['需要令牌', '此服务器需要令牌才会应答。'],
+    request_timeout: ['发送时间过长', '网络太慢或中断了。请重试，或使用小一些的照片。'],
+    body_too_large: ['文件太大', '服务器不接受这么大的文件。缩小后的照片结果几乎相同。'],
+    image_too_large: ['照片像素太多', '服务器不接受这么大的照片。缩小后的照片结果几乎相同。'],
+    unsupported_media_type: ['这不是图片', '请选择照片：JPEG、PNG、WebP、TIFF、BMP 或 GIF。'],
+    not_an_image: ['这不是图片', '文件不是图片，或格式无法识别。请选择 JPEG、PNG 或 WebP。'],
+    broken_image: ['图片已损坏', '文件不完整，或内容与格式不符。请重新保存，或换一张。'],
+    refused_image: ['不再尝试这张图片', '它曾两次使解析程序中止。其他照片不受影响。'],
+    unknown_model: ['该模型已不存在', '请在上方选择其他模型，或直接重试。'],
+    header_too_large: ['服务器无法读取请求', '请求头太长，可能是本站的 Cookie 过大。请删除后重试。'],
+    too_many_connections: ['服务器繁忙', '连接的访客太多，稍后会自动重试。'],
+    queue_full: ['服务器繁忙', '有许多照片在等待，稍后会自动重试。'],
+    not_ready: ['服务器正在启动', '稍后会自动重试。'],
+    shutting_down: ['服务器正在重启', '稍后会自动重试。'],
+    worker_crashed: ['解析程序中途停止', '正在启动新的解析程序，稍后会自动重试。'],
+    deadline_exceeded: ['耗时过长', '服务器放弃了这张照片，小一些的照片会更快。'],
+    internal_error: ['服务器出错', '不是照片的问题。请重试；服务器日志中有更多信息。'],
+  },
+};
+
+const LABELS_ZH = {
+  Background: '背景',
+  Hat: '帽子',
+  Hair: '头发',
+  Glove: '手套',
+  Sunglasses: '太阳镜',
+  UpperClothes: '上衣',
+  Dress: '连衣裙',
+  Coat: '外套',
+  Socks: '袜子',
+  Pants: '裤子',
+  Jumpsuits: '连体裤',
+  'Torso-skin': '躯干皮肤',
+  Scarf: '围巾',
+  Skirt: '半身裙',
+  Face: '脸',
+  'Left-arm': '左臂',
+  'Right-arm': '右臂',
+  'Left-leg': '左腿',
+  'Right-leg': '右腿',
+  'Left-shoe': '左鞋',
+  'Right-shoe': '右鞋',
+  Head: '头部',
+  Torso: '躯干',
+  'Upper-arm': '上臂',
+  'Lower-arm': '前臂',
+  'Upper-leg': '大腿',
+  'Lower-leg': '小腿',
+  'Cap/hat': '帽子',
+  Helmet: '头盔',
+  'Left-hand': '左手',
+  'Right-hand': '右手',
+  Protector: '护具',
+  'Bikini/bra': '比基尼／胸衣',
+  'Jacket/windbreaker/hoodie': '夹克／风衣／连帽衫',
+  'Tee-shirt': 'T 恤',
+  'Polo-shirt': 'Polo 衫',
+  Sweater: '毛衣',
+  Singlet: '背心',
+  'Shorts/swim-shorts': '短裤／泳裤',
+  Stockings: '长袜',
+  'Left-boot': '左靴',
+  'Right-boot': '右靴',
+  'Left-highheel': '左高跟鞋',
+  'Right-highheel': '右高跟鞋',
+  'Left-sandal': '左凉鞋',
+  'Right-sandal': '右凉鞋',
+  'Left-foot': '左脚',
+  'Right-foot': '右脚',
+  Robe: '长袍',
+  Jumpsuit: '连体裤',
+  'Other-full-body-clothes': '其他全身服装',
+  Headwear: '头饰',
+  Backpack: '背包',
+  Ball: '球',
+  Bats: '球棒',
+  Belt: '腰带',
+  Bottle: '瓶子',
+  Carrybag: '手提袋',
+  Cases: '箱子',
+  Eyewear: '眼镜',
+  Umbrella: '雨伞',
+  'Wallet/purse': '钱包',
+  Watch: '手表',
+  Wristband: '腕带',
+  Tie: '领带',
+  'Other-accessary': '其他配饰',
+  'Other-upper-body-clothes': '其他上装',
+  'Other-lower-body-clothes': '其他下装',
+};
+
+const LABELS_EN = { UpperClothes: 'Upper clothes', 'Other-accessary': 'Other accessory' };
+
+let language = recall('language') || (navigator.language.startsWith('zh') ? 'zh' : 'en');
+
+export const currentLanguage = () => language;
+
+export function switchLanguage() {
+  language = language === 'zh' ? 'en' : 'zh';
+  remember('language', language);
+  translatePage();
+}
+
+/** A text by its name; those with blanks to fill take arguments. */
+export function t(name, ...values) {
+  const text = (language === 'zh' ? ZH : EN)[name];
+  return typeof text === 'function' ? text(...values) : text;
+}
+
+/** [title, advice] for a problem's code. */
+export const problemText = (code) => t('problems')[code] || t('problems').internal_error;
+
+/** The codes of problems that have words of their own. */
+export const problemCodes = () => Object.keys(EN.problems);
+
+/** What one of the languages lacks: texts, problems, and these labels in Chinese. */
+export function untranslated(labels) {
+  const lacking = (one, other) => Object.keys(one).filter((name) => !(name in other));
+  return [
+    ...lacking(EN, ZH),
+    ...lacking(ZH, EN),
+    ...lacking(EN.problems, ZH.problems),
+    ...lacking(ZH.problems, EN.problems),
+    ...labels.filter((label) => !LABELS_ZH[label]),
+  ];
+}
+
+/** A label for people: "Left arm" or 左臂 of "Left-arm". */
+export function labelName(label) {
+  if (language === 'zh') return LABELS_ZH[label] || label;
+  return LABELS_EN[label] || label.replaceAll('-', ' ');
+}
+
+/** 0.123 → "12 %"; what is there but less than a hundredth says so. */
+export function percent(share) {
+  const number = new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en', { style: 'percent' });
+  return share > 0 && share < 0.01 ? `<${number.format(0.01)}` : number.format(share);
+}
+
+export const integer = (value) => new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en').format(value);
+
+export const milliseconds = (value) => (value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
+
+/** Put the texts into index.html: data-t names an element's text, data-t-label its accessible name and tooltip. */
+export function translatePage() {
+  document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
+  document.title = t('title');
+  for (const element of document.querySelectorAll('[data-t]')) element.textContent = t(element.dataset.t);
+  for (const element of document.querySelectorAll('[data-t-label]')) {
+    element.setAttribute('aria-label', t(element.dataset.tLabel));
+    element.title = t(element.dataset.tLabel);
+  }
+}

@@ -1,0 +1,159 @@
+"""The page as visitors meet it: a real server with the model in the package, and a real Chromium without a screen."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from served import serve
+
+import humanparse
+
+DEMO = Path(humanparse.__file__).parent / "cli/demo"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)
+WAIT_MS = 15_000
+
+
+@pytest.fixture(scope="package")
+def server(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("page"), "--workers", "1", "--max-body-mb", "2", "--max-megapixels", "4") as served:
+        yield served
+
+
+@pytest.fixture(scope="package")
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page's journeys need Playwright: pip install playwright")
+    if not CHROMIUM:
+        pytest.skip("the page's journeys need Chromium: install it, or name it in the variable CHROMIUM")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, server):
+    """Opens the page as a new visitor: `visit(locale="zh-CN", width=360, …)` gives a Visit."""
+    yield from visits(chromium, server)
+
+
+@pytest.fixture(scope="module")
+def visit_for_all(chromium, server):
+    """The same for a Visit that several tests share."""
+    yield from visits(chromium, server)
+
+
+def visits(chromium, server):
+    contexts = []
+
+    def opened(width=1100, height=720, url=server.url, prepare=lambda page: None, **options) -> Visit:
+        contexts.append(chromium.new_context(**{
+            "viewport": {"width": width, "height": height}, "locale": "en-GB", "reduced_motion": "reduce", **options,
+        }))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT_MS)
+        prepare(page)
+        return Visit(page, url)
+
+    yield opened
+    for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # some tests leave requests without an answer
+        context.close()
+
+
+@pytest.fixture(scope="package")
+def astronaut() -> Path:
+    """One person, 512×512."""
+    return DEMO / "astronaut.jpg"
+
+
+@pytest.fixture(scope="package")
+def couple(tmp_path_factory) -> Path:
+    """Two people side by side, 726×512."""
+    left = Image.open(DEMO / "astronaut.jpg").convert("RGB").crop((0, 0, 400, 512))
+    right = Image.open(DEMO / "hopper.jpg").convert("RGB").crop((130, 0, 512, 600)).resize((326, 512))
+    both = Image.new("RGB", (726, 512))
+    both.paste(left, (0, 0))
+    both.paste(right, (400, 0))
+    file = tmp_path_factory.mktemp("photos") / "couple.jpg"
+    both.save(file, quality=92)
+    return file
+
+
+class Visit:
+    """One visitor's page, its errors, and short ways through it."""
+
+    def __init__(self, page, url: str):
+        self.page, self.url = page, url
+        self.errors: list[str] = []      # what scripts threw, and what the policy forbade
+        self.requests: list[str] = []    # what was asked of the server
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda message: "Content Security Policy" in message.text and self.errors.append(message.text))
+        page.on("request", lambda request: self.requests.append(f"{request.method} {request.url.removeprefix(url)}"))
+        page.goto(url)
+        page.wait_for_selector("html.ready")
+
+    def choose(self, *files) -> None:
+        self.page.set_input_files("#files", list(files))
+
+    def parse(self, *files) -> None:
+        """Choose photos and wait for the result of the first."""
+        self.choose(*files)
+        self.page.wait_for_selector("#summary h2:has-text('part'), #summary h2:has-text('部位')")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is drawn."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def place(self, x: float, y: float, size=(512, 512)) -> tuple[float, float]:
+        """Where a pixel of the photo is in the window, while the whole photo is shown."""
+        box = self.page.locator("#stage").bounding_box()
+        margin = 24 if box["width"] > 600 else 0
+        scale = min((box["width"] - 2 * margin) / size[0], (box["height"] - 2 * margin) / size[1], 3)
+        left, top = (box["width"] - scale * size[0]) / 2, (box["height"] - scale * size[1]) / 2
+        return box["x"] + left + scale * (x + 0.5), box["y"] + top + scale * (y + 0.5)
+
+    def pixel(self, x: float, y: float, size=(512, 512)) -> tuple[int, int, int]:
+        """The colour that is seen at a pixel of the photo."""
+        self.settle()
+        box = self.page.locator("#stage").bounding_box()
+        left, top = self.place(x, y, size)
+        at = [left - box["x"], top - box["y"]]
+        return tuple(self.page.evaluate(
+            "([x, y]) => [...document.querySelector('#canvas').getContext('2d')"
+            ".getImageData(Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1).data].slice(0, 3)", at))
+
+    def download(self, selector: str) -> tuple[str, bytes]:
+        """Press something that hands out a file; its name and content."""
+        with self.page.expect_download() as coming:
+            self.page.click(selector)
+        return coming.value.suggested_filename, Path(coming.value.path()).read_bytes()
+
+    def picture(self, selector: str) -> tuple[str, Image.Image]:
+        name, data = self.download(selector)
+        return name, Image.open(io.BytesIO(data))
+
+    def answer_with(self, status: int, code: str, **headers: str) -> None:
+        """From now on photos are answered with this problem."""
+        body = json.dumps({"code": code, "status": status, "detail": "the server's own words", "retryable": status in (429, 503)})
+        answer = {"status": status, "content_type": "application/problem+json", "headers": headers, "body": body}
+        self.page.route("**/parse?*", lambda route: route.fulfill(**answer))
+
+    def answer_as_usual(self) -> None:
+        self.page.unroute("**/parse?*")
+
+    def problem(self) -> str:
+        """The card with what went wrong, once it is there."""
+        return self.page.locator("#problem:not([hidden])").inner_text()
