@@ -1,0 +1,63 @@
+"""`humanparse serve`: the HTTP service. Its options are the rows of service/settings.py, one flag each."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import Field, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from humanparse.service.settings import PREFIX, Settings
+
+KINDS = {tuple[str, ...]: str}  # what a flag takes for a setting of another type
+METAVARS = {str: "TEXT", int: "N", float: "X"}
+SHORT = {"models": ("--model", "-m")}
+
+
+def serve(**given: Any) -> None:
+    """Start the HTTP service and its page.
+
+    It listens on http://127.0.0.1:7860 with the model in the package, and says so once it is ready. Every option can also
+    be set by the environment variable in its help. SIGTERM or Ctrl-C ends it once the requests in flight are answered;
+    SIGHUP loads the models anew.
+
+    \b
+    Examples:
+      humanparse serve
+      humanparse serve --port 8000 --workers 4
+      HUMANPARSE_TOKEN=secret humanparse serve --host 0.0.0.0
+    """
+    from humanparse.service.server import serve as run
+
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in chosen:
+        if get_type_hints(Settings)[name] == tuple[str, ...]:
+            chosen[name] = tuple(part.strip() for part in chosen[name].split(",") if part.strip())
+    raise typer.Exit(run(Settings.from_env(**chosen)))
+
+
+def _flag(setting: Field) -> inspect.Parameter:
+    """The flag of one setting; None means that the environment or the default decides."""
+    kind = get_type_hints(Settings)[setting.name]
+    rules, name = setting.metadata, setting.name.replace("_", "-")
+    option = typer.Option(
+        f"--{name}", *SHORT.get(setting.name, ()), help=f"{rules['help']} [{_shown(setting)}{PREFIX}{setting.name.upper()}]",
+        show_default=False, metavar=None if kind is bool else METAVARS.get(KINDS.get(kind, kind)),
+    )
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[KINDS.get(kind, kind) | None, option]
+    )
+
+
+def _shown(setting: Field) -> str:
+    """The default with its unit, as the help shows it; "" where it is nothing."""
+    value, unit = setting.default, setting.metadata["unit"]
+    if isinstance(value, bool | str | tuple) and not value:
+        return ""
+    text = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text} {unit}".rstrip() + "; "
+
+
+serve.__signature__ = inspect.Signature([_flag(setting) for setting in fields(Settings)])
+serve.__annotations__ = {name: parameter.annotation for name, parameter in serve.__signature__.parameters.items()}

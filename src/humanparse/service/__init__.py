@@ -1,0 +1,1 @@
+"""The HTTP service: `humanparse serve`. A request walks protocol → app → routes → admission → workers → answer."""

@@ -1,0 +1,101 @@
+"""create_app: the parts of the service put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from humanparse import __version__
+from humanparse.service import routes
+from humanparse.service.cache import Cache
+from humanparse.service.dispatch import Dispatcher
+from humanparse.service.edge import Edge, problem_response
+from humanparse.service.front import ClientGone, Front
+from humanparse.service.jobs import Jobs, jobs_routes
+from humanparse.service.metrics import Metrics
+from humanparse.service.pages import page_routes
+from humanparse.service.problems import Problem
+from humanparse.service.settings import Settings
+
+CLIENT_GONE = 499  # nobody reads it; the log does
+STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+
+
+def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | None = None) -> FastAPI:
+    """The service as an ASGI application; without settings, with those of the environment.
+
+    `humanparse serve` runs it with receive deadlines and an orderly end; another server lacks these.
+    app.state: settings, dispatcher, front, cache, jobs, metrics, draining (True once it is to end), reload().
+    """
+    settings = settings or Settings.from_env()
+    app = FastAPI(
+        title="humanparse", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan,
+        description="Every person in a photo, and every body part and garment of theirs, pixel by pixel.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    state = app.state
+    state.settings, state.draining = settings, False
+    state.metrics = Metrics()
+    state.dispatcher = dispatcher or Dispatcher(settings, metrics=state.metrics)
+    state.cache = Cache(settings, metrics=state.metrics)
+    state.front = Front(state.dispatcher, state.cache)
+    state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
+    state.metrics.bind(dispatcher_status=state.dispatcher.status)
+    state.reload = state.dispatcher.reload
+    for router in (routes.picture_routes(settings), jobs_routes(settings), routes.operation_routes(), page_routes()):
+        app.include_router(router)
+    app.add_middleware(Edge, settings=settings, metrics=state.metrics)
+    _answer_errors(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start the parts, and stop them in reverse. What cannot be started is raised, and the rest is stopped again."""
+    state = app.state
+    async with AsyncExitStack() as stack:
+        await state.dispatcher.start()
+        stack.push_async_callback(state.dispatcher.stop, state.settings.drain_s)
+        await state.cache.start()
+        stack.push_async_callback(state.cache.stop)
+        await state.jobs.start()
+        stack.push_async_callback(state.jobs.stop)
+        yield
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error in the one shape of problems.py."""
+
+    @app.exception_handler(Problem)
+    async def problem(request: Request, error: Problem) -> Response:
+        return problem_response(error, request.scope)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        code = STATUS_CODES.get(error.status_code, "bad_request")
+        answer = problem_response(Problem(code, _http_detail(request, code)), request.scope)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"][1:])
+        return problem_response(Problem("bad_option", f"{where}: {first['msg']}"), request.scope)
+
+    @app.exception_handler(ClientGone)
+    async def gone(request: Request, error: ClientGone) -> Response:
+        return Response(status_code=CLIENT_GONE)
+
+
+def _http_detail(request: Request, code: str) -> str:
+    if code == "not_found":
+        return "there is nothing at this path; /docs lists what there is"
+    if code == "method_not_allowed":
+        return f"this path is not for {request.method}; the header Allow says what it is for"
+    return "the request cannot be read"

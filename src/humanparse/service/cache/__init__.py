@@ -1,0 +1,11 @@
+"""Finished answers that are kept: in memory, then on disk, then in a Redis that several servers share.
+
+    entry.py   what an entry is as bytes, and its checksum
+    memory.py, disk.py, shared.py   the three places
+    cache.py   one after the other
+"""
+
+from humanparse.service.cache.cache import Cache
+from humanparse.service.cache.entry import Cached, cache_key
+
+__all__ = ["Cache", "Cached", "cache_key"]

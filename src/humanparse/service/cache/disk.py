@@ -1,0 +1,158 @@
+"""Answers in files that survive a restart: <folder>/ab/abcdef…, named by their key, written whole, checked when read.
+
+All of it blocks, so cache.py calls it in threads of its own. Several servers may share the folder: each sweeps it now
+and then, and takes what the others wrote into account.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from humanparse.files import write_private
+from humanparse.service.cache.entry import KEY, PREFIX, Cached, Damaged, created_of, decode, encode
+
+OLD_TEMPORARY_S = 3600.0
+# No link is followed, and no pipe that somebody put there is waited for.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Disk:
+    """max_bytes and max_age_s bound what is kept; now: a clock that goes on over a restart, in seconds."""
+
+    def __init__(self, folder: Path, max_bytes: int, max_age_s: float, now: Callable[[], float]):
+        self._folder, self._max_bytes, self._max_age_s, self._now = folder, max_bytes, max_age_s, now
+        self.num_bytes = 0
+        self._index: OrderedDict[str, int] = OrderedDict()  # key → bytes, what was not used for longest first
+        self._fresh: set[str] = set()                       # written or read since the last sweep began
+        self._lock = threading.Lock()                       # of these three; never held over work on files
+
+    def get(self, key: str) -> tuple[Cached, float] | None:
+        """An entry and when it was created; None if there is none. Raises OSError, and Damaged after the file is deleted."""
+        path = self._path(key)
+        try:
+            data = self._read(path)
+            cached, created = decode(key, data)
+        except FileNotFoundError:
+            return None
+        except Damaged:
+            self._delete(key)
+            raise
+        if self._now() - created > self._max_age_s:
+            self._delete(key)
+            return None
+        self._note(key, len(data))
+        with suppress(OSError):
+            os.utime(path)  # so that the order of use survives a restart
+        return cached, created
+
+    def put(self, key: str, cached: Cached, created: float) -> None:
+        """Raises OSError if it cannot be written."""
+        data = encode(key, cached, created)
+        if len(data) > self._max_bytes:
+            return
+        path = self._path(key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._refuse_links(path)
+        write_private(path, data, durable=False)  # a power cut may damage it; then the checksum tells
+        self._note(key, len(data))
+        self._make_room()
+
+    def sweep(self) -> None:
+        """Look at every file: delete what is too old or none of ours, and count what there is. Raises OSError."""
+        with self._lock:
+            self._fresh.clear()
+        found = sorted(self._found())
+        with self._lock:
+            index = OrderedDict((key, size) for _, key, size in found)
+            for key in [key for key in self._index if key in self._fresh]:
+                index[key] = self._index[key]
+                index.move_to_end(key)
+            self._index, self.num_bytes = index, sum(index.values())
+        self._make_room()
+
+    def _found(self) -> Iterator[tuple[float, str, int]]:
+        """Last use, key and size of every entry that may stay."""
+        if not self._folder.is_dir() or self._folder.is_symlink():
+            return
+        with os.scandir(self._folder) as shards:
+            folders = [shard.path for shard in shards if shard.is_dir(follow_symlinks=False)]
+        for folder in folders:
+            with os.scandir(folder) as files:
+                for file in files:
+                    with suppress(OSError):  # one bad file, or one that another server has just deleted
+                        details = file.stat(follow_symlinks=False)
+                        if self._may_stay(Path(file.path), details):
+                            yield details.st_mtime, file.name, details.st_size
+
+    def _may_stay(self, path: Path, details: os.stat_result) -> bool:
+        if not stat.S_ISREG(details.st_mode):
+            return False
+        if not KEY.fullmatch(path.name):
+            if path.suffix == ".tmp" and time.time() - details.st_mtime > OLD_TEMPORARY_S:
+                path.unlink()  # of a server that was killed while it wrote
+            return False
+        try:
+            created = created_of(self._read(path, PREFIX))
+        except Damaged:
+            created = None
+        if created is None or self._now() - created > self._max_age_s:
+            path.unlink()
+            return False
+        return True
+
+    def _read(self, path: Path, most: int = -1) -> bytes:
+        """The bytes of a file; raises Damaged for anything that is no plain file of a possible size."""
+        self._refuse_links(path)
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if path.is_symlink():
+                raise Damaged("a link instead of a file") from error
+            raise
+        with open(descriptor, "rb") as file:
+            details = os.fstat(descriptor)
+            if not stat.S_ISREG(details.st_mode) or details.st_size > self._max_bytes:
+                raise Damaged("not a file that was written here")
+            return file.read(most)
+
+    def _refuse_links(self, path: Path) -> None:
+        """Whoever can write into the folder shall not lead us out of it."""
+        for folder in (path.parent, self._folder):
+            if folder.is_symlink():
+                raise Damaged("a link instead of a folder")
+
+    def _make_room(self) -> None:
+        while True:
+            with self._lock:
+                if self.num_bytes <= self._max_bytes:
+                    return
+                key = next(iter(self._index))
+            self._delete(key)
+
+    def _note(self, key: str, size: int) -> None:
+        with self._lock:
+            self.num_bytes += size - self._index.pop(key, 0)
+            self._index[key] = size
+            self._fresh.add(key)
+
+    def _delete(self, key: str) -> None:
+        with self._lock:
+            self.num_bytes -= self._index.pop(key, 0)
+            self._fresh.discard(key)
+        with suppress(OSError, Damaged):
+            self._refuse_links(path := self._path(key))
+            path.unlink()
+
+    def _path(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise ValueError(f"not a key of the cache: {key[:80]!r}")
+        return self._folder / key[:2] / key

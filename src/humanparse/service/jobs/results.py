@@ -1,0 +1,101 @@
+"""The results of a job as one download: lines of JSON, or a zip. Written piece by piece, one result in memory at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from humanparse.service.jobs.files import JobFiles
+from humanparse.service.jobs.store import Item
+from humanparse.service.problems import Problem
+
+ENDINGS = {"application/json": "json", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp",
+           "application/x-ndjson": "ndjson"}
+EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, so that the same results are the same bytes
+
+
+def result_path(id: str, number: int) -> str:
+    return f"/v1/jobs/{id}/results/{number}"
+
+
+def problem_of(item: Item, path: str) -> dict[str, Any]:
+    """Why an item has no result, in the one shape of errors."""
+    given = item.problem or {"code": "conflict", "detail": "the job was cancelled before it was this picture's turn"}
+    return Problem(given["code"], given["detail"]).to_dict(path)
+
+
+def as_lines(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
+    """One line an item, in order: index, source, and result, or href for one that is not JSON, or problem."""
+    for item in items:
+        path = result_path(files.id, item.number)
+        line: dict[str, Any] = {"index": item.number, "source": item.source}
+        body = _body(files, item)
+        if body is None:
+            yield _line(line | {"problem": problem_of(item, path)})
+        elif item.media_type == "application/json":
+            # As it is, without reading it: outside of texts a line's end means nothing, and in texts JSON has none.
+            flat = body.replace(b"\r", b" ").replace(b"\n", b" ")
+            yield _line(line)[:-2] + b',"result":' + flat + b"}\n"
+        else:
+            yield _line(line | {"media_type": item.media_type, "href": path})
+
+
+def as_zip(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
+    """A zip of the results by number, 0000.json and so on, and index.json, which says what each is or why it is not."""
+    sink = _Sink()
+    index: list[dict[str, Any]] = []
+    with zipfile.ZipFile(sink, "w") as archive:
+        for item in items:
+            entry: dict[str, Any] = {"index": item.number, "source": item.source}
+            body = _body(files, item)
+            if body is None:
+                index.append(entry | {"problem": problem_of(item, result_path(files.id, item.number))})
+                continue
+            name = f"{item.number:04d}.{ENDINGS.get(item.media_type or '', 'bin')}"
+            _add(archive, name, body)
+            index.append(entry | {"file": name, "media_type": item.media_type, "people": item.people})
+            yield sink.taken()
+        _add(archive, "index.json", json.dumps(index, indent=1).encode())
+    yield sink.taken()
+
+
+def _body(files: JobFiles, item: Item) -> bytes | None:
+    """A finished answer; None if there is none, also where the job was deleted while it is being sent."""
+    if item.state != "done":
+        return None
+    try:
+        return files.read_result(item.number)
+    except OSError:
+        return None
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def _add(archive: zipfile.ZipFile, name: str, body: bytes) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED if name.endswith("json") else zipfile.ZIP_STORED
+    info.external_attr = 0o600 << 16
+    archive.writestr(info, body)
+
+
+class _Sink(io.RawIOBase):
+    """A file that only remembers what was written since it was last asked."""
+
+    def __init__(self):
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._pieces.append(bytes(data))
+        return len(self._pieces[-1])
+
+    def taken(self) -> bytes:
+        taken, self._pieces = b"".join(self._pieces), []
+        return taken

@@ -1,0 +1,101 @@
+"""The shapes of jobs in the OpenAPI document, and how they are made of what the store knows."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from humanparse.service.jobs.store import Job
+from humanparse.service.options import NAMES
+from humanparse.service.schemas import option_schemas
+from humanparse.service.settings import Settings
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class JobProblem(BaseModel):
+    """Why a job failed as a whole."""
+
+    code: str
+    detail: str
+
+
+class JobLinks(BaseModel):
+    """Paths of what belongs to a job."""
+
+    self: str
+    events: str
+    results: str
+    results_zip: str
+    cancel: str
+
+
+class JobAnswer(BaseModel):
+    """A job. It has ended when `state` is done, cancelled or failed; done means that each picture has a result or a problem."""
+
+    id: str
+    state: Literal["queued", "running", "done", "cancelled", "failed"]
+    total: Annotated[int | None, Field(ge=0, description="Pictures; null until the archive is unpacked.")]
+    done: Annotated[int, Field(ge=0, description="Pictures that have a result.")]
+    failed: Annotated[int, Field(ge=0, description="Pictures that have a problem instead.")]
+    created: Moment
+    expires: Annotated[Moment | None, Field(description="When it is deleted; null until it has ended.")]
+    problem: Annotated[JobProblem | None, Field(description="Only if the job failed as a whole.")]
+    links: JobLinks
+
+
+class JobsAnswer(BaseModel):
+    """All jobs that are kept, the oldest first."""
+
+    jobs: list[JobAnswer]
+
+
+def job_answer(job: Job, rest_s: float | None) -> dict[str, Any]:
+    """A job as JSON values. rest_s: seconds until it expires."""
+    path = f"/v1/jobs/{job.id}"
+    return {
+        "id": job.id, "state": job.state, "total": None if job.packed else job.total, "done": job.done, "failed": job.failed,
+        "created": _moment(job.created), "expires": None if rest_s is None else _moment(time.time() + rest_s),
+        "problem": job.problem,
+        "links": {"self": path, "events": f"{path}/events", "results": f"{path}/results",
+                  "results_zip": f"{path}/results.zip", "cancel": f"{path}/cancel"},
+    }
+
+
+def request_body(settings: Settings) -> dict[str, Any]:
+    """The form that makes a job."""
+    options = {name: schema for name, schema in option_schemas(settings).items() if name in NAMES}
+    file = {"type": "string", "format": "binary", "minLength": 1}
+    images = {"type": "array", "minItems": 1, "maxItems": settings.job_max_images, "items": file,
+              "description": "The pictures' files: the field is given once for each."}
+    archive = file | {"description": "A zip of pictures, instead of `image`."}
+    ways = [{"type": "object", "required": [name], "properties": {name: schema, **options}, "additionalProperties": False}
+            for name, schema in (("image", images), ("archive", archive))]
+    return {"required": True, "content": {"multipart/form-data": {"schema": {"oneOf": ways}}}}
+
+
+def other_response(description: str, media_type: str, **schema: Any) -> dict[int | str, dict[str, Any]]:
+    """A good answer that is not one JSON document. schema: beside its type, which is a text."""
+    return {200: {"description": description, "content": {media_type: {"schema": {"type": "string", **schema}}}}}
+
+
+def result_response() -> dict[int | str, dict[str, Any]]:
+    """One picture's result: what /parse would have answered."""
+    return {200: {"description": "The answer of /parse, or the file that was asked for", "content": {"*/*": {"schema": {}}}}}
+
+
+def events_response() -> dict[int | str, dict[str, Any]]:
+    """Server-sent events, of which each is described."""
+    event = {"type": "object", "required": ["event", "data"], "properties": {
+        "event": {"enum": ["progress", "done"]},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "The job, as /v1/jobs/{id} has it."},
+    }}
+    description = "`progress` after each change, `done` at the end; where that is missing the connection was cut: ask again"
+    return {200: {"description": description, "content": {"text/event-stream": {"schema": event}}}}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(round(seconds), UTC).isoformat().replace("+00:00", "Z")

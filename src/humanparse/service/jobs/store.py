@@ -1,0 +1,234 @@
+"""What is known of jobs, in SQLite: everything but the pictures and results themselves, which are files.
+
+All of it blocks, and belongs to one thread (runner.py has one for it). Each method is one transaction, durable when it
+returns. Ages are by the steady clock (clock.py), never by the wall clock; `created` is the wall clock's, to be shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+BUSY_S = 0.5
+OPEN, ENDED = ("queued", "running"), ("done", "cancelled", "failed")
+SCHEMA = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, options TEXT NOT NULL,
+    packed INTEGER NOT NULL, total INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL, ended REAL, problem TEXT);
+CREATE TABLE items (
+    job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, number INTEGER NOT NULL, source TEXT NOT NULL,
+    size INTEGER NOT NULL, state TEXT NOT NULL, media_type TEXT, people INTEGER, problem TEXT,
+    PRIMARY KEY (job, number)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a job. state: pending, done or failed; size: of its file in bytes; problem: {code, detail}."""
+
+    number: int
+    source: str = ""
+    size: int = 0
+    state: str = "pending"
+    media_type: str | None = None
+    people: int | None = None
+    problem: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """state: queued, running, done, cancelled, or failed where it could not be used as a whole (then problem says why).
+
+    options: the task for a worker. packed: still an archive, so total is 0. created: wall clock; ended: steady clock.
+    """
+
+    id: str
+    state: str
+    options: dict[str, Any] = field(compare=False)
+    packed: bool
+    total: int
+    done: int = 0
+    failed: int = 0
+    created: float = 0.0
+    ended: float | None = None
+    problem: dict[str, Any] | None = None
+
+
+class DamagedStore(Exception):
+    """The file is no database, or one whose content contradicts itself."""
+
+
+class Store:
+    """The database in `file`. Raises DamagedStore for a damaged one, sqlite3.Error for other trouble."""
+
+    def __init__(self, file: Path):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        os.close(descriptor)  # SQLite itself would follow a link, and let others read
+        self._db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        db = self._db
+        try:
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+                db.execute(f"PRAGMA {pragma}")
+            if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise DamagedStore(verdict)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            elif version != VERSION:
+                raise DamagedStore(f"it has version {version}; this humanparse writes version {VERSION}")
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                raise DamagedStore(str(error)) from error
+            raise
+
+    def close(self) -> None:
+        self._db.close()
+
+    # Reading
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the oldest first."""
+        return [_job(row) for row in self._db.execute(f"SELECT {_JOB} FROM jobs ORDER BY number")]
+
+    def job(self, id: str) -> Job | None:
+        row = self._db.execute(f"SELECT {_JOB} FROM jobs WHERE id = ?", (id,)).fetchone()
+        return row and _job(row)
+
+    def items(self, id: str) -> list[Item]:
+        rows = self._db.execute(f"SELECT {_ITEM} FROM items WHERE job = ? ORDER BY number", (id,))
+        return [_item(row) for row in rows]
+
+    def item(self, id: str, number: int) -> Item | None:
+        row = self._db.execute(f"SELECT {_ITEM} FROM items WHERE job = ? AND number = ?", (id, number)).fetchone()
+        return row and _item(row)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state."""
+        found = dict(self._db.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
+        return {state: found.get(state, 0) for state in (*OPEN, *ENDED)}
+
+    # Writing
+
+    def add(self, id: str, options: dict[str, Any], items: Sequence[Item], created: float) -> None:
+        """A new job; without items, one that is an archive still."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO jobs (id, state, options, packed, total, created) VALUES (?, 'queued', ?, ?, ?, ?)",
+                (id, json.dumps(options), not items, len(items), created))
+            self._add_items(id, items)
+
+    def unpacked(self, id: str, items: Sequence[Item], now: float) -> None:
+        """The archive's pictures; those that could not be unpacked have failed already."""
+        failed = sum(item.state == "failed" for item in items)
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE jobs SET packed = 0, total = ?, failed = ? WHERE id = ? AND packed = 1", (len(items), failed, id))
+            if changed.rowcount:
+                self._add_items(id, items)
+                self._end_if_complete(id, now)
+
+    def started(self, id: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE jobs SET state = 'running' WHERE id = ? AND state = 'queued'", (id,))
+
+    def finish(self, id: str, item: Item, now: float) -> None:
+        """Note an item that is done or failed. A second time changes nothing, so nothing is counted twice."""
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE items SET state = ?, media_type = ?, people = ?, problem = ?"
+                " WHERE job = ? AND number = ? AND state = 'pending'",
+                (item.state, item.media_type, item.people, _json(item.problem), id, item.number))
+            if changed.rowcount:
+                column = {"done": "done", "failed": "failed"}[item.state]
+                self._db.execute(f"UPDATE jobs SET {column} = {column} + 1 WHERE id = ?", (id,))
+                self._end_if_complete(id, now)
+
+    def end(self, id: str, state: str, now: float, problem: dict[str, Any] | None = None) -> None:
+        """End a job that is open, as cancelled or failed."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE jobs SET state = ?, ended = ?, problem = ? WHERE id = ? AND state IN ('queued', 'running')",
+                (state, now, _json(problem), id))
+
+    def delete(self, id: str) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM jobs WHERE id = ?", (id,))
+
+    def expired(self, before: float) -> list[str]:
+        """Jobs that ended earlier than that."""
+        return [id for (id,) in self._db.execute("SELECT id FROM jobs WHERE ended < ?", (before,))]
+
+    def _add_items(self, id: str, items: Sequence[Item]) -> None:
+        rows = [(id, item.number, item.source, item.size, item.state, _json(item.problem)) for item in items]
+        self._db.executemany(
+            "INSERT INTO items (job, number, source, size, state, problem) VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def _end_if_complete(self, id: str, now: float) -> None:
+        self._db.execute(
+            "UPDATE jobs SET state = 'done', ended = ? WHERE id = ? AND state IN ('queued', 'running')"
+            " AND packed = 0 AND done + failed = total", (now, id))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def open_or_replace(file: Path, set_aside: Callable[[str, str], None]) -> Store:
+    """The store in `file`. A damaged one is moved aside as jobs.damaged-N.sqlite; `set_aside` gets "jobs.damaged-N" and why."""
+    try:
+        return Store(file)
+    except DamagedStore as error:
+        number = next(n for n in range(1, 10_000) if not _aside(file, n).exists())
+        for ending in ("", "-wal", "-shm"):
+            part = file.with_name(file.name + ending)
+            if part.exists():
+                part.rename(_aside(file, number).with_name(_aside(file, number).name + ending))
+        set_aside(_aside(file, number).stem, str(error))
+        return Store(file)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _aside(file: Path, number: int) -> Path:
+    return file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")
+
+
+_JOB = "id, state, options, packed, total, done, failed, created, ended, problem"
+_ITEM = "number, source, size, state, media_type, people, problem"
+
+
+def _job(row: Sequence[Any]) -> Job:
+    id, state, options, packed, total, done, failed, created, ended, problem = row
+    return Job(id, state, json.loads(options), bool(packed), total, done, failed, created, ended, problem and json.loads(problem))
+
+
+def _item(row: Sequence[Any]) -> Item:
+    return Item(*row[:6], row[6] and json.loads(row[6]))
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)

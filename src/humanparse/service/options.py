@@ -1,0 +1,189 @@
+"""What a request may ask for beside its picture: the options of /parse, /predict, /v1/batch and jobs, checked.
+
+They arrive as form fields, in the query or as keys of a JSON body; whatever the way, the same words mean the same.
+The names of formats are written down here, so that the web process need not load NumPy to know them; a test holds
+them to `humanparse.formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from humanparse.labels import PALETTES
+from humanparse.service.problems import Problem
+from humanparse.service.settings import Settings
+
+MIN_SIDE = 64       # pixels: the least side of the network's input, as in preprocess.py
+ANSWER = "answer"   # the format of /parse: one JSON with everything; the others are single files
+FILES = ("overlay", "outlines", "colormap", "labels", "people", "cutout", "json", "coco", "labelme", "npz")
+INCLUDE = ("rle", "polygons", "overlay", "colormap", "labels")
+PICTURES = ("png", "jpeg", "webp")
+STYLES = ("colormap", "overlay", "outlines", "cutout")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one request asks for.
+
+    model: a name, or "" for the service's first. format: ANSWER or one of FILES. include: of INCLUDE, what the answer
+    carries beside boxes and scores. min_score: 0 to 1, None for the model's. palette: of the colours. max_side: longest
+    side of the network's input in pixels, None for the model's. style, encoding: of /predict's picture, else "".
+    """
+
+    model: str = ""
+    format: str = ANSWER
+    include: tuple[str, ...] = ("rle",)
+    min_score: float | None = None
+    palette: str = "clear"
+    max_side: int | None = None
+    style: str = ""
+    encoding: str = ""
+
+    def head(self) -> dict[str, Any]:
+        """The task for a worker, in plain JSON values."""
+        return {"do": "parse", **asdict(self), "include": list(self.include)}
+
+
+NAMES = ("model", "format", "include", "min_score", "palette", "max_side")
+PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
+
+
+def parse_options(fields: Mapping[str, Any], settings: Settings) -> Options:
+    """The options of /parse, /v1/batch and jobs. fields: text, JSON values or lists of them, by name.
+
+    Raises Problem bad_option for an unknown name or an impossible value.
+    """
+    _refuse_unknown(fields, NAMES)
+    return Options(
+        **_common(fields, settings),
+        format=_choice(fields, "format", (ANSWER, *FILES), ANSWER),
+        include=_include(fields.get("include")),
+    )
+
+
+def picture_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> Options:
+    """The options of /predict. accept: the request's Accept header.
+
+    Raises Problem bad_option as `parse_options`, and not_acceptable if none of our encodings is wanted.
+    """
+    _refuse_unknown(fields, PICTURE_NAMES)
+    style = _choice(fields, "style", STYLES, "colormap")
+    return Options(**_common(fields, settings), style=style, encoding=wanted_encoding(accept, transparent=style == "cutout"))
+
+
+def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
+    """The encoding of PICTURES that the Accept header likes best; JPEG, or PNG for what is transparent, where it has no say.
+
+    Raises Problem not_acceptable if it wants none of them.
+    """
+    order = ("png", "webp") if transparent else ("jpeg", "png", "webp")
+    wishes = [_wish(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
+    best, liked = "", 0.0
+    for encoding in order:
+        weight = _weight(f"image/{encoding}", wishes)
+        if weight > liked:
+            best, liked = encoding, weight
+    if not best:
+        offers = ", ".join(f"image/{one}" for one in order)
+        raise Problem("not_acceptable", f"the Accept header wants none of the encodings of this picture: {offers}")
+    return best
+
+
+# One option each
+
+def _common(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    return {
+        "model": str(_single(fields, "model") or ""),
+        "min_score": _number(fields, "min_score", 0, 1),
+        "palette": _choice(fields, "palette", PALETTES, "clear"),
+        "max_side": _side(fields, settings.max_side),
+    }
+
+
+def _refuse_unknown(fields: Mapping[str, Any], names: Sequence[str]) -> None:
+    unknown = [name for name in fields if name not in names]
+    if unknown:
+        raise Problem("bad_option", f"there is no option {_shown(unknown[0])}; there are {', '.join(names)}")
+
+
+def _single(fields: Mapping[str, Any], name: str) -> Any:
+    """The value of an option that may be given once; "" counts as not given."""
+    value = fields.get(name)
+    if isinstance(value, list | tuple):
+        if len(value) > 1:
+            raise Problem("bad_option", f"the option {name} is given {len(value)} times; give it once")
+        value = value[0] if value else None
+    if isinstance(value, dict | bool):
+        raise Problem("bad_option", f"the option {name} is {_shown(value)}; give a text or a number")
+    return None if value == "" else value
+
+
+def _choice(fields: Mapping[str, Any], name: str, choices: Sequence[str], default: str) -> str:
+    value = _single(fields, name)
+    if value is None:
+        return default
+    if value not in choices:
+        raise Problem("bad_option", f"{name} is {_shown(value)}; choose from {', '.join(choices)}")
+    return value
+
+
+def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> float | None:
+    value = _single(fields, name)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        number = float("nan")
+    if not least <= number <= most:
+        raise Problem("bad_option", f"{name} is {_shown(value)}; give a number from {least:g} to {most:g}")
+    return number
+
+
+def _side(fields: Mapping[str, Any], most: int) -> int | None:
+    number = _number(fields, "max_side", MIN_SIDE, most)
+    if number is not None and number != int(number):
+        raise Problem("bad_option", f"max_side is {number:g}; give a whole number of pixels")
+    return None if number is None else int(number)
+
+
+def _include(value: Any) -> tuple[str, ...]:
+    """"rle,overlay", or a list of such; in the order of INCLUDE, each once. "none" leaves the masks out."""
+    if value is None or value == "" or value == []:
+        return ("rle",)
+    texts = value if isinstance(value, list | tuple) else [value]
+    names = {name.strip() for text in texts for name in str(text).split(",") if name.strip()} - {"none"}
+    for name in sorted(names):
+        if name not in INCLUDE:
+            raise Problem("bad_option", f"include holds {_shown(name)}; choose from {', '.join(INCLUDE)}, or none")
+    return tuple(name for name in INCLUDE if name in names)
+
+
+def _shown(value: Any) -> str:
+    """A client's value, short and printable."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# Accept
+
+def _wish(part: str) -> tuple[str, float]:
+    """"image/png;q=0.5" → ("image/png", 0.5)."""
+    kind, *parameters = [piece.strip().lower() for piece in part.split(";")]
+    weights = [piece[2:] for piece in parameters if piece.startswith("q=")]
+    try:
+        weight = float(weights[0]) if weights else 1.0
+    except ValueError:
+        weight = 0.0
+    return kind, weight if 0 <= weight <= 1 else 0.0
+
+
+def _weight(kind: str, wishes: Sequence[tuple[str, float]]) -> float:
+    """How much a media type is liked: the most exact wish decides."""
+    for pattern in (kind, "image/*", "*/*"):
+        for wish, weight in wishes:
+            if wish == pattern:
+                return weight
+    return 0.0

@@ -1,0 +1,167 @@
+"""Every limit and choice of the service: one row each, with its default, its unit and what it means.
+
+A row becomes a flag of `humanparse serve` (`--max-body-mb`) and an environment variable (`HUMANPARSE_MAX_BODY_MB`);
+docs/service.md lists them all. 1 MB = 1 000 000 bytes, 1 kB = 1 000 bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from humanparse.cores import usable_cores
+from humanparse.errors import OptionError
+from humanparse.weights.store import home
+
+PREFIX = "HUMANPARSE_"
+
+
+def row(default: Any, help: str, *, unit: str = "", group: str, least: float | None = None, most: float | None = None) -> Any:
+    """A setting: its default, what it means, its unit, the heading it stands under, and the range it may have."""
+    return field(default=default, metadata={"help": help, "unit": unit, "group": group, "least": least, "most": most})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the service is told. Raises OptionError for an impossible value, and for an open door: see `_check_door`."""
+
+    # Where it listens, and who may come in
+    host: str = row("127.0.0.1", "Address to listen on.", group="Address")
+    port: int = row(7860, "Port to listen on; 0 takes a free one.", group="Address", least=0, most=65535)
+    token: str = row("", "What clients must send as `Authorization: Bearer TOKEN`.", group="Address")
+    no_auth: bool = row(False, "Serve other machines without a token.", group="Address")
+    cors_origins: tuple[str, ...] = row((), "Origins whose pages may call this service, with commas between.", group="Address")
+    trusted_proxies: tuple[str, ...] = row(
+        ("127.0.0.1",), "Addresses of proxies whose X-Forwarded-For is believed, with commas between.", group="Address")
+
+    # What works
+    models: tuple[str, ...] = row(
+        ("humanparse-small",), "Models, with commas between; the first answers when none is named.", group="Models")
+    engine: str = row("auto", "What runs the models: onnxruntime, openvino, or auto for the faster one.", group="Models")
+    workers: int = row(0, "Processes that parse; 0 chooses by cores.", unit="processes", group="Workers", least=0, most=256)
+    threads: int = row(0, "Threads of each worker; 0 shares out the cores.", unit="threads", group="Workers", least=0, most=256)
+    worker_start_s: float = row(60, "Time for a worker to load its models.", unit="s", group="Workers", least=1)
+    worker_max_requests: int = row(2000, "A worker is replaced after that many.", unit="requests", group="Workers", least=1)
+    worker_max_memory_mb: int = row(2000, "A worker that holds more is replaced.", unit="MB", group="Workers", least=100)
+    probe_s: float = row(20, "An idle worker parses a tiny picture every so often.", unit="s", group="Workers", least=0.1)
+    ready_window_s: float = row(60, "Ready means: something was parsed that recently.", unit="s", group="Workers", least=0.1)
+
+    # What one request may be
+    max_header_kb: int = row(32, "Largest request head.", unit="kB", group="Requests", least=1)
+    max_body_mb: float = row(32, "Largest request body.", unit="MB", group="Requests", least=0.001)
+    max_fields: int = row(16, "Most fields of a form, its file not counted.", unit="fields", group="Requests", least=1)
+    max_megapixels: float = row(
+        40.0, "Larger photos are refused before they are decoded.", unit="MP", group="Requests", least=0.001)
+    max_side: int = row(2048, "Largest `max_side` that a request may ask for.", unit="pixels", group="Requests", least=64)
+    batch_max_images: int = row(16, "Most images of one /v1/batch.", unit="images", group="Requests", least=1)
+    deadline_s: float = row(30, "Time from the complete request to its answer.", unit="s", group="Requests", least=0.1)
+
+    # What a connection may do
+    header_timeout_s: float = row(10, "Time for a request's head to arrive.", unit="s", group="Connections", least=0.1)
+    body_timeout_s: float = row(30, "Time for a request's body to arrive.", unit="s", group="Connections", least=0.1)
+    write_timeout_s: float = row(30, "Time for a client that does not read on.", unit="s", group="Connections", least=0.1)
+    keep_alive_s: float = row(15, "An idle connection is closed after that.", unit="s", group="Connections", least=0.1)
+    max_connections: int = row(1000, "Connections at a time.", unit="connections", group="Connections", least=1)
+
+    # The queue
+    queue_size: int = row(64, "Requests that may wait.", unit="requests", group="Queue", least=0)
+    queue_max_mb: float = row(512, "Bodies held at a time, waiting or in work.", unit="MB", group="Queue", least=1)
+    max_wait_s: float = row(10, "A request that would wait longer is turned away.", unit="s", group="Queue", least=0)
+
+    # Results that are kept
+    cache_mb: float = row(128, "Answers kept in memory; 0 keeps none.", unit="MB", group="Cache", least=0)
+    cache_disk_mb: float = row(0, "Answers kept on disk; 0 keeps none.", unit="MB", group="Cache", least=0)
+    cache_age_s: float = row(86400, "Answers are forgotten after that.", unit="s", group="Cache", least=1)
+    redis_url: str = row("", "A Redis that several servers share, such as redis://localhost:6379/0.", group="Cache")
+
+    # Jobs
+    data_dir: str = row("", "Folder of jobs and the disk cache; empty: inside HUMANPARSE_HOME.", group="Jobs")
+    job_max_images: int = row(1000, "Most images of one job.", unit="images", group="Jobs", least=1)
+    job_max_mb: float = row(1000, "Largest upload of one job, and of its unpacked images.", unit="MB", group="Jobs", least=0.001)
+    max_jobs: int = row(100, "Jobs kept, whatever their state.", unit="jobs", group="Jobs", least=1)
+    job_age_s: float = row(86400, "A finished job and its files are deleted after that.", unit="s", group="Jobs", least=1)
+
+    # How it ends and what it tells
+    drain_s: float = row(30, "On SIGTERM: time for requests in flight.", unit="s", group="Operation", least=0)
+    drain_delay_s: float = row(0, "On SIGTERM: time to be not ready but still open, for load balancers.",
+                               unit="s", group="Operation", least=0)
+    log_format: str = row("json", "Log lines as json or text.", group="Operation")
+    log_level: str = row("info", "What is logged: debug, info, warning or error.", group="Operation")
+
+    def __post_init__(self):
+        cores = usable_cores()
+        if self.workers == 0:
+            object.__setattr__(self, "workers", cores)
+        if self.threads == 0:
+            object.__setattr__(self, "threads", max(1, cores // self.workers))
+        for one in fields(self):
+            _check_range(one.name, getattr(self, one.name), one.metadata)
+        _check_choice("engine", self.engine, ("auto", "onnxruntime", "openvino"))
+        _check_choice("log_format", self.log_format, ("json", "text"))
+        _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        if not self.models:
+            raise OptionError("models is empty; name at least one")
+        self._check_door()
+
+    @property
+    def folder(self) -> Path:
+        """Where jobs and the cache on disk are kept."""
+        return Path(self.data_dir).expanduser() if self.data_dir else home() / "service"
+
+    def _check_door(self) -> None:
+        if is_loopback(self.host) or self.token or self.no_auth:
+            return
+        raise OptionError(
+            f"{self.host} can be reached by other machines: set HUMANPARSE_TOKEN to a secret that clients must send, "
+            "or say --no-auth if something in front keeps strangers out"
+        )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
+        """The settings of the environment variables; `given` go first. Raises OptionError for what cannot be read."""
+        kinds = get_type_hints(cls)
+        found = {
+            one.name: _read(one.name, text, kinds[one.name])
+            for one in fields(cls)
+            if (text := environ.get(PREFIX + one.name.upper(), "").strip())
+        }
+        return cls(**(found | given))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(name: str, text: str, kind: Any) -> Any:
+    """A setting from the text of its environment variable."""
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                text.lower()]
+        if kind == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        return kind(text)
+    except (ValueError, KeyError):
+        what = {int: "a whole number", float: "a number", bool: "1 or 0"}[kind]
+        raise OptionError(f"{PREFIX}{name.upper()} is {text!r} but should be {what}") from None
+
+
+def _check_range(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    least, most, unit = rules["least"], rules["most"], f" {rules['unit']}".rstrip()
+    if least is not None and not value >= least:  # not `<`, which would let NaN pass
+        raise OptionError(f"{name} is {value}; the least is {least:g}{unit}")
+    if most is not None and not value <= most:
+        raise OptionError(f"{name} is {value}; the most is {most:g}{unit}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise OptionError(f"{name} is {value!r}; choose from {', '.join(choices)}")

@@ -1,0 +1,89 @@
+"""Frames between the server and its workers, over two pipes.
+
+    4 bytes   length of the head, big-endian
+    8 bytes   length of the blob, big-endian
+    head      a JSON object in UTF-8
+    blob      bytes: a picture on the way in, a finished answer on the way out
+
+Only JSON and bytes travel, and never pickle: a worker that a hostile picture took over can send a wrong answer, but
+cannot make the server run anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+LENGTHS = struct.Struct(">IQ")
+MAX_HEAD_BYTES = 4_000_000
+MAX_BLOB_BYTES = 2**30  # far above the largest answer; a damaged length must not make anyone wait for 2**60 bytes
+
+Frame = tuple[dict[str, Any], bytes]
+
+
+class WireError(Exception):
+    """What arrived is not a frame, or breaks off in the middle; nothing after it can be trusted."""
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame:
+    """The next head and blob. Raises EOFError where the other side ended, WireError for a damaged frame."""
+    try:
+        num_head, num_blob = _lengths(await reader.readexactly(LENGTHS.size))
+        return _head(await reader.readexactly(num_head)), await reader.readexactly(num_blob)
+    except asyncio.IncompleteReadError as error:
+        raise EOFError("the other side ended") from error
+
+
+async def write_frame(writer: asyncio.StreamWriter, head: Mapping[str, Any], blob: bytes = b"") -> None:
+    """Send a frame, and wait until the pipe takes more. Raises ConnectionError where nobody reads any longer."""
+    writer.write(_opening(head, blob))
+    writer.write(blob)
+    await writer.drain()
+
+
+def receive_frame(file: BinaryIO) -> Frame:
+    """`read_frame` from a buffered binary file."""
+    num_head, num_blob = _lengths(_exactly(file, LENGTHS.size))
+    return _head(_exactly(file, num_head)), _exactly(file, num_blob)
+
+
+def send_frame(file: BinaryIO, head: Mapping[str, Any], blob: bytes = b"") -> None:
+    """`write_frame` to a buffered binary file. Raises BrokenPipeError where nobody reads any longer."""
+    file.write(_opening(head, blob))
+    file.write(blob)
+    file.flush()
+
+
+def _opening(head: Mapping[str, Any], blob: bytes) -> bytes:
+    """Everything of a frame but its blob. Raises WireError for a frame that the other side would refuse."""
+    data = json.dumps(head, separators=(",", ":")).encode()
+    lengths = LENGTHS.pack(len(data), len(blob))
+    _lengths(lengths)
+    return lengths + data
+
+
+def _lengths(data: bytes) -> tuple[int, int]:
+    num_head, num_blob = LENGTHS.unpack(data)
+    if num_head > MAX_HEAD_BYTES or num_blob > MAX_BLOB_BYTES:
+        raise WireError(f"a frame of {num_head} + {num_blob} bytes; the most is {MAX_HEAD_BYTES} + {MAX_BLOB_BYTES}")
+    return num_head, num_blob
+
+
+def _head(data: bytes) -> dict[str, Any]:
+    try:
+        head = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"the head of a frame is not JSON: {error}") from error
+    if not isinstance(head, dict):
+        raise WireError(f"the head of a frame is a {type(head).__name__}; expected an object")
+    return head
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError("the other side ended")
+    return data

@@ -1,0 +1,68 @@
+"""A real `humanparse serve` in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+START_S = 60
+
+
+class Served:
+    """A running server: its address, its process, and what it wrote on stderr."""
+
+    def __init__(self, process: subprocess.Popen, url: str, log: Path):
+        self.process, self.url, self.log = process, url, log
+
+    def children(self) -> list[int]:
+        """Process numbers of its workers."""
+        done = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
+        return [int(pid) for pid in done.stdout.split()]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(START_S)
+
+
+@contextmanager
+def serve(folder: Path, *flags: str, environ: dict[str, str] | None = None):
+    """`humanparse serve` on a free port with its data in `folder`; killed at the end if it is still there."""
+    log = folder / "log.txt"
+    command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", str(folder / "data"), *flags]
+    with open(log, "w") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder, env={**os.environ, **(environ or {})})
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, f"it said {line!r} and {log.read_text()!r}"
+        yield Served(process, found[0].rstrip("/"), log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def until(true, seconds: float = 20):
+    """Wait for something to become true, and return it. Fails the test if it does not."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := true():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{true} did not become true in {seconds} s")
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

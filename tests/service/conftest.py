@@ -1,0 +1,114 @@
+"""The application with the model in this process instead of in workers: everything but processes, quick to test."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+import humanparse
+from humanparse.errors import HumanParseError
+from humanparse.service import answers
+from humanparse.service.dispatch import Reply, Status
+from humanparse.service.problems import KINDS, Problem
+from humanparse.service.settings import Settings
+
+PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
+
+
+@pytest.fixture(scope="session")
+def models():
+    return answers.load(["humanparse-small"], "onnxruntime", 1, 40)
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """A real photo of one person, 256×256, JPEG."""
+    file = io.BytesIO()
+    Image.open(PHOTO).convert("RGB").resize((256, 256)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def nobody() -> bytes:
+    """A grey picture, 96×64, PNG."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((64, 96, 3), 128, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+class HereDispatcher:
+    """Does what a Dispatcher does, in this process. `tasks` keeps what was run; `trouble` is raised instead, if set."""
+
+    def __init__(self, models):
+        self.models, self.tasks, self.trouble, self.full = models, [], None, None
+        self.state = {"idle": 1, "last_success_age_s": 0.0}
+
+    async def start(self):
+        pass
+
+    async def stop(self, grace_s):
+        pass
+
+    async def reload(self):
+        pass
+
+    def check_room(self, num_bytes, priority=0):
+        if self.full:
+            raise self.full
+
+    async def run(self, task, *, priority=0, deadline_s=None):
+        self.tasks.append((task, priority))
+        if self.trouble:
+            raise self.trouble
+        try:
+            head, body = await asyncio.to_thread(answers.answer, self.models, task.head, task.blob)
+        except HumanParseError as error:
+            raise Problem(error.code if error.code in KINDS else "bad_option", str(error)) from None
+        return Reply(head, body, queued_ms=0.5, worked_ms=2.0)
+
+    def status(self):
+        return made_status(models=answers.describe(self.models), **self.state)
+
+
+def made_status(**given) -> Status:
+    """A Status with nothing going on, except what is given."""
+    plain = {"workers": 1, "idle": 0, "busy": 0, "starting": 0, "queued": 0, "bytes_held": 0, "mean_service_s": 0.1,
+             "predicted_wait_s": 0.0, "last_success_age_s": None, "restarts": 0, "crashes": 0, "models": [], "rss_mb": [],
+             "last_reload_error": ""}
+    return Status(**(plain | given))
+
+
+@pytest.fixture
+def dispatcher(models):
+    return HereDispatcher(models)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=str(tmp_path / "data"), max_body_mb=1, log_level="error")
+
+
+@pytest.fixture
+def client(settings, dispatcher):
+    """A client of the application; `client.app.state` leads to its parts."""
+    from humanparse.service.app import create_app
+
+    with TestClient(create_app(settings, dispatcher=dispatcher), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_logging():
+    """What the servers of one module do to our logger does not reach the next module."""
+    logger = logging.getLogger("humanparse")
+    before = logger.propagate, logger.level, list(logger.handlers)
+    yield
+    logger.propagate, logger.handlers = before[0], before[2]
+    logger.setLevel(before[1])

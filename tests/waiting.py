@@ -1,0 +1,35 @@
+"""Waiting for what other processes do, with an end to it, and looking whether they are still there."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+LONG_S = 30  # nothing in a test takes that long unless it hangs
+
+
+def until(condition, what: str, seconds: float = LONG_S) -> None:
+    """Wait until that is so; fails if `what` does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come"
+        time.sleep(0.01)
+
+
+async def soon(condition, what: str, seconds: float = LONG_S) -> None:
+    """`until`, while the loop goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come"
+        await asyncio.sleep(0.005)
+
+
+def running(pid: int) -> bool:
+    """Whether that process still does anything."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # a zombie only waits to be counted
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
