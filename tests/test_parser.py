@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import humanparse.cli
-from humanparse import HumanParser, errors
+import humanparse.parser
+from humanparse import HumanParser, ParseFailure, errors, many
 from humanparse.engines import FakeEngine
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
@@ -117,6 +118,39 @@ def test_the_pixel_limit_is_the_callers():
         fake_parser(max_megapixels=0.01).parse(photo())
 
 
+def test_many_photos_come_in_their_order():
+    photos = [photo(width=width) for width in range(100, 180, 10)]
+    results = list(fake_parser().parse_many(iter(photos), jobs=3))
+    assert [result.size_hw for result in results] == [pixels.shape[:2] for pixels in photos]
+
+
+def test_of_many_photos_a_bad_one_raises_in_its_place():
+    results = fake_parser().parse_many([photo(), b"no picture", photo()], jobs=2)
+    assert len(next(results).people) == 1
+    with pytest.raises(errors.NotAnImage):
+        next(results)
+
+
+def test_of_many_photos_a_bad_one_can_be_returned(tmp_path):
+    missing = tmp_path / "missing.jpg"
+    one, bad, lost, two = fake_parser().parse_many([photo(), b"no picture", missing, photo()], on_error="return")
+    assert len(one.people) == len(two.people) == 1
+    assert isinstance(bad, ParseFailure) and bad.image == b"no picture" and isinstance(bad.error, errors.NotAnImage)
+    assert lost.image == missing and isinstance(lost.error, FileNotFoundError)
+
+
+def test_an_error_that_is_not_the_photos_is_always_raised():
+    parser = fake_parser(answer=lambda pixels: {})
+    with pytest.raises(errors.BrokenModel):
+        list(parser.parse_many([photo()], on_error="return"))
+
+
+@pytest.mark.parametrize("options", [{"jobs": 0}, {"on_error": "ignore"}])
+def test_impossible_options_of_many_are_refused_at_once(options):
+    with pytest.raises(errors.OptionError):
+        fake_parser().parse_many([], **options)
+
+
 # With the model inside the package.
 
 @pytest.fixture(scope="module")
@@ -169,3 +203,14 @@ def test_pictures_of_nothing_hold_nobody(parser):
     sky = np.linspace(90, 220, 200)[:, None, None] * np.array([0.6, 0.8, 1.0]) + np.zeros((200, 300, 3))
     for pixels in (np.zeros((200, 300, 3)), np.full((200, 300, 3), 255), sky):
         assert parser.parse(pixels.astype(np.uint8)).people == ()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_many_photos_are_parsed_as_one_is(parser, monkeypatch, cores):
+    for module in (many, humanparse.parser):
+        monkeypatch.setattr(module, "usable_cores", lambda: cores)
+    names = ["astronaut", "hopper", "astronaut"]
+    for name, result in zip(names, HumanParser().parse_many(DEMO / f"{name}.jpg" for name in names), strict=True):
+        wanted = parser.parse(DEMO / f"{name}.jpg")
+        assert result.name == name
+        assert (result.label_map == wanted.label_map).mean() > 0.999

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "src/humanparse/cli/demo/astronaut.jpg"
@@ -26,8 +27,23 @@ def desk(tmp_path, monkeypatch):
     (tmp_path / "photos/holiday").mkdir(parents=True)
     shutil.copy(PHOTO, tmp_path / "street.jpg")
     shutil.copy(PHOTO, tmp_path / "photos/holiday/street.jpg")
+    _label_by_hand(tmp_path / "my-photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _label_by_hand(folder: Path) -> None:
+    """A data set of one photo in the plain layout, whose person is a box with a face."""
+    (folder / "images").mkdir(parents=True)
+    shutil.copy(PHOTO, folder / "images/street.jpg")
+    with Image.open(PHOTO) as photo:
+        width, height = photo.size
+    for name, person, face in (("labels", 5, 13), ("persons", 1, 1)):
+        (folder / name).mkdir()
+        picture = Image.new("L", (width, height))
+        picture.paste(person, (width // 8, height // 8, width, height))
+        picture.paste(face, (width // 3, height // 8, width // 2, height // 3))
+        picture.save(folder / name / "street.png")
 
 
 @pytest.mark.parametrize("code", blocks("python"))

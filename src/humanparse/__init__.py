@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from humanparse import errors
     from humanparse.masks import Mask
     from humanparse.parser import HumanParser
-    from humanparse.result import Parsing, Part, Person
+    from humanparse.result import ParseFailure, Parsing, Part, Person
 
 __version__ = "0.1.0"
-__all__ = ["HumanParser", "Mask", "Parsing", "Part", "Person", "__version__", "errors"]
+__all__ = ["HumanParser", "Mask", "ParseFailure", "Parsing", "Part", "Person", "__version__", "errors"]
 
 _HOMES = {
     "HumanParser": "humanparse.parser",
     "Mask": "humanparse.masks",
+    "ParseFailure": "humanparse.result",
     "Parsing": "humanparse.result",
     "Part": "humanparse.result",
     "Person": "humanparse.result",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from humanparse.cores import usable_cores
 from humanparse.engines import Engine, open_engine
-from humanparse.errors import BrokenModel, OptionError
+from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError
 from humanparse.image import MAX_MEGAPIXELS, read_image
 from humanparse.labels import LabelSet
+from humanparse.many import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
 from humanparse.postprocess import (
     CentreSettings,
     Maps,
@@ -25,7 +30,8 @@ from humanparse.postprocess import (
     parse_semantic,
 )
 from humanparse.preprocess import Geometry
-from humanparse.result import Parsing
+from humanparse.result import ParseFailure, Parsing
+from humanparse.tta import Seen, View, average, views
 from humanparse.weights import store
 from humanparse.weights.catalog import ModelCard, model_file
 from humanparse.weights.hub import HUB
@@ -42,12 +48,16 @@ class HumanParser:
     model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one; a model
         that is to be fetched, is, if its licence was accepted before or by HUMANPARSE_ACCEPT_LICENCE=1 (converting it
         needs PyTorch, once); else the error says how
-    engine:  the runtime's name, or an Engine of your own (then `model` is not opened)
+    engine:  the runtime's name, "onnxruntime" or "openvino"; "auto" takes the faster one for the model of those installed
+        (docs/speed-network.md); or an Engine of your own (then `model` is not opened)
+    precision: of a float model's arithmetic: "fp32", or "bf16", which rounds and needs OpenVINO and a processor that has it
     threads: CPU threads for one photo; None takes all cores that the process may use
     min_score: people and parts scored below this are left out, 0 to 1
     short_side, max_side: sides of the network's input in pixels, instead of the model's own rule: the short side becomes
         `short_side`, the long one at most `max_side`. Smaller is faster and sees less; memory grows with their product
     max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
+    flip, scales: look at every photo also mirrored, and at these multiples of the input's sides, and average: a little
+        better, and slower by as many times as there are looks (see tta.py). Not for M2FP's query head
     Raises UnknownModel, BrokenModel or DownloadFailed for the model, OptionError for an impossible value.
     """
 
@@ -55,20 +65,27 @@ class HumanParser:
         self,
         model: str | Path | None = None,
         *,
-        engine: str | Engine = "onnxruntime",
+        engine: str | Engine = "auto",
+        precision: str = "fp32",
         threads: int | None = None,
         min_score: float = MIN_SCORE,
         short_side: int | None = None,
         max_side: int | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
     ):
         if not 0 <= min_score <= 1:
             raise OptionError(f"min_score is {min_score}; it is a probability between 0 and 1")
         if threads is not None and threads < 1:
             raise OptionError(f"threads is {threads}; give at least 1, or None for all cores")
+        self._threads = threads
+        self._engines = _Engines()
         if isinstance(engine, str):
             file = _file(model)
-            engine, where = open_engine(engine, file, threads), str(file)
+            opened = partial(open_engine, engine, file, precision=precision, cache=store.home() / "compiled")
+            self._engines = _Engines(opened, file.stat().st_size if file.is_file() else 0)
+            engine, where = opened(threads), str(file)
         else:
             where = type(engine).__name__
         self.engine = engine
@@ -77,6 +94,7 @@ class HumanParser:
         self.min_score = min_score
         self.max_megapixels = max_megapixels
         self._settings = _settings(self.card, where)
+        self._views = views(flip, scales, self.card.head, self.preprocess)
 
     @property
     def name(self) -> str:
@@ -98,25 +116,69 @@ class HumanParser:
         clock = _Clock()
         with clock("read"):
             picture = read_image(image, max_megapixels=self.max_megapixels)
-        with clock("preprocess"):
-            pixels, geometry = self.preprocess(picture.pixels)
-        with clock("network"):
-            outputs = self.engine.run(pixels)
+        outputs, geometry = self._averaged(picture.pixels, clock) if self._views else self._run(picture.pixels, clock)
         with clock("postprocess"):
             maps = self._maps(outputs, geometry)
             people, loose = assemble(maps, self.labels, self.min_score)
         return Parsing(
             maps.label_map, maps.person_map, people, self.labels, picture.pixels, loose,
-            name=name or picture.name, model=self.name, timings_ms=clock.times_ms,
+            name=name or picture.name, model=self.name, timings_ms=clock.times_ms, file_name=picture.file_name,
         )
 
-    def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
+    def parse_many(
+        self, images: Iterable, *, jobs: int | None = None, on_error: str = "raise"
+    ) -> Iterator[Parsing | ParseFailure]:
+        """Parse photos several at a time; the results come in the order of the photos, each as soon as it and those
+        before it are done.
+
+        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead.
+        jobs: photos at a time, each in a thread; None chooses by cores and model. Each holds its own photo.
+        on_error: for a photo that cannot be read "raise" its error, which ends the loop, or "return" a ParseFailure in
+            its place. Other errors are always raised.
+        Raises OptionError at once for an impossible value. A model without `threads` of its own may be opened a second
+        time, with fewer threads a photo.
+        """
+        if on_error not in ("raise", "return"):
+            raise OptionError(f"on_error is {on_error!r}; choose 'raise' or 'return'")
+        if jobs is not None and jobs < 1:
+            raise OptionError(f"jobs is {jobs}; give at least 1, or None to have it chosen")
+        return self._many(images, jobs or jobs_for(self._engines.model_bytes, self._threads), on_error == "return")
+
+    def _many(self, images: Iterable, jobs: int, return_errors: bool) -> Iterator[Parsing | ParseFailure]:
+        parser = self
+        if self._threads is None and (engine := self._engines.shared_by(jobs)):
+            parser = copy.copy(self)
+            parser.engine = engine
+        with closing(in_order(parser.parse, images, jobs)) as ended:
+            for image, future in ended:
+                error = future.exception()
+                if return_errors and isinstance(error, ImageError | MissingExtra | OSError):
+                    yield ParseFailure(image, error)
+                else:
+                    yield future.result()
+
+    def _run(self, pixels: np.ndarray, clock: _Clock, view: View | None = None) -> tuple[dict[str, np.ndarray], Geometry]:
+        """The network's outputs for the photo, or for one view of it, and where the photo lies in its input."""
+        with clock("preprocess"):
+            inputs, geometry = view(pixels, self.preprocess) if view else self.preprocess(pixels)
+        with clock("network"):
+            outputs = self.engine.run(inputs)
         missing = [name for name in OUTPUTS[self.card.head] if name not in outputs]
         if missing:
             lacking = ", ".join(missing)
             raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
+        return outputs, geometry
+
+    def _averaged(self, pixels: np.ndarray, clock: _Clock) -> tuple[dict[str, np.ndarray], Geometry]:
+        """The same, averaged over all views."""
+        seen = [Seen(view, *self._run(pixels, clock, view)) for view in self._views]
+        grid = View().geometry(pixels.shape[:2], self.preprocess)
+        with clock("postprocess"):
+            return average(seen, grid, self.card.head, self.labels), grid
+
+    def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
         if self.card.head == "centres":
-            return parse_centres(outputs, geometry, self._settings)
+            return parse_centres(outputs, geometry, self._settings, self.labels.garments)
         if self.card.head == "semantic":
             return parse_semantic(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
@@ -139,6 +201,26 @@ def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings | S
         raise BrokenModel(f"{where} carries settings that this version does not know ({error}); update humanparse") from error
 
 
+class _Engines:
+    """The same model opened again, for several photos at a time. open_with: (threads) → Engine; None if it cannot be."""
+
+    def __init__(self, open_with: Callable[[int], Engine] | None = None, model_bytes: int = 0):
+        self.model_bytes = model_bytes
+        self._open_with = open_with
+        self._opened: dict[int, Engine] = {}
+        self._lock = threading.Lock()
+
+    def shared_by(self, jobs: int) -> Engine | None:
+        """One whose threads leave each of `jobs` photos its share of the cores; None if the parser's own is as good."""
+        threads = shared_threads(jobs)
+        if jobs == 1 or self._open_with is None or self.model_bytes >= SMALL_MODEL_BYTES or threads == usable_cores():
+            return None
+        with self._lock:
+            if threads not in self._opened:
+                self._opened[threads] = self._open_with(threads)
+            return self._opened[threads]
+
+
 class _Clock:
     """`with clock("stage"):` adds the stage's time to `times_ms`, in milliseconds."""
 
@@ -149,4 +231,5 @@ class _Clock:
     def __call__(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.times_ms[stage] = round((time.perf_counter() - start) * 1000, 2)
+        taken_ms = (time.perf_counter() - start) * 1000
+        self.times_ms[stage] = round(self.times_ms.get(stage, 0.0) + taken_ms, 2)

@@ -9,6 +9,7 @@ import threading
 import pytest
 from PIL import Image
 
+from humanparse import many
 from humanparse.cli import parse
 from humanparse.errors import BrokenModel, UnknownModel
 
@@ -182,6 +183,22 @@ def test_jobs_of_two_run_two_photos_at_a_time(run, photo, parser, monkeypatch):
     assert run("parse", "a.jpg", "b.jpg", "--jobs", "2").exit_code == 0
 
 
+@pytest.mark.parametrize(("model", "photos", "threads"), [
+    ((), 1, None),                           # one photo has all cores
+    ((), 2, 3),                              # as many jobs as photos, which share the engine
+    (("--jobs", "4"), 5, 1),
+    (("--model", "large.onnx"), 2, None),    # one at a time
+    (("--model", "nowhere.onnx"), 2, None),
+])
+def test_jobs_and_threads_share_the_cores(run, photo, parser, here, monkeypatch, model, photos, threads):
+    monkeypatch.setattr(many, "usable_cores", lambda: 4)
+    with open(here / "large.onnx", "wb") as file:
+        file.truncate(many.SMALL_MODEL_BYTES)
+    names = [photo(f"{number}.jpg").name for number in range(photos)]
+    run("parse", *names, *model)
+    assert parser.loaded[0][1]["threads"] == threads
+
+
 def test_quiet_says_nothing_but_errors(run, photo, here):
     photo("a.jpg")
     (here / "b.jpg").write_bytes(b"not a picture")
@@ -201,7 +218,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
         return real(image, name=name)
 
     monkeypatch.setattr(parser, "parse", press_ctrl_c)
-    result = run("parse", "a.jpg", "b.jpg")
+    result = run("parse", "a.jpg", "b.jpg", "--jobs", "1")
     assert result.exit_code == 130
     assert result.stderr == "interrupted after 1 of 2 photos; the same command with --skip-existing goes on\n"
 
@@ -268,10 +285,10 @@ def test_an_unforeseen_error_while_loading_ends_with_70_and_one_line(run, photo,
 
 def test_options_reach_the_parser(run, photo, parser):
     photo("a.jpg")
-    sizes = ["--short-side", "320", "--max-side", "512", "--engine", "openvino"]
+    sizes = ["--short-side", "320", "--max-side", "512", "--engine", "openvino", "--precision", "bf16"]
     run("parse", "a.jpg", "--model", "m", "--min-score", "0.5", "--threads", "3", "--max-megapixels", "7", *sizes)
     options = {"threads": 3, "min_score": 0.5, "max_megapixels": 7.0, "short_side": 320, "max_side": 512}
-    options["engine"] = "openvino"
+    options |= {"engine": "openvino", "precision": "bf16"}
     assert parser.loaded == [("m", options)]
 
 

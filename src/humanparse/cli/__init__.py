@@ -1,4 +1,4 @@
-"""The command line: `humanparse parse`, `demo`, `labels`, `models`, `doctor` and `version`, one file a command.
+"""The command line, one file a command: `humanparse parse`, `serve`, `eval`, `bench`, `models`, `convert`, `doctor` and others.
 
 Exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference engine) happen inside
 the commands, so that `humanparse --help` answers at once.
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from humanparse.cli import convert, demo, doctor, errors, labels, models, parse, version
+from humanparse.cli import bench, convert, demo, doctor, errors, evaluate, labels, models, parse, serve, version
 
 app = typer.Typer(
     name="humanparse",
@@ -40,8 +40,11 @@ def humanparse(
 app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
 app.command("demo")(errors.one_line(demo.demo))
 app.command("labels")(errors.one_line(labels.labels))
+app.command("serve")(errors.one_line(serve.serve))
 app.command("convert")(errors.one_line(convert.convert))
 app.add_typer(models.app, name="models")
+app.command("eval")(errors.one_line(evaluate.evaluate))
+app.command("bench")(errors.one_line(bench.bench))
 app.command("doctor")(errors.one_line(doctor.doctor))
 app.command("version")(errors.one_line(version.version))
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.cli.batch import in_order_of_completion
+from humanparse.cli.options import Engine, MaxSide, MinScore, Model, ShortSide
 from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
-from humanparse.cores import usable_cores
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import PALETTES
+from humanparse.many import in_order_of_completion, jobs_for, shared_threads
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
@@ -38,27 +38,24 @@ def parse(
         help='What to write: names with commas between, or "all". An unknown name lists them.',
         show_default=",".join(DEFAULT_FORMATS),
     )] = None,
-    model: Annotated[str | None, typer.Option(
-        "--model", "-m", metavar="MODEL", help="Name of a model, or a model file.", show_default="the built-in one",
+    model: Model = None,
+    engine: Engine = "auto",
+    precision: Annotated[str | None, typer.Option(
+        metavar="fp32|bf16", help="Of the arithmetic; bf16 is faster and rounds. It needs OpenVINO and a processor that has it.",
+        show_default="fp32",
     )] = None,
-    engine: Annotated[str, typer.Option(metavar="NAME", help="What runs the model: onnxruntime or openvino.")] = "onnxruntime",
     palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
-    min_score: Annotated[float | None, typer.Option(
-        min=0, max=1, metavar="X", help="Leave out what scores below X, 0 to 1.", show_default="the model's",
-    )] = None,
-    jobs: Annotated[int, typer.Option(
+    min_score: MinScore = None,
+    jobs: Annotated[int | None, typer.Option(
         "--jobs", "-j", min=1, metavar="N",
         help="Photos parsed at a time. Each needs memory of its own: about 20 MB a megapixel.",
-    )] = 1,
+        show_default="as many as cores, at most 8; 1 for large models",
+    )] = None,
     threads: Annotated[int | None, typer.Option(
-        min=1, metavar="N", help="Threads of the inference engine.", show_default="as the processor has cores",
+        min=1, metavar="N", help="Threads of the inference engine.", show_default="what the jobs leave of the cores",
     )] = None,
-    short_side: Annotated[int | None, typer.Option(
-        metavar="PIXELS", help="Short side of the network's input: smaller is faster and sees less.", show_default="the model's",
-    )] = None,
-    max_side: Annotated[int | None, typer.Option(
-        metavar="PIXELS", help="Longest side of the network's input.", show_default="the model's",
-    )] = None,
+    short_side: ShortSide = None,
+    max_side: MaxSide = None,
     skip_existing: Annotated[bool, typer.Option(
         "--skip-existing/--overwrite", help="Skip photos whose results are all there: a broken-off run continues.",
     )] = False,
@@ -85,6 +82,7 @@ def parse(
     spare_the_photos(found.photos, names)
     make_folder(output)
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
+    jobs = min(jobs or jobs_with(model, threads), max(1, len(todo)))
 
     report = Report(len(todo), skipped=len(found.photos) - len(todo), quiet=quiet)
     try:
@@ -95,8 +93,10 @@ def parse(
                 report.could_not(folder, error)
             if todo:
                 options = {
-                    "threads": threads or shared_threads(jobs), "min_score": min_score, "max_megapixels": max_megapixels,
-                    "short_side": short_side, "max_side": max_side, "engine": engine,
+                    "threads": threads or (shared_threads(jobs) if jobs > 1 else None), "engine": engine,
+                    "precision": precision,
+                    "min_score": min_score, "max_megapixels": max_megapixels,
+                    "short_side": short_side, "max_side": max_side,
                 }
                 parse_all(todo, partial(parse_one, load_parser(model, **options), names, palette), jobs, report)
     except KeyboardInterrupt:
@@ -185,9 +185,11 @@ def make_folder(output: Path | None) -> None:
         raise OptionError(f"cannot make the output folder {str(output)!r}: {error.strerror}") from None
 
 
-def shared_threads(jobs: int) -> int | None:
-    """Engine threads when `jobs` photos share the engine; None leaves it the choice.
+def jobs_with(model: str | None, threads: int | None) -> int:
+    """How many photos to parse at a time if nobody says."""
+    from humanparse.weights.catalog import model_file
 
-    The jobs' own threads take part in the work of the engine's pool, so together they fill the cores.
-    """
-    return max(1, usable_cores() - jobs + 1) if jobs > 1 else None
+    try:
+        return jobs_for(model_file(model).stat().st_size, threads)
+    except (ModelError, OSError):  # not on this machine yet; loading it says what is wrong, or fetches it
+        return 1

@@ -21,7 +21,7 @@ class Report:
     def __init__(self, total: int, skipped: int = 0, quiet: bool = False):
         self.parsed, self.skipped, self.failed = 0, skipped, 0
         self._quiet, self._began = quiet, time.monotonic()
-        self._bar = _bar(total) if total > 1 and not quiet and sys.stderr.isatty() else None
+        self._bar = None if quiet else progress_bar(total)
 
     def __enter__(self) -> Report:
         if self._bar:
@@ -66,7 +66,10 @@ class Report:
             print(line, file=stream, flush=True)  # flushed, so that a reader at the other end of a pipe sees it now
 
 
-def _bar(total: int):
+def progress_bar(total: int):
+    """A bar of rich for `total` photos, not started yet; None where it would not be seen, or where there is but one photo."""
+    if total < 2 or not sys.stderr.isatty():
+        return None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
