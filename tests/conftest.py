@@ -1,6 +1,11 @@
-"""Lets every test module import the helpers that lie in this folder, such as `made_up`."""
+"""Lets every test module import the helpers that lie in this folder, such as `made_up`; and Ctrl-C reach child processes."""
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# A shell starts background commands with Ctrl-C ignored, and children inherit that: those that tests interrupt would go on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
