@@ -116,8 +116,9 @@ LIP = LabelSet("lip", _LIP_NAMES, _LIP_CLEAR, _LIP_CLASSIC)
 CIHP = LabelSet("cihp", (*_LIP_NAMES[:10], "Torso-skin", *_LIP_NAMES[11:]), _LIP_CLEAR, _LIP_CLASSIC)
 PASCAL_PERSON_PART = LabelSet(
     "pascal-person-part",
-    ("Background", "Head", "Torso", "Upper-arm", "Lower-arm", "Upper-leg", "Lower-leg"),
-    tuple(_LIP_CLEAR[i] for i in (0, 13, 5, 14, 15, 16, 17)),  # head as face, torso as clothes, upper as left, lower as right
+    # In the order of M2FP's checkpoints and of the data set as they keep it; single-person tools begin with Head, Torso.
+    ("Background", "Lower-arm", "Head", "Upper-leg", "Torso", "Lower-leg", "Upper-arm"),
+    tuple(_LIP_CLEAR[i] for i in (0, 15, 13, 16, 5, 17, 14)),  # head as face, torso as clothes, upper as left, lower as right
 )
 MHP_V2 = LabelSet(
     "mhp-v2",

@@ -132,6 +132,7 @@ def test_the_official_spelling_is_the_official_label_set(saved):
 def test_without_a_configuration_the_number_of_classes_decides(saved):
     checkpoint = read_checkpoint(saved({"model": official_state(tiny_network(num_classes=8))}))
     assert choose_labels(checkpoint, None) is PASCAL_PERSON_PART
+    assert PASCAL_PERSON_PART.names[1:3] == ("Lower-arm", "Head")  # as M2FP registers the data set
     with pytest.raises(OptionError, match=r"cihp has 20 classes.*has 7"):
         choose_labels(checkpoint, "cihp")
 

@@ -34,8 +34,6 @@ SPLITS = ("Validation", "val", "Testing", "test")  # looked for in this order
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MHP_FILE = re.compile(r"(.+)_\d+_\d+\.png")
 VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
-# The layout with Category_ids numbers PASCAL's classes in its own order.
-PASCAL_ORDER = ("Background", "Lower-arm", "Head", "Upper-leg", "Torso", "Lower-leg", "Upper-arm")
 
 
 @dataclass(frozen=True)
@@ -160,19 +158,16 @@ def _semantic(folder: Path, format: str, labels: LabelSet, images: Path, categor
 def _instances(folder: Path, format: str) -> Dataset:
     """Category_ids, Human_ids and, where there are any, Instance_ids."""
     labels = {"cihp": CIHP, "pascal": PASCAL_PERSON_PART, "mhp": MHP_V2}[format]
-    order = [labels.index(name) for name in PASCAL_ORDER] if format == "pascal" else list(range(len(labels)))
-    table = np.full(256, IGNORE, np.uint8)
-    table[: len(order)] = order
     parts = folder / "Instance_ids"
 
     def load(name: str) -> Truth:
-        classes = table[_read_classes(folder / "Category_ids" / f"{name}.png", len(labels))]
+        classes = _read_classes(folder / "Category_ids" / f"{name}.png", len(labels))
         people = _same_size(classes, _read(folder / "Human_ids" / f"{name}.png"), folder / "Human_ids" / f"{name}.png")
         if not (parts / f"{name}.txt").is_file():
             return Truth(classes, people)
         part_map = _same_size(classes, _read(parts / f"{name}.png"), parts / f"{name}.png")
         listed = _read_part_list(parts / f"{name}.txt", len(labels))
-        return Truth(classes, people, part_map, {part: int(table[label]) for part, label in listed.items()})
+        return Truth(classes, people, part_map, listed)
 
     return _dataset(
         folder, format, labels, folder / "Images", folder / "Category_ids",
