@@ -2,6 +2,8 @@
 
     python benchmarks/load.py [--seconds 10] [--clients 1 8 64] [--queue-size 16] [--pause S] [--threads N] [PHOTO]
 
+(For requests at random times instead of clients who wait for their answers: `at_random`, which benchmarks/scaling.py uses.)
+
 Starts `humanparse serve` on a free port of this machine, without a cache, and lets so many clients at a time send the
 photo (a demo picture by default, as a 640×480 JPEG) again and again; who is turned away tries again when Retry-After says
 so, or after --pause seconds. Beside them one more client asks /healthz twenty times a second. "bare" is what as many processes
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import random
 import re
 import statistics
 import subprocess
@@ -31,7 +34,7 @@ from humanparse.service.settings import Settings
 TIMEOUT_S = 60.0       # an answer that takes longer is a hang
 RAMP_S = 2.0           # over which the clients come, before anything counts
 HEALTH_EVERY_S = 0.05
-HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass
@@ -134,6 +137,31 @@ async def _client(port: int, request: bytes, until: float, pause_s: float | None
             await asyncio.sleep(retry_after_s if pause_s is None else pause_s)
 
 
+async def at_random(port: int, photo: bytes, rate: float, seconds: float, tally: Tally, seed: int = 0) -> None:
+    """Requests at random (Poisson) times, `rate` a second, whoever still waits; who is turned away does not come again."""
+    request, sent = _post(photo), []
+
+    async def send() -> None:
+        start = time.perf_counter()
+        status, _ = await asyncio.wait_for(_send(port, request), TIMEOUT_S)
+        tally.statuses[status] += 1
+        (tally.accepted_s if status == 200 else tally.rejected_s).append(time.perf_counter() - start)
+
+    start = time.perf_counter()
+    for due in random_times(rate, seconds, seed):
+        await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
+        sent.append(asyncio.create_task(send()))
+    await asyncio.gather(*sent)
+
+
+def random_times(rate: float, seconds: float, seed: int) -> list[float]:
+    """Times of a Poisson process, in seconds from now; the same ones for the same seed."""
+    draw, time_s, times = random.Random(seed), 0.0, []
+    while (time_s := time_s + draw.expovariate(rate)) < seconds:
+        times.append(time_s)
+    return times
+
+
 async def _health(port: int, until: float, tally: Tally) -> None:
     while (start := time.perf_counter()) < until:
         status, _ = await asyncio.wait_for(_send(port, HEALTH), TIMEOUT_S)
@@ -143,7 +171,8 @@ async def _health(port: int, until: float, tally: Tally) -> None:
 
 
 def _post(photo: bytes) -> bytes:
-    lines = ["POST /parse HTTP/1.1", "Host: x", "Connection: close", "Content-Type: image/jpeg", f"Content-Length: {len(photo)}"]
+    lines = ["POST /parse HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: image/jpeg",
+             f"Content-Length: {len(photo)}"]
     return "\r\n".join((*lines, "", "")).encode() + photo
 
 
