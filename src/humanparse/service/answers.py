@@ -18,7 +18,8 @@ from humanparse.files import sha256_of
 from humanparse.labels import PALETTES
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing
-from humanparse.service.options import ANSWER
+from humanparse.service import tensors
+from humanparse.service.options import ANSWER, TENSORS
 from humanparse.weights.catalog import model_file
 
 
@@ -108,6 +109,8 @@ def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:
     """Media type and bytes of the form that was asked for."""
     if head["style"]:
         return f"image/{head['encoding']}", _picture(parsing, head["style"], head["palette"], head["encoding"])
+    if head["format"] == TENSORS:
+        return "application/octet-stream", tensors.encode(parsing, head["include"])
     if head["format"] == ANSWER:
         return "application/json", _answer(parsing, head["include"], head["palette"])
     file = io.BytesIO()

@@ -11,7 +11,7 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
 # The page asks for the token, the description of the API holds no secret, probes have no token.
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/favicon.ico")
+OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/favicon.ico", "/v2/health/live", "/v2/health/ready")
 OPEN_PREFIX = "/static/"
 
 

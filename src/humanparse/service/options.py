@@ -17,6 +17,7 @@ from humanparse.service.settings import Settings
 
 MIN_SIDE = 64       # pixels: the least side of the network's input, as in preprocess.py
 ANSWER = "answer"   # the format of /parse: one JSON with everything; the others are single files
+TENSORS = "tensors" # of /v2 alone: inference_protocol.py
 FILES = ("overlay", "outlines", "colormap", "labels", "people", "cutout", "json", "coco", "labelme", "npz")
 INCLUDE = ("rle", "polygons", "overlay", "colormap", "labels")
 PICTURES = ("png", "jpeg", "webp")

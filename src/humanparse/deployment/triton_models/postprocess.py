@@ -1,0 +1,41 @@
+"""Triton's Python backend: the network's outputs → people. Copied into a model repository by `humanparse export`."""
+
+from pathlib import Path
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from humanparse.parser import OUTPUTS, HumanParser
+from humanparse.weights.catalog import METADATA_KEY
+
+
+class Elsewhere:
+    """Stands where HumanParser has its engine: the network has run in Triton."""
+
+    def __init__(self, card):
+        self.metadata = {METADATA_KEY: card}
+
+
+class TritonPythonModel:
+    """photo_hw: INT32 (2,), and the network's outputs → labels: UINT8 (1, H, W), people: UINT16 (1, H, W), in the photo's
+    size; result: BYTES (1,), people with their parts, boxes, scores and masks as JSON (docs/json.md)."""
+
+    def initialize(self, args):
+        card = Path(args["model_repository"], args["model_version"], "card.json")
+        self.parser = HumanParser(engine=Elsewhere(card.read_text()))
+
+    def execute(self, requests):
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        def tensor(name):
+            return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+
+        height, width = (int(side) for side in tensor("photo_hw"))
+        outputs = {name: tensor(name) for name in OUTPUTS[self.parser.card.head]}
+        parsing = self.parser.finish(outputs, (height, width))
+        return pb_utils.InferenceResponse([
+            pb_utils.Tensor("labels", parsing.label_map[None]),
+            pb_utils.Tensor("people", parsing.person_map[None]),
+            pb_utils.Tensor("result", np.array([parsing.to_json().encode()], np.object_)),
+        ])

@@ -1,0 +1,53 @@
+"""`humanparse export` as a user meets it."""
+
+import pytest
+from typer.testing import CliRunner
+
+from humanparse.cli import app
+from humanparse.cli.errors import BAD_USAGE, NO_MODEL
+
+pytest.importorskip("onnx", reason="exporting needs the package onnx")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, ["export", *arguments])
+
+
+def test_it_lists_what_it_wrote_and_how_well_it_agrees(run, tmp_path):
+    result = run("--to", "onnx", "-o", "photo-to-maps.onnx")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("photo-to-maps.onnx  7.") and len(lines) == 3
+    assert all("of the labels" in line and "of the people equal" in line for line in lines[1:])
+    assert [path.name for path in tmp_path.iterdir()] == ["photo-to-maps.onnx"]
+
+
+def test_triton_gets_a_folder_of_models(run, tmp_path):
+    result = run("humanparse-small", "--to", "triton", "-o", "repository")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "repository").iterdir()) == [
+        "humanparse-small", "humanparse-small-network", "humanparse-small-postprocess", "humanparse-small-preprocess"]
+    assert run("--to", "triton", "-o", "repository").exit_code == BAD_USAGE
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("--to", "coreml", "-o", "x"), "triton, tensorrt, openvino, onnx"),
+    (("--to", "triton", "-o", "x", "--photo", "640x480"), "--photo is for tensorrt"),
+    (("--to", "tensorrt", "-o", "x", "--photo", "big"), "1920x1080"),
+    (("--to", "onnx", "-o", "x.onnx", "--fp16"), "--fp16 is for openvino"),
+    (("--to", "triton", "-o", "x", "--check", "a.jpg"), "--check does nothing"),
+    (("--to", "onnx", "-o", "no/x.onnx"), "make it first"),
+    (("--to", "onnx", "-o", "x.onnx", "--check", "no.jpg"), "there is no photo no.jpg"),
+    (("--to", "onnx", "-o", "."), "is a folder"),
+])
+def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
+    result = run(*arguments)
+    assert result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_model_is_told(run):
+    result = run("nothing", "--to", "triton", "-o", "x")
+    assert result.exit_code == NO_MODEL and "there is no model 'nothing'" in result.stderr
