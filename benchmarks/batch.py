@@ -1,0 +1,116 @@
+"""What does `humanparse batch` cost beside the parsing itself, is every photo in the output once, and does its memory grow?
+
+    python benchmarks/batch.py [--photos 20000] [--some 2000] [--ray] [--markdown]
+
+Photos of 32 to 63 pixels a side, the embedded model with an input of 64 pixels: as little parsing as there can be, so that the
+rest shows. "bare" is `parse_many` over the same files with nothing written. Each way is a process of its own. "CPU" is the
+processor time of a photo in milliseconds, start included, which others on the machine disturb least; with --ray it is that of
+the driver alone. "peak" is the memory of the process (the driver). The keys in the output are compared with the photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import machine
+import numpy as np
+from PIL import Image
+
+SIDE = ["--short-side", "64", "--max-side", "64"]
+BARE = """
+import sys
+from pathlib import Path
+from humanparse import HumanParser
+photos = sorted(Path(sys.argv[1]).rglob("*.jpg"))[:int(sys.argv[2])]
+print(sum(1 for _ in HumanParser(short_side=64, max_side=64).parse_many(photos)))
+"""
+
+
+class Cost(NamedTuple):
+    seconds: float
+    cpu_s: float
+    peak_mb: float
+
+
+def main() -> None:
+    options = _options()
+    print(machine.describe("pyarrow", "ray") if options.ray else machine.describe("pyarrow"))
+    print(f"other processes: {machine.others_share():.0%} of the cores\n")
+    folder = Path(tempfile.mkdtemp(prefix="humanparse-batch-"))
+    try:
+        keys = _write_photos(folder / "photos", options.photos)
+        rows = [["way", "photos", "photos/s", "CPU a photo", "peak", "exact"]]
+        some, every = min(options.some, options.photos), options.photos
+        for count in (some, every):
+            rows.append(_row("bare", count, measured([sys.executable, "-c", BARE, str(folder / "photos"), str(count)])))
+        ways = [("Parquet", some, []), ("Parquet", every, []), ("files: json", some, ["--format", "json"])]
+        if options.ray:
+            ways.append(("Parquet, --ray", some, ["--ray"]))
+        for name, count, more in ways:
+            out = folder / "out"
+            words = [sys.executable, "-m", "humanparse", "batch", str(folder / "photos"), "-o", str(out), "-q", *SIDE, *more]
+            cost = measured([*words, "--limit", str(count)])
+            rows.append(_row(name, count, cost, "yes" if _is_exact(out, keys, count) else "NO"))
+            shutil.rmtree(out)
+        print(machine.table(rows, options.markdown))
+    finally:
+        shutil.rmtree(folder)
+
+
+def measured(command: list[str]) -> Cost:
+    """What a process takes that must end well."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return Cost(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _write_photos(folder: Path, count: int) -> list[str]:
+    """Noise as JPEG, in sub-folders of a thousand. Returns the keys."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    keys = []
+    for number in range(count):
+        keys.append(f"{number // 1000:04}/{number:08}.jpg")
+        (folder / keys[-1]).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise[: 32 + number % 32, : 32 + number // 32 % 32]).save(folder / keys[-1])
+    return keys
+
+
+def _is_exact(out: Path, keys: list[str], count: int) -> bool:
+    """Whether so many different photos are in the output, each once; all of them if that is how many there are."""
+    from pyarrow import dataset
+
+    if any(out.glob("part-*")):
+        found = dataset.dataset(out, format="parquet").to_table(columns=["key"])["key"].to_pylist()
+    else:
+        found = [path.relative_to(out).as_posix().removesuffix(".json") for path in out.rglob("*.json")]
+    return len(found) == len(set(found)) == count and set(found) <= set(keys)
+
+
+def _row(name: str, count: int, cost: Cost, exact: str = "") -> list[str]:
+    rate, cpu_ms = count / cost.seconds, cost.cpu_s / count * 1000
+    return [name, str(count), f"{rate:.0f}", f"{cpu_ms:.2f} ms", f"{cost.peak_mb:.0f} MB", exact]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=20_000)
+    parser.add_argument("--some", type=int, default=2_000)
+    parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

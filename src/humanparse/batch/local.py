@@ -1,0 +1,64 @@
+"""Slices → outcomes in threads of this process, which share one model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+
+from humanparse.batch.manifest import Manifest
+from humanparse.batch.sources import Item, Known, Slice
+from humanparse.batch.work import Outcome, SliceDone, Work
+from humanparse.many import in_order_of_completion
+from humanparse.parser import HumanParser
+
+
+def outcomes(
+    slices: Iterator[Slice], manifest: Manifest, *, work: Work, parser: HumanParser, jobs: int
+) -> Iterator[Outcome | SliceDone]:
+    """What becomes of every picture that the manifest does not know, as it comes; at most twice `jobs` pictures are held.
+
+    Raises ModelError, as no other picture would work either. Close it (`contextlib.closing`).
+    """
+    todo = _Todo(slices, manifest.known)
+
+    def one(item: Item) -> Outcome:
+        return work.outcome(parser, item, todo.slice_of[item.key])
+
+    with closing(in_order_of_completion(one, todo.items(), jobs)) as ended:
+        for item, future in ended:
+            yield future.result()
+            yield from todo.ended(item)
+    yield from todo.finished()
+
+
+class _Todo:
+    """The items in order, each key once at a time; and which slices have none left."""
+
+    def __init__(self, slices: Iterator[Slice], known: Known):
+        self.slice_of: dict[str, str] = {}  # of the items that are being worked on
+        self._slices, self._known = slices, known
+        self._left: Counter[str] = Counter()
+        self._read: set[str] = set()        # slices of which all items have been taken
+
+    def items(self) -> Iterator[Item]:
+        for one in self._slices:
+            with closing(one.items(self._known)) as items:
+                for item in items:
+                    if item.key in self.slice_of:
+                        continue  # named twice
+                    self.slice_of[item.key] = one.name
+                    self._left[one.name] += 1
+                    yield item
+            if one.name:
+                self._read.add(one.name)
+
+    def ended(self, item: Item) -> Iterator[SliceDone]:
+        self._left[self.slice_of.pop(item.key)] -= 1
+        yield from self.finished()
+
+    def finished(self) -> Iterator[SliceDone]:
+        for name in [name for name in self._read if not self._left[name]]:
+            self._read.discard(name)
+            del self._left[name]
+            yield SliceDone(name)

@@ -1,0 +1,460 @@
+"""From what the user named to a stream of slices, never held as a whole.
+
+A source is a folder, a pattern, a picture, a tar file, a Parquet file, or a text file with one of these a line; on this
+machine, or wherever fsspec reads ("s3://bucket/photos/"). Braces are expanded: "shard-{000..009}.tar" are ten.
+
+Every picture has a key that is its own in the run and stays the same in the next one: where it lies below what is common to
+all sources, "a/x.jpg", "shard-000.tar/0001.jpg", or "table.parquet/17" for row 17.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import posixpath
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from glob import has_magic, iglob
+from itertools import chain, islice, product, takewhile
+from typing import BinaryIO, NamedTuple
+
+from humanparse.errors import BrokenImage, ImageTooLarge, MissingExtra, OptionError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm")
+TARS = (".tar", ".tar.gz", ".tgz")
+PARQUET = (".parquet", ".pq")
+LISTS = (".txt", ".lst", ".list")
+HTTP = ("http://", "https://")
+COLUMNS = (
+    "image", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "content", "data",
+    "uri", "url", "image_uri", "image_url", "path", "image_path", "file", "file_name",
+)                              # of a Parquet file, looked for in this order where none is named
+LISTED_TOGETHER = 64           # pictures in a slice of a list
+SORTED_NAMES = 100_000         # a folder with more entries is read in the file system's order, to hold less in memory
+MOST_NAMES = 1_000_000         # that braces may stand for
+MAX_BYTES = 100_000_000        # of one picture's file
+ROWS_AT_A_TIME = 16            # of Parquet, in memory
+
+Known = Callable[[str], bool]  # whether a key needs no work any more
+
+
+class Item(NamedTuple):
+    """One picture. key: see above. uri: where it lies. load: its bytes; raises OSError, ImageError, MissingExtra, TarError."""
+
+    key: str
+    uri: str
+    load: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A piece of the work that one worker reads by itself: some listed pictures, a tar file, or a row group of Parquet.
+
+    name: of a tar file or row group, the same in every run; "" for a list. size: pictures in it, None where it is not known.
+    """
+
+    name: str = ""
+    listed: tuple[tuple[str, str], ...] = ()  # (key, URL) of pictures
+    url: str = ""                             # of the tar or Parquet file
+    group: int = 0                            # row group
+    first_row: int = 0                        # its number in the file
+    column: str = ""
+    size: int | None = None
+    trouble: str = ""                         # why it cannot be read; its only item fails with that
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Slice:
+        data = json.loads(text)
+        return cls(**data | {"listed": tuple((key, url) for key, url in data["listed"])})
+
+    def items(self, known: Known) -> Iterator[Item]:
+        """The pictures that are not known yet, read one after the other. What cannot be read comes as an item whose `load`
+        raises the reason. Close it (`contextlib.closing`)."""
+        if self.trouble:
+            return _trouble_items(self, known)
+        if self.listed:
+            return _listed_items(self.listed, known)
+        return _row_items(self, known) if self.column else _tar_items(self, known)
+
+
+class Sources:
+    """The pictures that `names` stand for.
+
+    column: of Parquet files, with pictures or where they lie; None looks for one of COLUMNS. leave_out: a local folder
+    whose files are no sources (that of the output).
+    Raises OptionError for a source that does not exist and MissingExtra for one that needs a package.
+    """
+
+    def __init__(self, names: Iterable[str], column: str | None = None, leave_out: str = ""):
+        given = [name for one in names for name in expand_braces(one)]
+        if not given:
+            raise OptionError("nothing to parse; name a folder, a pattern, a list, tar or Parquet files")
+        self.names = [absolute(name) for name in given]
+        self._column = column
+        self._column_found = False
+        self._leave_out = os.path.abspath(leave_out) if leave_out else None
+        for name in self.names:
+            if not _is_pattern(name) and not _exists(name):
+                raise OptionError(f"there is no file or folder {name!r}")
+        bases = [_base(name) for name in self.names]
+        self._base = _common_base(bases) if len(bases) > 1 else bases[0]
+
+    def slices(self) -> Iterator[Slice]:
+        """All of the work, as it is found."""
+        waiting: list[tuple[str, str]] = []
+        for key, url, trouble in self._entries():
+            if trouble:
+                yield Slice(name=key, url=url, size=1, trouble=trouble)
+            elif _ends(url, TARS):
+                yield Slice(name=key, url=url)
+            elif _ends(url, PARQUET):
+                yield from self._row_groups(key, url)
+            else:
+                waiting.append((key, url))
+                if len(waiting) == LISTED_TOGETHER:
+                    yield Slice(listed=tuple(waiting), size=len(waiting))
+                    waiting = []
+        if waiting:
+            yield Slice(listed=tuple(waiting), size=len(waiting))
+
+    def counts(self) -> Iterator[int | None]:
+        """How many pictures there are, a number for every slice: None for those that would have to be read to know it."""
+        for one in self.slices():
+            local_tar = one.size is None and one.url.endswith(".tar") and not is_remote(one.url)
+            yield sum(1 for _ in _members(one)) if local_tar else one.size
+
+    def _entries(self) -> Iterator[tuple[str, str, str]]:
+        """(key, URL, why it cannot be read) of every picture, tar and Parquet file."""
+        for name in self.names:
+            unreadable: list[tuple[str, OSError]] = []
+            for url in self._files_of(name, unreadable):
+                yield self._key(url), url, ""
+            for folder, error in unreadable:
+                yield self._key(folder) or text(folder), folder, f"the folder cannot be read: {error.strerror}"
+
+    def _files_of(self, name: str, unreadable: list[tuple[str, OSError]]) -> Iterator[str]:
+        if _is_pattern(name):
+            yield from (url for url in _matches(name) if _ends(url, (*PICTURES, *TARS, *PARQUET)) and not self._is_ours(url))
+        elif _is_folder(name):
+            yield from (url for url in walk(name, unreadable, self._is_ours) if _ends(url, (*PICTURES, *TARS)))
+        elif _ends(name, LISTS):
+            yield from _lines(name)
+        else:
+            yield name
+
+    def _is_ours(self, url: str) -> bool:
+        ours = self._leave_out
+        return ours is not None and (url == ours or url.startswith(ours + os.sep))
+
+    def _key(self, url: str) -> str:
+        return text(url[len(self._base):].lstrip("/") if self._base and url.startswith(self._base) else url)
+
+    def _row_groups(self, key: str, url: str) -> Iterator[Slice]:
+        """A slice for every row group. Raises OptionError if the first Parquet file has no such column."""
+        import_parquet()
+        from pyarrow import ArrowInvalid
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with opened(url) as file, closing(ParquetFile(file)) as table:
+                column = _picture_column(table.schema_arrow.names, self._column, url)
+                self._column_found = True
+                first = 0
+                for group in range(table.metadata.num_row_groups):
+                    rows = table.metadata.row_group(group).num_rows
+                    yield Slice(f"{key}:{group}", (), url, group, first, column, rows)
+                    first += rows
+        except OptionError as error:
+            if not self._column_found:
+                raise
+            yield Slice(name=key, url=url, size=1, trouble=str(error))
+        except (OSError, ArrowInvalid) as error:
+            yield Slice(name=key, url=url, size=1, trouble=f"the Parquet file cannot be read: {error}")
+
+
+def expand_braces(text: str) -> list[str]:
+    """"s-{00..02}.tar" → three names; "{a,b}/x" → two; also several braces. Raises OptionError for more than MOST_NAMES."""
+    pieces = re.split(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}", text)
+    choices = [_choices(piece) if number % 2 else [piece] for number, piece in enumerate(pieces)]
+    total = 1
+    for one in choices:
+        total *= len(one)
+    if total > MOST_NAMES:
+        raise OptionError(f"{text!r} stands for {total} names; the limit is {MOST_NAMES}")
+    return ["".join(one) for one in product(*choices)]
+
+
+def _choices(inside: str) -> list[str]:
+    if span := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        first, last = int(span[1]), int(span[2])
+        if last - first >= MOST_NAMES:
+            raise OptionError(f"{{{inside}}} stands for {last - first + 1} names; the limit is {MOST_NAMES}")
+        digits = len(span[1]) if span[1].startswith("0") else 0
+        return [str(number).zfill(digits) for number in range(first, last + 1)]
+    return inside.split(",") if "," in inside else ["{" + inside + "}"]
+
+
+# Where files lie
+
+def is_remote(name: str) -> bool:
+    """Whether fsspec reads it."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name) is not None
+
+
+def absolute(name: str) -> str:
+    """The one spelling of a file or folder in a run."""
+    if not is_remote(name):
+        return os.path.abspath(name)
+    if name.startswith(HTTP) or "::" in name:  # fsspec's chains of file systems
+        return name
+    system, path = _file_system(name)
+    return system.unstrip_protocol(path)
+
+
+def opened(url: str) -> BinaryIO:
+    """The file, open for reading. Raises OSError."""
+    if not is_remote(url):
+        return open(url, "rb")
+    system, path = _file_system(url)
+    return system.open(path, "rb")
+
+
+def read_picture(url: str) -> bytes:
+    """Raises OSError, and ImageTooLarge for files of more than MAX_BYTES."""
+    with opened(url) as file:
+        return _limited(file.read(MAX_BYTES + 1))
+
+
+def walk(
+    folder: str, unreadable: list[tuple[str, OSError]], leave_out: Callable[[str], bool] = lambda url: False
+) -> Iterator[str]:
+    """All files below a folder but hidden ones, by name. unreadable: gets the folders that cannot be read, and why."""
+    if is_remote(folder):
+        yield from _walk_remote(folder)
+        return
+    try:
+        entries = os.scandir(folder)
+    except OSError as error:
+        unreadable.append((folder, error))
+        return
+    folders = []
+    with entries:
+        for entry in _sorted(entries, key=lambda one: one.name):
+            if entry.name.startswith(".") or leave_out(entry.path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            else:
+                yield entry.path
+    for one in folders:
+        yield from walk(one, unreadable, leave_out)
+
+
+def _sorted(names: Iterator, key: Callable | None = None) -> Iterator:
+    """In order, or as they come if there are more than SORTED_NAMES."""
+    first = list(islice(names, SORTED_NAMES + 1))
+    return iter(sorted(first, key=key)) if len(first) <= SORTED_NAMES else chain(first, names)
+
+
+def _walk_remote(folder: str) -> Iterator[str]:
+    system, path = _file_system(folder)
+    for here, _, files in system.walk(path):
+        if not any(part.startswith(".") for part in here[len(path):].split("/")):
+            yield from (system.unstrip_protocol(_join(here, one)) for one in sorted(files) if not one.startswith("."))
+
+
+def _lines(url: str) -> Iterator[str]:
+    """The files that a list names, relative to its own folder."""
+    with opened(url) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape") as lines:
+        for line in lines:
+            if line := line.rstrip("\r\n"):
+                yield line if is_remote(line) else _join(_folder(url), line)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    if not is_remote(pattern):
+        return (path for path in _sorted(iglob(pattern, recursive=True)) if not os.path.isdir(path))
+    system, path = _file_system(pattern)
+    return (system.unstrip_protocol(one) for one in sorted(system.glob(path)))
+
+
+def _exists(url: str) -> bool:
+    if not is_remote(url):
+        return os.path.exists(url)
+    if url.startswith(HTTP):
+        return True  # servers that answer GET alone are common
+    system, path = _file_system(url)
+    return system.exists(path)
+
+
+def _is_folder(url: str) -> bool:
+    if not is_remote(url):
+        return os.path.isdir(url)
+    if _ends(url, (*PICTURES, *TARS, *PARQUET, *LISTS)) or url.startswith(HTTP):
+        return False
+    system, path = _file_system(url)
+    return system.isdir(path)
+
+
+def _file_system(url: str):
+    """fsspec's file system for a URL, and the path in it."""
+    try:
+        from fsspec.core import url_to_fs
+
+        return url_to_fs(url)
+    except ImportError as error:
+        if "fsspec" in str(error):
+            raise MissingExtra(f"reading {url} needs fsspec", "batch") from None
+        raise OptionError(f"reading {url} needs a package of its own: {error}") from None
+    except ValueError as error:
+        raise OptionError(f"{url} cannot be read: {error}") from None
+
+
+def _base(name: str) -> str:
+    """The folder below which keys begin."""
+    if _is_pattern(name):
+        fixed = re.split(r"[*?\[]", name, maxsplit=1)[0]
+        return fixed[: fixed.rfind("/") + 1]
+    return name.rstrip("/") + "/" if _is_folder(name) else _folder(name) + "/"
+
+
+def _common_base(bases: list[str]) -> str:
+    split = zip(*(base.split("/")[:-1] for base in bases), strict=False)  # to the end of the shortest
+    common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, split)]
+    return "/".join(common) + "/" if common else ""
+
+
+def _folder(url: str) -> str:
+    return url[: url.rfind("/")] if "/" in url else ""
+
+
+def _join(folder: str, name: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, name)) if not is_remote(folder) else f"{folder.rstrip('/')}/{name}"
+
+
+def _ends(url: str, endings: tuple[str, ...]) -> bool:
+    return url.lower().endswith(endings)
+
+
+def _is_pattern(name: str) -> bool:
+    return has_magic(name) and not name.startswith(HTTP)  # whose question mark is another
+
+
+def _limited(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise ImageTooLarge(f"image has more than {MAX_BYTES // 1_000_000} MB, the limit of one picture's file")
+    return data
+
+
+# What is in a slice
+
+def text(name: str) -> str:
+    """A name that may be stored: bytes of a file's name that are no UTF-8 are written \\xff."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _fails(error: Exception) -> Callable[[], bytes]:
+    def load() -> bytes:
+        raise error
+
+    return load
+
+
+def _trouble_items(one: Slice, known: Known) -> Iterator[Item]:
+    if not known(one.name):
+        yield Item(one.name, text(one.url), _fails(BrokenImage(one.trouble)))
+
+
+def _listed_items(listed: Iterable[tuple[str, str]], known: Known) -> Iterator[Item]:
+    for key, url in listed:
+        if not known(key):
+            yield Item(key, text(url), lambda url=url: read_picture(url))
+
+
+def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The pictures in a tar file, in order; streamed where it is packed or elsewhere."""
+    seekable = one.url.endswith(".tar") and not is_remote(one.url)
+    with opened(one.url) as file, tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # it would remember them all
+            if member.isfile() and _ends(member.name, PICTURES) and not posixpath.basename(member.name).startswith("."):
+                yield tar, member
+
+
+def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
+    try:
+        with closing(_members(one)) as members:
+            for tar, member in members:
+                key = text(f"{one.name}/{member.name}")
+                if known(key):
+                    continue
+                uri = text(f"{one.url}#{member.name}")
+                if member.size > MAX_BYTES:
+                    yield Item(key, uri, lambda: _limited(b" " * (MAX_BYTES + 1)))
+                    continue
+                data = tar.extractfile(member).read()
+                yield Item(key, uri, lambda data=data: data)
+    except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
+        reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
+        yield Item(one.name, text(one.url), _fails(reason))
+
+
+def _picture_column(names: list[str], wanted: str | None, url: str) -> str:
+    if wanted in names:
+        return wanted
+    if wanted:
+        raise OptionError(f"{url} has no column {wanted!r} but {', '.join(names)}; choose one with --column")
+    found = {name.lower(): name for name in names}
+    for likely in COLUMNS:
+        if likely in found:
+            return found[likely]
+    raise OptionError(f"{url} has none of the columns {', '.join(COLUMNS)} but {', '.join(names)}; choose one with --column")
+
+
+def import_parquet() -> None:
+    """Raises MissingExtra without pyarrow."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise MissingExtra("Parquet needs pyarrow", "batch") from None
+
+
+def _row_items(one: Slice, known: Known) -> Iterator[Item]:
+    """The pictures of a row group: bytes, {"bytes", "path"} as Hugging Face's data sets have them, or where they lie."""
+    import_parquet()
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import ParquetFile
+
+    number, file_key = one.first_row, one.name.rpartition(":")[0]
+    try:
+        # buffered, so that a large row group is read piece by piece
+        with opened(one.url) as file, closing(ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)) as table:
+            for batch in table.iter_batches(ROWS_AT_A_TIME, row_groups=[one.group], columns=[one.column]):
+                for value in batch.column(0):
+                    key = f"{file_key}/{number}"
+                    number += 1
+                    if not known(key):
+                        yield _row_item(key, one.url, value.as_py())
+    except (OSError, ArrowInvalid) as error:
+        reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the Parquet file is damaged: {error}")
+        yield Item(one.name, text(one.url), _fails(reason))
+
+
+def _row_item(key: str, url: str, value) -> Item:
+    where = text(f"{url}#{key.rpartition('/')[2]}")
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return Item(key, where, lambda: _limited(value))
+    if isinstance(value, str) and value:
+        uri = value if is_remote(value) else _join(_folder(url), value)
+        return Item(key, text(uri), lambda: read_picture(uri))
+    return Item(key, where, _fails(BrokenImage("the row holds no picture, neither bytes nor where it lies")))

@@ -1,0 +1,119 @@
+"""One picture → its outcome. The only work that is done many times, in threads, processes and on other machines."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from humanparse.batch.sources import Item, text
+from humanparse.errors import HumanParseError, ModelError
+
+if TYPE_CHECKING:
+    from humanparse.parser import HumanParser
+    from humanparse.result import Parsing
+
+PARQUET = "parquet"
+UNREADABLE, UNFORESEEN = "cannot_read", "error"  # codes of failures that no error of ours describes
+LONGEST_MESSAGE = 500                            # characters of a failure's reason that are kept
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    blobs: the row as JSON, or the contents of the files, in the order of the formats; empty if it failed.
+    code, message: why it failed; code is "" if it did not. slice: the name of the slice that it is of.
+    """
+
+    key: str
+    blobs: tuple[bytes, ...] = ()
+    people: int = 0
+    code: str = ""
+    message: str = ""
+    slice: str = ""
+
+
+@dataclass(frozen=True)
+class SliceDone:
+    """All outcomes of the slice of that name have come."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is wanted of every picture. Travels to workers.
+
+    formats: (PARQUET,) or names of `humanparse.formats.FORMATS`. options: of HumanParser.
+    """
+
+    formats: tuple[str, ...] = (PARQUET,)
+    palette: str = "clear"
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def parser(self, threads: int) -> HumanParser:
+        from humanparse.parser import HumanParser
+
+        return HumanParser(self.model, threads=threads, **self.options)
+
+    def outcome(self, parser: HumanParser, item: Item, slice_name: str = "") -> Outcome:
+        """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes wrong is a failed picture."""
+        try:
+            parsing = parser.parse(item.load(), name=result_name(item.key))
+            return Outcome(item.key, self._encoded(parsing, item), len(parsing.people), slice=slice_name)
+        except (ModelError, MemoryError):
+            raise
+        except HumanParseError as error:
+            return _failed(item, error.code, str(error), slice_name)
+        except OSError as error:
+            reason = error.strerror or str(error) or type(error).__name__
+            return _failed(item, UNREADABLE, f"{reason}: {error.filename or item.uri}", slice_name)
+        except Exception as error:
+            return _failed(item, UNFORESEEN, f"{type(error).__name__}: {error}", slice_name)
+
+    def _encoded(self, parsing: Parsing, item: Item) -> tuple[bytes, ...]:
+        if self.formats == (PARQUET,):
+            return (json.dumps(row(parsing, item)).encode(),)
+        from humanparse.formats import FORMATS
+
+        contents = []
+        for name in self.formats:
+            file = io.BytesIO()
+            FORMATS[name].write(parsing, file, self.palette)
+            contents.append(file.getvalue())
+        return tuple(contents)
+
+
+def row(parsing: Parsing, item: Item) -> dict[str, Any]:
+    """The row of docs/batch.md, in plain Python values: the JSON of docs/json.md without what is the same in every row."""
+    from humanparse.formats import to_dict
+
+    data = to_dict(parsing)
+    wanted = ("width", "height", "model", "label_set", "people", "loose_parts")
+    return {"key": item.key, "uri": item.uri, **{name: data[name] for name in wanted}}
+
+
+def result_name(key: str) -> str:
+    """The last part of the key, as a name for files: "a/x.jpg" → "x.jpg"."""
+    return result_path(key).rpartition("/")[2]
+
+
+def result_path(key: str) -> str:
+    """Where the results of a picture go below the output's folder: its key, made safe to be a path.
+
+    The picture's ending is kept, so that x.jpg and x.png do not meet; a key that had to be changed is told from all others
+    by eight digits of its hash.
+    """
+    parts = [re.sub(r"[^\w .,()+=@~-]", "_", part)[:200] for part in re.sub(r"^([A-Za-z][\w+.-]*):/+", r"\1/", key).split("/")]
+    safe = "/".join("_" + part[1:] if part.startswith(".") else part for part in parts if part) or "_"
+    return safe if safe == key else f"{safe}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def _failed(item: Item, code: str, message: str, slice_name: str) -> Outcome:
+    return Outcome(item.key, code=code, message=text(message)[:LONGEST_MESSAGE], slice=slice_name)

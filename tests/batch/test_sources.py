@@ -1,0 +1,267 @@
+"""From what the user names to pictures: folders, patterns, lists, tar files, Parquet; here and where fsspec reads."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tracemalloc
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from humanparse.batch import sources
+from humanparse.batch.sources import Slice, Sources, expand_braces
+from humanparse.errors import BrokenImage, ImageTooLarge, OptionError
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, data: bytes = b"") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data or path.name.encode())
+
+
+def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> None:
+    with tarfile.open(path, mode) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_parquet(path: Path, rows_a_group: int = 1000, **columns) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table(columns), path, row_group_size=rows_a_group)
+
+
+def read(*names, known=(), **options) -> dict[str, bytes | str]:
+    """What is in the sources, by key; of what cannot be read, the reason. Each slice travels as JSON, as to a worker."""
+    found = {}
+    for one in Sources([str(name) for name in names], **options).slices():
+        with closing(Slice.from_json(one.to_json()).items(set(known).__contains__)) as items:
+            for item in items:
+                assert item.key not in found
+                try:
+                    found[item.key] = item.load()
+                except (BrokenImage, ImageTooLarge, OSError) as error:
+                    found[item.key] = str(error)
+    return found
+
+
+def test_a_folder_gives_its_pictures_and_tar_files_and_leaves_out_hidden_and_other_files(here):
+    for name in ("x.jpg", "a/y.PNG", "a/b/z.webp", "notes.txt", ".hidden.jpg", ".git/x.jpg", "a/x.json"):
+        write(here / "photos" / name)
+    write_tar(here / "photos/t.tar", {"1.jpg": b"one"})
+    assert read("photos") == {"x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", "a/y.PNG": b"y.PNG", "a/b/z.webp": b"z.webp"}
+
+
+def test_the_output_is_no_source(here):
+    write(here / "photos/x.jpg")
+    write(here / "photos/out/x.jpg.overlay.png")
+    assert list(read("photos", leave_out="photos/out")) == ["x.jpg"]
+    assert list(read("photos/**/*", leave_out="photos/out")) == ["x.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_one_failure(here, monkeypatch):
+    write(here / "photos/a/x.jpg")
+    write(here / "photos/b/y.jpg")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert read("photos") == {"b/y.jpg": b"y.jpg", "a": "the folder cannot be read: Permission denied"}
+
+
+def test_a_pattern_keeps_the_folders_below_its_fixed_part(here):
+    for name in ("a/x.jpg", "a/b/x.jpg", "a/b/notes.txt", "c/x.png"):
+        write(here / "photos" / name)
+    assert sorted(read("photos/**/*.jpg")) == ["a/b/x.jpg", "a/x.jpg"]
+    assert sorted(read("photos/*/*")) == ["a/x.jpg", "c/x.png"]
+
+
+def test_several_sources_share_the_keys_of_what_is_common_to_them(here):
+    write(here / "p/a/x.jpg")
+    write(here / "p/b/x.jpg")
+    assert sorted(read("p/a", "p/b")) == ["a/x.jpg", "b/x.jpg"]
+    assert sorted(read("p/{a,b}/x.jpg")) == ["a/x.jpg", "b/x.jpg"]
+
+
+def test_a_list_names_files_from_its_own_folder(here, monkeypatch):
+    write(here / "data/photos/x.jpg")
+    write(here / "elsewhere/no ending")
+    write_tar(here / "data/t.tar", {"1.jpg": b"one"})
+    write(here / "data/list.txt", f"photos/x.jpg\n\nt.tar\r\n{here}/elsewhere/no ending\nphotos/gone.jpg\n".encode())
+    monkeypatch.chdir("/")
+    found = read(here / "data/list.txt")
+    gone = found.pop("photos/gone.jpg")
+    assert "No such file" in gone
+    assert found == {"photos/x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", f"{here}/elsewhere/no ending": b"no ending"}
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_a_tar_file_gives_its_pictures_in_order(here, ending):
+    members = {"b/1.jpg": b"one", "b/1.json": b"{}", "a/2.png": b"two", "._2.png": b"a Mac's"}
+    write_tar(here / f"s.{ending}", members, "w:gz" if ending.endswith("gz") else "w")
+    assert list(read(f"s.{ending}").items()) == [(f"s.{ending}/b/1.jpg", b"one"), (f"s.{ending}/a/2.png", b"two")]
+    assert list(read(f"s.{ending}", known=[f"s.{ending}/b/1.jpg"])) == [f"s.{ending}/a/2.png"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_file_that_breaks_off_gives_what_is_whole_and_the_reason(here, mode):
+    name = "s.tar" if mode == "w" else "s.tar.gz"
+    write_tar(here / name, {f"{number}.jpg": os.urandom(5000) for number in range(9)}, mode)
+    whole = (here / name).read_bytes()
+    (here / name).write_bytes(whole[: len(whole) // 2])
+    found = read(name)
+    assert 2 <= len(found) <= 6 and len(found[f"{name}/0.jpg"]) == 5000
+    assert found[name].startswith("the tar file breaks off: ")
+
+
+def test_what_is_no_tar_file_is_one_failure(here):
+    write(here / "s.tar", b"not a tar file" * 100)
+    assert list(read("s.tar")) == ["s.tar"]
+
+
+def test_parquet_rows_are_bytes_or_where_pictures_lie(here):
+    pytest.importorskip("pyarrow")
+    write(here / "data/photos/x.jpg")
+    write_parquet(here / "data/a.parquet", 2, id=[1, 2, 3], image=[b"one", None, b"three"])
+    write_parquet(here / "data/b.parquet", url=["photos/x.jpg", "photos/gone.jpg"])
+    write_parquet(here / "data/c.parquet", image=[{"bytes": b"four", "path": None}, {"bytes": None, "path": "photos/x.jpg"}])
+    found = read("data/*.parquet")
+    assert "No such file" in found.pop("b.parquet/1")
+    assert found == {
+        "a.parquet/0": b"one", "a.parquet/1": "the row holds no picture, neither bytes nor where it lies",
+        "a.parquet/2": b"three", "b.parquet/0": b"x.jpg", "c.parquet/0": b"four", "c.parquet/1": b"x.jpg",
+    }
+    assert [one.size for one in Sources(["data/a.parquet"]).slices()] == [2, 1]
+
+
+def test_the_column_is_named_or_found_and_a_wrong_one_is_an_error_at_once(here):
+    pytest.importorskip("pyarrow")
+    write_parquet(here / "a.parquet", picture=[b"one"], n=[1])
+    assert read("a.parquet", column="picture") == {"a.parquet/0": b"one"}
+    with pytest.raises(OptionError, match="but picture, n; choose one with --column"):
+        read("a.parquet")
+    with pytest.raises(OptionError, match="has no column 'img' but picture, n"):
+        read("a.parquet", column="img")
+
+
+def test_a_damaged_parquet_file_among_others_is_one_failure(here):
+    pytest.importorskip("pyarrow")
+    write_parquet(here / "a.parquet", image=[b"one"])
+    write(here / "b.parquet", b"PAR1 and no more")
+    write_parquet(here / "c.parquet", other=[b"one"])
+    found = read("*.parquet")
+    assert found["a.parquet/0"] == b"one"
+    assert "cannot be read" in found["b.parquet"] and "has none of the columns" in found["c.parquet"]
+
+
+def test_everything_is_read_elsewhere_as_well(here):
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("pyarrow")
+    write(here / "list.txt", b"photos/x.jpg\n")
+    write_tar(here / "s.tar", {"1.jpg": b"one"})
+    write_parquet(here / "t.parquet", image=[b"two"])
+    far = f"/{uuid.uuid4().hex}"
+    system = fsspec.filesystem("memory")
+    for name, path in (("list.txt", "list.txt"), ("s.tar", "s.tar"), ("t.parquet", "t.parquet")):
+        system.pipe(f"{far}/{path}", (here / name).read_bytes())
+    system.pipe(f"{far}/photos/x.jpg", b"x")
+    system.pipe(f"{far}/photos/a/y.png", b"y")
+    system.pipe(f"{far}/photos/.hidden/z.png", b"z")
+    at = f"memory:/{far}"
+    assert read(f"{at}/photos") == {"x.jpg": b"x", "a/y.png": b"y"}
+    assert read(f"{at}/photos/*.jpg") == {"x.jpg": b"x"}
+    assert read(f"{at}/list.txt") == {"photos/x.jpg": b"x"}
+    assert read(f"{at}/s.tar") == {"s.tar/1.jpg": b"one"}
+    assert read(f"{at}/t.parquet") == {"t.parquet/0": b"two"}
+    with pytest.raises(OptionError, match="there is no file or folder"):
+        read(f"{at}/nothing")
+
+
+@pytest.mark.parametrize(("text", "names"), [
+    ("s-{008..010}.tar", ["s-008.tar", "s-009.tar", "s-010.tar"]),
+    ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+    ("{x}.jpg", ["{x}.jpg"]),
+    ("plain.jpg", ["plain.jpg"]),
+    ("{3..1}", []),
+])
+def test_braces_are_expanded_as_in_webdataset(text, names):
+    assert expand_braces(text) == names
+
+
+@pytest.mark.parametrize("text", ["{0..9999999999}", "{0..9999}{0..9999}"])
+def test_braces_that_stand_for_too_much_are_refused(text):
+    with pytest.raises(OptionError, match="the limit is 1000000"):
+        expand_braces(text)
+
+
+def test_files_above_the_limit_are_not_read_whole(here, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    write(here / "x.jpg", b"0123456789a")
+    write_tar(here / "s.tar", {"1.jpg": b"0123456789a", "2.jpg": b"0123456789"})
+    found = read("x.jpg", "s.tar")
+    assert "the limit of one picture's file" in found["x.jpg"] and "the limit" in found["s.tar/1.jpg"]
+    assert found["s.tar/2.jpg"] == b"0123456789"
+
+
+def test_names_that_are_no_utf_8_have_keys_that_are(here):
+    os.makedirs(b"photos")
+    with open(b"photos/\xff.jpg", "wb") as file:
+        file.write(b"x")
+    assert read("photos") == {"\\xff.jpg": b"x"}
+
+
+def test_a_long_list_is_never_in_memory(here):
+    with open(here / "list.txt", "w") as file:
+        file.writelines(f"photos/{number:09}.jpg\n" for number in range(200_000))
+    found = Sources(["list.txt"])
+    tracemalloc.start()
+    try:
+        assert sum(one.size for one in found.slices()) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_members_of_a_tar_file_are_not_remembered(here):
+    write_tar(here / "s.tar", {f"{number}.jpg": b"" for number in range(10_000)})
+    (one,) = Sources(["s.tar"]).slices()
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in one.items(lambda key: False)) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_pictures_are_counted_where_that_is_cheap(here):
+    pytest.importorskip("pyarrow")
+    write(here / "p/x.jpg")
+    write_tar(here / "p/s.tar", {"1.jpg": b"", "2.jpg": b""})
+    write_parquet(here / "t.parquet", image=[b"1"] * 7)
+    assert sum(Sources(["p", "t.parquet"]).counts()) == 10
+    write_tar(here / "p/s.tar.gz", {"1.jpg": b""}, "w:gz")
+    assert None in list(Sources(["p"]).counts())
+
+
+def test_nothing_and_what_is_not_there_are_errors(here):
+    with pytest.raises(OptionError, match="nothing to parse"):
+        Sources([])
+    with pytest.raises(OptionError, match="there is no file or folder"):
+        Sources(["nowhere.jpg"])
