@@ -1,5 +1,8 @@
 """A data folder of made-up photos, small enough to train on in a test."""
 
+import shutil
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from humanparse.model.bodypix import BodyPix  # noqa: E402
-from humanparse.training.photos import TEACHER_FILE  # noqa: E402
+from humanparse.training.photos import TEACHER_FILE, load_photos  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,37 @@ def data(tmp_path_factory):
     }
     np.savez(root / TEACHER_FILE, **weights)
     return root
+
+
+@contextmanager
+def one_thread():
+    """For small pictures more threads only wait for each other, and on a busy machine for very long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="session")
+def teacher_masks(data, tmp_path_factory):
+    """What the teacher says of the photos: once for all runs, since it takes longer than they do."""
+    file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
+    with one_thread():
+        load_photos(data, validation=False, cache=file)
+    return file
+
+
+@pytest.fixture
+def out(tmp_path, teacher_masks):
+    """A folder to train into, in which the teacher's masks lie already."""
+    shutil.copy(teacher_masks, tmp_path)
+    return tmp_path
 
 
 def _person(rng) -> tuple[np.ndarray, np.ndarray]:

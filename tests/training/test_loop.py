@@ -1,4 +1,11 @@
-"""The whole way on made-up photos: train, break off, go on, export, parse."""
+"""The whole way on made-up photos: train, be killed, go on, measure, export, parse."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,46 +13,168 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from humanparse import HumanParser  # noqa: E402
+from humanparse.errors import OptionError  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
-from humanparse.training.loop import Recipe, start_from, train, trained_model  # noqa: E402
+from humanparse.training import checkpoint as checkpoints  # noqa: E402
+from humanparse.training.embedded import start_from  # noqa: E402
+from humanparse.training.export import trained_model  # noqa: E402
+from humanparse.training.journal import read_log  # noqa: E402
+from humanparse.training.loop import Steps, choose_device, learn, set_rates, stage_of, train  # noqa: E402
 from humanparse.training.photos import TEACHER_FILE  # noqa: E402
+from humanparse.training.recipe import Recipe, Stage  # noqa: E402
 
-SMALL = Recipe(steps=4, sizes=((64, 2), (96, 1)), warmup_steps=1, workers=0, threads=1, save_every=2, backbone_lr=1e-4)
+SMALL = Recipe(
+    stages=(
+        Stage(3, ((64, 2), (96, 1)), warmup_steps=1, backbone_lr=1e-4), Stage(3, ((96, 2),), warmup_steps=1, lr=1e-4),
+    ),
+    device="cpu", workers=0, threads=1, log_every=1, save_every=2, validate_every=3, validate_pictures=1,
+)
+# Trains, and dies by SIGKILL in the middle of writing the checkpoint of the step that is given.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from humanparse.training import checkpoint, loop
+from humanparse.training.recipe import recipe_from_json
+
+write = checkpoint.torch.save
+def write_half(state, part):
+    write(state, part)
+    if state["step"] == int(sys.argv[4]):
+        os.truncate(part, os.path.getsize(part) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.torch.save = write_half
+loop.learn(recipe_from_json(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
+"""
 
 
-class Killed(Exception):
+def quiet(line: str) -> None:
     pass
 
 
-def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(data, tmp_path, monkeypatch):
-    straight = train(data, tmp_path / "straight", SMALL, print=lambda line: None)
-
-    from humanparse.training import loop
-    save, calls = loop._save, []
-
-    def save_and_die(*arguments):
-        save(*arguments)
-        calls.append(arguments[1])
-        raise Killed
-
-    monkeypatch.setattr(loop, "_save", save_and_die)
-    with pytest.raises(Killed):
-        train(data, tmp_path / "broken", SMALL, print=lambda line: None)
-    monkeypatch.setattr(loop, "_save", save)
-    resumed = train(data, tmp_path / "broken", SMALL, print=lambda line: None)
-    assert calls == [2]
-    one, other = trained_model(straight).state_dict(), trained_model(resumed).state_dict()
-    for name, value in one.items():
-        assert torch.allclose(value, other[name], atol=1e-5), name
+@pytest.fixture(scope="module")
+def straight(data, teacher_masks, tmp_path_factory):
+    """The folder of a run that nobody disturbed, with its model."""
+    out = tmp_path_factory.mktemp("straight")
+    shutil.copy(teacher_masks, out)
+    train(SMALL, data, out, say=quiet)
+    return out
 
 
-def test_training_changes_the_weights(data, tmp_path):
+def test_a_run_that_was_killed_goes_on_to_the_very_same_weights(data, straight, out):
+    arguments = [SMALL.to_json(), str(data), str(out), "4"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.DEVNULL, timeout=240)
+    assert done.returncode == -signal.SIGKILL
+    assert checkpoints.read(out / "last.pt").state["step"] == 3
+
+    told = []
+    learn(SMALL, data, out, resume=True, say=told.append)
+    assert told[0] == "goes on after step 3 of 6"
+    one, other = (checkpoints.read(folder / "last.pt").state for folder in (straight, out))
+    for part in ("model", "average"):
+        assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
+    assert one["optimiser"]["state"].keys() == other["optimiser"]["state"].keys()
+    assert _without_speed(straight) == _without_speed(out)
+
+
+def test_the_run_leaves_a_log_curves_and_a_model_that_parses(straight):
+    entries = read_log(straight / "log.jsonl")
+    assert [entry["step"] for entry in entries if "losses" in entry] == [1, 2, 3, 4, 5, 6]
+    assert [entry["stage"] for entry in entries if "losses" in entry] == [1, 1, 1, 2, 2, 2]
+    measured = [entry for entry in entries if "validation" in entry]
+    assert [entry["step"] for entry in measured] == [3, 6] and measured[0]["best"]
+    assert all(set(entry["validation"]) == {"mIoU", "person PQ"} for entry in measured)
+    assert (straight / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    parser = HumanParser(straight / "model.onnx")
+    assert parser.name == "my-model" and parser.card.license == "unknown"
+    assert parser.parse(np.zeros((48, 64, 3), np.uint8)).label_map.shape == (48, 64)
+
+
+def test_the_best_weights_are_kept_and_exported(straight):
+    best = checkpoints.read(straight / "best.pt")
+    measured = {entry["step"]: entry for entry in read_log(straight / "log.jsonl") if "validation" in entry}
+    assert best.state["figures"] == pytest.approx(measured[best.state["step"]]["validation"], abs=1e-4)
+    assert [step for step, entry in measured.items() if entry["best"]][-1] == best.state["step"]
+
+
+def test_training_changes_every_part_of_the_network(data, straight):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     before = start_from(teacher, centre_parser()).state_dict()
-    after = trained_model(train(data, tmp_path, SMALL, print=lambda line: None)).state_dict()
+    after = trained_model(straight / "last.pt").state_dict()
     for part in ("backbone.body.0.weight", "class_head.weight", "centre_head.weight", "context.reduce.0.weight"):
         assert not torch.equal(before[part], after[part])
+
+
+def test_a_folder_with_a_run_is_not_touched_unless_it_goes_on_with_the_same_recipe(data, straight):
+    with pytest.raises(OptionError, match="add --resume"):
+        learn(SMALL, data, straight, say=quiet)
+    with pytest.raises(OptionError, match=r"another recipe \(ema, seed differ\)"):
+        learn(replace(SMALL, seed=5, ema=0.9), data, straight, resume=True, say=quiet)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(data, straight):
+    before = (straight / "last.pt").read_bytes()
+    learn(replace(SMALL, log_every=2), data, straight, resume=True, say=quiet)
+    assert (straight / "last.pt").read_bytes() == before
+
+
+def test_workers_make_the_same_scenes(data, out, straight):
+    learn(replace(SMALL, workers=2, validate_every=0), data, out, say=quiet)
+    one, other = (checkpoints.read(folder / "last.pt").state["model"] for folder in (straight, out))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out):
+    told = []
+    recipe = replace(SMALL, init="humanparse-small", validate_every=0, stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),))
+    learn(recipe, data, out, say=told.append)
+    assert told[0].startswith("starts from humanparse-small: 144 tensors taken over; not in the file")
+    assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == told[0]
+
+
+def test_no_two_steps_share_a_scene_and_sizes_take_turns():
+    steps = list(Steps(SMALL, 0))
+    numbers = [number for step in steps for number, _ in step]
+    assert len(set(numbers)) == len(numbers) == 2 + 1 + 2 + 2 + 2 + 2
+    assert [step[0][1] for step in steps] == [64, 96, 64, 96, 96, 96]
+    assert list(Steps(SMALL, 4)) == steps[4:] and len(Steps(SMALL, 4)) == 2
+
+
+def test_each_stage_warms_up_and_ends_at_zero():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([{"params": [parameter], "part": "backbone"}], lr=1)
+    stage = Stage(100, ((64, 1),), lr=1.0, backbone_lr=0.1, warmup_steps=10)
+    assert set_rates(optimiser, stage, 1) == pytest.approx(0.1, rel=0.01)
+    assert set_rates(optimiser, stage, 50) == pytest.approx(0.5) and optimiser.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert set_rates(optimiser, stage, 100) == pytest.approx(0, abs=1e-12)
+    assert stage_of(SMALL, 3) == (SMALL.stages[0], 3) and stage_of(SMALL, 4) == (SMALL.stages[1], 1)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    assert choose_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(OptionError, match="finds no GPU"):
+            choose_device("cuda")
+
+
+def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
+    from humanparse.training.embedded import EmbeddedTask
+
+    losses = EmbeddedTask.losses
+
+    def spoilt(self, batch, step, autocast):
+        parts = losses(self, batch, step, autocast)
+        return parts | {"classes": parts["classes"] * float("nan")} if step == 2 else parts
+
+    monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
+    learn(replace(SMALL, validate_every=0), data, out, say=quiet)
+    assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
+
+
+def _without_speed(folder) -> list[dict]:
+    return [{key: value for key, value in entry.items() if key != "photos_per_s"} for entry in read_log(folder / "log.jsonl")]
+
 
 
 def test_the_person_map_starts_as_the_teachers(data):
@@ -55,17 +184,6 @@ def test_the_person_map_starts_as_the_teachers(data):
     with torch.inference_mode():
         wanted = torch.nn.functional.interpolate(teacher(pixels)["segments"], scale_factor=4.0, mode="bilinear")
         assert torch.allclose(model(pixels)["person"], wanted, atol=1e-4)
-
-
-def test_exported_weights_agree_with_torch_at_sizes_that_were_not_traced_and_parse(data, tmp_path):
-    pytest.importorskip("onnx")
-    from humanparse.training.export import TOLERANCE, export
-
-    checkpoint = train(data, tmp_path, SMALL, print=lambda line: None)
-    with pytest.warns():  # the exporter of PyTorch announces its successor
-        assert export(checkpoint, tmp_path / "model.onnx") < TOLERANCE
-    result = HumanParser(tmp_path / "model.onnx").parse(np.zeros((50, 70, 3), np.uint8))
-    assert result.size_hw == (50, 70) and result.model == "humanparse-small"
 
 
 def test_a_cell_looks_at_the_middle_of_its_square():

@@ -30,6 +30,7 @@ class M2FP(nn.Module):
         Returns, with Q queries:
             pred_logits  (B, Q, num_classes + 1)  class logits, "no object" last
             pred_masks   (B, Q, H/4, W/4)         mask logits, positive inside
+        and in training mode `earlier`, a list of such pairs, one before each layer of the transformer decoder.
         """
         mask_features, levels = self.pixel_decoder(self.backbone(pixels))
         return self.transformer_decoder(mask_features, levels)

@@ -31,7 +31,8 @@ class TransformerDecoder(nn.Module):
 
     def forward(self, mask_features: Tensor, levels: list[Tensor]) -> dict[str, Tensor]:
         """mask_features: (B, dim, H/4, W/4); levels: (B, dim, ·) at 1/32, 1/16, 1/8.
-        Returns pred_logits (B, Q, num_classes + 1) and pred_masks (B, Q, H/4, W/4), logits both.
+        Returns pred_logits (B, Q, num_classes + 1) and pred_masks (B, Q, H/4, W/4), logits both. In training mode also
+        `earlier`, a list of such pairs: what the queries would have answered before each of the layers.
         """
         values, keys, targets = [], [], []
         for index, (level, scale) in enumerate(zip(levels, LEVEL_OF_MASK, strict=True)):
@@ -45,12 +46,20 @@ class TransformerDecoder(nn.Module):
             small = F.interpolate(mask_features, scale_factor=scale, mode="bilinear", align_corners=False)
             targets.append(small.flatten(2))                                              # (B, dim, h·w)
         x = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)                 # (B, Q, dim)
+        earlier = []
         for index, layer in enumerate(self.layers):
+            if self.training:
+                earlier.append(self._answers(x, mask_features))
             level = index % len(levels)
             hidden = self.mask_embed(self.decoder_norm(x)) @ targets[level] < 0           # (B, Q, h·w)
             # A query that may see nothing would softmax to NaN, so let it see everything.
             hidden = hidden & ~hidden.all(-1, keepdim=True)
             x = layer(x, self.query_embed.weight, keys[level], values[level], hidden)
+        answers = self._answers(x, mask_features)
+        return answers | {"earlier": earlier} if self.training else answers
+
+    def _answers(self, x: Tensor, mask_features: Tensor) -> dict[str, Tensor]:
+        """The classes and masks of queries x (B, Q, dim)."""
         x = self.decoder_norm(x)
         masks = self.mask_embed(x) @ mask_features.flatten(2)                             # (B, Q, H/4·W/4)
         return {

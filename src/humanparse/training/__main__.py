@@ -1,12 +1,11 @@
-"""`python -m humanparse.training train|export|validate|pictures`: the whole way from photos to the shipped model file."""
+"""`python -m humanparse.training export|validate|pictures|pseudo`: what goes with `humanparse train`."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
 from pathlib import Path
 
-from humanparse.errors import MissingExtra
+from humanparse.errors import HumanParseError, MissingExtra
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -15,15 +14,8 @@ def main(arguments: list[str] | None = None) -> None:
         options.run(options)
     except ModuleNotFoundError as error:
         raise SystemExit(str(MissingExtra(f"this needs {error.name}", "train"))) from error
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, HumanParseError) as error:
         raise SystemExit(f"{options.command}: {error}") from error
-
-
-def _train(options: argparse.Namespace) -> None:
-    from humanparse.training.loop import Recipe, train
-
-    given = {key: value for key in ("steps", "workers", "threads", "seed") if (value := getattr(options, key)) is not None}
-    train(options.data, options.out, replace(Recipe(), **given), print=lambda line: print(line, flush=True))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -51,28 +43,27 @@ def _pictures(options: argparse.Namespace) -> None:
         print(f"{options.out / kind}: {count} pictures")
 
 
+def _pseudo(options: argparse.Namespace) -> None:
+    from humanparse.training.pseudo import pseudo_label
+
+    done = pseudo_label(options.photos, options.out, options.model, scales=options.scales)
+    print(f"{options.out}: {done} photos labelled; train with them by --set also={options.out}")
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    return tuple(float(one) for one in text.split(","))
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m humanparse.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-
-    train = commands.add_parser("train", help="train the embedded model; goes on where a broken-off run stopped")
-    train.add_argument("data", type=Path, help="folder with ccp/, backgrounds/ and teachers/")
-    train.add_argument("out", type=Path, help="folder for checkpoints")
-    defaults = _recipe_defaults()
-    meanings = {
-        "steps": "optimiser steps", "workers": "processes that make scenes", "threads": "CPU threads",
-        "seed": "of everything random",
-    }
-    for name, text in meanings.items():
-        train.add_argument(f"--{name}", type=int, help=f"{text} (default: {defaults.get(name, 'the recipe')})")
-    train.set_defaults(run=_train)
 
     export = commands.add_parser("export", help="checkpoint → ONNX file, checked against PyTorch")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
     export.set_defaults(run=_export)
 
-    validate = commands.add_parser("validate", help="measure a model on the photos held out of training")
+    validate = commands.add_parser("validate", help="measure a model on the embedded model's held-out photos")
     validate.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     validate.add_argument("--model", help="an .onnx file (default: the model inside the package)")
     validate.set_defaults(run=_validate)
@@ -81,16 +72,14 @@ def _options() -> argparse.ArgumentParser:
     pictures.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     pictures.add_argument("out", type=Path, help="folder to write single/ and composite/ into")
     pictures.set_defaults(run=_pictures)
+
+    pseudo = commands.add_parser("pseudo", help="label photos with a model, where it agrees with itself: for self-training")
+    pseudo.add_argument("photos", type=Path, help="folder of photos without labels")
+    pseudo.add_argument("out", type=Path, help="folder to write images/, labels/ and persons/ into")
+    pseudo.add_argument("--model", help="a model's name or .onnx file (default: the model inside the package)")
+    pseudo.add_argument("--scales", type=_scales, default="0.75,1,1.25", help="input sizes averaged (default: 0.75,1,1.25)")
+    pseudo.set_defaults(run=_pseudo)
     return parser
-
-
-def _recipe_defaults() -> dict[str, object]:
-    """The recipe's values for the help, where PyTorch is there to load it."""
-    try:
-        from humanparse.training.loop import Recipe
-    except ModuleNotFoundError:
-        return {}
-    return {one.name: one.default for one in fields(Recipe)}
 
 
 if __name__ == "__main__":

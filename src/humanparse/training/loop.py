@@ -1,16 +1,20 @@
 """The training loop: one recipe, one page, resumable after a kill at any moment.
 
 Scene number i is a function of (seed, i), and a step is a run of scene numbers, so the step number is all that a
-restart needs to go on with the very scenes that were next. The learning rate follows the share of steps done.
+restart needs to go on with the very scenes that were next. The learning rate follows the share of the stage's steps done.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,182 +22,259 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from humanparse.files import whole_file
-from humanparse.model.bodypix import BodyPix, load_bodypix
-from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
-from humanparse.training.losses import losses, total
-from humanparse.training.photos import TEACHER_FILE, load_photos
-from humanparse.training.scenes import SceneMaker
-from humanparse.training.targets import targets
+from humanparse.errors import OptionError
+from humanparse.training import checkpoint as checkpoints
+from humanparse.training.checkpoint import Average
+from humanparse.training.data import Data, Maker, open_data
+from humanparse.training.embedded import AutoCast, EmbeddedTask
+from humanparse.training.export import export, network_of
+from humanparse.training.journal import Journal
+from humanparse.training.m2fp.task import M2FPTask
+from humanparse.training.recipe import Recipe, Stage, differences
+from humanparse.training.scenes import Scene
+from humanparse.training.start import load_start
+from humanparse.training.trial import measure
+from humanparse.weights.catalog import ModelCard
+
+LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
+
+
+class Task(Protocol):
+    """A kind of network, as the loop sees it."""
+
+    card: ModelCard
+    network: nn.Module
+
+    def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]: ...
+    def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]: ...
+    def groups(self, weight_decay: float) -> list[dict]: ...
+    def train_mode(self) -> None: ...
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None: ...
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the weights.
+class Trained:
+    """Files of a finished run. weights: what `model` was exported from, the best where the recipe measures, else the last."""
 
-    sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many people a second; large
-    ones show whole people as large as a photo does, without which large people are found in pieces.
+    last: Path
+    weights: Path
+    model: Path
+
+
+def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Trained:
+    """Train by the recipe from the photos below `data`, and export the result to `out/model.onnx`.
+
+    Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
     """
-
-    steps: int = 3700
-    sizes: tuple[tuple[int, int], ...] = ((320, 16), (448, 8), (640, 4))
-    lr: float = 2e-3
-    backbone_lr: float = 3e-4
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
-    ema: float = 0.998
-    seed: int = 1
-    workers: int = 2
-    threads: int = 2
-    save_every: int = 100
+    last = learn(recipe, data, out, resume=resume, say=say)
+    weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
+    export(weights, out / MODEL)
+    return Trained(last, weights, out / MODEL)
 
 
-def train(root: Path, out: Path, recipe: Recipe, *, print=print) -> Path:
-    """Train from the photos below `root`; go on from `out/last.pt` if it is there. Returns `out/last.pt`."""
+def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Path:
+    """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
+
+    resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
+    say: called with each line for the user. Raises OptionError for a folder or recipe that does not fit, BrokenModel for a
+    file to start from that does not.
+    """
+    last = out / LAST
+    saved = _saved(last, recipe, resume)
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(recipe.threads)
-    cv2.setNumThreads(0)  # before the workers are forked: OpenCV's thread pool does not survive a fork
-    torch.manual_seed(recipe.seed)
-    photos = load_photos(root, validation=False, cache=out / "teacher.npz")
-    teacher = load_bodypix(root / TEACHER_FILE, centred=True).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    model = start_from(teacher, centre_parser()).to(memory_format=torch.channels_last)
-    average = Average(model, recipe.ema)
-    optimiser = torch.optim.AdamW(_groups(model, recipe), betas=(0.9, 0.99))
-    last = out / "last.pt"
-    done = _resume(last, model, average, optimiser) if last.exists() else 0
-
-    scenes = DataLoader(
-        SceneTargets(SceneMaker(photos, recipe.seed)),
-        batch_sampler=Steps(recipe, first=done), num_workers=recipe.workers,
-        prefetch_factor=4 if recipe.workers else None,
-    )
-    log, began, photos_seen = defaultdict(float), time.monotonic(), 0
-    model.train()
-    for step, batch in enumerate(scenes, start=done + 1):
-        photos_seen += len(batch["pixels"])
-        _set_rate(optimiser, recipe, step)
-        parts = _step(model, teacher, optimiser, batch)
-        average.update(model, step)
-        for name, value in parts.items():
-            log[name] += value / 20
-        if step % 20 == 0:
-            speed = photos_seen / (time.monotonic() - began)
-            told = " ".join(f"{name} {value:.3f}" for name, value in log.items())
-            print(f"step {step}/{recipe.steps} {speed:.1f} photos/s loss {sum(log.values()):.3f} {told}")
-            log, began, photos_seen = defaultdict(float), time.monotonic(), 0
-        if step % recipe.save_every == 0 or step == recipe.steps:
-            _save(last, step, model, average, optimiser)
+    device = choose_device(recipe.device)
+    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    with _threads(recipe.threads):
+        torch.manual_seed(recipe.seed)
+        opened = open_data(recipe, data, out)
+        if recipe.validate_every and next(opened.held_out(), None) is None:
+            raise OptionError(f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0")
+        task = make_task(recipe, opened)
+        started = load_start(recipe.init, task.network, opened.labels) if recipe.init and not saved else None
+        task.to(device, memory_format)
+        task.train_mode()
+        run = _Run(recipe, task, opened, device, out)
+        done = run.restore(saved) if saved else 0
+        with Journal(out, done, say) as journal:
+            if started:
+                journal.note(0, f"starts from {recipe.init}: {started}")
+            elif saved:
+                journal.say(f"goes on after step {done} of {recipe.steps}")
+            run.go(done, journal)
+            journal.draw()
     return last
 
 
-def start_from(teacher: BodyPix, model: CentreParser) -> CentreParser:
-    """Give the model BodyPix's backbone and heads."""
-    model.backbone.load_state_dict(teacher.backbone.state_dict())
-    model.teacher_heads.load_state_dict(teacher.heads.state_dict())
-    return model
+def make_task(recipe: Recipe, data: Data) -> Task:
+    """The network of the recipe, untrained, with what goes with it."""
+    if recipe.model == "centre-parser":
+        return EmbeddedTask(recipe, data.labels, data.class_weights, data.teacher)
+    return M2FPTask(recipe, data.labels)
 
 
-def trained_model(checkpoint: Path) -> CentreParser:
-    """The averaged model of a checkpoint that `train` wrote, ready for inference."""
-    model = centre_parser()
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
-    return model.eval()
+def choose_device(name: str) -> torch.device:
+    """`auto` takes the first GPU, if there is one. Raises OptionError for a GPU that is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OptionError("device is cuda, but this PyTorch finds no GPU; set device = \"cpu\", or install a build for your GPU")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class _Run:
+    """A run under way: the network, its average and its optimiser, and how they are stepped, measured and kept."""
+
+    def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
+        self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
+        self.average = Average(task.network, recipe.ema)
+        self.optimiser = torch.optim.AdamW(task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99))
+        self.autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16)
+        self.best = -1.0
+
+    def restore(self, saved: checkpoints.Saved) -> int:
+        """Put everything where the checkpoint had it; returns the steps that are done."""
+        state = saved.state
+        self.task.network.load_state_dict(state["model"])
+        for name, value in state["average"].items():
+            self.average.state[name].copy_(value)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best = state["best"]
+        return state["step"]
+
+    def go(self, done: int, journal: Journal) -> None:
+        """Take the steps that are left."""
+        recipe, batches = self.recipe, self._batches(done)
+        costs, began, photos = {}, time.monotonic(), 0
+        for step, batch in enumerate(batches, start=done + 1):
+            photos += len(batch["pixels"])
+            stage, within = stage_of(recipe, step)
+            rate = set_rates(self.optimiser, stage, within)
+            for name, value in self._step(batch, step).items():
+                costs.setdefault(name, []).append(value)
+            self.average.update(self.task.network, step)
+            if step % recipe.log_every == 0 or step == recipe.steps:
+                means = {name: sum(values) / len(values) for name, values in costs.items()}
+                speed = photos / (time.monotonic() - began)
+                number = recipe.stages.index(stage) + 1
+                journal.trained(step, recipe.steps, means, stage=number, lr=float(f"{rate:.4g}"), photos_per_s=round(speed, 2))
+                costs, began, photos = {}, time.monotonic(), 0
+            measured = recipe.validate_every and (step % recipe.validate_every == 0 or step == recipe.steps)
+            if measured:
+                self._measure(step, journal)
+                began = time.monotonic()
+            if measured or step % recipe.save_every == 0 or step == recipe.steps:
+                self._save(LAST, step)
+                journal.draw()
+
+    def _batches(self, done: int) -> DataLoader:
+        # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is not safe.
+        workers = self.recipe.workers if sys.platform == "linux" else 0
+        return DataLoader(
+            SceneTargets(self.data.maker, self.task.encode), batch_sampler=Steps(self.recipe, done), num_workers=workers,
+            prefetch_factor=4 if workers else None, multiprocessing_context="fork" if workers else None,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        if self.recipe.channels_last:
+            batch["pixels"] = batch["pixels"].to(memory_format=torch.channels_last)
+        parts = self.task.losses(batch, step, self.autocast)
+        loss = torch.stack(list(parts.values())).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.task.network.parameters(), self.recipe.clip_norm)
+        if torch.isfinite(loss) and torch.isfinite(norm):  # one bad scene must not end a night's work
+            self.optimiser.step()
+        return {name: value.item() for name, value in parts.items()}
+
+    def _measure(self, step: int, journal: Journal) -> None:
+        """Measure the averaged weights on the held-out scenes, and keep them if they are the best so far."""
+        network = network_of(self.recipe, self.task.card.labels)
+        network.load_state_dict(self.average.state)
+        figures = measure(network.to(self.device).eval(), self.task.card, self.device, self.data.held_out())
+        mean = float(np.mean(list(figures.values())))
+        best = mean > self.best
+        if best:
+            self.best = mean
+            self._save(BEST, step, figures=figures)
+        journal.validated(step, figures, best)
+
+    def _save(self, name: str, step: int, **more) -> None:
+        state = {"step": step, "average": self.average.state, "best": self.best}
+        if name == LAST:
+            state |= {"model": self.task.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        checkpoints.save(self.out / name, self.recipe, self.task.card.labels, **state, **more)
 
 
 class SceneTargets(Dataset):
     """(scene number, size) → tensors of one scene and its targets."""
 
-    def __init__(self, maker: SceneMaker):
-        self.maker = maker
+    def __init__(self, maker: Maker, encode: Callable[[Scene, int], dict[str, np.ndarray]]):
+        self.maker, self.encode = maker, encode
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray]:
         index, size = key
-        scene = self.maker.make(index, size)
-        wanted = targets(scene, STRIDE, phase=1 + index % 2)
-        pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
-        return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | wanted
+        return self.encode(self.maker.make(index, size), index)
 
 
 class Steps:
-    """The scene numbers and size of each step from `first` to the recipe's end."""
+    """The scene numbers and size of each step from `first` to the recipe's end. No two steps share a number."""
 
     def __init__(self, recipe: Recipe, first: int):
         self.recipe, self.first = recipe, first
 
-    def __iter__(self):
-        sizes = self.recipe.sizes
-        most = max(batch for _, batch in sizes)
-        for step in range(self.first, self.recipe.steps):
-            size, batch = sizes[step % len(sizes)]
-            yield [(step * most + slot, size) for slot in range(batch)]
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = scene = 0
+        for stage in self.recipe.stages:
+            for within in range(stage.steps):
+                size, batch = stage.sizes[within % len(stage.sizes)]
+                if step >= self.first:
+                    yield [(scene + within * stage.most + slot, size) for slot in range(batch)]
+                step += 1
+            scene += stage.steps * stage.most
 
     def __len__(self) -> int:
         return self.recipe.steps - self.first
 
 
-class Average:
-    """Exponential moving average of the weights: what is evaluated and shipped."""
-
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, step / (step + 10))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
+def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
+    """The stage of a step, counted from 1, and which of its steps it is."""
+    for stage in recipe.stages:
+        if step <= stage.steps:
+            return stage, step
+        step -= stage.steps
+    raise ValueError(f"the recipe ends before step {step}")
 
 
-def _step(model: CentreParser, teacher: BodyPix, optimiser, batch: dict[str, Tensor]) -> dict[str, float]:
-    pixels = batch["pixels"].to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        with torch.no_grad():
-            known = teacher(pixels)
-        outputs = model(pixels)
-        student = model.teacher_maps(outputs.pop("features16"))
-    parts = losses(outputs, batch, known, student)
-    loss = total(parts)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-    if torch.isfinite(loss):  # one bad scene must not end a night's work
-        optimiser.step()
-    return {name: value.item() for name, value in parts.items()}
-
-
-def _groups(model: CentreParser, recipe: Recipe) -> list[dict]:
-    """Parameter groups: the pretrained parts learn slowly and without decay (their folded scales are large)."""
-    old = [*model.backbone.parameters(), *model.teacher_heads.parameters()]
-    known = {id(p) for p in old}
-    new = [p for p in model.parameters() if id(p) not in known]
-    return [
-        {"params": old, "peak": recipe.backbone_lr, "weight_decay": 0.0},
-        {"params": [p for p in new if p.ndim > 1], "peak": recipe.lr, "weight_decay": recipe.weight_decay},
-        {"params": [p for p in new if p.ndim <= 1], "peak": recipe.lr, "weight_decay": 0.0},
-    ]
-
-
-def _set_rate(optimiser, recipe: Recipe, step: int) -> None:
-    """Linear warm-up, then cosine to zero at the last step."""
-    rate = min(1.0, step / recipe.warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> float:
+    """Linear warm-up, then cosine to zero at the stage's last step. Returns the rate of what is not backbone."""
+    rate = min(1.0, step / max(stage.warmup_steps, 1)) * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * rate
+        group["lr"] = rate * (stage.backbone_lr if group["part"] == "backbone" else stage.lr)
+    return rate * stage.lr
 
 
-def _save(path: Path, step: int, model: nn.Module, average: Average, optimiser) -> None:
-    """A kill in the middle leaves the old checkpoint whole."""
-    state = {"step": step, "model": model.state_dict(), "average": average.state, "optimiser": optimiser.state_dict()}
-    with whole_file(path) as part:
-        torch.save(state, part)
+def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
+    """The checkpoint to go on from. Raises OptionError if there is one that must not be touched, or of another recipe."""
+    if not last.is_file():
+        return None
+    if not resume:
+        raise OptionError(f"{last.parent} holds a run; add --resume to go on with it, or choose another --out")
+    saved = checkpoints.read(last)
+    if changed := differences(recipe, saved.recipe):
+        raise OptionError(
+            f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); choose another --out, or the same recipe"
+        )
+    return saved
 
 
-def _resume(path: Path, model: nn.Module, average: Average, optimiser) -> int:
-    saved = torch.load(path, weights_only=True)
-    model.load_state_dict(saved["model"])
-    average.state = saved["average"]
-    optimiser.load_state_dict(saved["optimiser"])
-    return saved["step"]
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch with so many threads, and OpenCV without its own, whose pool does not survive the workers' fork."""
+    torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(count)
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(cv2_threads)

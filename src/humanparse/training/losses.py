@@ -13,30 +13,33 @@ CLASS_WEIGHTS = (0.4, 1.5, 0.9, 2.5, 2.2, 0.7, 0.8, 0.7, 1.8, 0.8, 1.4, 1.6, 1.0
 
 
 def losses(
-    outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict[str, Tensor], student: dict[str, Tensor]
+    outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict[str, Tensor], student: dict[str, Tensor],
+    class_weights: tuple[float, ...] = CLASS_WEIGHTS,
 ) -> dict[str, Tensor]:
     """Each loss by name, already weighted; their sum is what is minimised.
 
     outputs: of CentreParser; targets: of targets.py with a leading batch axis, and `teacher_trust` (B,);
-    teacher, student: logit maps by head name, of BodyPix and of the model's own copies of its heads.
+    teacher, student: logit maps by head name, of BodyPix and of the model's own copies of its heads; empty without a
+    teacher. class_weights: how much a pixel of each class counts.
     """
     outputs = {name: value.float() for name, value in outputs.items()}
     person = outputs["person"][:, 0]
     parts = {
-        "classes": class_loss(outputs["classes"], targets["classes"]),
+        "classes": class_loss(outputs["classes"], targets["classes"], class_weights),
         "class_dice": class_dice(outputs["classes"], targets["classes"]),
         "person": F.binary_cross_entropy_with_logits(person, targets["person"], weight=targets["person_weight"]),
         "person_dice": binary_dice(person, targets["person"], targets["person_weight"]),
         "centre": centre_loss(outputs["centre"][:, 0], targets["centre"]),
         "offset": offset_loss(outputs["offset"], targets["offset"], targets["offset_weight"]),
-        "teacher": teacher_loss(student, teacher, targets["teacher_trust"]),
     }
+    if teacher:
+        parts["teacher"] = teacher_loss(student, teacher, targets["teacher_trust"])
     return {name: value * WEIGHTS[name] for name, value in parts.items()}
 
 
-def class_loss(logits: Tensor, classes: Tensor) -> Tensor:
+def class_loss(logits: Tensor, classes: Tensor, class_weights: tuple[float, ...] = CLASS_WEIGHTS) -> Tensor:
     """Weighted cross-entropy. logits (B, C, h, w); classes (B, h, w), 255 ignored."""
-    weight = logits.new_tensor(CLASS_WEIGHTS)
+    weight = logits.new_tensor(class_weights)
     summed = F.cross_entropy(logits, classes.long(), weight, ignore_index=IGNORE, reduction="sum")
     return summed / (classes != IGNORE).sum().clamp(min=1)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from humanparse.labels import CIHP
 from humanparse.training.photos import IGNORE, Photo, Photos
+from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
 
 UNKNOWN_PERSON = -1  # in Scene.people: a person may be here, nobody said which
 KINDS = {"people": 0.44, "photo": 0.30, "unlabelled": 0.20, "empty": 0.06}
@@ -55,7 +56,7 @@ class SceneMaker:
         scene = getattr(self, f"_{kind}")(rng, size)
         if kind != "unlabelled" and rng.random() < 0.2:
             _occlude(rng, scene, self._background(rng).pixels)
-        scene.pixels = _camera(rng, scene.pixels)
+        scene.pixels = through_camera(rng, scene.pixels)
         scene.teacher_trust = TEACHER_TRUST[kind]
         return scene
 
@@ -72,7 +73,7 @@ class SceneMaker:
                 height_px=height * np.exp(rng.normal(0, 0.12)),
                 x=middle + (slot - (count - 1) / 2) * spread + rng.normal(0, 0.1) * height,
                 y=size * 0.5 + rng.normal(0, 0.12) * size + max(0.0, height - size) * rng.uniform(-0.5, 0.5),
-                angle=_angle(rng), flip=rng.random() < 0.5, colours=_colours(rng),
+                angle=random_angle(rng), flip=rng.random() < 0.5, colours=random_colours(rng),
             )
         return scene
 
@@ -90,7 +91,7 @@ class SceneMaker:
         if rng.random() < 0.08:
             scene.pixels[:] = rng.integers(0, 256, 3, dtype=np.uint8)
         elif rng.random() < 0.5:
-            scene.pixels = _colours(rng)(scene.pixels)
+            scene.pixels = random_colours(rng)(scene.pixels)
         return scene
 
     def _labelled(self, rng: np.random.Generator) -> Photo:
@@ -105,10 +106,10 @@ def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
     height, width = photo.pixels.shape[:2]
     zoom = size / min(height, width) * rng.uniform(1.0, 2.0)
     slack = np.array([width, height]) * zoom - size
-    matrix = _place((height, width), zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
+    matrix = placed((height, width), zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
     zeros = np.zeros((size, size))
     return Scene(
-        _warp(photo.pixels, matrix, size, border=cv2.BORDER_REFLECT),
+        warp(photo.pixels, matrix, size, border=cv2.BORDER_REFLECT),
         zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.int16),
     )
 
@@ -121,15 +122,15 @@ def paste_person(
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
     cut = np.s_[top:bottom, left:right]
     size = scene.classes.shape[0]
-    matrix = _place((bottom - top, right - left), height_px / (bottom - top), angle, flip, (x, y))
-    alpha = _warp(photo.body[cut].astype(np.uint8) * 255, matrix, size)
+    matrix = placed((bottom - top, right - left), height_px / (bottom - top), angle, flip, (x, y))
+    alpha = warp(photo.body[cut].astype(np.uint8) * 255, matrix, size)
     alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.1))[..., None] / np.float32(255)
     here = alpha[..., 0] > 0.5
     if here.sum() < 64:
         return
-    pixels = _warp(colours(photo.pixels[cut]), matrix, size)
+    pixels = warp(colours(photo.pixels[cut]), matrix, size)
     scene.pixels = (scene.pixels * (1 - alpha) + pixels * alpha).astype(np.uint8)
-    labels = _warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
+    labels = warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
     labels[labels == 0] = IGNORE  # blurred edges and enclosed pixels: the person's, of no named class
     scene.classes[here] = (FLIP_CLASSES[labels] if flip else labels)[here]
     scene.person[here] = 1
@@ -144,18 +145,18 @@ def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo) -> Scene:
     zoom = height / photo.pixels.shape[0]
     slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
     flip = rng.random() < 0.5
-    matrix = _place(photo.pixels.shape, zoom, _angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
-    inside = _warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
-    scene.pixels[inside] = _warp(_colours(rng)(photo.pixels), matrix, size)[inside]
+    matrix = placed(photo.pixels.shape, zoom, random_angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
+    inside = warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    scene.pixels[inside] = warp(random_colours(rng)(photo.pixels), matrix, size)[inside]
     teacher = cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    teacher = _warp(teacher, matrix, size)
+    teacher = warp(teacher, matrix, size)
     if photo.labels is None:
         scene.classes[inside] = IGNORE
         scene.person[inside] = teacher[inside]
         scene.people[inside] = UNKNOWN_PERSON
         return scene
-    labels = _warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
-    body = _warp(photo.body.astype(np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    labels = warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
+    body = warp(photo.body.astype(np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
     unknown = (labels == IGNORE) & ~body
     scene.classes[inside] = (FLIP_CLASSES[labels] if flip else labels)[inside]
     scene.person[inside] = np.where(unknown, teacher, body)[inside]
@@ -182,59 +183,6 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
     part = texture[top : top + height // 2, left : left + width // 2]
     scene.pixels[here] = cv2.resize(part, (size, size))[here]
     scene.classes[here], scene.person[here], scene.people[here] = 0, 0, 0
-
-
-def _place(shape: tuple[int, ...], zoom: float, angle: float, flip: bool, centre_xy) -> np.ndarray:
-    """float (2, 3): the affine map that puts a picture of `shape` with its middle at `centre_xy`."""
-    height, width = shape[:2]
-    cos, sin = zoom * np.cos(np.radians(angle)), zoom * np.sin(np.radians(angle))
-    linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
-    return np.column_stack([linear, np.asarray(centre_xy) - linear @ np.array([width / 2, height / 2])])
-
-
-def _warp(picture: np.ndarray, matrix: np.ndarray, size: int, how: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_CONSTANT):
-    """The picture through the affine map into a square of `size`; halved first where the map shrinks it a lot."""
-    zoom = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    if zoom < 0.6 and how == cv2.INTER_LINEAR:
-        height, width = picture.shape[:2]
-        shrink = max(zoom * 1.2, 16 / min(height, width))
-        small = cv2.resize(picture, (max(1, round(width * shrink)), max(1, round(height * shrink))), interpolation=cv2.INTER_AREA)
-        back = np.diag([width / small.shape[1], height / small.shape[0]])
-        picture, matrix = small, np.column_stack([matrix[:, :2] @ back, matrix[:, 2]])
-    return cv2.warpAffine(picture, matrix, (size, size), flags=how, borderMode=border)
-
-
-def _angle(rng: np.random.Generator) -> float:
-    """Degrees: people mostly stand; some lean, few lie or hang."""
-    return rng.uniform(-100, 100) if rng.random() < 0.08 else rng.normal(0, 9)
-
-
-def _colours(rng: np.random.Generator):
-    """A random colour change, the same for the whole picture: gamma, gain per channel, saturation."""
-    gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.12))
-    saturation = 0.0 if rng.random() < 0.04 else np.clip(rng.normal(1, 0.25), 0.3, 1.7)
-    ramp = np.arange(256)[:, None] / 255
-    table = np.clip(ramp**gamma * gain * 255, 0, 255).astype(np.uint8)[None]  # (1, 256, 3)
-
-    def change(pixels: np.ndarray) -> np.ndarray:
-        pixels = cv2.LUT(pixels, table)
-        grey = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        return cv2.addWeighted(pixels, saturation, grey, 1 - saturation, 0)
-
-    return change
-
-
-def _camera(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
-    """What cameras and networks do to a picture: blur, noise, JPEG."""
-    if rng.random() < 0.2:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.5))
-    if rng.random() < 0.2:
-        noise = rng.normal(0, rng.uniform(2, 12), pixels.shape).astype(np.float32)
-        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.5:
-        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    return pixels
 
 
 def _rarity(labels: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,73 @@
+"""`humanparse train`: train the embedded model or M2FP by a recipe, on the photos that come with it or on one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from humanparse.cli import errors
+from humanparse.errors import MissingExtra, OptionError
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(
+        metavar="RECIPE", help="A .toml file, or humanparse-small, own-photos, m2fp-r50 or m2fp-r101-finetune.",
+    )],
+    data: Annotated[Path | None, typer.Option(
+        metavar="DIR", help="Folder of the labelled photos.", show_default="the recipe's",
+    )] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder for checkpoints, log, curves and the finished model.",
+        show_default="the recipe's, or runs/ and its name",
+    )] = None,
+    init: Annotated[str | None, typer.Option(
+        metavar="FILE", help="Start from this: a model of the embedded kind, a best.pt, or an official M2FP checkpoint.",
+        show_default="the recipe's",
+    )] = None,
+    changes: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times.",
+    )] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the recipe, to be copied and edited, and leave.")] = False,
+) -> None:
+    """Train a model by a recipe; the result is an .onnx file that every other command takes.
+
+    Stop it at any moment; with --resume it goes on as if nothing had been. Keys of recipes: docs/training.md.
+    Needs PyTorch: pip install 'humanparse[train]'.
+
+    \b
+    Examples:
+      humanparse train own-photos --data my-photos/
+      humanparse train own-photos --print > mine.toml
+      humanparse train mine.toml --data my-photos/ --out runs/mine --resume
+      humanparse train m2fp-r101-finetune --data my-photos/ --init pytorch_model.pt --set workers=4
+      humanparse parse street.jpg --model runs/mine/model.onnx
+    """
+    from humanparse.training.recipe import change, read_recipe, recipe_file
+
+    if show:
+        typer.echo(recipe_file(recipe).read_text(encoding="utf-8"), nl=False)
+        return
+    wanted = dict(change(text) for text in changes or ())
+    wanted |= {key: str(value) for key, value in {"data": data, "out": out, "init": init}.items() if value is not None}
+    chosen = read_recipe(recipe, wanted)
+    if not chosen.data:
+        raise OptionError("which photos? Give --data DIR, or set data in the recipe")
+    folder = Path(chosen.data)
+    if not folder.is_dir():
+        raise OptionError(f"there is no folder {str(folder)!r} with photos")
+    try:
+        from humanparse.training.loop import train as run
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"training needs PyTorch, ONNX and SciPy ({error.name} is missing)", "train") from error
+    target = Path(chosen.out or Path("runs", chosen.name))
+    try:
+        done = run(chosen, folder, target, resume=resume, say=typer.echo)
+    except FileNotFoundError as error:
+        raise OptionError(str(error)) from error
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; add --resume to go on from the last checkpoint in {target}", err=True)
+        raise typer.Exit(errors.INTERRUPTED) from None
+    typer.echo(f"{done.model}: {done.model.stat().st_size / 1e6:.1f} MB, exported from {done.weights.name} and checked")

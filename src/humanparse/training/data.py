@@ -1,0 +1,138 @@
+"""What a run learns from and is measured on: the folder of the embedded model's photos, or any labelled data set.
+
+    ccp/, backgrounds/, teachers/   the embedded model's: see photos.py
+    anything else                   what `humanparse eval` reads: see evaluation/datasets.py. Of a data set with splits
+                                    Training (or train) is learnt and Validation (or val) held out; of a folder without,
+                                    every tenth photo is held out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from humanparse.errors import OptionError
+from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
+from humanparse.labels import CIHP, LabelSet
+from humanparse.training.folder import IGNORE, FolderScenes, held_out_scenes
+from humanparse.training.losses import CLASS_WEIGHTS
+from humanparse.training.photos import TEACHER_FILE, load_photos
+from humanparse.training.recipe import Recipe
+from humanparse.training.scenes import Scene, SceneMaker
+from humanparse.training.validate import composites, singles
+
+TRAINING_SPLITS = ("Training", "train")
+COUNTED = 200  # photos in which classes are counted, for their weights
+
+
+class Maker(Protocol):
+    """Makes scene number i: always the same one for the same number and size."""
+
+    def make(self, index: int, size: int) -> Scene: ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """labels: the classes. maker: of scenes to learn from. held_out: scenes to measure on, anew each time.
+
+    class_weights: how much a pixel of each class counts. teacher: the weights file of BodyPix, if there is one.
+    """
+
+    labels: LabelSet
+    maker: Maker
+    held_out: Callable[[], Iterator[Scene]]
+    class_weights: tuple[float, ...]
+    teacher: Path | None = None
+
+
+def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
+    """The data below `folder`. out: where the teacher's masks are kept between runs.
+
+    Raises OptionError for a folder that holds nothing to learn from, FileNotFoundError if a part of it is missing.
+    """
+    data = _embedded(recipe, folder, out) if (folder / "ccp").is_dir() else _labelled(recipe, folder)
+    if not recipe.also:
+        return data
+    more = open_dataset(recipe.also)
+    _same_classes(more, data.labels)
+    also = FolderScenes(more.samples, data.labels, recipe.seed, recipe.compose)
+    maker = _Mixed(data.maker, also, recipe.also_share, recipe.seed)
+    return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
+
+
+def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
+    photos = load_photos(folder, validation=False, cache=out / "teacher.npz")
+
+    def held_out() -> Iterator[Scene]:
+        held, half = load_photos(folder, validation=True), -(-recipe.validate_pictures // 2)
+        return islice(chain(islice(singles(held), half), composites(held)), recipe.validate_pictures)
+
+    return Data(CIHP, SceneMaker(photos, recipe.seed), held_out, CLASS_WEIGHTS, folder / TEACHER_FILE)
+
+
+def _labelled(recipe: Recipe, folder: Path) -> Data:
+    train, held = _splits(folder, recipe.format or None, recipe.holdout)
+    labels = train.labels or CIHP
+    samples = _spread(held, recipe.validate_pictures)
+    weights = CLASS_WEIGHTS if labels == CIHP else class_weights(_spread(train.samples, COUNTED), len(labels))
+    teacher = folder / TEACHER_FILE
+    return Data(
+        labels, FolderScenes(train.samples, labels, recipe.seed, recipe.compose),
+        lambda: held_out_scenes(samples, len(labels)), weights, teacher if teacher.is_file() else None,
+    )
+
+
+def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, tuple[Sample, ...]]:
+    """The training split and what is held out."""
+    for name in TRAINING_SPLITS:
+        if (folder / name).is_dir():
+            train = open_dataset(folder / name, format)
+            other = any((folder / split).is_dir() for split in SPLITS)
+            return train, open_dataset(folder, format).samples if other else ()
+    whole = open_dataset(folder, format)
+    if not holdout:
+        return whole, ()
+    held = whole.samples[holdout - 1 :: holdout]
+    learnt = tuple(one for one in whole.samples if one not in held)
+    if not learnt:
+        raise OptionError(f"{folder} has {len(whole.samples)} photos, and all are held out; give more, or set holdout = 0")
+    return Dataset(whole.folder, whole.format, whole.labels, learnt), held
+
+
+def _spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
+    """At most `count` of them, from all over the list."""
+    if len(samples) <= count:
+        return tuple(samples)
+    return tuple(samples[i] for i in np.linspace(0, len(samples) - 1, count).astype(int))
+
+
+def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, ...]:
+    """How much a pixel of each class counts: the cube root of its rarity, kept between 0.4 and 2.5, as for CIHP."""
+    pixels = np.zeros(num_classes)
+    for sample in samples:
+        known = sample.load().label_map
+        pixels += np.bincount(known[known != IGNORE].ravel(), minlength=num_classes)[:num_classes]
+    share = np.maximum(pixels, 1) / max(pixels.sum(), 1)
+    weights = np.cbrt(np.median(share) / share)
+    return tuple(float(weight) for weight in np.clip(weights, 0.4, 2.5))
+
+
+def _same_classes(more: Dataset, labels: LabelSet) -> None:
+    if more.labels is not None and more.labels.names != labels.names:
+        raise OptionError(f"{more.folder} has other classes than the data; `also` needs the same ones")
+
+
+class _Mixed:
+    """Scenes of two makers; which makes scene number i depends on i alone."""
+
+    def __init__(self, one: Maker, other: Maker, share: float, seed: int):
+        self.one, self.other, self.share, self.seed = one, other, share, seed
+
+    def make(self, index: int, size: int) -> Scene:
+        from_other = np.random.default_rng((self.seed, index, 1)).random() < self.share
+        return (self.other if from_other else self.one).make(index, size)

@@ -1,0 +1,95 @@
+"""The embedded model as a task of the loop: what it starts as, what a scene asks of it, and what a miss costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from humanparse.labels import CIHP, LabelSet
+from humanparse.model.bodypix import BodyPix, load_bodypix
+from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
+from humanparse.preprocess import Preprocess
+from humanparse.training.losses import losses
+from humanparse.training.recipe import Recipe
+from humanparse.training.scenes import Scene
+from humanparse.training.targets import targets
+from humanparse.weights.catalog import ModelCard
+
+AutoCast = Callable[[], AbstractContextManager]
+CARD = ModelCard(
+    name="humanparse-small",
+    labels=CIHP,
+    head="centres",
+    preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=16),
+    license="Apache-2.0",
+)
+
+
+class EmbeddedTask:
+    """teacher: the weights file of BodyPix, or None: then nothing is learnt from it, and `init` should give a start."""
+
+    def __init__(self, recipe: Recipe, labels: LabelSet, class_weights: tuple[float, ...], teacher: Path | None):
+        self.card = embedded_card(recipe, labels)
+        self.network = centre_parser(len(labels))
+        self.class_weights = class_weights
+        self.teacher: BodyPix | None = None
+        if teacher:
+            self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
+            start_from(self.teacher, self.network)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
+        self.network.to(device=device, memory_format=memory_format)
+        if self.teacher:
+            self.teacher.to(device=device, memory_format=memory_format)
+
+    @staticmethod
+    def encode(scene: Scene, index: int) -> dict[str, np.ndarray]:
+        """What the network sees of scene number `index`, and what it should say. Runs in the worker processes."""
+        pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
+        return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | targets(scene, STRIDE, phase=1 + index % 2)
+
+    def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
+        """Each loss of a batch by name, weighted. autocast: the precision that the networks, not the losses, compute in."""
+        known = student = {}
+        with autocast():
+            outputs = self.network(batch["pixels"])
+            features = outputs.pop("features16")
+            if self.teacher:
+                with torch.no_grad():
+                    known = self.teacher(batch["pixels"])
+                student = self.network.teacher_maps(features)
+        return losses(outputs, batch, known, student, self.class_weights)
+
+    def groups(self, weight_decay: float) -> list[dict]:
+        """Parameter groups: the pretrained parts learn slowly and without decay (their folded scales are large)."""
+        model = self.network
+        old = [*model.backbone.parameters(), *model.teacher_heads.parameters()]
+        known = {id(p) for p in old}
+        new = [p for p in model.parameters() if id(p) not in known]
+        return [
+            {"params": old, "part": "backbone", "weight_decay": 0.0},
+            {"params": [p for p in new if p.ndim > 1], "part": "rest", "weight_decay": weight_decay},
+            {"params": [p for p in new if p.ndim <= 1], "part": "rest", "weight_decay": 0.0},
+        ]
+
+    def train_mode(self) -> None:
+        self.network.train()
+
+
+def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
+    """What the finished file says of itself."""
+    return replace(CARD, name=recipe.name, labels=labels, license=recipe.license)
+
+
+def start_from(teacher: BodyPix, model: CentreParser) -> CentreParser:
+    """Give the model BodyPix's backbone and heads."""
+    model.backbone.load_state_dict(teacher.backbone.state_dict())
+    model.teacher_heads.load_state_dict(teacher.heads.state_dict())
+    return model
+

@@ -1,0 +1,144 @@
+"""Scenes from any labelled data set that `humanparse eval` reads: photos of one's own, CIHP, LIP and others.
+
+A photo is moved, turned, scaled, mirrored and coloured at random; where the labels tell people apart, people from other
+photos may be pasted into it. Scene number i of a run is the same on every machine and after every restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from humanparse.errors import OptionError
+from humanparse.evaluation.datasets import Sample
+from humanparse.evaluation.truth import Truth
+from humanparse.image import read_image
+from humanparse.labels import LabelSet
+from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
+from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+
+IGNORE = 255
+OUTSIDE = 114           # grey of what lies beyond the photo's edge
+TEACHER_TRUST = 1.0     # in full photos, the teacher sees what it was trained on
+MIN_PASTED_PX = 400     # people smaller than this in their own photo are not pasted elsewhere
+
+
+class FolderScenes:
+    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people of other photos."""
+
+    def __init__(self, samples: Sequence[Sample], labels: LabelSet, seed: int, compose: float):
+        self.samples, self.seed, self.compose = tuple(samples), seed, compose
+        self.mirrored, self.num_classes = mirrored_classes(labels), len(labels)
+
+    def make(self, index: int, size: int) -> Scene:
+        """A square scene of `size` pixels; the same for the same (seed, index, size)."""
+        rng = np.random.default_rng((self.seed, index))
+        scene = self._photo(rng, size)
+        if scene.num_people and rng.random() < self.compose:
+            for _ in range(rng.integers(1, 4)):
+                self._paste(rng, scene)
+        scene.pixels = through_camera(rng, scene.pixels)
+        scene.person = person_probability(scene.classes, scene.people)
+        scene.teacher_trust = TEACHER_TRUST
+        return scene
+
+    def _photo(self, rng: np.random.Generator, size: int) -> Scene:
+        """A part of a photo, or all of it and what lies beyond."""
+        pixels, classes, people = read_scene_maps(self._any(rng), self.num_classes)
+        short = min(classes.shape)
+        zoom = size / short * np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
+        slack = np.abs(np.array(classes.shape[::-1]) * zoom - size) / 2
+        flip = rng.random() < 0.5
+        matrix = placed(classes.shape, zoom, rng.normal(0, 5), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
+        inside = warp(np.full(classes.shape, 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+        scene = Scene(
+            np.full((size, size, 3), OUTSIDE, np.uint8), np.full((size, size), IGNORE, np.uint8),
+            np.zeros((size, size), np.float32), np.full((size, size), UNKNOWN_PERSON, np.int16), num_people=int(people.max()),
+        )
+        scene.pixels[inside] = warp(random_colours(rng)(pixels), matrix, size)[inside]
+        labels = warp(classes, matrix, size, cv2.INTER_NEAREST)
+        scene.classes[inside] = (self.mirrored[labels] if flip else labels)[inside]
+        scene.people[inside] = warp(people, matrix, size, cv2.INTER_NEAREST)[inside]
+        return scene
+
+    def _paste(self, rng: np.random.Generator, scene: Scene) -> None:
+        """A person of another photo, cut out and laid over the scene."""
+        pixels, classes, people = read_scene_maps(self._any(rng), self.num_classes)
+        numbers, areas = np.unique(people[people > 0], return_counts=True)
+        numbers = numbers[areas >= MIN_PASTED_PX]
+        if not len(numbers):
+            return
+        body = people == rng.choice(numbers)
+        ys, xs = np.nonzero(body)
+        cut = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        body, size = body[cut], scene.classes.shape[0]
+        height = size * np.exp(rng.uniform(np.log(0.25), np.log(1.2)))
+        flip = rng.random() < 0.5
+        matrix = placed(body.shape, height / body.shape[0], random_angle(rng), flip, rng.uniform(0.1, 0.9, 2) * size)
+        alpha = cv2.GaussianBlur(warp(body.astype(np.uint8) * 255, matrix, size), (0, 0), rng.uniform(0.4, 1.1)) / np.float32(255)
+        here = alpha > 0.5
+        alpha = alpha[..., None]
+        pasted = warp(random_colours(rng)(pixels[cut]), matrix, size)
+        scene.pixels = (scene.pixels * (1 - alpha) + pasted * alpha).astype(np.uint8)
+        labels = warp(classes[cut], matrix, size, cv2.INTER_NEAREST)
+        labels[labels == 0] = IGNORE  # the cut-out's edge, of no named class
+        scene.classes[here] = (self.mirrored[labels] if flip else labels)[here]
+        scene.num_people += 1
+        scene.people[here] = scene.num_people
+
+    def _any(self, rng: np.random.Generator) -> Sample:
+        return self.samples[rng.integers(len(self.samples))]
+
+
+def mirrored_classes(labels: LabelSet) -> np.ndarray:
+    """uint8 (256,): what each class is called in a mirrored photo."""
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in labels.left_right_pairs:
+        table[[left, right]] = right, left
+    return table
+
+
+def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """pixels uint8 (H, W, 3); classes uint8 (H, W), 255 unknown; people int16 (H, W), 0 nobody, 1.. the person, -1 unknown.
+
+    Labels that do not tell people apart are taken for one person's. Raises ImageError for a bad photo, and OptionError for bad
+    labels: of another size, or of classes that there are not.
+    """
+    pixels, truth = read_image(sample.image).pixels, sample.load()
+    if pixels.shape[:2] != truth.label_map.shape:
+        (height, width), (h, w) = pixels.shape[:2], truth.label_map.shape
+        raise OptionError(f"{sample.image} is {width}x{height} but its labels are {w}x{h}; make them of one size")
+    known = truth.label_map[truth.label_map != IGNORE]
+    if known.size and known.max() >= num_classes:
+        raise OptionError(
+            f"the labels of {sample.image.name} hold class {known.max()} but there are {num_classes} classes; "
+            "name them all in labels.txt, one a line, the background first"
+        )
+    return pixels, truth.label_map, people_of(truth)
+
+
+def people_of(truth: Truth) -> np.ndarray:
+    """int16 (H, W): the people of a labelled photo, numbered without gaps; -1 where there may be somebody."""
+    if truth.person_map is None:
+        people = ((truth.label_map > 0) & (truth.label_map != IGNORE)).astype(np.int16)
+    else:
+        _, inverse = np.unique(np.append(0, truth.person_map), return_inverse=True)
+        people = inverse[1:].reshape(truth.person_map.shape).astype(np.int16)
+    people[(truth.label_map == IGNORE) & (people == 0)] = UNKNOWN_PERSON
+    return people
+
+
+def person_probability(classes: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """float32 (H, W): 1 on people, 0 elsewhere, one half where nobody knows."""
+    person = ((people > 0) | ((classes > 0) & (classes != IGNORE))).astype(np.float32)
+    person[people == UNKNOWN_PERSON] = 0.5
+    return person
+
+
+def held_out_scenes(samples: Sequence[Sample], num_classes: int) -> Iterator[Scene]:
+    """The photos as they are, with their labels."""
+    for sample in samples:
+        pixels, classes, people = read_scene_maps(sample, num_classes)
+        yield Scene(pixels, classes, person_probability(classes, people), people, num_people=int(people.max()))

@@ -1,0 +1,95 @@
+"""Pseudo-labels: what a model says of photos without labels, kept where it agrees with itself, to be trained on.
+
+The average over the photo, its mirror image and other sizes (see tta.py) labels each pixel. Where a plain look at the photo
+or at its mirror image says another class, nobody knows the class (255); where it says another person, nobody knows either.
+The folder is laid out as `humanparse eval` and `humanparse train` read it, and a broken-off run goes on with the photos that
+are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from humanparse.errors import ImageError, OptionError
+from humanparse.evaluation.datasets import PHOTO_ENDINGS
+from humanparse.files import whole_file
+from humanparse.image import read_image
+from humanparse.parser import HumanParser
+from humanparse.training.folder import IGNORE, mirrored_classes
+
+MIN_PERSON_SCORE = 0.5   # of people that may teach; those below leave their pixels unknown
+MIN_SHARED = 0.5         # IoU above which two looks mean one person
+MAX_PEOPLE = 255         # what a PNG of 8 bits can number; more leave their pixels unknown
+
+
+def pseudo_label(
+    photos: Path, out: Path, model: str | None = None, *, scales: Sequence[float] = (0.75, 1.0, 1.25),
+    say: Callable[[str], None] = print,
+) -> int:
+    """Write `out/images`, `out/labels`, `out/persons` and `out/labels.txt`. Returns how many photos are labelled there.
+
+    Photos that cannot be read, or in which nothing is sure, are left out. Raises OptionError for a folder without photos,
+    and for a model that cannot be averaged (M2FP's query head).
+    """
+    paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PHOTO_ENDINGS)
+    if not paths:
+        raise OptionError(f"there are no photos in {photos}; expected files that end in {' '.join(PHOTO_ENDINGS)}")
+    plain, averaging = HumanParser(model), HumanParser(model, flip=True, scales=scales)
+    for name in ("images", "labels", "persons"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    (out / "labels.txt").write_text("\n".join(plain.labels.names) + "\n", encoding="utf-8")
+    for number, path in enumerate(paths, start=1):
+        files = {name: out / name / f"{path.stem}.png" for name in ("persons", "labels", "images")}
+        if not files["images"].exists():  # written last
+            try:
+                pixels = read_image(path).pixels
+            except ImageError as error:
+                say(f"{path.name}: left out ({error})")
+                continue
+            classes, people = sure_labels(plain, averaging, pixels)
+            if (people > 0).any():
+                _write(files["persons"], people)
+                _write(files["labels"], classes)
+                _write(files["images"], cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        if number % 50 == 0:
+            say(f"{number} of {len(paths)} photos")
+    return len(list((out / "images").glob("*.png")))
+
+
+def sure_labels(plain: HumanParser, averaging: HumanParser, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (H, W) classes, 255 where nobody knows; uint8 (H, W) people, 0 nobody. pixels: uint8 (H, W, 3) RGB."""
+    best = averaging.parse(pixels)
+    straight, mirror = plain.parse(pixels), plain.parse(np.ascontiguousarray(pixels[:, ::-1]))
+    classes, people = best.label_map.copy(), best.person_map.astype(np.int64)
+    looks = (
+        (straight.label_map, straight.person_map),
+        (mirrored_classes(plain.labels)[mirror.label_map[:, ::-1]], mirror.person_map[:, ::-1]),
+    )
+    other_person, other_class = np.zeros(classes.shape, bool), np.zeros(classes.shape, bool)
+    for other_classes, other_people in looks:
+        other_person |= ~_same_person(people, other_people.astype(np.int64))
+        other_class |= classes != other_classes
+    for person in best.people:
+        if person.score < MIN_PERSON_SCORE or person.id > MAX_PEOPLE:
+            other_person |= people == person.id
+    classes[other_person | other_class] = IGNORE
+    return classes, np.where(other_person, 0, people).astype(np.uint8)
+
+
+def _same_person(people: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool (H, W): whether both maps have nobody there, or two people who are one by their overlap."""
+    count = int(others.max()) + 1
+    shared = np.bincount((people * count + others).ravel(), minlength=(int(people.max()) + 1) * count).reshape(-1, count)
+    union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
+    same = shared / np.maximum(union, 1) > MIN_SHARED
+    same[0, :], same[:, 0], same[0, 0] = False, False, True
+    return same[people, others]
+
+
+def _write(path: Path, values: np.ndarray) -> None:
+    with whole_file(path) as part:
+        part.write_bytes(cv2.imencode(".png", values)[1].tobytes())

@@ -1,0 +1,249 @@
+"""A recipe: everything that decides the weights, in one TOML file of plain arguments.
+
+Each key of the file is a field below; `[[stage]]` tables are the stages, one after another. docs/training.md explains
+every key. What is not said has the default; what is not known is refused, with the nearest name that is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from humanparse.errors import OptionError
+
+SHIPPED = Path(__file__).parent / "recipes"
+MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
+PEOPLE = ("apart", "one")
+DEVICES = ("auto", "cpu", "cuda")
+# What a run may change when it goes on: where and how it computes and what it tells, never what it learns.
+FREE = (
+    "data", "out", "device", "bf16", "channels_last", "workers", "threads", "log_every", "save_every",
+    "validate_every", "validate_pictures",
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of steps with its own sizes and learning rate.
+
+    sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many people a second; large
+    ones show whole people as large as a photo does, without which large people are found in pieces.
+    """
+
+    steps: int
+    sizes: tuple[tuple[int, int], ...]
+    lr: float = 2e-3
+    backbone_lr: float = 3e-4
+    warmup_steps: int = 100
+
+    @property
+    def most(self) -> int:
+        """The most scenes in one step."""
+        return max(batch for _, batch in self.sizes)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """See docs/training.md for what each means. The defaults are those of the embedded model."""
+
+    model: str = "centre-parser"
+    name: str = "my-model"
+    license: str = "unknown"
+    stages: tuple[Stage, ...] = (Stage(3700, ((320, 16), (448, 8), (640, 4))),)
+    data: str = ""
+    format: str = ""
+    also: str = ""
+    also_share: float = 0.2
+    out: str = ""
+    init: str = ""
+    people: str = "apart"
+    compose: float = 0.3
+    holdout: int = 10
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    ema: float = 0.998
+    freeze_norm: bool = False
+    points: int = 12544
+    seed: int = 1
+    device: str = "auto"
+    bf16: bool = True
+    channels_last: bool = True
+    workers: int = 2
+    threads: int = 2
+    log_every: int = 20
+    save_every: int = 100
+    validate_every: int = 0
+    validate_pictures: int = 24
+
+    def __post_init__(self):
+        _check(self)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name among those in the package, or of a .toml file. changes: values that win over the file's.
+
+    Raises OptionError for a file that cannot be read, and for a key or value that is not known.
+    """
+    path = recipe_file(recipe)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read as TOML: {error}") from error
+    return replace(recipe_from(content, str(path)), **(changes or {}))
+
+
+def recipe_file(recipe: str | Path) -> Path:
+    """The file of a recipe: a name of those in the package (unless such a file is there), or a path."""
+    path, shipped = Path(recipe), SHIPPED / f"{recipe}.toml"
+    if path.is_file():
+        return path
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(shipped_recipes())
+    raise OptionError(f"there is no recipe {str(recipe)!r}; give a .toml file, or one of {names}")
+
+
+def shipped_recipes() -> list[str]:
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+
+
+def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe of the keys and values of a file; `where` names it in errors. Raises OptionError."""
+    content = dict(content)
+    stages = content.pop("stage", None)
+    if "stages" in content:
+        raise OptionError(f"{where}: write each stage as a table that begins with [[stage]]")
+    values = _typed(content, Recipe, where)
+    if stages is not None:
+        if not isinstance(stages, list):
+            raise OptionError(f"{where}: write each stage as a table that begins with [[stage]], in double brackets")
+        values["stages"] = tuple(
+            _stage(one, f"{where}, stage {number}") for number, one in enumerate(stages, start=1)
+        )
+    return Recipe(**values)
+
+
+def recipe_from_json(text: str) -> Recipe:
+    """What `to_json` wrote."""
+    data = json.loads(text)
+    data["stages"] = tuple(Stage(**one | {"sizes": tuple(map(tuple, one["sizes"]))}) for one in data["stages"])
+    return Recipe(**data)
+
+
+def change(text: str) -> tuple[str, Any]:
+    """`key=value`, with the value as TOML writes it (texts may go without quotes) → key, value. Raises OptionError."""
+    key, separator, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not separator:
+        raise OptionError(f"{text!r} is no change of a recipe; write key=value, as in workers=8")
+    _known(key, Recipe, "the command line")
+    if key == "stages":
+        raise OptionError("stages cannot be changed on the command line; copy the recipe and edit it (--print shows it)")
+    if get_type_hints(Recipe)[key] is str:
+        return key, value.strip("\"'")
+    try:
+        content = tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError as error:
+        raise OptionError(f"{key}={value} cannot be read ({error}); write a value as in a recipe") from error
+    return key, _typed(content, Recipe, "the command line")[key]
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """Names of what two recipes learn differently; see FREE for what does not matter."""
+    return [
+        field.name for field in fields(Recipe)
+        if field.name not in FREE and getattr(one, field.name) != getattr(other, field.name)
+    ]
+
+
+def _stage(content: Any, where: str) -> Stage:
+    if not isinstance(content, Mapping):
+        raise OptionError(f"{where}: write it as a table that begins with [[stage]]")
+    for key in ("steps", "sizes"):
+        if key not in content:
+            raise OptionError(f"{where} has no {key}")
+    return Stage(**_typed(content, Stage, where))
+
+
+def _typed(content: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
+    """The values, each of its field's type. Raises OptionError."""
+    hints, values = get_type_hints(kind), {}
+    for key, value in content.items():
+        _known(key, kind, where)
+        wanted = hints[key]
+        if key == "sizes":
+            values[key] = _sizes(value, where)
+        elif wanted is float and type(value) in (int, float):
+            values[key] = float(value)
+        elif type(value) is wanted:
+            values[key] = value
+        else:
+            raise OptionError(f"{where}: {key} is {value!r}; expected {_words(wanted)}")
+    return values
+
+
+def _known(key: str, kind: type, where: str) -> None:
+    """Raises OptionError for a key that is no field, with the nearest one."""
+    names = [field.name for field in fields(kind)]
+    if key in names:
+        return
+    names = ["stage" if name == "stages" else name for name in names]
+    nearest = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"the keys are {', '.join(names)}"
+    raise OptionError(f"{where}: there is no key {key!r}; {hint}")
+
+
+def _sizes(value: Any, where: str) -> tuple[tuple[int, int], ...]:
+    good = isinstance(value, list) and value and all(
+        isinstance(one, list) and len(one) == 2 and all(type(number) is int and number > 0 for number in one) for one in value
+    )
+    if not good:
+        raise OptionError(f"{where}: sizes is {value!r}; expected pairs of side and scenes a step, as in [[320, 16], [640, 4]]")
+    return tuple((side, count) for side, count in value)
+
+
+def _words(kind: type) -> str:
+    return {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}[kind]
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises OptionError for an impossible value."""
+    for key, choices in {"model": MODELS, "people": PEOPLE, "device": DEVICES}.items():
+        if getattr(recipe, key) not in choices:
+            raise OptionError(f"{key} is {getattr(recipe, key)!r}; choose one of {', '.join(choices)}")
+    if recipe.people == "one" and recipe.model == "centre-parser":
+        raise OptionError("people = \"one\" is for M2FP: the centre parser always tells people apart")
+    if not recipe.stages:
+        raise OptionError("a recipe needs a [[stage]]")
+    multiple = 16 if recipe.model == "centre-parser" else 32
+    for number, stage in enumerate(recipe.stages, start=1):
+        if wrong := [side for side, _ in stage.sizes if side % multiple]:
+            raise OptionError(f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {multiple}")
+        for key in ("lr", "backbone_lr"):
+            if not getattr(stage, key) >= 0:
+                raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
+        for key, least in (("steps", 1), ("warmup_steps", 0)):
+            if getattr(stage, key) < least:
+                raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}")
+    ranges = {
+        "also_share": (0, 1), "compose": (0, 1), "ema": (0, 1), "weight_decay": (0, None), "clip_norm": (1e-6, None),
+        "holdout": (0, None), "points": (1, None), "workers": (0, None), "threads": (1, None), "log_every": (1, None),
+        "save_every": (1, None), "validate_every": (0, None), "validate_pictures": (1, None), "seed": (0, None),
+    }
+    for key, (least, largest) in ranges.items():
+        value = getattr(recipe, key)
+        if not (value >= least and (largest is None or value <= largest)):
+            upto = f" to {largest}" if largest is not None else " or more"
+            raise OptionError(f"{key} is {value}; give {least}{upto}")

@@ -1,0 +1,90 @@
+"""`humanparse train` as a user types it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from stick_people import write_folder
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+
+from humanparse.cli import app
+from humanparse.training.__main__ import main
+from humanparse.training.recipe import read_recipe, shipped_recipes
+
+TINY = """
+model = "centre-parser"
+name = "tiny"
+init = "humanparse-small"
+device = "cpu"
+workers = 0
+threads = 1
+log_every = 1
+[[stage]]
+steps = 2
+sizes = [[64, 1]]
+"""
+
+
+@pytest.fixture
+def run():
+    return lambda *arguments: CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_a_recipe_can_be_printed_edited_and_read_again(run, tmp_path):
+    for name in shipped_recipes():
+        printed = run(name, "--print")
+        assert printed.exit_code == 0 and "[[stage]]" in printed.stdout
+        (tmp_path / "mine.toml").write_text(printed.stdout, encoding="utf-8")
+        assert read_recipe(tmp_path / "mine.toml") == read_recipe(name)
+
+
+def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    folder = write_folder(tmp_path / "photos", 2)
+    arguments = tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run", "--set", "seed=3"
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("starts from humanparse-small:")
+    assert "these start anew: class_head.bias, class_head.weight" in lines[0]
+    assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(f"{tmp_path / 'run/model.onnx'}: 7.2 MB")
+    assert (tmp_path / "run/curves.png").is_file()
+
+    again = run(*arguments)
+    assert again.exit_code == 2 and "add --resume to go on with it" in again.stderr
+    assert run(*arguments, "--resume").exit_code == 0
+
+
+def test_the_manual_explains_every_option(run):
+    manual = (Path(__file__).parents[2] / "docs/cli.md").read_text("utf-8")
+    options = re.findall(r"--[a-z][a-z-]+", run("--help").stdout)
+    assert "--resume" in options and [option for option in options if f"`{option}" not in manual and option != "--help"] == []
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("no-such-recipe",), "there is no recipe 'no-such-recipe'"),
+    (("own-photos",), "which photos? Give --data DIR"),
+    (("own-photos", "--data", "nowhere"), "there is no folder 'nowhere'"),
+    (("own-photos", "--data", ".", "--set", "worker=1"), "did you mean workers?"),
+])
+def test_bad_usage_says_what_to_do(run, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2 and message in result.stderr
+
+
+def test_a_folder_without_photos_is_bad_usage(run, tmp_path):
+    result = run("own-photos", "--data", tmp_path, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "does not look like a data set" in result.stderr
+
+
+def test_the_smaller_tools_say_in_one_line_what_is_wrong(tmp_path):
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    for arguments, message in {
+        ("export", f"{tmp_path}/junk.pt", f"{tmp_path}/out.onnx"): "is not a checkpoint that can be read",
+        ("validate", str(tmp_path)): "no .jpg files in",
+        ("pseudo", str(tmp_path), str(tmp_path / "out")): "there are no photos in",
+    }.items():
+        with pytest.raises(SystemExit, match=message):
+            main(list(arguments))

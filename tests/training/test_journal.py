@@ -1,0 +1,83 @@
+"""The log tells every step once, whatever was broken off, and the curves are drawn from it."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from humanparse.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves
+from humanparse.training.journal import Journal, read_log
+
+
+def write_steps(folder, steps, done=0):
+    with Journal(folder, done, say=lambda line: None) as journal:
+        for step in steps:
+            journal.trained(step, 10, {"a": 1 / step, "b": 1.0}, lr=0.1, photos_per_s=2.0)
+        journal.draw()
+
+
+def test_what_was_told_after_the_checkpoint_is_taken_back(tmp_path):
+    write_steps(tmp_path, (1, 2, 3))
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # killed here
+    write_steps(tmp_path, (3, 4), done=2)
+    assert [entry["step"] for entry in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4]
+    assert all(json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+
+
+def test_a_new_run_begins_a_new_log(tmp_path):
+    write_steps(tmp_path, (1, 2))
+    write_steps(tmp_path, (1,))
+    assert len(read_log(tmp_path / "log.jsonl")) == 1
+
+
+def test_losses_are_told_with_their_sum(tmp_path):
+    told = []
+    with Journal(tmp_path, 0, told.append) as journal:
+        journal.trained(5, 10, {"a": 0.25, "b": 1.0}, stage=1, lr=0.1, photos_per_s=2.5)
+        journal.validated(5, {"mIoU": 0.5}, best=True)
+    assert told == ["step 5/10  2.5 photos/s  loss 1.250  a 0.250 b 1.000", "step 5  held out: mIoU 0.500  (best so far)"]
+    first, second = read_log(tmp_path / "log.jsonl")
+    assert first == {"step": 5, "stage": 1, "lr": 0.1, "photos_per_s": 2.5, "loss": 1.25, "losses": {"a": 0.25, "b": 1.0}}
+    assert second == {"step": 5, "validation": {"mIoU": 0.5}, "best": True}
+
+
+def test_curves_fall_where_losses_fall(tmp_path):
+    entries = [{"step": step, "loss": 10 - step, "losses": {}} for step in range(1, 10)]
+    entries.append({"step": 9, "validation": {"mIoU": 0.5}})
+    picture = np.asarray(draw_curves(entries))
+    assert picture.shape == (2 * HEIGHT, WIDTH, 3)
+    rows, columns = np.nonzero((picture[:HEIGHT, :700] == COLOURS[0]).all(2))
+    left, right = columns < 200, columns > 600
+    assert left.any() and right.any() and rows[left].mean() + 50 < rows[right].mean()
+
+
+@pytest.mark.parametrize("entries", [[], [{"step": 0, "note": "begins"}], [{"step": 1, "loss": float("nan"), "losses": {}}]])
+def test_curves_of_nothing_are_an_empty_picture(entries):
+    assert draw_curves(entries).size == (WIDTH, HEIGHT)
+
+
+def test_tensorboard_is_told_as_well_where_it_is_installed(tmp_path, monkeypatch):
+    told = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            told.append(("from", purge_step))
+
+        def add_scalar(self, name, value, step):
+            told.append((name, value, step))
+
+        def close(self):
+            told.append("closed")
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    with Journal(tmp_path, 0, say=lambda line: None) as journal:
+        journal.trained(1, 2, {"a": 0.5}, lr=0.1)
+        journal.validated(1, {"mIoU": 0.25}, best=False)
+    assert told == [
+        ("from", 1), ("loss", 0.5, 1), ("lr", 0.1, 1), ("loss/a", 0.5, 1), ("held-out/mIoU", 0.25, 1), "closed",
+    ]
