@@ -1,19 +1,27 @@
 """How long does it take from the network's outputs to people and parts, and how does it grow with the photo and the people?
 
-    python benchmarks/postprocess.py [--repeat 7] [--people 1 3 6] [--reference] [--markdown]
+    python benchmarks/postprocess.py [--repeat 7] [--people 1 3 6] [--reference [DIR]] [--reference-python P] [--markdown]
 
 Both heads on made-up scenes: `people` persons of seven parts each. "every pixel" is the embedded model's head done the
-plain way, every map brought to the photo's size. With --reference (needs PyTorch) the query head is held against what the
-reference does: all 100 masks at the photo's full size, in PyTorch; at 12 MP that would need some 20 GB and is left out.
-Ratios are medians within one run; "memory" is the peak of NumPy's arrays, results included.
+plain way, every map brought to the photo's size. With --reference the query head is held against what the reference does: all
+100 masks at the photo's full size, in PyTorch, on as many threads as it takes by itself. Without DIR that is a shorter rewrite
+of it (needs PyTorch). DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP; its own post-processing is then
+run, by --reference-python, a Python that has what it needs. At 12 MP it would need some 20 GB and is left out.
+Ratios are medians of ratios within one run; "CPU" is processor time, of all threads; "memory" is the peak of NumPy's arrays,
+results included.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import machine
@@ -33,17 +41,77 @@ BODY = (  # class; where it lies in the person's box: centre x, y and radii
 )
 
 
+SERVE = """
+import sys, time
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+import numpy as np, reference, torch
+net = reference.build(seed=0)
+print("ready", flush=True)
+with torch.no_grad():
+    for line in sys.stdin:
+        scene = np.load(line.strip())
+        (height, width), input_hw, resized_hw = (scene[name].tolist() for name in ("photo_hw", "input_hw", "resized_hw"))
+        raw = {
+            "outputs": {name: torch.from_numpy(scene[name]) for name in ("pred_logits", "pred_masks")},
+            "batched_inputs": [{"height": height, "width": width}],
+            "images": SimpleNamespace(tensor=torch.empty(1, 3, *input_hw), image_sizes=[tuple(resized_hw)]),
+        }
+        start, started = time.perf_counter(), time.process_time()
+        found = net.postprocess(raw)["eval_result"][0]["parsing"]
+        seconds, cpu = time.perf_counter() - start, time.process_time() - started
+        np.save(line.strip() + ".labels.npy", found["semantic_outputs"].argmax(0).numpy().astype(np.uint8))
+        del found, raw
+        print("took", seconds, cpu, flush=True)
+"""
+
+Run = tuple[float, float, np.ndarray]  # seconds, processor seconds, label map
+
+
 def main() -> None:
     options = _options()
     print(machine.describe(*(["torch"] if options.reference else [])))
     print(f"other processes: {machine.others_share():.0%} of the cores\n")
-    rows = [["head", "photo", "people", "time", "memory", "plain way", "ratio", "same pixels"]]
+    incumbent = Incumbent(options.reference, options.reference_python) if isinstance(options.reference, Path) else None
+    rows = [["head", "photo", "people", "time", "CPU", "memory", "plain way", "ratio", "CPU ratio", "same pixels"]]
     for name, photo_hw in SIZES.items():
         for people in options.people:
             rows.append(_row("centres", name, people, options.repeat, *_centres(photo_hw, people)))
-            plain = options.reference and name != "12 MP"
+            plain = (incumbent or _rewritten) if options.reference and name != "12 MP" else None
             rows.append(_row("queries", name, people, options.repeat, *_queries(photo_hw, people, plain)))
     print(machine.table(rows, options.markdown))
+
+
+class Incumbent:
+    """ModelScope's post-processing in a process of its own."""
+
+    def __init__(self, folder: Path, python: Path):
+        command = [str(python), "-c", SERVE, str(folder)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._wait_for("ready")
+
+    def __call__(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Callable[[], Run]:
+        def run() -> Run:
+            with tempfile.TemporaryDirectory() as folder:
+                scene = Path(folder) / "scene.npz"
+                sizes = {name: getattr(geometry, name) for name in ("photo_hw", "input_hw", "resized_hw")}
+                np.savez(scene, **outputs, **sizes)
+                self.process.stdin.write(f"{scene}\n")
+                self.process.stdin.flush()
+                seconds, cpu = self._wait_for("took").split()
+                return float(seconds), float(cpu), np.load(f"{scene}.labels.npy")
+
+        return run
+
+    def _wait_for(self, word: str) -> str:
+        for line in self.process.stdout:  # it may print lines of its own
+            if line.startswith(word):
+                return line.removeprefix(word)
+        raise SystemExit("the reference ended; run it by itself to see why")
+
+
+def _rewritten(outputs: dict[str, np.ndarray], geometry: Geometry) -> Callable[[], Run]:
+    return lambda: _timed(lambda: reference(outputs, geometry))
 
 
 def _centres(photo_hw, people):
@@ -55,7 +123,7 @@ def _centres(photo_hw, people):
         assemble(maps, CIHP, 0.3)
         return maps.label_map
 
-    return ours, lambda: every_pixel(outputs, geometry)
+    return ours, lambda: _timed(lambda: every_pixel(outputs, geometry))
 
 
 def _queries(photo_hw, people, plain):
@@ -67,38 +135,43 @@ def _queries(photo_hw, people, plain):
         assemble(maps, CIHP, 0.3)
         return maps.label_map
 
-    return ours, (lambda: reference(outputs, geometry)) if plain else None
+    return ours, plain(outputs, geometry) if plain else None
 
 
-def _row(head, name, people, repeat, ours, plain) -> list[str]:
+def _row(head: str, name: str, people: int, repeat: int, ours: Callable[[], np.ndarray], plain: Callable[[], Run] | None):
     tracemalloc.start()
     labels = ours()
     memory = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
-    times, theirs = [], []
+    times, cpu, theirs, their_cpu = [], [], [], []
     for _ in range(repeat):
-        times.append(_seconds(ours))
-        if plain:
-            theirs.append(_seconds(plain))
-    row = [head, name, str(people), f"{statistics.median(times) * 1000:.0f} ms", f"{memory:.0f} MB"]
+        for run, wall, processor in ((lambda: _timed(ours), times, cpu), (plain, theirs, their_cpu)):
+            if run:
+                seconds, processor_seconds, made = run()
+                wall.append(seconds)
+                processor.append(processor_seconds)
+    row = [head, name, str(people), _ms(times), _ms(cpu), f"{memory:.0f} MB"]
     if not plain:
-        return [*row, "", "", ""]
+        return [*row, "", "", "", ""]
+    row += [_ms(theirs), _ratio(theirs, times), _ratio(their_cpu, cpu)]
     if head == "centres":                                                # the plain way knows no people and keeps all specks
-        return [*row, f"{statistics.median(theirs) * 1000:.0f} ms", _ratio(theirs, times), ""]
-    other = plain()
-    somebody = (labels > 0) | (other > 0)
-    same = (labels == other)[somebody].mean()
-    return [*row, f"{statistics.median(theirs) * 1000:.0f} ms", _ratio(theirs, times), f"{same:.2%}"]
+        return [*row, ""]
+    somebody = (labels > 0) | (made > 0)
+    return [*row, f"{(labels == made)[somebody].mean():.2%}"]
+
+
+def _ms(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds) * 1000:.1f} ms"
 
 
 def _ratio(slow: list[float], fast: list[float]) -> str:
     return f"{statistics.median(a / b for a, b in zip(slow, fast, strict=True)):.1f}"
 
 
-def _seconds(work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def _timed(work: Callable[[], np.ndarray]) -> Run:
+    start, started = time.perf_counter(), time.process_time()
+    done = work()
+    return time.perf_counter() - start, time.process_time() - started, done
 
 
 # ---- scenes -----------------------------------------------------------------------------------------------------------
@@ -204,7 +277,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3, 6])
-    parser.add_argument("--reference", action="store_true")
+    parser.add_argument("--reference", nargs="?", type=Path, const=True, help="compare; with DIR, the folder with reference.py")
+    parser.add_argument("--reference-python", type=Path, default=Path(sys.executable), help="the Python that runs it")
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
 

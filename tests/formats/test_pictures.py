@@ -1,7 +1,11 @@
 """pictures.py: indexed pictures, and encoding without metadata."""
 
 import io
+import struct
+import sys
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from made_up import made_up_parsing, parsing_from_maps
@@ -9,6 +13,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from humanparse import formats, render
 from humanparse.errors import OptionError
+from humanparse.formats import pictures
 from humanparse.labels import CIHP
 
 
@@ -120,3 +125,61 @@ def test_an_unknown_kind_quality_or_size_is_refused():
         with pytest.raises(OptionError, match="choose png"):
             formats.encode_picture(Image.new("L", (side, 1)), kind)
         assert decoded(formats.encode_picture(Image.new("L", (side - 1, 1)), kind)).width == side - 1
+
+
+# PNG, which is written here
+
+@pytest.fixture(params=["isal", "zlib"])
+def compressor(request, monkeypatch):
+    """With ISA-L, if it is here, and without."""
+    if request.param == "isal":
+        pytest.importorskip("isal", reason="there is no ISA-L for this processor")
+    else:
+        monkeypatch.setitem(sys.modules, "isal", None)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (97, 203)])
+def test_a_png_of_several_bands_is_read_by_everybody(compressor, monkeypatch, mode, size):
+    monkeypatch.setattr(pictures, "_PNG_BAND", 4000)
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], len(mode)), np.uint8)
+    picture = Image.fromarray(values)
+    data = formats.encode_picture(picture, "png")
+    again = decoded(data)
+    assert again.mode == mode and again.tobytes() == picture.tobytes()
+    order = {"RGB": cv2.COLOR_BGR2RGB, "RGBA": cv2.COLOR_BGRA2RGBA}[mode]
+    by_opencv = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), order)
+    assert np.array_equal(by_opencv, values)
+
+
+def test_how_many_bands_a_png_has_does_not_show_in_its_pixels(compressor, monkeypatch):
+    picture = render.overlay(made_up_parsing())
+    whole = formats.encode_picture(picture, "png")
+    monkeypatch.setattr(pictures, "_PNG_BAND", 1)
+    row_by_row = formats.encode_picture(picture, "png")
+    assert row_by_row != whole and decoded(row_by_row).tobytes() == decoded(whole).tobytes()
+
+
+def test_the_checksum_of_the_whole_stream_is_right(monkeypatch):
+    """Pillow and OpenCV do not look at it; zlib does."""
+    monkeypatch.setattr(pictures, "_PNG_BAND", 500)
+    data, stream = formats.encode_picture(noise("RGB", (61, 43)), "png"), b""
+    place = 8
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        body = data[place + 8 : place + 8 + length]
+        assert zlib.crc32(kind + body) == struct.unpack_from(">I", data, place + 8 + length)[0]
+        stream += body if kind == b"IDAT" else b""
+        place += 12 + length
+    assert len(zlib.decompress(stream)) == 43 * (1 + 3 * 61)
+
+
+def test_checksums_are_joined():
+    first, second = bytes(range(256)) * 300, b"\xff" * 70_000
+    for a, b in ((first, second), (b"", first), (first, b""), (second, second)):
+        assert pictures._adler32_joined(zlib.adler32(a), zlib.adler32(b), len(b)) == zlib.adler32(a + b)
+
+
+def test_a_picture_of_which_only_a_window_is_given_can_be_encoded():
+    window = Image.fromarray(np.asarray(noise("RGB", (40, 30)))[5:25, 3:20])
+    assert decoded(formats.encode_picture(window, "png")).tobytes() == window.tobytes()

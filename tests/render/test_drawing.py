@@ -1,5 +1,7 @@
 """drawing.py: colour map, people map, overlay, outlines."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from made_up import empty_parsing, made_up_parsing, parsing_from_maps
@@ -86,6 +88,13 @@ def test_a_read_only_photo_can_be_drawn():
     render.cutout(parsing)
     render.blur(parsing)
     render.recolour(parsing, "Pants", (200, 20, 20))
+
+
+def test_maps_in_any_order_of_memory_are_drawn():
+    parsing = made_up_parsing()
+    turned = dataclasses.replace(parsing, label_map=np.asfortranarray(parsing.label_map), image=np.asfortranarray(parsing.image))
+    assert np.array_equal(pixels(render.overlay(turned)), pixels(render.overlay(parsing)))
+    assert np.array_equal(pixels(render.outlines(turned)), pixels(render.outlines(parsing)))
 
 
 def test_a_white_line_runs_between_touching_people():

@@ -67,7 +67,8 @@ def parse_centres(
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
     top = classes.max(0)
-    odds = np.exp(classes - top)                                           # (C, h, w), 1 where a class wins
+    odds = classes - top
+    np.exp(odds, out=odds)                                                 # (C, h, w), 1 where a class wins
     foreground = _foreground(odds, classes[0] - top, person[0], settings)  # (h, w), positive inside
     votes = _votes(offset)                                                 # (2, h, w), cell coordinates x, y
     people = _people(sigmoid(centre[0]), votes, foreground > 0, settings)
@@ -80,7 +81,8 @@ def parse_centres(
     if order:
         part = winner(classes[1:])                                         # (h, w)
         maps.person_scores = [float(scores[index]) for index in order]
-        maps.part_scores = _part_scores(odds[1:] / odds.sum(0), part, people.owner, order)
+        probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
+        maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
         parts = without_specks(classes[1:], part, people.owner, settings.speck)
         join_patches(
@@ -157,9 +159,11 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
     kept: list[int] = []
     for index, (x, y, _) in enumerate(points):
         for other in kept:
-            ys, xs = np.nonzero((owner == index) | (owner == other))
-            size = np.hypot(np.ptp(xs), np.ptp(ys)) if len(ys) else 0.0
-            if np.hypot(x - points[other][0], y - points[other][1]) < settings.join * size:
+            apart = np.hypot(x - points[other][0], y - points[other][1])
+            if apart >= settings.join * np.hypot(*inside.shape):             # too far for a person of any size
+                continue
+            _, _, width, height = cv2.boundingRect(((owner == index) | (owner == other)).view(np.uint8))
+            if apart < settings.join * np.hypot(max(0, width - 1), max(0, height - 1)):
                 owner[owner == index] = other
                 break
         else:
@@ -205,12 +209,14 @@ def _part_scores(
     """
     scores = {}
     for number, index in enumerate(order, start=1):
-        mine = np.flatnonzero(owner == index)
-        values = probability.reshape(len(probability), -1)[:, mine]        # (C - 1, the person's cells)
-        wins = part.ravel()[mine]
+        mine = owner == index
+        x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
+        window = np.s_[y : y + height, x : x + width]
+        mine, values = mine[window], probability[:, *window]               # values: (C - 1, h', w')
+        wins, here = part[window][mine], np.nonzero(mine)
         cells = np.bincount(wins, minlength=len(values))
-        total = np.bincount(wins, values[wins, np.arange(len(mine))], minlength=len(values))
+        total = np.bincount(wins, values[wins, *here], minlength=len(values))
         # A part so thin that it wins at no cell, only between them, is as sure as its best cell.
-        score = np.where(cells > 0, total / np.maximum(cells, 1), values.max(1))
+        score = np.where(cells > 0, total / np.maximum(cells, 1), (values * mine).max((1, 2)))
         scores |= {(number, c): float(one) for c, one in enumerate(score, start=1)}
     return scores

@@ -15,10 +15,9 @@ def link(parts: np.ndarray, people: np.ndarray, people_scores: np.ndarray, min_o
     """
     if len(people) == 0 or len(parts) == 0:
         return np.full(len(parts), -1)
-    flat_parts = parts.reshape(len(parts), -1).astype(np.float32)      # (P, h*w)
-    flat_people = people.reshape(len(people), -1).astype(np.float32)   # (N, h*w)
-    area = np.maximum(flat_parts.sum(1, keepdims=True), 1)
-    covered = np.round(flat_parts @ flat_people.T / area, 4)           # (P, N); rounded so that equal means equal
+    parts, people = _packed(parts), _packed(people)
+    area = np.maximum(_shared(parts, parts), 1)[:, None]
+    covered = np.stack([_shared(parts, person) for person in people], 1) / area  # (P, N)
     best = covered.max(1)
     tied = np.where(covered == best[:, None], people_scores, -np.inf)
     return np.where(best >= min_overlap, tied.argmax(1), -1)
@@ -29,14 +28,22 @@ def drop_duplicates(masks: np.ndarray, scores: np.ndarray, max_iou: float) -> np
 
     masks: bool (N, h, w); scores: float (N,). Two masks repeat each other above an IoU of `max_iou`.
     """
-    if len(masks) == 0:
-        return np.zeros(0, int)
-    flat = masks.reshape(len(masks), -1).astype(np.float32)            # (N, h*w)
-    overlap = flat @ flat.T
-    area = np.diag(overlap)
-    iou = overlap / np.maximum(area[:, None] + area - overlap, 1)      # (N, N)
+    packed = _packed(masks)
+    area = _shared(packed, packed)
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable"):
-        if all(iou[index, other] <= max_iou for other in kept):
+        overlap = _shared(packed[kept], packed[index])                     # (kept,)
+        if (overlap <= max_iou * np.maximum(area[kept] + area[index] - overlap, 1)).all():
             kept.append(int(index))
     return np.array(kept, int)
+
+
+def _packed(masks: np.ndarray) -> np.ndarray:
+    """bool (N, h, w) → uint64 (N, words): eight pixels a byte, zeros at the end."""
+    packed = np.packbits(masks.reshape(len(masks), masks[0].size if len(masks) else 0), axis=1)
+    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+
+
+def _shared(some: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """int (N,): the pixels that packed masks (N, words) share with another (words,), or each with its own of (N, words)."""
+    return np.bitwise_count(some & other).sum(1, dtype=np.int64)

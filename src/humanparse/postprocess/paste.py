@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from humanparse.masks import Box
@@ -92,13 +93,15 @@ def _paste_borders(scores, foreground, border, asked, edge, down, across, out, v
         y, x = rows[some], columns[some]
         ys, xs = down.pixels(y), across.pixels(x)                                      # (n, a), (n, b)
         shares = down.share[ys][:, :, None], across.share[xs][:, None, :]
-        best = who = None
-        for k in range(count[some[0]]):
-            asking = np.count_nonzero(count[some] > k)                                 # the first ones: they are sorted
+        who = np.empty((len(some), ys.shape[1], xs.shape[1]), values.dtype)
+        who[:] = values[maps[begin[some]]][:, None, None]                              # the first map, for want of another
+        best = None
+        for k in range(count[some[0]] if count[some[0]] > 1 else 0):
+            asking = np.count_nonzero(count[some] > max(k, 1))                         # the first ones: they are sorted
             which = maps[begin[some[:asking]] + k]
             score = _bilinear(scores, which, y[:asking], x[:asking], shares[0][:asking], shares[1][:asking])
             if k == 0:
-                best, who = score, np.broadcast_to(values[which][:, None, None], score.shape).copy()
+                best = score
             else:
                 np.copyto(who[:asking], values[which][:, None, None], where=score > best[:asking])
                 np.maximum(best[:asking], score, out=best[:asking])
@@ -113,8 +116,9 @@ def _may_win(padded: np.ndarray, border: tuple[np.ndarray, np.ndarray], winners:
     A map cannot that one of these beats at all four corners, or that is everywhere below the lowest value of another.
     """
     rows, columns = border
-    at_corners = np.stack([padded[:, rows + dy, columns + dx] for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1))])  # (4, K, N)
-    patch = np.arange(len(rows))
+    width, patch = padded.shape[2], np.arange(len(rows))
+    cells, corner = padded.reshape(len(padded), -1), rows * width + columns            # of which one index is quick to take
+    at_corners = np.stack([cells.take(corner + other, axis=1) for other in (0, 1, width, width + 1)])  # (4, K, N)
     may = at_corners.max(0) >= at_corners.min(0).max(0)                                # (K, N)
     for one in winners:
         of_winner = at_corners[:, one, patch]                                          # (4, N)
@@ -140,13 +144,13 @@ def _bilinear(maps, which, y, x, down, across) -> np.ndarray:
 
 def _reach(whole, wins, border, asked, values, down, across) -> dict[int, Box]:
     """By value, the photo pixels of all patches where it was written, or may have been."""
-    rows, columns = np.nonzero(whole)
     patch, maps = np.nonzero(asked)
-    maps = np.concatenate([wins[rows, columns], maps])
-    rows, columns = (np.concatenate([some, more[patch]]) for some, more in zip((rows, columns), border, strict=True))
     in_row, in_column = (np.zeros((len(values), whole.shape[axis]), bool) for axis in (0, 1))
-    in_row[maps, rows] = True
-    in_column[maps, columns] = True
+    in_row[maps, border[0][patch]] = True
+    in_column[maps, border[1][patch]] = True
+    for k in np.flatnonzero(np.bincount(wins[whole], minlength=len(values))):
+        x, y, width, height = cv2.boundingRect(((wins == k) & whole).view(np.uint8))
+        in_row[k, [y, y + height - 1]] = in_column[k, [x, x + width - 1]] = True       # the box needs its ends alone
     boxes = {}
     for k in np.flatnonzero(in_row.any(1)):
         y, x = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
