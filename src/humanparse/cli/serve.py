@@ -12,7 +12,7 @@ from humanparse.service.settings import PREFIX, Settings
 
 KINDS = {tuple[str, ...]: str}  # what a flag takes for a setting of another type
 METAVARS = {str: "TEXT", int: "N", float: "X"}
-SHORT = {"models": ("--model", "-m")}
+SHORT = {"models": ("--model", "-m"), "ray_address": ("--address",)}
 
 
 def serve(**given: Any) -> None:
@@ -27,14 +27,18 @@ def serve(**given: Any) -> None:
       humanparse serve
       humanparse serve --port 8000 --workers 4
       HUMANPARSE_TOKEN=secret humanparse serve --host 0.0.0.0
+      humanparse serve --ray --address head.example:6379 --workers 16
     """
-    from humanparse.service.server import serve as run
-
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen:
         if get_type_hints(Settings)[name] == tuple[str, ...]:
             chosen[name] = tuple(part.strip() for part in chosen[name].split(",") if part.strip())
-    raise typer.Exit(run(Settings.from_env(**chosen)))
+    settings = Settings.from_env(**chosen)
+    if settings.ray:
+        from humanparse.scale.online import serve as run
+    else:
+        from humanparse.service.server import serve as run
+    raise typer.Exit(run(settings))
 
 
 def _flag(setting: Field) -> inspect.Parameter:

@@ -99,8 +99,7 @@ def _png_band(flat: np.ndarray, rows: int, compressors: Callable, top: int) -> t
 
 
 def _compressors() -> Callable:
-    """What opens raw deflate streams, quick ones. ISA-L, where there is one for the processor, takes a quarter of zlib's time for files of the
-    same size."""
+    """What opens raw deflate streams, quick ones. ISA-L, where the processor has one, takes a quarter of zlib's time for as much."""
     try:
         from isal import isal_zlib
     except ImportError:

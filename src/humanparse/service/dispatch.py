@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +85,18 @@ class Order:
 
 
 class Dispatcher:
-    """Workers with a queue in front. command: what to start as a worker, for tests."""
+    """Workers with a queue in front.
 
-    def __init__(self, settings: Settings, metrics: Any = None, command: Sequence[str] | None = None):
+    command: what to start as a worker, for tests; pool: makes what is there in place of processes of this machine, given
+    what to call when it has become idle (`humanparse.scale.replicas`).
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Any = None, command: Sequence[str] | None = None,
+        pool: Callable[[Callable[[], None]], Any] | None = None,
+    ):
         self._settings = settings
-        self._pool = WorkerPool(settings, command or COMMAND, self._pump, metrics)
+        self._pool = pool(self._pump) if pool else WorkerPool(settings, command or COMMAND, self._pump, metrics)
         self._queue = Admission(
             queue_size=settings.queue_size, max_bytes=int(settings.queue_max_mb * 1e6), max_wait_s=settings.max_wait_s,
             num_workers=settings.workers,
