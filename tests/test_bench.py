@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from humanparse import HumanParser, bench
 from humanparse.cli import app, parse
 from humanparse.engines import FakeEngine
+from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
 from humanparse.weights.catalog import METADATA_KEY, ModelCard
@@ -48,6 +49,19 @@ def test_throughput_parses_as_many_photos_each_way(parser):
     assert rate.one_by_one > 0 and rate.many > 0 and rate.ratio > 0
 
 
+def test_engines_are_measured_and_what_cannot_be_had_says_why(parser):
+    def open_parser(model, engine, precision):
+        if engine == "onnxruntime" and precision == "bf16":
+            raise OptionError("no bf16")
+        return parser
+
+    found = bench.engine_times(open_parser, None, runs=2)
+    assert len(found) == len(bench.ENGINES) * len(bench.KINDS)
+    assert found[-1] == bench.EngineTime("onnxruntime", "bf16", None, "no bf16")
+    assert all(one.network_ms is not None and not one.why_not for one in found[:-1])
+    assert {one.precision for one in bench.engine_times(open_parser, "other.onnx", runs=1)} == {"fp32", "bf16"}
+
+
 def test_the_photo_has_the_size_that_was_asked_for():
     assert Image.open(io.BytesIO(bench.jpeg((64, 48)))).size == (64, 48)
 
@@ -73,6 +87,7 @@ def test_the_command_prints_a_table(parser):
     assert result.exit_code == 0, result.output
     assert "used by other programs: 2%" in result.output
     assert "tiny" in result.output and "small" in result.output and "with parse_many" in result.output
+    assert "openvino" in result.output and "int8" in result.output
 
 
 def test_the_command_prints_json(parser):
@@ -80,3 +95,4 @@ def test_the_command_prints_json(parser):
     data = json.loads(result.output)
     assert data["model"] == "made-up" and data["engine"] == "openvino" and data["others_share"] == 0.02
     assert [one["name"] for one in data["sizes"]] == ["tiny", "small"] and data["photos_per_s"]["many"] > 0
+    assert {one["engine"] for one in data["engines"]} == set(bench.ENGINES)

@@ -10,13 +10,15 @@ import io
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from humanparse.cores import usable_cores
+from humanparse.engines import ENGINES
+from humanparse.errors import MissingExtra, OptionError
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
@@ -26,6 +28,7 @@ SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 300
 STAGES = ("read", "preprocess", "network", "postprocess")
 PACKAGES = ("numpy", "pillow", "opencv-python-headless", "onnxruntime")
 RUNS = 7             # of each size; the first is not counted
+KINDS = (("fp32", None), ("bf16", None), ("int8", "humanparse-int8"))  # and the file that stands for int8
 ROUNDS, AT_ONCE = 5, 8  # of each way to parse many photos, and photos a round
 
 
@@ -48,6 +51,16 @@ class Throughput:
     one_by_one: float
     many: float
     ratio: float
+
+
+@dataclass(frozen=True)
+class EngineTime:
+    """An engine in one precision: median milliseconds of the network for a photo of 640×480, or why it cannot be had here."""
+
+    engine: str
+    precision: str
+    network_ms: float | None
+    why_not: str = ""
 
 
 # ---- the machine ------------------------------------------------------------------------------------------------------
@@ -122,6 +135,29 @@ def throughput(parser: HumanParser, rounds: int = ROUNDS, photos: int = AT_ONCE)
         many = _rate(lambda: list(parser.parse_many(data)), photos)
         rates.append((one_by_one, many, many / one_by_one))
     return Throughput(*(round(statistics.median(column), 2) for column in zip(*rates, strict=True)))
+
+
+def engine_times(open_parser: Callable[..., HumanParser], model: str | None, runs: int = RUNS) -> list[EngineTime]:
+    """What each engine and precision makes of the model here, in turns. open_parser: (model, engine=, precision=) → parser.
+
+    int8 is another file: of the model in the package there is one, of others none that we know.
+    """
+    data, found, opened = jpeg((640, 480)), [], {}
+    for engine in ENGINES:
+        for precision, file in KINDS:
+            if file and model is not None:
+                continue
+            try:
+                arithmetic = "bf16" if precision == "bf16" else "fp32"
+                opened[engine, precision] = open_parser(file or model, engine=engine, precision=arithmetic)
+            except (MissingExtra, OptionError) as error:
+                found.append(EngineTime(engine, precision, None, str(error)))
+    times = {key: [] for key in opened}
+    for _ in range(runs + 1):
+        for key, parser in opened.items():
+            times[key].append(parser.parse(data).timings_ms["network"])
+    timed = [EngineTime(*key, round(statistics.median(taken[1:]), 1)) for key, taken in times.items()]
+    return sorted(timed, key=lambda one: one.network_ms) + found
 
 
 def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:

@@ -13,7 +13,7 @@ from humanparse.errors import OptionError
 FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
 MIN_SIDE = 64  # pixels, the smallest input side that can be asked for
 GREY = 128  # around photos that are laid in the middle
-TILE_PX = 1024  # photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
+TILE_PX = 640  # photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,8 @@ def test_a_folder_with_a_checkpoint_is_converted_where_it_is(run, hub, convert, 
 def test_list_tells_name_licence_and_where(run, hub, convert):
     lines = run("models", "list").stdout.splitlines()
     assert re.search(rf"{DEFAULT_MODEL}\s+any number\s+20\s+Apache-2.0\s+[\d.]+ MB\s+in the package", lines[1])
-    assert re.search(r"m2fp-r101-cihp\s+any number\s+CIHP's 20\s+CC BY-NC 4.0\s+not here", lines[2])
-    assert re.search(r"m2fp-r101-lip\s+one\s+LIP's 20\s+CC BY-NC 4.0\s+not here", lines[3])
+    assert re.search(r"m2fp-r101-cihp\s+any number\s+CIHP's 20\s+CC BY-NC 4.0\s+not here", lines[3])
+    assert re.search(r"m2fp-r101-lip\s+one\s+LIP's 20\s+CC BY-NC 4.0\s+not here", lines[4])
     run("models", "pull", MODEL.name, "--accept-licence")
     assert re.search(r"m2fp-r101-cihp.* MB\s+here", run("models", "list").stdout)
     assert str(store.home()) in run("models", "list").stdout

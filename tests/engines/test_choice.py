@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from humanparse import HumanParser
-from humanparse.engines import choose_engine, open_engine
+from humanparse.bench import PHOTO
+from humanparse.engines import choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.weights.catalog import model_file
 
@@ -25,6 +26,13 @@ def test_auto_takes_openvino_for_bf16(tmp_path):
 def test_auto_leaves_a_missing_file_to_the_engine(tmp_path):
     with pytest.raises(BrokenModel):
         open_engine("auto", tmp_path / "none.onnx")
+
+
+def test_the_int8_model_in_the_package_is_of_the_same_network_as_the_fp32_one():
+    full, eight = (HumanParser(model, engine="onnxruntime").parse(PHOTO) for model in (None, "humanparse-int8"))
+    assert is_int8(model_file("humanparse-int8")) and not is_int8(model_file(None))
+    assert (full.label_map == eight.label_map).mean() > 0.94
+    assert eight.model == "humanparse-int8"
 
 
 def test_an_unknown_precision_is_refused():

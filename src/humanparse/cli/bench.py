@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from humanparse.cli import parse
 from humanparse.cli.options import Engine, Model, Threads
+
+if TYPE_CHECKING:
+    from humanparse.bench import EngineTime
 
 
 def bench(
@@ -21,7 +25,8 @@ def bench(
     """Measure how fast photos are parsed on this machine.
 
     A photo inside the package, in three sizes: median time of each stage; then photos a second, one after the other and
-    several at a time; and the peak memory. Takes about a quarter of a minute with the built-in model.
+    several at a time; the peak memory; and what each engine and precision makes of the model on this processor. Takes about
+    half a minute with the built-in model.
 
     \b
     Examples:
@@ -30,7 +35,7 @@ def bench(
     """
     from humanparse import bench
 
-    machine, others = bench.describe(), bench.others_share()
+    machine, others = bench.describe("openvino"), bench.others_share()
     if not as_json:
         share = "unknown" if others is None else f"{others:.0%}"
         typer.echo(f"{machine}\nprocessor used by other programs: {share}" + _warning(others))
@@ -38,11 +43,12 @@ def bench(
     sizes = [bench.size_times(parser, name, size) for name, size in bench.SIZES.items()]
     rate = bench.throughput(parser)
     peak = bench.peak_mb()
+    engines = bench.engine_times(partial(parse.load_parser, threads=threads), model)
     if as_json:
         typer.echo(json.dumps({
             "machine": machine, "others_share": None if others is None else round(others, 3), "model": parser.name,
             "engine": engine, "sizes": [asdict(one) for one in sizes], "photos_per_s": asdict(rate),
-            "peak_memory_mb": peak and round(peak),
+            "peak_memory_mb": peak and round(peak), "engines": [asdict(one) for one in engines],
         }, indent=2, ensure_ascii=False))
         return
     rows = [["photo", *bench.STAGES, "bytes → result"]]
@@ -52,6 +58,15 @@ def bench(
     typer.echo(f"photos of 640×480 a second: {rate.one_by_one:.1f} one after the other, {many}")
     if peak:
         typer.echo(f"peak memory of this process: {peak:.0f} MB")
+    rows = [["engine", "precision", "network"], *([one.engine, one.precision, _network(one)] for one in engines)]
+    typer.echo(f"\n{bench.table(rows)}")
+    for one in engines:
+        if one.why_not:
+            typer.echo(f"{one.engine}, {one.precision}: {one.why_not}")
+
+
+def _network(one: EngineTime) -> str:
+    return "not here" if one.network_ms is None else f"{one.network_ms:.1f} ms"
 
 
 def _warning(others: float | None) -> str:

@@ -12,32 +12,39 @@ from humanparse.errors import OptionError
 AUTO = "auto"  # not a runtime: `choose_engine` says which
 ENGINES = ("onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16")
+DEVICES = ("cpu", "cuda")
 GRAPH_BYTES = 8_000_000  # a file's network comes before its weights; this much holds it whole
 
-__all__ = ["AUTO", "ENGINES", "PRECISIONS", "Engine", "FakeEngine", "choose_engine", "is_int8", "open_engine"]
+__all__ = ["AUTO", "DEVICES", "ENGINES", "PRECISIONS", "Engine", "FakeEngine", "choose_engine", "is_int8", "open_engine"]
 
 
 def open_engine(
-    name: str, model: Path, threads: int | None = None, *, precision: str = "fp32", cache: Path | None = None
+    name: str, model: Path, threads: int | None = None, *, precision: str = "fp32", device: str = "cpu", cache: Path | None = None
 ) -> Engine:
     """The engine of that name, or for "auto" the one that `choose_engine` names, with the model file loaded.
 
     precision: of the arithmetic of a float model; "bf16" rounds to eight bits of mantissa, where the processor can.
+    device: "cpu", or "cuda" for an NVIDIA GPU, which takes ONNX Runtime in its build for it (onnxruntime-gpu).
     cache: folder in which an engine may keep what it has compiled, so that the next start is faster.
-    Raises OptionError for another name or a precision that cannot be had, MissingExtra for a runtime that is not installed,
-    BrokenModel for the file.
+    Raises OptionError for another name, or for a precision or device that cannot be had; MissingExtra for a runtime that is
+    not installed; BrokenModel for the file.
     """
     if precision not in PRECISIONS:
         raise OptionError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    if device not in DEVICES:
+        raise OptionError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
     if name == AUTO:
-        name = choose_engine(model, precision)
+        name = choose_engine(model, precision) if device == "cpu" else "onnxruntime"
     if name == "onnxruntime":
         if precision != "fp32":
-            raise OptionError(f"ONNX Runtime does not compute in {precision}; choose the engine openvino")
+            else_do = "choose the engine openvino" if device == "cpu" else "leave precision at fp32"
+            raise OptionError(f"ONNX Runtime does not compute in {precision}; {else_do}")
         from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(model, threads)
+        return OnnxRuntimeEngine(model, threads, device=device)
     if name == "openvino":
+        if device != "cpu":
+            raise OptionError(f"OpenVINO does not run on {device}; choose the engine onnxruntime")
         from humanparse.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(model, threads, precision=precision, cache=cache)
@@ -45,11 +52,11 @@ def open_engine(
 
 
 def choose_engine(model: Path, precision: str = "fp32") -> str:
-    """OpenVINO for int8 files, where it is twice as fast, and for bf16, which only it does; else ONNX Runtime.
+    """OpenVINO for int8 files, where it is twice as fast, and for bf16 and .xml files, which only it knows; else ONNX Runtime.
 
     In fp32 both take about the same time (docs/speed-network.md), and ONNX Runtime starts sooner.
     """
-    if precision != "fp32":
+    if precision != "fp32" or Path(model).suffix == ".xml":
         return "openvino"
     return "openvino" if find_spec("openvino") and is_int8(model) else "onnxruntime"
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the engine that the core install brings."""
+"""ONNX Runtime: the engine that the core install brings. Its build for NVIDIA GPUs, onnxruntime-gpu, runs on those as well."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ import numpy as np
 import onnxruntime
 
 from humanparse.cores import usable_cores
-from humanparse.errors import BrokenModel
+from humanparse.errors import BrokenModel, OptionError
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeEngine:
     """An .onnx file with one input and named outputs.
 
     threads: CPU threads for one run; None takes one for every core that this process may use.
-    Raises BrokenModel if the file is not an ONNX model that this ONNX Runtime can load.
+    device: "cpu" or "cuda".
+    Raises BrokenModel if the file is not an ONNX model that this ONNX Runtime can load, OptionError for a GPU that is not there.
     """
 
-    def __init__(self, model: Path, threads: int | None = None):
+    def __init__(self, model: Path, threads: int | None = None, *, device: str = "cpu"):
+        providers = _providers(device)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others between runs
         try:
-            self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # ONNX Runtime raises a class of its own for each kind of damage
             raise BrokenModel(f"{model} is not an ONNX model that can be loaded ({_first_line(error)}); get it again") from error
+        if providers[0] not in self.session.get_providers():  # ONNX Runtime takes the CPU instead and says nothing
+            raise OptionError("CUDA cannot be started here; see that driver and CUDA fit onnxruntime-gpu, or take device cpu")
         self.input_name = self.session.get_inputs()[0].name
         self.output_names = [output.name for output in self.session.get_outputs()]
         self.metadata = self.session.get_modelmeta().custom_metadata_map
@@ -36,6 +42,18 @@ class OnnxRuntimeEngine:
         """See Engine.run."""
         values = self.session.run(self.output_names, {self.input_name: pixels})
         return dict(zip(self.output_names, values, strict=True))
+
+
+def _providers(device: str) -> list[str]:
+    """The execution providers for a device, the wanted one first. Raises OptionError if this build has none for it."""
+    if device == "cpu":
+        return [CPU]
+    if CUDA not in (here := onnxruntime.get_available_providers()):
+        raise OptionError(
+            f"this ONNX Runtime has no CUDA, only {', '.join(here)}; for an NVIDIA GPU: pip uninstall -y onnxruntime && "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]', or take device cpu"
+        )
+    return [CUDA, CPU]
 
 
 def _first_line(error: Exception) -> str:

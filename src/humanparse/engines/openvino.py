@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ try:
 except ImportError as error:
     raise MissingExtra("the openvino engine needs OpenVINO", "openvino") from error
 
+from humanparse.engines.deformable import fuse  # noqa: E402
+
+MAX_CACHE_BYTES = 2_000_000_000  # of compiled models that are kept; one is about as large as its .onnx file
 MAX_STREAMS = 8  # runs at the same time, each with its own memory
 NAMES = {"fp32": "f32", "bf16": "bf16"}  # precisions as OpenVINO calls them
 
 
 class OpenVinoEngine:
-    """An .onnx file with one input and named outputs.
+    """An .onnx file with one input and named outputs, or the .xml that `humanparse export --to openvino` made of one.
 
     threads: CPU threads for one run; None takes the cores that this process may use. With fewer, several runs at the same
         time share the cores.
@@ -42,13 +46,14 @@ class OpenVinoEngine:
             # Runs at the same time wait for each other, unless each has a stream of its own.
             streams = max(1, min(MAX_STREAMS, usable_cores() // threads))
             options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
-        if Path(model).suffix != ".onnx":
-            raise BrokenModel(f"{model} is not an .onnx file; give a model file of humanparse")
+        if Path(model).suffix not in (".onnx", ".xml"):
+            raise BrokenModel(f"{model} is not an .onnx or .xml file; give a model file of humanparse")
         try:
             network = core.read_model(str(model))
+            fuse(network)
             self.compiled = _compiled(core, network, options, cache)
         except RuntimeError as error:
-            raise BrokenModel(f"{model} is not an ONNX model that can be loaded ({_last_line(error)}); get it again") from error
+            raise BrokenModel(f"{model} is not a model that can be loaded ({_last_line(error)}); get it again") from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
         texts = network.get_rt_info()["framework"] if network.has_rt_info(["framework"]) else {}
         self.metadata = {key: value.astype(str) for key, value in texts.items()}
@@ -63,10 +68,26 @@ class OpenVinoEngine:
 def _compiled(core: openvino.Core, network: openvino.Model, options: dict, cache: Path | None) -> openvino.CompiledModel:
     if cache is not None:
         try:
-            return core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
+            compiled = core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
+            _make_room(cache)
+            return compiled
         except RuntimeError:  # a folder that cannot be written, a full disk, a damaged file: all of it can be done without
             pass
     return core.compile_model(network, "CPU", options)
+
+
+def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
+    """Delete compiled models that were not used for longest, until the others fit; OpenVINO itself deletes none."""
+    found = []
+    for file in cache.glob("*.blob"):
+        with suppress(OSError):  # another process may do the same
+            details = file.stat()
+            found.append((max(details.st_atime, details.st_mtime), details.st_size, file))
+    for _, size, file in sorted(found, reverse=True):
+        max_bytes -= size
+        if max_bytes < 0:
+            with suppress(OSError):
+                file.unlink()
 
 
 def _last_line(error: Exception) -> str:

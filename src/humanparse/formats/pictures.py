@@ -99,7 +99,7 @@ def _png_band(flat: np.ndarray, rows: int, compressors: Callable, top: int) -> t
 
 
 def _compressors() -> Callable:
-    """What opens raw deflate streams, quick ones. ISA-L, where the processor has one, takes a quarter of zlib's time for as much."""
+    """What opens raw deflate streams, quick ones: ISA-L, where the processor has one, in a quarter of zlib's time."""
     try:
         from isal import isal_zlib
     except ImportError:

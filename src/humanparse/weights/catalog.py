@@ -66,8 +66,8 @@ class ModelCard:
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models inside the package, by name."""
-    return {path.stem: path for path in sorted(BUNDLED.glob("*.onnx"))}
+    """The models inside the package, by name, the default first."""
+    return {path.stem: path for path in sorted(BUNDLED.glob("*.onnx"), key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))}
 
 
 def model_file(model: str | Path | None) -> Path:

@@ -1,0 +1,59 @@
+"""M2FP's deformable attention, rewritten for OpenVINO, says what the file says."""
+
+import numpy as np
+import pytest
+from official import tiny_network
+
+from humanparse.convert.export import export
+from humanparse.convert.onnx import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
+from humanparse.engines import open_engine
+from humanparse.labels import CIHP
+from humanparse.weights.catalog import ModelCard, model_file
+
+openvino = pytest.importorskip("openvino")
+from humanparse.engines.deformable import fuse  # noqa: E402
+
+LAYERS = 2  # of the tiny network's pixel decoder
+FULL = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def tiny(request, tmp_path_factory):
+    file, card = tmp_path_factory.mktemp("tiny") / "model.onnx", ModelCard("tiny", CIHP, "queries", MULTI_PERSON, "none")
+    checks = {"check_sizes_hw": ((64, 96),), "tolerance": TOLERANCE, "share": SHARE}
+    export(tiny_network(), file, card, OUTPUTS, precision=request.param, **checks)
+    return file
+
+
+def kinds(network) -> list[str]:
+    return [node.get_type_name() for node in network.get_ordered_ops()]
+
+
+@pytest.mark.parametrize("size_hw", [(160, 96), (32, 416)], ids=str)
+def test_the_fused_attention_gives_the_same_at_any_size(tiny, size_hw):
+    pixels = np.random.default_rng(0).normal(size=(1, 3, *size_hw)).astype(np.float32)
+    plain = openvino.Core().compile_model(openvino.Core().read_model(tiny), "CPU", FULL)([pixels])
+    fused = open_engine("openvino", tiny).run(pixels)
+    for wanted, name in zip(plain.values(), fused, strict=True):
+        # Rounding may open a cell of the attention masks to a query here and not there.
+        assert np.quantile(np.abs(wanted - fused[name]), 0.9) < 1e-4 * max(1, np.abs(wanted).max())
+
+
+def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
+    network = openvino.Core().read_model(tiny)
+    assert kinds(network).count("GridSample") == 3 * LAYERS
+    assert fuse(network) == LAYERS
+    assert "GridSample" not in kinds(network) and kinds(network).count("TensorIterator") == LAYERS
+
+
+def test_what_was_compiled_is_kept_with_it(tiny, tmp_path):
+    pixels = np.ones((1, 3, 64, 96), np.float32)
+    outputs = [open_engine("openvino", tiny, cache=tmp_path).run(pixels)["pred_masks"] for _ in range(2)]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert np.array_equal(*outputs)
+
+
+def test_other_networks_are_left_as_they_are():
+    network = openvino.Core().read_model(model_file(None))
+    before = kinds(network)
+    assert fuse(network) == 0 and kinds(network) == before
