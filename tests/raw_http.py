@@ -150,4 +150,4 @@ def request(method: str, path: str, head: str = "", body: bytes = b"", length: i
     """A request as bytes. head: further lines, each ending in CRLF; length: what Content-Length says, if not the truth."""
     if method in ("POST", "PUT") and "transfer-encoding" not in head.lower():
         head += f"Content-Length: {len(body) if length is None else length}\r\n"
-    return f"{method} {path} HTTP/1.1\r\nHost: test\r\n{head}\r\n".encode() + body
+    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + body

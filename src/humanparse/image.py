@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -35,6 +36,10 @@ from humanparse.errors import BrokenImage, ImageError, ImageTooLarge, MissingExt
 MAX_MEGAPIXELS = 40.0  # 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
 
+MAX_SCANS = 100  # of a JPEG: a progressive one of a camera or editor has about 10
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)  # none inside of coded data, which restarts with d0 to d7
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _STRIP_PIXELS = 1 << 17  # pixels converted at a time: few enough for the processor's caches, large beside the cost of a call
 _ORIENTATION = 0x0112    # the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
 _STEPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
@@ -109,6 +114,8 @@ def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
     open_kind = _opener(kind)
 
     def decode() -> np.ndarray:
+        if kind == "JPEG":
+            _refuse_endless_scans(file, what)
         file.seek(0)
         with open_kind(file) as image:
             return _from_pil(image, what, limit_mp)
@@ -227,6 +234,20 @@ def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
     return pixels
 
 
+def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
+    """Each scan of a JPEG costs a pass over the picture, however few bytes it has: 50 kB could take minutes."""
+    file.seek(0)
+    data = file.read()
+    place = num_scans = 0
+    while (found := _MARKER.search(data, place)) and found[0] != _END_OF_IMAGE:
+        place, is_scan = found.end(), found[0] == _START_OF_SCAN
+        num_scans += is_scan
+        if num_scans > MAX_SCANS:
+            raise BrokenImage(f"{what} is a JPEG of more than {MAX_SCANS} scans; expected about 10; save it anew")
+        if not is_scan and found[0] != _START_OF_IMAGE:
+            place += int.from_bytes(data[place:place + 2], "big")  # over what the segment holds, such as a preview
+
+
 def _check_size(width: int, height: int, what: str, limit_mp: float) -> None:
     megapixels = width * height / 1e6
     if megapixels > limit_mp:
@@ -303,7 +324,8 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 def _to_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
     """(h, w) of any number type → uint8 (h, w, 1); values that are not numbers become black."""
-    scaled = (values.astype(np.float64) - black) * 255 / ((white - black) or 1)
+    with np.errstate(invalid="ignore"):  # where nothing is finite
+        scaled = (values.astype(np.float64) - black) * 255 / ((white - black) or 1)
     return np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)[:, :, None]
 
 

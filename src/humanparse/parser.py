@@ -40,6 +40,8 @@ MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
 SETTINGS = {"centres": CentreSettings, "queries": QuerySettings, "semantic": SemanticSettings}  # by head, as are
 QUERY_OUTPUTS = ("pred_logits", "pred_masks")
 OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": QUERY_OUTPUTS, "semantic": QUERY_OUTPUTS}
+CLASSES = {"centres": ("classes", 1, 0), "queries": ("pred_logits", 2, 2), "semantic": ("pred_logits", 2, 1)}  # by head: the
+# output and its axis that tell how many classes the network knows, and how many of them are no part: person, no object
 
 
 class HumanParser:
@@ -51,6 +53,7 @@ class HumanParser:
     engine:  the runtime's name, "onnxruntime" or "openvino"; "auto" takes the faster one for the model of those installed
         (docs/speed-network.md); or an Engine of your own (then `model` is not opened)
     precision: of a float model's arithmetic: "fp32", or "bf16", which rounds and needs OpenVINO and a processor that has it
+    device:  "cpu", or "cuda" for an NVIDIA GPU, where ONNX Runtime's build for it is installed (onnxruntime-gpu)
     threads: CPU threads for one photo; None takes all cores that the process may use
     min_score: people and parts scored below this are left out, 0 to 1
     short_side, max_side: sides of the network's input in pixels, instead of the model's own rule: the short side becomes
@@ -67,6 +70,7 @@ class HumanParser:
         *,
         engine: str | Engine = "auto",
         precision: str = "fp32",
+        device: str = "cpu",
         threads: int | None = None,
         min_score: float = MIN_SCORE,
         short_side: int | None = None,
@@ -83,8 +87,9 @@ class HumanParser:
         self._engines = _Engines()
         if isinstance(engine, str):
             file = _file(model)
-            opened = partial(open_engine, engine, file, precision=precision, cache=store.home() / "compiled")
-            self._engines = _Engines(opened, file.stat().st_size if file.is_file() else 0)
+            opened = partial(open_engine, engine, file, precision=precision, device=device, cache=store.home() / "compiled")
+            if device == "cpu":  # photos in turn suit a GPU, whose memory need not hold the model twice
+                self._engines = _Engines(opened, file.stat().st_size if file.is_file() else 0)
             engine, where = opened(threads), str(file)
         else:
             where = type(engine).__name__
@@ -124,6 +129,16 @@ class HumanParser:
             maps.label_map, maps.person_map, people, self.labels, picture.pixels, loose,
             name=name or picture.name, model=self.name, timings_ms=clock.times_ms, file_name=picture.file_name,
         )
+
+    def finish(self, outputs: dict[str, np.ndarray], photo_hw: tuple[int, int]) -> Parsing:
+        """The last step alone, where the network ran elsewhere, on what `preprocess` gave for a photo of that size.
+
+        outputs: of the network, by name, each with its leading batch axis. The Parsing's image is black: nobody saw it.
+        """
+        maps = self._maps(outputs, self.preprocess.geometry(photo_hw))
+        people, loose = assemble(maps, self.labels, self.min_score)
+        photo = np.broadcast_to(np.zeros(3, np.uint8), (*photo_hw, 3))
+        return Parsing(maps.label_map, maps.person_map, people, self.labels, photo, loose, model=self.name)
 
     def parse_many(
         self, images: Iterable, *, jobs: int | None = None, on_error: str = "raise"
@@ -167,6 +182,10 @@ class HumanParser:
         if missing:
             lacking = ", ".join(missing)
             raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
+        output, axis, others = CLASSES[self.card.head]
+        if (found := outputs[output].shape[axis] - others) != len(self.labels):
+            raise BrokenModel(f"model {self.name!r} tells {found} classes apart, but its labels {self.labels.name!r} are "
+                              f"{len(self.labels)}; convert it again with the labels that it was trained on")
         return outputs, geometry
 
     def _averaged(self, pixels: np.ndarray, clock: _Clock) -> tuple[dict[str, np.ndarray], Geometry]:

@@ -100,7 +100,8 @@ def client(settings, dispatcher):
     """A client of the application; `client.app.state` leads to its parts."""
     from humanparse.service.app import create_app
 
-    with TestClient(create_app(settings, dispatcher=dispatcher), raise_server_exceptions=False) as client:
+    app = create_app(settings, dispatcher=dispatcher)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -85,7 +85,7 @@ def send(app: FastAPI, *args, **kwargs) -> httpx.Response:
     """A request without any server between."""
     async def go():
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(*args, **kwargs)
     return asyncio.run(go())
 

@@ -53,7 +53,8 @@ def settings(tmp_path):
 @pytest.fixture
 def client(settings, dispatcher, monkeypatch):
     monkeypatch.setattr(jobs_module, "WATCH_S", 0)
-    with TestClient(create_app(settings, dispatcher=dispatcher), raise_server_exceptions=False) as client:
+    app = create_app(settings, dispatcher=dispatcher)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 
@@ -353,7 +354,8 @@ def test_as_many_jobs_as_may_be_are_kept(client):
 
 
 def test_a_second_server_on_the_folder_answers_and_says_why_it_has_no_jobs(client, settings):
-    with TestClient(create_app(settings, dispatcher=FakeDispatcher()), raise_server_exceptions=False) as second:
+    app = create_app(settings, dispatcher=FakeDispatcher())
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as second:
         for answer in (second.get("/v1/jobs"), post(second, b"a"), second.get("/v1/jobs/x"), second.delete("/v1/jobs/x")):
             assert "--data-dir" in is_problem(answer, 503, "not_ready")
         ready = second.get("/readyz")

@@ -16,6 +16,7 @@ from humanparse.service.cache import Cache
 from humanparse.service.dispatch import Dispatcher
 from humanparse.service.edge import Edge, problem_response
 from humanparse.service.front import ClientGone, Front
+from humanparse.service.inference_protocol import inference_routes
 from humanparse.service.jobs import Jobs, jobs_routes
 from humanparse.service.metrics import Metrics
 from humanparse.service.pages import page_routes
@@ -45,9 +46,11 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     state.cache = Cache(settings, metrics=state.metrics)
     state.front = Front(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
-    state.metrics.bind(dispatcher_status=state.dispatcher.status)
+    state.metrics.bind(dispatcher_status=state.dispatcher.status,
+                       troubles=lambda: routes.degraded(state, state.dispatcher.status()))
     state.reload = state.dispatcher.reload
-    for router in (routes.picture_routes(settings), jobs_routes(settings), routes.operation_routes(), page_routes()):
+    for router in (routes.picture_routes(settings), inference_routes(settings), jobs_routes(settings), routes.operation_routes(),
+                   page_routes()):
         app.include_router(router)
     app.add_middleware(Edge, settings=settings, metrics=state.metrics)
     _answer_errors(app)

@@ -64,7 +64,7 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise storage_problem(error) from error
     (to / ENTRIES).write_text(json.dumps(entries))
-    skipped = [clean_name(info.filename) for info in infos if not _is_wanted(info) and not info.is_dir()]
+    skipped = [clean_name(info.filename) for info in infos if not (_is_wanted(info) or _is_dir(info))]
     return {"images": len(entries), "skipped": skipped[:100]}
 
 
@@ -126,7 +126,11 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
     steps = PurePosixPath(info.filename.replace("\\", "/")).parts
     hidden = any(step.startswith(".") and step != ".." for step in steps) or "__MACOSX" in steps
     is_link = stat.S_ISLNK(info.external_attr >> 16)
-    return not (info.is_dir() or is_link or hidden or not steps or steps[-1].lower() in LITTER)
+    return not (_is_dir(info) or is_link or hidden or not steps or steps[-1].lower() in LITTER)
+
+
+def _is_dir(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/")  # what ZipInfo.is_dir says too, but older Pythons fail there over an empty name
 
 
 # One entry after the other

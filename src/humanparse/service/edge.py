@@ -4,6 +4,7 @@ From the outside in:
     Edge     names the request; adds the headers that every answer carries; one log line and the figures at its end
     CORS     only if other origins are allowed in; outside of what follows, so that their pages can read errors too
     Errors   whatever is raised becomes a problem (problems.py); a stack goes to the log and nowhere else
+    Hosts    the name that was asked for, and the page that asks (hosts.py)
     Auth     the token (auth.py); before the limits, so that strangers hold no memory
     Limits   framing, size of the body, bytes held by all (limits.py)
     the app  its routes add what the log should know to `request.state.log`, a dict
@@ -19,7 +20,7 @@ import time
 import uuid
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -27,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humanparse.service import logs
 from humanparse.service.auth import Auth
+from humanparse.service.hosts import Hosts
 from humanparse.service.limits import Limits, declared_length
 from humanparse.service.metrics import METHODS, Metrics
 from humanparse.service.problems import Problem
@@ -47,7 +49,8 @@ HEADERS = {
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # the status that the log gives a request whose client hung up before its answer
 REST_TO_READ = 64_000  # bytes of an unread body that are read before an early answer, to keep the connection
-PROBES = ("/healthz", "/readyz", "/metrics")  # asked for every few seconds: not worth a line while all is well
+# Asked for every few seconds: not worth a line while all is well.
+PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
 class Edge:
@@ -56,11 +59,11 @@ class Edge:
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None):
         self._app = app
         self._metrics = metrics or Metrics()
-        self._inner: ASGIApp = Errors(Auth(Limits(app, settings), settings))
+        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings), settings), settings))
         if settings.cors_origins:
-            self._inner = CORSMiddleware(
+            self._inner = Errors(Cors(
                 self._inner, allow_origins=settings.cors_origins, allow_methods=METHODS,
-                allow_headers=("Authorization", "Content-Type", "X-Request-ID"), expose_headers=("X-Request-ID", "Retry-After"))
+                allow_headers=("Authorization", "Content-Type", "X-Request-ID"), expose_headers=("X-Request-ID", "Retry-After")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -147,6 +150,17 @@ class _Exchange:
         return refused.status if refused else CLIENT_GONE
 
 
+class Cors(CORSMiddleware):
+    """Starlette's, which refuses a browser's question in plain text; raises Problem instead."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code >= 400:
+            raise Problem("bad_request", "pages of that origin may not send this: "
+                                         f"{bytes(answer.body).decode()}; the operator's setting cors_origins decides")
+        return answer
+
+
 class Errors:
     """Whatever is raised inside becomes an answer, if there is none yet."""
 
@@ -184,6 +198,9 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
     state: dict[str, Any] = scope.setdefault("state", {})
     state.setdefault("log", {})["code"] = problem.code
     instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
+        headers = problem.headers() | {"content-type": "application/json"}
+        return Response(problem.inference_body(state.get("request_id", "")), problem.status, headers)
     return Response(problem.body(instance, state.get("request_id", "")), problem.status, problem.headers())
 
 

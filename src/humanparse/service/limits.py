@@ -2,7 +2,8 @@
 
 Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a promise. The bodies
 held at a time are bounded likewise, by what has arrived: a client that announces much and sends little blocks nobody.
-Uploads of jobs go to disk as they come, so they do not count there.
+Uploads of jobs go to disk as they come, so they do not count there. queue_max_mb bounds three things, each on its own: these
+bodies, the pictures that wait or are in work (admission.py), and answers that clients do not take (door.py).
 """
 
 from __future__ import annotations

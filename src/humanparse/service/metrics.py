@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import (
@@ -62,11 +62,14 @@ class Metrics:
         dispatcher_status: Callable[[], Any] | None = None,
         cache_stats: Callable[[], Mapping[str, float]] | None = None,
         jobs_stats: Callable[[], Mapping[str, float]] | None = None,
+        troubles: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        """Where the gauges come from: the Dispatcher's `status`, the cache's bytes by tier, the jobs' number by state."""
+        """Where the gauges come from: the Dispatcher's `status`, the cache's bytes by tier, the jobs' number by state, and
+        what /readyz lists as degraded."""
         self._live.sources |= {
             name: source
-            for name, source in (("status", dispatcher_status), ("cache", cache_stats), ("jobs", jobs_stats))
+            for name, source in (("status", dispatcher_status), ("cache", cache_stats), ("jobs", jobs_stats),
+                                 ("troubles", troubles))
             if source is not None
         }
 
@@ -123,6 +126,9 @@ class _Live(Collector):
             yield _gauge("humanparse_cache_bytes", "Answers kept.", "tier", cache)
         if (jobs := self._ask("jobs")) is not None:
             yield _gauge("humanparse_jobs", "Jobs by state.", "state", jobs)
+        if (troubles := self._ask("troubles")) is not None:
+            yield GaugeMetricFamily("humanparse_degraded", "What does not work as it should, as /readyz lists it.",
+                                    value=len(troubles))
 
     def _ask(self, name: str) -> Any:
         """A source's answer; None without one. A broken source must not take the other figures with it."""

@@ -28,6 +28,7 @@ KINDS: dict[str, Kind] = {
     # the request
     "bad_request": Kind(400, "The request cannot be read"),
     "unauthorized": Kind(401, "A token is needed"),
+    "foreign_page": Kind(403, "Another site's page sent this"),
     "not_found": Kind(404, "There is nothing here"),
     "method_not_allowed": Kind(405, "Not that way"),
     "not_acceptable": Kind(406, "No such form of the answer"),
@@ -36,6 +37,7 @@ KINDS: dict[str, Kind] = {
     "gone": Kind(410, "It is no longer here"),
     "body_too_large": Kind(413, "The request is too large"),
     "unsupported_media_type": Kind(415, "That kind of body is not understood"),
+    "unknown_host": Kind(421, "There is no service of that name here"),
     "bad_option": Kind(422, "An option has an impossible value"),
     "header_too_large": Kind(431, "The head of the request is too large"),
     "unknown_model": Kind(422, "There is no such model here"),
@@ -80,6 +82,11 @@ class Problem(Exception):
     def body(self, instance: str = "", request_id: str = "") -> bytes:
         """The answer's body, JSON in UTF-8."""
         return json.dumps(self.to_dict(instance, request_id), ensure_ascii=False).encode()
+
+    def inference_body(self, request_id: str = "") -> bytes:
+        """The same in the shape of the Open Inference Protocol, for /v2."""
+        data = {"error": self.detail, "code": self.code, "retryable": KINDS[self.code].retryable}
+        return json.dumps(data | ({"request_id": request_id} if request_id else {}), ensure_ascii=False).encode()
 
     def headers(self) -> dict[str, str]:
         """The headers that go with it."""

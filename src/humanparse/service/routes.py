@@ -39,7 +39,7 @@ def picture_routes(settings: Settings) -> APIRouter:
                        "requestBody": schemas.request_body(NAMES, settings)},
     )
     async def parse(request: Request) -> Response:
-        _check_room(request)
+        check_room(request)
         upload = await read_picture(request, settings)
         return await _answered(request, upload.pictures[0], _options(upload, settings))
 
@@ -52,7 +52,7 @@ def picture_routes(settings: Settings) -> APIRouter:
                        "requestBody": schemas.request_body(PICTURE_NAMES, settings)},
     )
     async def predict(request: Request) -> Response:
-        _check_room(request)
+        check_room(request)
         upload = await read_picture(request, settings)
         accept = request.headers.get("accept", "")
         picture_options(upload.query, accept, settings)
@@ -70,7 +70,7 @@ def picture_routes(settings: Settings) -> APIRouter:
                        "requestBody": schemas.request_body(NAMES, settings, several=True)},
     )
     async def batch(request: Request) -> Response:
-        _check_room(request)
+        check_room(request)
         upload = await read_pictures(request, settings, most=settings.batch_max_images)
         options = _options(upload, settings)
         if options.format not in TEXT_FORMATS:
@@ -94,7 +94,7 @@ def operation_routes() -> APIRouter:
     async def readyz(request: Request) -> Response:
         state = request.app.state
         status = state.dispatcher.status()
-        if trouble := _not_ready(state, status):
+        if trouble := not_ready(state, status):
             raise Problem("not_ready", trouble, retry_after_s=1)
         return JSONResponse({
             "status": "ready",
@@ -102,7 +102,7 @@ def operation_routes() -> APIRouter:
             "queued": status.queued,
             "predicted_wait_s": round(status.predicted_wait_s, 3),
             "last_success_age_s": round(status.last_success_age_s, 3),
-            "degraded": _degraded(state, status),
+            "degraded": degraded(state, status),
         })
 
     @router.get("/metrics", summary="Figures for Prometheus", response_class=Response,
@@ -134,18 +134,18 @@ def _options(upload: Upload, settings: Settings) -> Options:
 async def _answered(request: Request, picture: bytes, options: Options) -> Response:
     front: Front = request.app.state.front
     answer = await while_connected(request, front.answer(picture, options))
-    _note(request, answer, len(picture))
-    return Response(answer.body, media_type=answer.head["media_type"], headers=_headers(answer))
+    note(request, answer, len(picture))
+    return Response(answer.body, media_type=answer.head["media_type"], headers=headers(answer))
 
 
-def _headers(answer: Answer) -> dict[str, str]:
+def headers(answer: Answer) -> dict[str, str]:
     """How long it took, for the browser's tools, and whether it was known already."""
     stages = {"queue": answer.queued_ms} | ({} if answer.cached else answer.head["timings_ms"])
     timing = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in stages.items())
     return {"server-timing": timing, "x-cache": "hit" if answer.cached else "miss", "cache-control": "no-store"}
 
 
-def _note(request: Request, answer: Answer, num_bytes: int) -> None:
+def note(request: Request, answer: Answer, num_bytes: int) -> None:
     """Tell log and metrics of an answer; never anything of the picture itself."""
     request.state.log |= {
         "cache": "hit" if answer.cached else "miss", "model": answer.head["model"], "people": answer.head["people"],
@@ -156,7 +156,7 @@ def _note(request: Request, answer: Answer, num_bytes: int) -> None:
         request.app.state.metrics.observe_reply(answer.head, answer.queued_ms)
 
 
-def _check_room(request: Request) -> None:
+def check_room(request: Request) -> None:
     """Turn away at once, before the body is read, what would be turned away after."""
     length = request.headers.get("content-length", "")
     request.app.state.dispatcher.check_room(int(length) if length.isdigit() else 0)
@@ -188,7 +188,7 @@ async def _item(request: Request, index: int, picture: bytes, options: Options) 
 
 # Readiness
 
-def _not_ready(state, status) -> str:
+def not_ready(state, status) -> str:
     """Why pictures are not answered now; "" if they are."""
     if state.draining:
         return "the service is stopping; ask another one"
@@ -199,7 +199,7 @@ def _not_ready(state, status) -> str:
     return ""
 
 
-def _degraded(state, status) -> list[str]:
+def degraded(state, status) -> list[str]:
     troubles = [*state.cache.problems, *state.jobs.problems]
     if status.last_reload_error:
         troubles.append("the last reload failed, and the models from before answer; the log says why")

@@ -35,6 +35,9 @@ class Settings:
     token: str = row("", "What clients must send as `Authorization: Bearer TOKEN`.", group="Address")
     no_auth: bool = row(False, "Serve other machines without a token.", group="Address")
     cors_origins: tuple[str, ...] = row((), "Origins whose pages may call this service, with commas between.", group="Address")
+    allowed_hosts: tuple[str, ...] = row(
+        (), "Host names answered beside localhost and IP addresses, with commas between, or `*`. Empty: any, but none on "
+        "a loopback address without a token.", group="Address")
     trusted_proxies: tuple[str, ...] = row(
         ("127.0.0.1",), "Addresses of proxies whose X-Forwarded-For is believed, with commas between.", group="Address")
 
@@ -49,6 +52,20 @@ class Settings:
     worker_max_memory_mb: int = row(2000, "A worker that holds more is replaced.", unit="MB", group="Workers", least=100)
     probe_s: float = row(20, "An idle worker parses a tiny picture every so often.", unit="s", group="Workers", least=0.1)
     ready_window_s: float = row(60, "Ready means: something was parsed that recently.", unit="s", group="Workers", least=0.1)
+
+    # Replicas on a cluster, in place of processes here: humanparse.scale
+    ray: bool = row(False, "Parse in replicas on a Ray cluster; then `workers` is their number, at least.", group="Ray")
+    ray_address: str = row("", "Where that Ray is, such as head.example:6379; empty: one of our own, here.", group="Ray")
+    ray_app: str = row("humanparse", "Name in Ray Serve; another service on the same Ray needs another.", group="Ray")
+    ray_max_replicas: int = row(0, "Most replicas, by the length of the queue; 0 keeps their number.",
+                                unit="replicas", group="Ray", least=0, most=10000)
+    ray_target_requests: float = row(1, "More waiting or in work for each replica means: more replicas.",
+                                     unit="requests", group="Ray", least=0.1, most=100)
+    ray_upscale_delay_s: float = row(10, "A queue this long in time brings more replicas.", unit="s", group="Ray", least=0)
+    ray_downscale_delay_s: float = row(120, "Idle replicas end after that.", unit="s", group="Ray", least=0)
+    ray_cpus_per_replica: float = row(0, "Processors that a replica claims; 0 claims as many as `threads`.",
+                                      unit="processors", group="Ray", least=0)
+    ray_gpus_per_replica: float = row(0, "GPUs that a replica claims, in whole or in part.", unit="GPUs", group="Ray", least=0)
 
     # What one request may be
     max_header_kb: int = row(32, "Largest request head.", unit="kB", group="Requests", least=1)
@@ -83,6 +100,7 @@ class Settings:
     job_max_images: int = row(1000, "Most images of one job.", unit="images", group="Jobs", least=1)
     job_max_mb: float = row(1000, "Largest upload of one job, and of its unpacked images.", unit="MB", group="Jobs", least=0.001)
     max_jobs: int = row(100, "Jobs kept, whatever their state.", unit="jobs", group="Jobs", least=1)
+    jobs_max_mb: float = row(10000, "Files of all jobs together, uploads and results.", unit="MB", group="Jobs", least=0.001)
     job_age_s: float = row(86400, "A finished job and its files are deleted after that.", unit="s", group="Jobs", least=1)
 
     # How it ends and what it tells
@@ -97,7 +115,7 @@ class Settings:
         if self.workers == 0:
             object.__setattr__(self, "workers", cores)
         if self.threads == 0:
-            object.__setattr__(self, "threads", max(1, cores // self.workers))
+            object.__setattr__(self, "threads", max(1, int(self.ray_cpus_per_replica) or cores // self.workers))
         for one in fields(self):
             _check_range(one.name, getattr(self, one.name), one.metadata)
         _check_choice("engine", self.engine, ("auto", "onnxruntime", "openvino"))
@@ -105,12 +123,25 @@ class Settings:
         _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
         if not self.models:
             raise OptionError("models is empty; name at least one")
+        if self.ray_max_replicas and self.ray_max_replicas < self.workers:
+            raise OptionError(f"ray_max_replicas is {self.ray_max_replicas}, fewer than the {self.workers} of workers; "
+                              "raise it, lower workers, or leave it at 0")
         self._check_door()
 
     @property
     def folder(self) -> Path:
         """Where jobs and the cache on disk are kept."""
         return Path(self.data_dir).expanduser() if self.data_dir else home() / "service"
+
+    @property
+    def most_replicas(self) -> int:
+        """Replicas on Ray at a time, at most."""
+        return max(self.workers, self.ray_max_replicas)
+
+    @property
+    def cpus_per_replica(self) -> float:
+        """Processors that a replica on Ray claims."""
+        return self.ray_cpus_per_replica or self.threads
 
     def _check_door(self) -> None:
         if is_loopback(self.host) or self.token or self.no_auth:

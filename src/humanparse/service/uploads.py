@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
 FILE_FIELDS = ("image", "file")  # what clients call the picture: the first is ours
+FILE_NAMES = tuple(name.encode() for name in FILE_FIELDS)
 RAW_TYPES = ("application/octet-stream", "binary/octet-stream")
 MAX_FIELD_BYTES = 4096
 _HOW = "send a form with the file field 'image', the picture itself as image/jpeg or alike, or JSON with base64 in 'image'"
@@ -76,6 +78,13 @@ def _one_or_more(values: list[str]) -> Any:
 class _InMemory(MultiPartParser):
     spool_max_size = 0  # never in a temporary file: the body's size is bounded before
 
+    def on_headers_finished(self) -> None:
+        """A picture is a picture also where it comes without a file name, as in a job."""
+        _, given = parse_options_header(part := self._current_part.content_disposition)
+        if b"filename" not in given and given.get(b"name") in FILE_NAMES:
+            self._current_part.content_disposition = part + b'; filename=""'
+        super().on_headers_finished()
+
 
 async def _from_form(request: Request, settings: Settings, most: int) -> tuple[list[bytes], dict[str, Any]]:
     parser = _InMemory(
@@ -97,8 +106,6 @@ async def _sorted_out(items: list[tuple[str, str | UploadFile]]) -> tuple[list[b
     fields: dict[str, list[str]] = {}
     for name, value in items:
         if isinstance(value, str):
-            if name in FILE_FIELDS:
-                raise Problem("bad_request", f"the field {name!r} came as text; send it as a file, with a file name")
             fields.setdefault(name, []).append(value)
         elif name in FILE_FIELDS:
             pictures.append(await value.read())

@@ -19,7 +19,8 @@ from humanparse.errors import ModelError
 from humanparse.service import wire
 
 COMMAND = (sys.executable, "-P", "-m", "humanparse.service.worker")  # -P: import nothing from the current folder
-SECRETS = ("HUMANPARSE_TOKEN", "HUMANPARSE_REDIS_URL")  # not for a process that decodes what strangers sent
+# Not for a process that decodes what strangers sent.
+SECRETS = ("HUMANPARSE_TOKEN", "HUMANPARSE_REDIS_URL", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 PIPE_BUFFER = 2**20
 LONGEST_LINE = 2000  # characters of a worker's stderr
 END_S = 2   # for a worker without work to end by itself

@@ -57,6 +57,13 @@ class JobFiles:
         with suppress(OSError):  # what stays goes with the job
             self.input(number).unlink()
 
+    def archive_bytes(self) -> int:
+        """Its size; 0 where it is gone."""
+        try:
+            return self.archive.stat().st_size
+        except OSError:
+            return 0
+
     def drop_archive(self) -> None:
         with suppress(OSError):
             self.archive.unlink()

@@ -14,6 +14,7 @@ from humanparse.service.archive import storage_problem
 from humanparse.service.clock import SteadyClock
 from humanparse.service.jobs.files import JobFiles, remove_strangers
 from humanparse.service.jobs.keeper import Keeper
+from humanparse.service.jobs.room import MB, Room
 from humanparse.service.jobs.runner import Run, Runner
 from humanparse.service.jobs.store import ENDED, OPEN, Item, Job, Store
 from humanparse.service.problems import Problem
@@ -47,7 +48,8 @@ class Jobs:
         self._settings = settings
         self._keeper = Keeper(settings.folder)
         self._clock = SteadyClock(settings.folder / "clock.json")
-        self._runner = Runner(run, self._keeper, settings, self._clock.now, self._tell, settings.workers)
+        self.room = Room(settings.jobs_max_mb * MB)
+        self._runner = Runner(run, self._keeper, settings, self._clock.now, self._tell, settings.workers, self.room)
         self._uploads: set[str] = set()
         self._changed = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
@@ -81,6 +83,7 @@ class Jobs:
         Raises Problem not_ready, queue_full where there are as many jobs as may be, and storage_full.
         """
         await self._check_room()
+        self.room.check()
         id = secrets.token_hex(16)
         incoming = Incoming(id, JobFiles(self._keeper.root, id))
         self._uploads.add(id)
@@ -92,6 +95,7 @@ class Jobs:
         finally:
             self._uploads.discard(id)
             if not incoming.kept:
+                self.room.forget(id)
                 await _even_if_cancelled(asyncio.to_thread(incoming.files.remove))
 
     async def create(self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]) -> Job:
@@ -186,6 +190,7 @@ class Jobs:
         await self._do(lambda store: store.delete(id))
         await self._runner.drop(id)
         await asyncio.to_thread(self.files(id).remove)
+        self.room.forget(id)
 
     # In the background
 
@@ -215,6 +220,8 @@ class Jobs:
         jobs = await self._keeper.do(lambda store: store.jobs())
         items = {job.id: await self._keeper.do(lambda store, id=job.id: store.items(id)) for job in jobs if job.state in OPEN}
         await asyncio.to_thread(remove_strangers, self._keeper.root, {job.id for job in jobs})
+        for job in jobs:
+            await asyncio.to_thread(self.room.count, job.id, self.files(job.id).folder)
         self._continued = True
         for job in jobs:
             if job.id in items:

@@ -63,7 +63,7 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
         _options(request, query, settings)  # a wrong option in the query need not wait for a gigabyte
         try:
             async with jobs.incoming() as incoming:
-                upload = await read_upload(request, incoming.files, settings)
+                upload = await read_upload(request, incoming.files, settings, jobs.room)
                 options = _options(request, query | upload.fields, settings)
                 job = await jobs.create(incoming, options.head(), upload.items)
         except ClientDisconnect:

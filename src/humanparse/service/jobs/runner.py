@@ -12,6 +12,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from humanparse.service.archive import ENTRIES, MAX_NAME, storage_problem
 from humanparse.service.dispatch import BACKGROUND, Reply, Task
 from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.keeper import Keeper
+from humanparse.service.jobs.room import MB, Room
 from humanparse.service.jobs.store import Item, Job
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
@@ -58,9 +60,11 @@ class Runner:
     """
 
     def __init__(
-        self, run: Run, keeper: Keeper, settings: Settings, now: Callable[[], float], changed: Callable[[], None], slots: int
+        self, run: Run, keeper: Keeper, settings: Settings, now: Callable[[], float], changed: Callable[[], None], slots: int,
+        room: Room,
     ):
         self.trouble = ""
+        self._room = room
         self._run, self._keeper, self._settings, self._now, self._changed = run, keeper, settings, now, changed
         self._free = slots
         self._open: dict[str, Open] = {}  # whose turn it is next comes first
@@ -138,9 +142,15 @@ class Runner:
         else:
             media_type = str(reply.head.get("media_type", "application/octet-stream"))
             finished = replace(item, state="done", media_type=media_type, people=reply.head.get("people"))
-            await self._until_kept(lambda: asyncio.to_thread(job.files.write_result, item.number, reply.blob))
+            try:
+                self._room.take(job.id, len(reply.blob))
+            except Problem as full:  # not waited for: this job's own results may be what fills it
+                finished = replace(item, state="failed", problem=_plain(full))
+            else:
+                await self._until_kept(lambda: asyncio.to_thread(job.files.write_result, item.number, reply.blob))
         await self._until_kept(lambda: self._keeper.do(lambda store: store.finish(job.id, finished, self._now())))
         await asyncio.to_thread(job.files.drop_input, item.number)
+        self._room.give_back(job.id, item.size)
 
     async def _parsed(self, job: Open, item: Item) -> Reply:
         try:
@@ -152,16 +162,33 @@ class Runner:
     async def _unpack(self, job: Open) -> None:
         """The archive becomes pictures that wait; or else the job has failed."""
         limits = self._settings
+        packed_bytes = await asyncio.to_thread(job.files.archive_bytes)
+        most_mb = min(limits.job_max_mb, self._room.left_bytes / MB)
         head = {"do": "unzip", "path": str(job.files.archive), "to": str(job.files.inputs),
-                "max_images": limits.job_max_images, "max_image_mb": limits.max_body_mb, "max_mb": limits.job_max_mb}
+                "max_images": limits.job_max_images, "max_image_mb": limits.max_body_mb, "max_mb": most_mb}
         found = await self._tried(lambda: self._unpacked(job, head))
+        found = self._that_fit(job, found, most_mb)
         if isinstance(found, Problem):
+            with suppress(OSError):  # what was unpacked before it failed; what stays goes with the job
+                await asyncio.to_thread(job.files.empty_inputs)
             await self._until_kept(
                 lambda: self._keeper.do(lambda store: store.end(job.id, "failed", self._now(), _plain(found))))
         else:
             await self._until_kept(lambda: self._keeper.do(lambda store: store.unpacked(job.id, found, self._now())))
             job.waiting.extend(item for item in found if item.state == "pending")
         await asyncio.to_thread(job.files.drop_archive)
+        self._room.give_back(job.id, packed_bytes)
+
+    def _that_fit(self, job: Open, found: list[Item] | Problem, most_mb: float) -> list[Item] | Problem:
+        """The unpacked pictures, whose bytes are taken, or the Problem, that there is no room if that is why."""
+        if isinstance(found, Problem):
+            for_want_of_room = found.code == "body_too_large" and most_mb < self._settings.job_max_mb
+            return self._room.full() if for_want_of_room else found
+        try:
+            self._room.take(job.id, sum(item.size for item in found))
+        except Problem as full:  # another archive was unpacked meanwhile
+            return full
+        return found
 
     async def _unpacked(self, job: Open, head: dict[str, Any]) -> list[Item]:
         try:

@@ -14,11 +14,11 @@ from starlette.requests import Request
 
 from humanparse.service.archive import clean_name
 from humanparse.service.jobs.files import JobFiles
+from humanparse.service.jobs.room import MB, Room
 from humanparse.service.jobs.store import Item
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-MB = 1_000_000
 MAX_FIELD_BYTES = 1_000
 PIECE = 262_144  # bytes parsed at a time, in a thread
 PICTURE_FIELDS, ARCHIVE_FIELD = ("image", "file"), "archive"
@@ -34,9 +34,9 @@ class Upload:
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def read_upload(request: Request, files: JobFiles, settings: Settings) -> Upload:
-    """Read the body into the folder of `files`. Raises Problem, OSError, or starlette's ClientDisconnect."""
-    form = _Form(_boundary(request), files, settings)
+async def read_upload(request: Request, files: JobFiles, settings: Settings, room: Room) -> Upload:
+    """Read the body into the folder of `files`, where there is room. Raises Problem, OSError, or starlette's ClientDisconnect."""
+    form = _Form(_boundary(request), files, settings, room)
     try:
         piece = bytearray()
         async for chunk in request.stream():
@@ -62,8 +62,8 @@ def _boundary(request: Request) -> bytes:
 class _Form:
     """The parser's callbacks: one part after the other, into a file or a field."""
 
-    def __init__(self, boundary: bytes, files: JobFiles, settings: Settings):
-        self._files, self._settings = files, settings
+    def __init__(self, boundary: bytes, files: JobFiles, settings: Settings, room: Room):
+        self._files, self._settings, self._room = files, settings, room
         self._upload = Upload()
         self._num_bytes = self._num_fields = self._size = 0
         self._most_bytes = 0.0
@@ -159,6 +159,7 @@ class _Form:
             if self._size > self._most_bytes:
                 where = "the archive" if self._name == ARCHIVE_FIELD else f"picture {len(self._upload.items)} (the first is 0)"
                 raise Problem("body_too_large", f"{where} is larger than {self._most_bytes / MB:g} MB")
+            self._room.take(self._files.id, end - start)
             self._file.write(memoryview(data)[start:end])
         elif self._text is not None:
             if self._size > MAX_FIELD_BYTES:

@@ -157,6 +157,8 @@ const EN = {
       'That model is not here any more',
       'Choose another above, or try again with the one that is there now.',
     ],
+    unknown_host: ['This address is not answered', 'Open the page as localhost, or ask its operator to allow this name.'],
+    foreign_page: ['Another site sent this', 'Open the page of this server itself and try again.'],
     header_too_large: [
       'The server could not read the request',
       'Its head is too long, perhaps because of large cookies of this site. Delete them and try again.',
@@ -306,6 +308,8 @@ const ZH = {
     broken_image: ['图片已损坏', '文件不完整，或内容与格式不符。请重新保存，或换一张。'],
     refused_image: ['不再尝试这张图片', '它曾两次使解析程序中止。其他照片不受影响。'],
     unknown_model: ['该模型已不存在', '请在上方选择其他模型，或直接重试。'],
+    unknown_host: ['不接受此地址', '请通过 localhost 打开页面，或请管理员允许该主机名。'],
+    foreign_page: ['请求来自其他网站', '请直接打开本服务器的页面后重试。'],
     header_too_large: ['服务器无法读取请求', '请求头太长，可能是本站的 Cookie 过大。请删除后重试。'],
     too_many_connections: ['服务器繁忙', '连接的访客太多，稍后会自动重试。'],
     queue_full: ['服务器繁忙', '有许多照片在等待，稍后会自动重试。'],

@@ -1,0 +1,107 @@
+"""The page in a real browser: its policy holds, whatever gets into it, and nothing that a photo is called becomes markup."""
+
+import pytest
+from page.conftest import CHROMIUM, FLAGS
+from served import serve
+
+from hardening.conftest import PHOTO
+
+NOWHERE = "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1"
+# Each tries to run something, or to reach another host; the policy is to forbid all of them.
+ATTEMPTS = """async () => {
+  const broken = [];
+  document.addEventListener('securitypolicyviolation', (event) => broken.push(event.effectiveDirective));
+  const add = (name, change) => {
+    const one = document.createElement(name);
+    change(one);
+    document.body.append(one);
+  };
+  add('script', (one) => { one.textContent = 'window.pwned = 1'; });
+  add('script', (one) => { one.src = 'https://evil.invalid/x.js'; });
+  add('script', (one) => { one.src = 'data:text/javascript,window.pwned=1'; });
+  add('div', (one) => { one.innerHTML = '<img src=x:y onerror="window.pwned = 1"><b style="color:red">x</b>'; });
+  add('img', (one) => { one.src = 'https://evil.invalid/pixel.gif'; });
+  add('iframe', (one) => { one.src = 'https://evil.invalid/'; });
+  add('object', (one) => { one.data = 'https://evil.invalid/'; });
+  add('link', (one) => { one.rel = 'stylesheet'; one.href = 'https://evil.invalid/x.css'; });
+  add('base', (one) => { one.href = 'https://evil.invalid/'; });
+  add('form', (one) => { one.action = 'https://evil.invalid/'; setTimeout(() => one.submit()); });
+  setTimeout(() => {  // a timer, because the debugger's own code may do so
+    try { new Function('window.pwned = 1')(); } catch { broken.push('function'); }
+  });
+  for (const tried of [() => fetch('https://evil.invalid/'), () => new WebSocket('wss://evil.invalid/'),
+                       () => new Worker('data:text/javascript,1')]) {
+    try { await tried(); } catch { /* as it should be */ }
+  }
+  navigator.sendBeacon('https://evil.invalid/', 'x');
+  await new Promise((done) => setTimeout(done, 300));
+  return {broken: [...new Set(broken)].sort(), pwned: 'pwned' in window, base: document.baseURI, here: location.href};
+}"""
+MUST_BREAK = {"base-uri", "connect-src", "form-action", "frame-src", "function", "img-src", "object-src", "script-src-attr",
+              "script-src-elem", "style-src-attr", "style-src-elem"}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    if not CHROMIUM:
+        pytest.skip("needs Chromium: install it, or name it in the variable CHROMIUM")
+    with playwright.sync_playwright() as started:
+        one = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, NOWHERE])
+        yield one
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("browser"), "--workers", "1") as served:
+        yield served
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_the_policy_holds_in_the_browser(browser, served, path):
+    page = browser.new_page()
+    page.goto(served.url + path)
+    found = page.evaluate(ATTEMPTS)
+    assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(found["broken"])
+    assert found["here"] == served.url + path and found["base"].startswith(served.url)
+    page.close()
+
+
+def test_answers_of_the_api_run_nothing_when_they_are_opened(browser, served):
+    page = browser.new_page()
+    answer = page.goto(served.url + "/nothing/<script>window.pwned=1</script>")
+    assert answer.status == 404 and not page.evaluate("'pwned' in window")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    page.close()
+
+
+def test_the_name_of_a_photo_is_text_and_nothing_else(browser, served):
+    page = browser.new_page()
+    page.goto(served.url)
+    name = "<img src=x onerror=window.pwned=1>\"'.jpg"
+    page.set_input_files("input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": PHOTO.read_bytes()})
+    page.wait_for_selector("#result:not([hidden]), canvas", timeout=60_000)
+    assert not page.evaluate("'pwned' in window") and page.locator("img[src='x']").count() == 0
+    page.close()
+
+
+def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, served):
+    """Its form is refused, its script cannot read, and the page cannot be framed."""
+    page = browser.new_page()
+    page.route("https://evil.invalid/**", lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"))
+    page.goto("https://evil.invalid/")
+    found = page.evaluate("""async (url) => {
+      const said = {};
+      try { await fetch(url + '/models'); said.read = true; } catch { said.read = false; }
+      try { await fetch(url + '/v1/jobs', {method: 'DELETE'}); said.del = true; } catch { said.del = false; }
+      const form = new FormData();
+      form.append('image', new Blob(['x']), 'x.jpg');
+      try { await fetch(url + '/v1/jobs', {method: 'POST', mode: 'no-cors', body: form}); } catch { /* blocked sooner */ }
+      return said;
+    }""", served.url)
+    assert found == {"read": False, "del": False}
+    page.close()
+    import httpx2 as httpx
+
+    assert httpx.get(served.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"

@@ -1,0 +1,66 @@
+"""Model files that are damaged, of another content, or lead elsewhere are never served, and a reload keeps the old model.
+
+What `humanparse models pull` fetches is held against its sha256 while it comes; tests/weights show that.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from served import serve
+from waiting import until
+
+from hardening.looking import ask, essence, get_json
+from humanparse.weights.catalog import METADATA_KEY, model_file
+
+STARTED_WITH = ("with external data",)  # a start with each would only cost time
+
+
+def damages(good: bytes, folder) -> Iterator[tuple[str, bytes]]:
+    """What may be wrong with a model's file."""
+    onnx = pytest.importorskip("onnx", reason="changes models with the package onnx")
+    yield "truncated", good[:len(good) // 2]
+    yield "empty", b""
+    yield "that is a pickle", b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."
+
+    other = onnx.load_from_string(good)
+    for entry in other.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = json.dumps(json.loads(entry.value) | {"labels": "mhp-v2"})  # of other classes than the network's
+    yield "with other metadata", other.SerializeToString()
+
+    model = onnx.load_from_string(good)
+    tensor = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    (folder.parent / "outside.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../outside.bin")
+    yield "with external data", model.SerializeToString()
+
+
+def test_a_reload_of_a_bad_file_keeps_the_old_model_and_a_start_with_it_is_refused(tmp_path, photo):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    model = folder / "model.onnx"
+    good = model_file("humanparse-small").read_bytes()
+    model.write_bytes(good)
+    with serve(tmp_path, "--model", str(model), "--workers", "1", "--cache-mb", "0") as served:
+        expected = essence(ask(served, body=photo)[2])
+        for name, damaged in damages(good, folder):
+            model.write_bytes(damaged)
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda: get_json(served, "/readyz")["degraded"], f"news of a file {name}")
+            assert essence(ask(served, body=photo)[2]) == expected, name
+            if name in STARTED_WITH:
+                started = subprocess.run(
+                    [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--model", str(model), "--workers", "1",
+                     "--data-dir", str(tmp_path / "other")], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+                assert started.returncode == 3 and "Traceback" not in started.stderr, f"{name}: {started.stderr}"
+            model.write_bytes(good)
+            served.process.send_signal(signal.SIGHUP)
+            until(lambda: not get_json(served, "/readyz")["degraded"], "the good file")
+        assert essence(ask(served, body=photo)[2]) == expected
+    assert not (tmp_path / "pwned").exists()
