@@ -1,13 +1,14 @@
 # Two commands, each doing all its own set-up in a local virtual environment:
 #   make demo    install humanparse and parse two real photos with the model inside the package
 #   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
+# And one that needs the network: make audit, which looks for known holes in what is installed.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/humanparse demo
@@ -15,6 +16,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest
+
+# Known holes in what is installed. Asks PyPI's advisory service; exit status 1 if there are any, another if it cannot be reached.
+audit: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	$(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -26,7 +32,7 @@ $(VENV)/.installed: pyproject.toml $(shell find src -type f -not -name '*.pyc') 
 # PyTorch first and pinned: an open requirement would bring the newest build with several gigabytes of GPU libraries.
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,openvino$(if $(TORCH),$(comma)train$(comma)quantize)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,openvino,export,ray$(if $(TORCH),$(comma)train$(comma)quantize)]'
 	touch $@
 
 clean:

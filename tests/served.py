@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,10 +33,13 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *flags: str, environ: dict[str, str] | None = None):
-    """`humanparse serve` on a free port with its data in `folder`; killed at the end if it is still there."""
+def serve(folder: Path, *flags: str, environ: dict[str, str] | None = None, before: Sequence[str] = ()):
+    """`humanparse serve` on a free port with its data in `folder`; killed at the end if it is still there.
+
+    before: a command that ends by becoming the one that follows it, such as `unshare -m`.
+    """
     log = folder / "log.txt"
-    command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", str(folder / "data"), *flags]
+    command = [*before, sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", str(folder / "data"), *flags]
     with open(log, "w") as stderr:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder, env={**os.environ, **(environ or {})})

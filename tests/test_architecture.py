@@ -14,8 +14,8 @@ LEVELS = {
     "cores": 0, "errors": 0, "files": 0, "labels": 0, "image": 1, "many": 1, "masks": 1,
     "preprocess": 2, "result": 2, "model": 2,
     "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3,
-    "convert": 4, "evaluation": 4, "tta": 4, "parser": 5, "training": 6, "service": 6,
-    "bench": 7, "doctor": 7, "cli": 8, "__main__": 9,
+    "convert": 4, "evaluation": 4, "tta": 4, "parser": 5, "batch": 6, "training": 6, "service": 6, "deployment": 6,
+    "scale": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9,
 }
 DOORS = {
     ("result.py", "render"), ("result.py", "formats"),  # the short methods of Parsing, explained there

@@ -17,7 +17,7 @@ from humanparse.formats import FORMATS
 from humanparse.labels import LIP
 
 TESTS = Path(__file__).parents[1]
-COMMANDS = ("parse", "demo", "labels", "version")
+COMMANDS = ("parse", "batch", "demo", "labels", "version")
 
 SLOW_PARSER = f"""
 import sys, time

@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from humanparse.cli import bench, convert, demo, doctor, errors, evaluate, labels, models, parse, serve, version
+from humanparse.cli import (
+    batch,
+    bench,
+    convert,
+    demo,
+    doctor,
+    errors,
+    evaluate,
+    export,
+    labels,
+    models,
+    parse,
+    serve,
+    train,
+    version,
+)
 
 app = typer.Typer(
     name="humanparse",
@@ -38,12 +53,15 @@ def humanparse(
 
 
 app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
+app.command("batch", epilog=batch.EXIT_CODES_HELP)(errors.one_line(batch.batch))
 app.command("demo")(errors.one_line(demo.demo))
 app.command("labels")(errors.one_line(labels.labels))
 app.command("serve")(errors.one_line(serve.serve))
 app.command("convert")(errors.one_line(convert.convert))
+app.command("export")(errors.one_line(export.export))
 app.add_typer(models.app, name="models")
 app.command("eval")(errors.one_line(evaluate.evaluate))
+app.command("train")(errors.one_line(train.train))
 app.command("bench")(errors.one_line(bench.bench))
 app.command("doctor")(errors.one_line(doctor.doctor))
 app.command("version")(errors.one_line(version.version))
