@@ -285,10 +285,10 @@ def test_an_unforeseen_error_while_loading_ends_with_70_and_one_line(run, photo,
 
 def test_options_reach_the_parser(run, photo, parser):
     photo("a.jpg")
-    sizes = ["--short-side", "320", "--max-side", "512", "--engine", "openvino", "--precision", "bf16"]
+    sizes = ["--short-side", "320", "--max-side", "512", "--engine", "openvino", "--precision", "bf16", "--device", "cpu"]
     run("parse", "a.jpg", "--model", "m", "--min-score", "0.5", "--threads", "3", "--max-megapixels", "7", *sizes)
     options = {"threads": 3, "min_score": 0.5, "max_megapixels": 7.0, "short_side": 320, "max_side": 512}
-    options |= {"engine": "openvino", "precision": "bf16"}
+    options |= {"engine": "openvino", "precision": "bf16", "device": "cpu"}
     assert parser.loaded == [("m", options)]
 
 

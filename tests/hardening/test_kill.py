@@ -116,7 +116,7 @@ def test_a_worker_out_of_address_space_answers_and_lives(photo):
     """Where memory is limited by ulimit, allocations fail instead: that is an answer, and no crash."""
     program = (
         "import resource, sys; from humanparse.service import answers, worker; from humanparse.service.options import Options\n"
-        "models = answers.load(['humanparse-small'], 'onnxruntime', 1, 40); head = Options().head()\n"
+        "models = answers.load(['humanparse-small'], {'engine': 'onnxruntime', 'threads': 1}); head = Options().head()\n"
         "tasks = {'parse': lambda task, blob: answers.answer(models, task, blob)}\n"
         "small, large = sys.stdin.buffer.read(int(sys.argv[1])), sys.stdin.buffer.read()\n"
         "def parsed(picture): return worker._reply(tasks, {'id': 1, **head}, picture)[0].get('problem', {}).get('code', 'ok')\n"

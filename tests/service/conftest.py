@@ -24,7 +24,7 @@ PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 
 @pytest.fixture(scope="session")
 def models():
-    return answers.load(["humanparse-small"], "onnxruntime", 1, 40)
+    return answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": 1})
 
 
 @pytest.fixture(scope="session")

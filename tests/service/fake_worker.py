@@ -17,7 +17,7 @@ from humanparse.errors import BrokenImage, MissingExtra, ModelError
 from humanparse.service import wire, worker
 
 
-def load(models, engine, threads, max_megapixels):
+def load(models, options):
     wish = Path(sys.argv[1]).read_text().split() if len(sys.argv) > 1 else [""]
     match wish[0] if wish else "":
         case "fatal":

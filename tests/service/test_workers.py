@@ -14,7 +14,7 @@ from humanparse.errors import ModelError
 from humanparse.service.workers import COMMAND, Worker, WorkerDied, oom_kills
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
-HELLO = {"models": ["small"], "engine": "none", "threads": 1, "max_megapixels": 40}
+HELLO = {"models": ["small"], "options": {"threads": 1}}
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses signals and /proc")
 
@@ -186,7 +186,7 @@ from humanparse.service.workers import Worker
 
 async def main():
     worker = await Worker.spawn(sys.argv[2:])
-    await worker.load({"models": [], "engine": "", "threads": 1, "max_megapixels": 1}, 60)
+    await worker.load({"models": [], "options": {"threads": 1}}, 60)
     call = asyncio.create_task(worker.call({"do": "parse", "act": sys.argv[1]}, b"", 1000))
     await asyncio.sleep(0.2)
     print(worker.pid, flush=True)
@@ -213,4 +213,4 @@ def test_real_worker_loads_the_model_inside_the_package_and_parses():
         head, _ = await worker.call({"do": "parse", "model": "", "min_score": None, "max_side": None}, b"no", LONG_S)
         assert head["problem"]["code"] == "not_an_image"
 
-    with_worker(use, COMMAND, hello={"models": ["humanparse-small"], "engine": "onnxruntime", "threads": 1, "max_megapixels": 40})
+    with_worker(use, COMMAND, hello={"models": ["humanparse-small"], "options": {"engine": "onnxruntime", "threads": 1}})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Engine, MaxSide, MinScore, Model, ShortSide
+from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide
 from humanparse.errors import OptionError
 from humanparse.labels import PALETTES
 from humanparse.many import shared_threads
@@ -58,7 +58,8 @@ def batch(
     )] = None,
     model: Model = None,
     engine: Engine = "auto",
-    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16", help="Of the arithmetic.", show_default="fp32")] = None,
+    precision: Precision = None,
+    device: Device = None,
     palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
     min_score: MinScore = None,
     short_side: ShortSide = None,
@@ -100,8 +101,8 @@ def batch(
     names = wanted_formats(formats)
     found = Sources(sources, column, leave_out=str(output))
     options = {
-        "engine": engine, "precision": precision, "min_score": min_score, "short_side": short_side, "max_side": max_side,
-        "max_megapixels": max_megapixels,
+        "engine": engine, "precision": precision, "device": device, "min_score": min_score, "short_side": short_side,
+        "max_side": max_side, "max_megapixels": max_megapixels,
     }
     work = _work(names, palette, model, {name: value for name, value in options.items() if value is not None})
     jobs_here = jobs or parse.jobs_with(model, None)

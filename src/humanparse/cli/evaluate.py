@@ -12,7 +12,7 @@ import typer
 
 import humanparse
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Engine, MaxSide, MinScore, Model, ShortSide, Threads
+from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide, Threads
 from humanparse.cli.report import progress_bar
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.files import sha256_of
@@ -35,6 +35,8 @@ def evaluate(
     )] = None,
     model: Model = None,
     engine: Engine = "auto",
+    precision: Precision = None,
+    device: Device = None,
     threads: Threads = None,
     min_score: MinScore = None,
     short_side: ShortSide = None,
@@ -87,8 +89,8 @@ def evaluate(
     dataset = open_dataset(folder, format)
     samples = dataset.samples[:limit]
     options = {
-        "engine": engine, "threads": threads, "min_score": min_score, "short_side": short_side, "max_side": max_side,
-        "flip": flip or None, "scales": _scales(scales),
+        "engine": engine, "precision": precision, "device": device, "threads": threads, "min_score": min_score,
+        "short_side": short_side, "max_side": max_side, "flip": flip or None, "scales": _scales(scales),
     }
     source = _saved(predictions, samples) if predictions else _model(model, options)
     labels = check_labels(dataset, source.labels, source.name)
@@ -126,7 +128,7 @@ def _model(model: str | None, options: dict[str, Any]) -> _Source:
     """A model that parses each photo."""
     parser = parse.load_parser(model, **options)
     shown = {"flip": bool(options["flip"]), "scales": list(options["scales"] or (1.0,))}
-    changing = {key: options[key] for key in ("engine", "min_score", "short_side", "max_side")}
+    changing = {key: options[key] for key in ("engine", "precision", "device", "min_score", "short_side", "max_side")}
     identity = {"model": parser.name, "model_sha256": _sha256(model), **changing, **shown}
     return _Source(parser.name, parser.labels, lambda one: parser.parse(one.image, name=one.name), identity, shown)
 

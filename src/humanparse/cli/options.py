@@ -12,6 +12,13 @@ Model = Annotated[str | None, typer.Option(
 Engine = Annotated[str, typer.Option(
     metavar="NAME", help="What runs the model: onnxruntime, openvino, or auto for the faster one.",
 )]
+Precision = Annotated[str | None, typer.Option(
+    metavar="fp32|bf16", help="Of the arithmetic; bf16 is faster and rounds. It needs OpenVINO and a processor that has it.",
+    show_default="fp32",
+)]
+Device = Annotated[str | None, typer.Option(
+    metavar="cpu|cuda", help="Where the model runs; cuda, an NVIDIA GPU, needs onnxruntime-gpu.", show_default="cpu",
+)]
 Threads = Annotated[int | None, typer.Option(
     min=1, metavar="N", help="Threads of the inference engine.", show_default="as the processor has cores",
 )]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.cli.options import Engine, MaxSide, MinScore, Model, ShortSide
+from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide
 from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
 from humanparse.errors import ModelError, OptionError
@@ -40,10 +40,8 @@ def parse(
     )] = None,
     model: Model = None,
     engine: Engine = "auto",
-    precision: Annotated[str | None, typer.Option(
-        metavar="fp32|bf16", help="Of the arithmetic; bf16 is faster and rounds. It needs OpenVINO and a processor that has it.",
-        show_default="fp32",
-    )] = None,
+    precision: Precision = None,
+    device: Device = None,
     palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
     min_score: MinScore = None,
     jobs: Annotated[int | None, typer.Option(
@@ -94,7 +92,7 @@ def parse(
             if todo:
                 options = {
                     "threads": threads or (shared_threads(jobs) if jobs > 1 else None), "engine": engine,
-                    "precision": precision,
+                    "precision": precision, "device": device,
                     "min_score": min_score, "max_megapixels": max_megapixels,
                     "short_side": short_side, "max_side": max_side,
                 }

@@ -322,7 +322,7 @@ async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
     """Do a task that is about files of this machine in a child of ours, which then ends."""
     worker = await Worker.spawn(COMMAND)
     try:
-        await worker.load({"models": [], "engine": "auto", "threads": 1, "max_megapixels": 1}, timeout_s)
+        await worker.load({"models": [], "options": {"threads": 1}}, timeout_s)
         return await worker.call(head, b"", timeout_s)
     finally:
         await worker.end(0)

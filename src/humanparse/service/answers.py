@@ -33,14 +33,15 @@ class Loaded(NamedTuple):
 Models = Mapping[str, Loaded]  # by name, the service's first model first
 
 
-def load(models: Sequence[str], engine: str, threads: int, max_megapixels: float) -> dict[str, Loaded]:
+def load(models: Sequence[str], options: Mapping[str, Any]) -> dict[str, Loaded]:
     """Open the models, and parse a tiny picture with each, so that the first request finds everything warm.
 
+    options: of HumanParser, the same for all.
     Raises ModelError or MissingExtra for a model or engine that cannot be had, OptionError for two of the same name.
     """
     loaded: dict[str, Loaded] = {}
     for model in models:
-        parser = HumanParser(model, engine=engine, threads=threads, max_megapixels=max_megapixels)
+        parser = HumanParser(model, **options)
         if parser.name in loaded:
             raise OptionError(f"two of the models are called {parser.name!r}; clients could not tell them apart")
         loaded[parser.name] = Loaded(parser, sha256_of(model_file(model)))

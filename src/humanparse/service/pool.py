@@ -20,6 +20,7 @@ from humanparse.service.workers import Worker, WorkerDied
 
 PROBE_S = 10  # for a worker to parse a tiny picture
 EARLY_S = 1   # one that lives no longer, and did nothing, counts as one that did not start
+MODEL_OPTIONS = ("engine", "precision", "device", "threads", "max_megapixels")  # settings that are HumanParser's options
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 log = logging.getLogger(__name__)
@@ -138,8 +139,7 @@ class WorkerPool:
 
     async def _start(self) -> Worker:
         chosen = self._settings
-        hello = {"models": list(chosen.models), "engine": chosen.engine, "threads": chosen.threads,
-                 "max_megapixels": chosen.max_megapixels}
+        hello = {"models": list(chosen.models), "options": {name: getattr(chosen, name) for name in MODEL_OPTIONS}}
         worker = await Worker.spawn(self._command)
         self._workers.add(worker)
         worker.life.add_done_callback(lambda _: self._ended(worker))

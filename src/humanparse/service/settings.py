@@ -45,6 +45,8 @@ class Settings:
     models: tuple[str, ...] = row(
         ("humanparse-small",), "Models, with commas between; the first answers when none is named.", group="Models")
     engine: str = row("auto", "What runs the models: onnxruntime, openvino, or auto for the faster one.", group="Models")
+    precision: str = row("fp32", "Of a float model's arithmetic: fp32, or bf16 with OpenVINO.", group="Models")
+    device: str = row("cpu", "Where the models run: cpu, or cuda with onnxruntime-gpu.", group="Models")
     workers: int = row(0, "Processes that parse; 0 chooses by cores.", unit="processes", group="Workers", least=0, most=256)
     threads: int = row(0, "Threads of each worker; 0 shares out the cores.", unit="threads", group="Workers", least=0, most=256)
     worker_start_s: float = row(60, "Time for a worker to load its models.", unit="s", group="Workers", least=1)
@@ -119,6 +121,8 @@ class Settings:
         for one in fields(self):
             _check_range(one.name, getattr(self, one.name), one.metadata)
         _check_choice("engine", self.engine, ("auto", "onnxruntime", "openvino"))
+        _check_choice("precision", self.precision, ("fp32", "bf16"))
+        _check_choice("device", self.device, ("cpu", "cuda"))
         _check_choice("log_format", self.log_format, ("json", "text"))
         _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
         if not self.models:

@@ -51,11 +51,11 @@ def main() -> int:
 
 def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Answer], dict[str, Any]]:
     """What answers each kind of task, and what the server is told about it."""
-    _share_cores(hello["threads"])
+    _share_cores(hello["options"]["threads"])
     from humanparse.service import answers
 
     start = time.perf_counter()
-    models = answers.load(hello["models"], hello["engine"], hello["threads"], hello["max_megapixels"])
+    models = answers.load(hello["models"], hello["options"])
     tasks: dict[str, Answer] = {
         "parse": lambda head, blob: answers.answer(models, head, blob),
         "probe": lambda head, blob: (answers.probe(models) or {}, b""),
