@@ -144,12 +144,12 @@ def test_the_sheet_shows_the_worst_first(run, dataset, here, parser):
 
 
 def test_options_reach_the_parser(run, dataset, parser):
-    options = ["--flip", "--scales", "0.75,1", "--min-score", "0.1", "--threads", "2", "--short-side", "320", "--max-side", "640"]
-    options += ["--engine", "openvino", "--precision", "bf16", "--device", "cpu"]
+    options = ["--flip", "--scales", "0.75,1", "--min-score", "0.1", "--threads", "2", "--short-side", "320"]
+    options += ["--max-side", "640", "--engine", "openvino", "--precision", "bf16", "--device", "cpu"]
     assert run("eval", "photos", "--model", "m", *options).exit_code == 0
     assert parser.loaded == [("m", {
-        "engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 2, "min_score": 0.1, "short_side": 320, "max_side": 640,
-        "flip": True, "scales": (0.75, 1.0),
+        "engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 2, "min_score": 0.1,
+        "short_side": 320, "max_side": 640, "flip": True, "scales": (0.75, 1.0),
     })]
 
 

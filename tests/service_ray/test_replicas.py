@@ -8,8 +8,8 @@ import zipfile
 import pytest
 from waiting import soon
 
+from humanparse import cluster
 from humanparse.errors import MissingExtra, ModelError, OptionError
-from humanparse.scale import session
 from humanparse.scale.replicas import Replicas, State
 from humanparse.service.dispatch import Dispatcher, Task
 from humanparse.service.problems import Problem
@@ -221,10 +221,10 @@ def test_a_cluster_without_room_is_told():
 def test_no_ray_and_an_old_ray_are_told(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.57.1")
     with pytest.raises(OptionError, match=r"Ray 2\.57\.1 .*2\.58"):
-        session.join(Settings(ray=True))
+        cluster.join(None, cpus=1, object_store_bytes=1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"humanparse\[ray\]"):
-        session.join(Settings(ray=True))
+        cluster.join(None, cpus=1, object_store_bytes=1)
 
 
 def test_settings_that_contradict_each_other_are_refused():

@@ -3,9 +3,6 @@
 Slices go to the cluster in rounds, so that neither the driver nor Ray ever holds the whole list. A worker reads its slices by
 itself; what it finds comes back in small blocks. When a worker or its node dies, Ray does the slice again elsewhere, and
 outcomes that had come already are dropped by their keys (see run.py).
-
-Our own Ray is bound to 127.0.0.1, has a token that only its processes know, no dashboard, and tells nobody of its use. At
-another's, RAY_AUTH_MODE is "token" unless the environment says otherwise; it is left as it was found.
 """
 
 from __future__ import annotations
@@ -13,106 +10,39 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import os
-import secrets
-import shutil
-import signal
-import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 
+from humanparse import cluster
 from humanparse.batch.manifest import Manifest
 from humanparse.batch.sources import Slice
 from humanparse.batch.work import Outcome, SliceDone, Work
 from humanparse.cores import usable_cores
-from humanparse.errors import HumanParseError, MissingExtra, OptionError
+from humanparse.errors import HumanParseError, MissingExtra
 
 ROUND_A_WORKER = 2000            # pictures in a round for every worker: minutes of work, beside the seconds that a round costs
 SUPPOSED = 1000                  # pictures in a tar file whose number is not known
 OUTCOMES_TOGETHER = 16           # outcomes that a worker hands over at a time,
 BLOCK_BYTES = 4_000_000          # which Ray joins up to so many bytes
 OBJECT_STORE_BYTES = 200_000_000  # of our own Ray: for outcomes on their way
-CONNECT_S = 10.0
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_DOCKER_CPU_WARNING": "1", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-         "RAY_BACKEND_LOG_LEVEL": "fatal"}
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's switch by which 127.0.0.1 stays what it is
-OUR_OWN = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}  # processes that would only idle
 
 
 @contextmanager
 def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
     """A Ray to work on, that of `address` ("host:port", "auto") or one of our own with so many cpus. Gives its processors.
 
-    Raises MissingExtra without Ray, OptionError where none answers or it does not let us in.
+    Raises as `cluster.join` does.
     """
-    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
+    if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtra("work on a cluster needs Ray", "ray")
-    wanted = QUIET | {"RAY_AUTH_MODE": "token"}
-    if address is None:
-        wanted |= ON_LOOPBACK | OUR_OWN
-        if not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-            wanted["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    elif address.rpartition(":")[0] in LOOPBACK:
-        wanted |= ON_LOOPBACK
-    os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
+    leave = cluster.join(address, cpus=cpus or usable_cores(), object_store_bytes=OBJECT_STORE_BYTES, silent=True)
     import ray
 
-    on_stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    folder = None if address else tempfile.mkdtemp(prefix="hp", dir=_short_folder())  # not /tmp/ray, where others may write
     try:
-        _init(address, cpus, folder)
-        for number, handler in on_stop.items():  # Ray puts its own in their place
-            signal.signal(number, handler)
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _init(address: str | None, cpus: int | None, folder: str | None) -> None:
-    import ray
-
-    if address and ":" in address:
-        _knock(address)
-    alike = {"log_to_driver": False, "configure_logging": False}
-    own = {
-        "num_cpus": cpus or usable_cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False,
-        "_temp_dir": folder,
-    }
-    try:
-        with _stderr_unheard():
-            ray.init(address=address or "local", **alike, **({} if address else own))
-    except ray.exceptions.AuthenticationError as error:
-        raise OptionError(f"the Ray at {address} does not let us in ({_first_line(error)}): "
-                          "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its token") from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise OptionError(f"no Ray answers at {address or 'this machine'}: {_first_line(error)}") from None
-
-
-@contextmanager
-def _stderr_unheard() -> Iterator[None]:
-    """Ray's core tells the terminal that it obeys RAY_BACKEND_LOG_LEVEL; what goes wrong comes as an exception."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _knock(address: str) -> None:
-    """Raises OptionError if nobody listens there; Ray itself would try for the better part of a minute."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-    except (OSError, ValueError) as error:
-        raise OptionError(f"no Ray answers at {address}: {error}; give the HOST:PORT of its head") from None
+        leave()
 
 
 def outcomes(slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers: int) -> Iterator[Outcome | SliceDone]:
@@ -206,12 +136,6 @@ def _table(outcomes: list[dict]):
     kinds = [("key", pa.string()), ("blobs", pa.list_(pa.binary())), ("people", pa.int32()), ("code", pa.string()),
              ("message", pa.string()), ("slice", pa.string()), ("last", pa.bool_())]
     return pa.Table.from_pylist(outcomes, pa.schema(kinds))
-
-
-def _short_folder() -> str | None:
-    """Ray's sockets lie below the folder, and their paths may have 107 characters."""
-    folder = tempfile.gettempdir()
-    return folder if len(folder) < 30 else "/tmp"
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """Past one machine: the service with its workers on a Ray cluster.
 
-    session.py       a Ray to work on: one of our own, or one that runs already
     replica.py       a replica, the worker of another machine: picture in, finished answer out
     replicas.py      all replicas, as the service's dispatcher sees them
     online.py        `humanparse serve --ray`: our web server in front of the replicas

@@ -6,12 +6,13 @@ import hashlib
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from humanparse import __version__
-from humanparse.scale import session
+from humanparse import __version__, cluster
+from humanparse.cores import usable_cores
 from humanparse.scale.replicas import Deployment, Replicas, State
 from humanparse.service.settings import Settings
 
@@ -22,12 +23,14 @@ PARSER = "Parser"  # the deployment's name in Ray Serve
 REPLICA_STOP_S = 5    # beside the deadline of what is in work
 HEALTH_TIMEOUT_S = 30
 RUNNING = ("RUNNING", "UPDATING")  # one that changes its models is back in a moment
+OBJECT_STORE_SPARE_MB = 256  # for answers, beside the pictures that may be held
+LARGEST_SHARE = 0.3  # of the memory, for Ray's object store: Ray's own default
 LOOK_BACK_S = 12  # Ray Serve counts what waits every 10 s
 ROUTER_BACKOFF_S = (0.01, 0.1)  # the first and the longest pause of Ray Serve when all replicas are busy
 
 
 def serve(settings: Settings) -> int:
-    """Run the service until it is told to end. Returns the exit code. Raises as `service.server.serve` and `session.join` do."""
+    """Run the service until it is told to end. Returns the exit code. Raises as `service.server.serve` and `cluster.join` do."""
     from humanparse.service.server import run
 
     return run(app_in_front_of(OurDeployment(settings), settings), settings)
@@ -56,7 +59,9 @@ class OurDeployment:
         self._deployed = False
 
     def start(self) -> None:
-        self._leave = session.join(self._settings)
+        chosen = self._settings
+        self._leave = cluster.join(
+            chosen.ray_address, cpus=_processors(chosen), object_store_bytes=_object_store_bytes(chosen))
         from ray import serve
 
         _share_our_log()
@@ -154,3 +159,18 @@ def _share_our_log() -> None:
     theirs.handlers[:] = ours.handlers
     theirs.setLevel(max(logging.WARNING, ours.level))
     theirs.propagate = False
+
+
+def _processors(settings: Settings) -> int:
+    """As many as there are, or as all replicas claim together: how many replicas share a core is the operator's choice."""
+    return max(usable_cores(), math.ceil(settings.most_replicas * settings.cpus_per_replica))
+
+
+def _object_store_bytes(settings: Settings) -> int:
+    """Room for all pictures that may be held, so that none is ever written to disk."""
+    wanted = (settings.queue_max_mb + OBJECT_STORE_SPARE_MB) * 1e6
+    try:
+        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        present = 4e9
+    return int(min(wanted, LARGEST_SHARE * present))

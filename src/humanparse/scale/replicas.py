@@ -170,7 +170,7 @@ class Replicas:
     async def start(self) -> None:
         """All replicas are ready. Raises ModelError if the models cannot be loaded, OptionError if there is no place for them."""
         try:
-            self._deployment.start()  # here, not in a thread of the pool: see `session.join`
+            self._deployment.start()  # here, not in a thread of the pool: see `cluster.join`
             self._handle = self._deployment.handle()
             await self._until_ready()
         except BaseException:

@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import math
 import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
-from humanparse.cores import usable_cores
 from humanparse.errors import MissingExtra, OptionError
-from humanparse.service.settings import Settings
 
-OLDEST = (2, 58)  # before it, replicas take pickles from whoever reaches their port, token or not
-OBJECT_STORE_SPARE_MB = 256  # for answers, beside the pictures that may be held
-LARGEST_SHARE = 0.3  # of the memory, for Ray's object store: Ray's own default
+OLDEST = (2, 58)  # before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
+CONNECT_S = 10.0
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_SERVE_LOG_TO_STDERR": "0",
 }
+SILENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does on a laptop: 127.0.0.1 stays what it is
 OUR_OWN = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what Ray does on a laptop: one machine, bound to loopback
     "RAY_enable_worker_prestart": "0",  # a process for each processor would start at once, and idle
     "RAY_prestart_worker_first_driver": "0",
 }
@@ -39,20 +39,21 @@ OUR_OWN = {
 log = logging.getLogger(__name__)
 
 
-def join(settings: Settings) -> Callable[[], None]:
-    """Connect to the Ray at `settings.ray_address`, or start one if that is empty. Returns what ends it, or leaves it.
+def join(address: str | None, *, cpus: int, object_store_bytes: int, silent: bool = False) -> Callable[[], None]:
+    """Connect to the Ray at `address` ("host:port", "auto"), or without one start our own, with so many processors and so much
+    memory for objects on their way. Returns what ends it, or leaves it.
 
-    Call it in a thread that lives as long as the service: Ray's processes end with it. Raises MissingExtra without Ray,
-    OptionError for an address where no Ray answers, or one that does not let us in.
+    silent: nothing is to reach the terminal meanwhile, from other threads neither. Call it in a thread that lives as long as
+    the work: Ray's processes end with it. Raises MissingExtra without Ray, OptionError for an address where no Ray answers, or
+    one that does not let us in.
     """
     _check_installed()
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-    if os.environ.setdefault("RAY_AUTH_MODE", "token") != "token":
-        log.warning("RAY_AUTH_MODE is %r: whoever reaches this Ray can run programs on it", os.environ["RAY_AUTH_MODE"])
+    _prepare(address, QUIET | SILENT if silent else QUIET)
     ours = threading.current_thread() is threading.main_thread()
     on_stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if ours}
     try:
-        return _connect(settings.ray_address) if settings.ray_address else _start(settings)
+        with _stderr_unheard() if silent else nullcontext():
+            return _connect(address) if address else _start(cpus, object_store_bytes)
     finally:
         for number, handler in on_stop.items():  # Ray puts its own in their place
             signal.signal(number, handler)
@@ -60,7 +61,7 @@ def join(settings: Settings) -> Callable[[], None]:
 
 def _check_installed() -> None:
     if importlib.util.find_spec("ray") is None:
-        raise MissingExtra("replicas on a cluster need Ray", "ray")
+        raise MissingExtra("work on a cluster needs Ray", "ray")
     from importlib.metadata import version
 
     found = version("ray")
@@ -69,7 +70,23 @@ def _check_installed() -> None:
                           "pip install --upgrade 'humanparse[ray]'")
 
 
+def _prepare(address: str | None, wanted: dict[str, str]) -> None:
+    """Set what Ray reads from the environment, where nobody has set it yet."""
+    wanted = wanted | {"RAY_AUTH_MODE": "token"}
+    if not address:
+        wanted |= OUR_OWN | ON_LOOPBACK
+        if not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    elif address.rpartition(":")[0] in LOOPBACK:
+        wanted |= ON_LOOPBACK
+    os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
+    if os.environ["RAY_AUTH_MODE"] != "token":
+        log.warning("RAY_AUTH_MODE is %r: whoever reaches this Ray can run programs on it", os.environ["RAY_AUTH_MODE"])
+
+
 def _connect(address: str) -> Callable[[], None]:
+    if ":" in address:
+        _knock(address)
     import ray
 
     try:
@@ -82,10 +99,7 @@ def _connect(address: str) -> Callable[[], None]:
     return ray.shutdown
 
 
-def _start(settings: Settings) -> Callable[[], None]:
-    os.environ.update({name: value for name, value in OUR_OWN.items() if name not in os.environ})
-    if not os.environ.get("RAY_AUTH_TOKEN") and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
     import ray
 
     folder = tempfile.mkdtemp(prefix="hp", dir=_short_folder())  # not /tmp/ray: others may write there
@@ -96,7 +110,7 @@ def _start(settings: Settings) -> Callable[[], None]:
 
     try:
         ray.init(
-            address="local", num_cpus=_processors(settings), object_store_memory=_object_store_bytes(settings),
+            address="local", num_cpus=cpus, object_store_memory=object_store_bytes,
             include_dashboard=False, log_to_driver=False, configure_logging=False,
             _temp_dir=os.path.join(folder, "ray"),  # which Ray opens to everybody, but `folder` lets nobody in
         )
@@ -106,19 +120,26 @@ def _start(settings: Settings) -> Callable[[], None]:
     return end
 
 
-def _processors(settings: Settings) -> int:
-    """As many as there are, or as all replicas claim together: how many replicas share a core is the operator's choice."""
-    return max(usable_cores(), math.ceil(settings.most_replicas * settings.cpus_per_replica))
-
-
-def _object_store_bytes(settings: Settings) -> int:
-    """Room for all pictures that may be held, so that none is ever written to disk."""
-    wanted = (settings.queue_max_mb + OBJECT_STORE_SPARE_MB) * 1e6
+@contextmanager
+def _stderr_unheard() -> Iterator[None]:
+    """Ray's core tells the terminal that it obeys RAY_BACKEND_LOG_LEVEL; what goes wrong comes as an exception."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        present = 4e9
-    return int(min(wanted, LARGEST_SHARE * present))
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _knock(address: str) -> None:
+    """Raises OptionError if nobody listens there; Ray itself would try for the better part of a minute."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise OptionError(f"no Ray answers at {address}: {error}; give the HOST:PORT of its head") from None
 
 
 def _short_folder() -> str | None:
