@@ -58,6 +58,7 @@ def test_the_whole_way_by_keyboard_alone(visit, couple):
     assert page.is_checked("#modes input[value=colours]")
     tab_to("#compare")
     keyboard.press("Space")
+    visitor.settle()  # the divider is there from the next frame on
     tab_to("#stage")
     keyboard.press("+")
     tab_to("#divider")

@@ -185,6 +185,7 @@ def test_the_divider_parts_photo_and_result(visit, astronaut, parsing):
     face = middle_of(parsing, "Face")
     result = visitor.pixel(*face)
     visitor.page.click("#compare")
+    visitor.page.wait_for_selector("#divider")            # a key to what is not shown yet goes elsewhere
     visitor.page.locator("#divider").press("Home")       # at the left: all result
     assert visitor.pixel(*face) == result
     visitor.page.locator("#divider").press("End")        # at the right: all photo
