@@ -86,7 +86,7 @@ def _bare(photo: bytes, threads: int, seconds: float, start, counts) -> None:
     from humanparse.service import answers
     from humanparse.service.options import Options
 
-    models, head = answers.load(["humanparse-small"], "onnxruntime", threads, 40), Options().head()
+    models, head = answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": threads}), Options().head()
     start.wait()
     until, count = time.perf_counter() + seconds, 0
     while time.perf_counter() < until:

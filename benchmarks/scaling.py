@@ -150,7 +150,7 @@ def _photo_costs(size: tuple[int, int]) -> dict:
     from humanparse.service import answers
     from humanparse.service.options import Options
 
-    models, head, photo = answers.load(["humanparse-small"], "onnxruntime", 1, 40), Options().head(), jpeg(demo_photo(), size)
+    models, head, photo = answers.load(["humanparse-small"], {"threads": 1}), Options().head(), jpeg(demo_photo(), size)
     cpu_s, shares = [], []
     for _ in range(16):
         start = time.process_time()
