@@ -92,10 +92,10 @@ def _connect(address: str) -> Callable[[], None]:
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except ray.exceptions.AuthenticationError as error:
-        raise OptionError(f"the Ray at {address} does not let us in ({_first_line(error)}): "
+        raise OptionError(f"the Ray at {address} does not let us in ({first_line(error)}): "
                           "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its token") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise OptionError(f"no Ray answers at {address}: {_first_line(error)}") from None
+        raise OptionError(f"no Ray answers at {address}: {first_line(error)}") from None
     return ray.shutdown
 
 
@@ -148,5 +148,6 @@ def _short_folder() -> str | None:
     return folder if len(folder) < 30 else "/tmp"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first; Ray's go on for pages."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

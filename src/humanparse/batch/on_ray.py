@@ -63,7 +63,7 @@ def outcomes(slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers
             try:
                 yield from ended
             except ray.exceptions.RayError as error:
-                raise HumanParseError(f"Ray gave up: {_first_line(error)}; the same command goes on from here") from error
+                raise HumanParseError(f"Ray gave up: {cluster.first_line(error)}; the same command goes on from here") from error
 
 
 def _unknown(slices: Iterator[Slice], manifest: Manifest) -> Iterator[tuple[Slice, list[str]]]:
@@ -136,7 +136,3 @@ def _table(outcomes: list[dict]):
     kinds = [("key", pa.string()), ("blobs", pa.list_(pa.binary())), ("people", pa.int32()), ("code", pa.string()),
              ("message", pa.string()), ("slice", pa.string()), ("last", pa.bool_())]
     return pa.Table.from_pylist(outcomes, pa.schema(kinds))
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
