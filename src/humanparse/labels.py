@@ -49,17 +49,22 @@ class LabelSet:
         "clear": strong on photos, paired sides differ in lightness so that they stay apart for colour-blind people.
         "classic": the colours that the data sets' own tools use. Raises OptionError for another name.
         """
+        check_palette(name)
         if name == "clear":
             return self.clear_colours or _generated(self.names)
-        if name == "classic":
-            return self.classic_colours or _pascal_voc(len(self))
-        raise OptionError(f"there is no palette {name!r}; choose one of {', '.join(PALETTES)}")
+        return self.classic_colours or _pascal_voc(len(self))
 
     def index(self, name: str) -> int:
         """Class number of a name. Raises OptionError for a name that is not in the set."""
         if name not in self.names:
             raise OptionError(f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}")
         return self.names.index(name)
+
+
+def check_palette(name: str) -> None:
+    """Raises OptionError for a palette that no label set has."""
+    if name not in PALETTES:
+        raise OptionError(f"there is no palette {name!r}; choose one of {', '.join(PALETTES)}")
 
 
 def label_set(name: str) -> LabelSet:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide
+from humanparse.cli.options import Device, Engine, MaxMegapixels, MaxSide, MinScore, Model, Palette, Precision, ShortSide
 from humanparse.errors import OptionError
-from humanparse.labels import PALETTES
+from humanparse.labels import check_palette
 from humanparse.many import shared_threads
 
 if TYPE_CHECKING:
@@ -60,13 +60,11 @@ def batch(
     engine: Engine = "auto",
     precision: Precision = None,
     device: Device = None,
-    palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
+    palette: Palette = "clear",
     min_score: MinScore = None,
     short_side: ShortSide = None,
     max_side: MaxSide = None,
-    max_megapixels: Annotated[float, typer.Option(
-        min=0.001, metavar="X", help="Refuse larger photos before they are decoded.",
-    )] = 40.0,
+    max_megapixels: MaxMegapixels = 40.0,
     jobs: Annotated[int | None, typer.Option(
         "--jobs", "-j", min=1, metavar="N", help="Photos parsed at a time; with --ray, workers of one core each.",
         show_default="as many as cores, at most 8; 1 for large models; with --ray all of the cluster's",
@@ -96,8 +94,7 @@ def batch(
 
     if address and not ray:
         raise OptionError("--address is the address of a Ray; add --ray")
-    if palette not in PALETTES:
-        raise OptionError(f"there is no palette {palette!r}; choose one of {', '.join(PALETTES)}")
+    check_palette(palette)
     names = wanted_formats(formats)
     found = Sources(sources, column, leave_out=str(output))
     options = {

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from humanparse.labels import PALETTES
+
 Model = Annotated[str | None, typer.Option(
     "--model", "-m", metavar="MODEL", help="Name of a model, or a model file.", show_default="the built-in one",
 )]
@@ -31,3 +33,5 @@ ShortSide = Annotated[int | None, typer.Option(
 MaxSide = Annotated[int | None, typer.Option(
     metavar="PIXELS", help="Longest side of the network's input.", show_default="the model's",
 )]
+Palette = Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")]
+MaxMegapixels = Annotated[float, typer.Option(min=0.001, metavar="X", help="Refuse larger photos before they are decoded.")]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide
+from humanparse.cli.options import Device, Engine, MaxMegapixels, MaxSide, MinScore, Model, Palette, Precision, ShortSide
 from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
 from humanparse.errors import ModelError, OptionError
-from humanparse.labels import PALETTES
+from humanparse.labels import check_palette
 from humanparse.many import in_order_of_completion, jobs_for, shared_threads
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def parse(
     engine: Engine = "auto",
     precision: Precision = None,
     device: Device = None,
-    palette: Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")] = "clear",
+    palette: Palette = "clear",
     min_score: MinScore = None,
     jobs: Annotated[int | None, typer.Option(
         "--jobs", "-j", min=1, metavar="N",
@@ -57,9 +57,7 @@ def parse(
     skip_existing: Annotated[bool, typer.Option(
         "--skip-existing/--overwrite", help="Skip photos whose results are all there: a broken-off run continues.",
     )] = False,
-    max_megapixels: Annotated[float, typer.Option(
-        min=0.001, metavar="X", help="Refuse larger photos before they are decoded.",
-    )] = 40.0,
+    max_megapixels: MaxMegapixels = 40.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Parse photos and write the results as files.
@@ -74,8 +72,7 @@ def parse(
       curl -s https://example.org/street.jpg | humanparse parse -
     """
     names = wanted_formats(formats)
-    if palette not in PALETTES:
-        raise OptionError(f"there is no palette {palette!r}; choose one of {', '.join(PALETTES)}")
+    check_palette(palette)
     found = find(sources or [], output, own_endings())
     spare_the_photos(found.photos, names)
     make_folder(output)
