@@ -1,7 +1,7 @@
 """The page in a real browser: its policy holds, whatever gets into it, and nothing that a photo is called becomes markup."""
 
 import pytest
-from page.conftest import CHROMIUM, FLAGS
+from page.conftest import started_chromium
 from served import serve
 
 from hardening.conftest import PHOTO
@@ -43,13 +43,7 @@ MUST_BREAK = {"base-uri", "connect-src", "form-action", "frame-src", "function",
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    if not CHROMIUM:
-        pytest.skip("needs Chromium: install it, or name it in the variable CHROMIUM")
-    with playwright.sync_playwright() as started:
-        one = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, NOWHERE])
-        yield one
-        one.close()
+    yield from started_chromium(NOWHERE)
 
 
 @pytest.fixture(scope="module")

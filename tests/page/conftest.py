@@ -32,11 +32,16 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page's journeys need Playwright: pip install playwright")
+    yield from started_chromium()
+
+
+def started_chromium(*more_flags: str):
+    """A headless Chromium, for fixtures to yield from. Skips, and says so, where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     if not CHROMIUM:
-        pytest.skip("the page's journeys need Chromium: install it, or name it in the variable CHROMIUM")
+        pytest.skip("needs Chromium: install it, or name it in the variable CHROMIUM")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *more_flags])
         yield browser
         browser.close()
 
