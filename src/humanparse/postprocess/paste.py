@@ -170,12 +170,6 @@ def photo_box(cells: Box, geometry: Geometry, stride: int) -> Box:
     )
 
 
-def cell_box(where: np.ndarray) -> Box:
-    """The tight box of the true cells, of which there must be some."""
-    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def intersect(a: Box, b: Box) -> Box | None:
     """What two boxes share, or None."""
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
