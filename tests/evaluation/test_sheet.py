@@ -30,6 +30,17 @@ def test_every_case_is_a_row_and_the_legend_has_room():
     assert three.width == one.width and three.height - one.height == 2 * (TITLE_PX + 340 + 12)
 
 
+def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side():
+    parsing = made_up_parsing()
+    bright = Case("bright", 0.5, np.full_like(parsing.image, 255), Truth(parsing.label_map, parsing.person_map), parsing)
+    one, other = (np.asarray(draw_sheet([each], photos=False)) for each in (case(parsing), bright))
+    assert (one[MARGIN_PX // 2 + TITLE_PX :] == other[MARGIN_PX // 2 + TITLE_PX :]).all()
+    block = 2 * 453 + 12
+    two, three = (draw_sheet([bright] * count, photos=False, across=2) for count in (2, 3))
+    assert one.shape[1] == 2 * MARGIN_PX + block and two.width == three.width == 3 * MARGIN_PX + 2 * block
+    assert three.height - two.height == TITLE_PX + 340 + 12
+
+
 def test_what_the_truth_does_not_know_is_striped():
     parsing = made_up_parsing()
     unknown = Truth(np.full_like(parsing.label_map, 255), None)

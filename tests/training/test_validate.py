@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("torch")
 
@@ -9,6 +10,7 @@ from humanparse import HumanParser
 from humanparse.evaluation.datasets import open_dataset
 from humanparse.labels import CIHP
 from humanparse.training import validate as V
+from humanparse.training.__main__ import main
 from humanparse.training.photos import load_photos
 
 
@@ -45,3 +47,23 @@ def test_the_pictures_can_be_written_as_data_sets(data, tmp_path, monkeypatch):
             unknown = (truth.label_map == 255) & (truth.person_map == 0)
             assert (truth.label_map == scene.classes).all()
             assert (np.where(unknown, -1, truth.person_map.astype(int)) == scene.people).all()
+
+
+def test_good_and_bad_cases_go_from_the_best_to_the_worst_of_each_kind(data, monkeypatch):
+    monkeypatch.setattr(V, "COMPOSITES", 5)
+    cases = V.good_and_bad(HumanParser(), load_photos(data, validation=True), 3)
+    assert [case.name for case in cases["single"]] == ["1 of 1"]
+    best, middle, worst = cases["composite"]
+    assert [best.name, middle.name, worst.name] == ["1 of 5", "3 of 5", "5 of 5"]
+    assert best.score >= middle.score >= worst.score
+    assert best.truth.person_map.shape == best.photo.shape[:2]
+
+
+def test_the_sheet_is_written_without_the_photos_unless_they_are_asked_for(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(V, "COMPOSITES", 1)
+    for name, more in (("maps", []), ("all", ["--photos"])):
+        main(["sheet", str(data), str(tmp_path / name), *more])
+    assert "single.png: 1 pictures, from the best to the worst" in capsys.readouterr().out
+    for kind in ("single.png", "composite.png"):
+        with Image.open(tmp_path / "maps" / kind) as maps, Image.open(tmp_path / "all" / kind) as everything:
+            assert maps.width < everything.width and maps.height <= everything.height

@@ -31,39 +31,50 @@ class Case:
     parsing: Parsing
 
 
-def draw_sheet(cases: list[Case], palette: str = "clear") -> Image.Image:
-    """The cases from top to bottom. Returns RGB. Raises OptionError for an unknown palette, ValueError without cases."""
+def draw_sheet(cases: list[Case], palette: str = "clear", *, photos: bool = True, across: int = 1) -> Image.Image:
+    """The cases from top to bottom, `across` of them side by side. Returns RGB.
+
+    photos: whether the photos are shown, beside and dimly below the colours; False where they may not go. Raises OptionError
+    for an unknown palette, ValueError without cases.
+    """
     if not cases:
         raise ValueError("there are no cases to draw")
     colours = cases[0].parsing.labels.palette(palette)
-    rows = [_row(case, colours) for case in cases]
-    column_px = max(tile.width for row in rows for tile in row)
-    width = 2 * MARGIN_PX + 3 * column_px + 2 * GAP_PX
+    blocks = [_tiles(case, colours, photos) for case in cases]
+    column_px = max(tile.width for block in blocks for tile in block)
+    block_px = len(blocks[0]) * (column_px + GAP_PX) - GAP_PX
+    width = MARGIN_PX + across * (block_px + MARGIN_PX)
+    lines = [range(first, min(first + across, len(cases))) for first in range(0, len(cases), across)]
+    heights = [TITLE_PX + max(blocks[one][0].height for one in line) + GAP_PX for line in lines]
     classes = _classes(cases)
-    legend_px = _legend_height(len(classes), width)
-    heights = [TITLE_PX + row[0].height for row in rows]
-    sheet = Image.new("RGB", (width, MARGIN_PX + sum(heights) + GAP_PX * len(rows) + legend_px), PAPER)
+    sheet = Image.new("RGB", (width, MARGIN_PX + sum(heights) + _legend_height(len(classes), width)), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = MARGIN_PX // 2
-    for number, (case, row) in enumerate(zip(cases, rows, strict=True)):
-        _title(draw, case, top, column_px, first=number == 0)
-        for column, tile in enumerate(row):
-            sheet.paste(tile, (MARGIN_PX + column * (column_px + GAP_PX), top + TITLE_PX))
-        top += heights[number] + GAP_PX
+    for line, height in zip(lines, heights, strict=True):
+        for place, one in enumerate(line):
+            left = MARGIN_PX + place * (block_px + MARGIN_PX)
+            _title(draw, cases[one], left, top, block_px)
+            for column, tile in enumerate(blocks[one]):
+                x = left + column * (column_px + GAP_PX)
+                sheet.paste(tile, (x, top + TITLE_PX))
+                if line[0] == 0:
+                    draw.text((x, top + TITLE_PX - 32), COLUMNS[column - len(blocks[one])], FAINT, _font(14), anchor="ls")
+        top += height
     _legend(draw, classes, colours, cases[0].parsing.labels.names, top + GAP_PX, width)
     return sheet
 
 
-def _row(case: Case, colours) -> list[Image.Image]:
-    """The three pictures, of one size."""
-    photo, found, truth = case.photo, case.parsing, case.truth
+def _tiles(case: Case, colours, photos: bool) -> list[Image.Image]:
+    """The pictures of one case, of one size: the last of COLUMNS."""
+    found, truth = case.parsing, case.truth
+    photo = case.photo if photos else np.zeros_like(case.photo)
     height, width = photo.shape[:2]
     scale = min(ROW_PX / height, WIDEST_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     people = truth.person_map if truth.person_map is not None else np.zeros(truth.label_map.shape, np.uint8)
     pictures = [photo, _coloured(photo, truth.label_map, colours), _coloured(photo, found.label_map, colours)]
     tiles = [Image.fromarray(one).resize(size, Image.Resampling.LANCZOS) for one in pictures]
-    return [tiles[0], _outlined(tiles[1], people), _outlined(tiles[2], found.person_map)]
+    return [*tiles[: 1 if photos else 0], _outlined(tiles[1], people), _outlined(tiles[2], found.person_map)]
 
 
 def _coloured(photo: np.ndarray, label_map: np.ndarray, colours) -> np.ndarray:
@@ -93,16 +104,11 @@ def _outlined(tile: Image.Image, person_map: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _title(draw: ImageDraw.ImageDraw, case: Case, top: int, column_px: int, first: bool) -> None:
-    """The picture's name and score; over the first row also what the columns are."""
+def _title(draw: ImageDraw.ImageDraw, case: Case, left: int, top: int, block_px: int) -> None:
+    """The picture's name, score and people."""
     y = top + TITLE_PX - 8
-    draw.text((MARGIN_PX, y), case.name, INK, _font(17), anchor="ls")
-    right = MARGIN_PX + 3 * column_px + 2 * GAP_PX
-    draw.text((right, y), f"mIoU {case.score:.3f}    {_people(case)}", INK, _font(17), anchor="rs")
-    if first:
-        for column, name in enumerate(COLUMNS):
-            x = MARGIN_PX + column * (column_px + GAP_PX)
-            draw.text((x, y - 24), name, FAINT, _font(14), anchor="ls")
+    draw.text((left, y), case.name, INK, _font(17), anchor="ls")
+    draw.text((left + block_px, y), f"mIoU {case.score:.3f}    {_people(case)}", INK, _font(17), anchor="rs")
 
 
 def _people(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""`python -m humanparse.training export|validate|pictures|pseudo`: what goes with `humanparse train`."""
+"""`python -m humanparse.training export|validate|pictures|sheet|pseudo`: what goes with `humanparse train`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from humanparse.errors import HumanParseError, MissingExtra
+
+ACROSS = {"single": 4, "composite": 2}  # pictures side by side on a sheet: those of one person are narrow
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,6 +45,22 @@ def _pictures(options: argparse.Namespace) -> None:
         print(f"{options.out / kind}: {count} pictures")
 
 
+def _sheet(options: argparse.Namespace) -> None:
+    from humanparse.evaluation.sheet import draw_sheet
+    from humanparse.files import whole_file
+    from humanparse.parser import HumanParser
+    from humanparse.training.photos import load_photos
+    from humanparse.training.validate import good_and_bad
+
+    kinds = good_and_bad(HumanParser(options.model), load_photos(options.data, validation=True), options.per_kind)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for kind, cases in kinds.items():
+        file = options.out / f"{kind}.png"
+        with whole_file(file) as part:
+            draw_sheet(cases, photos=options.photos, across=ACROSS[kind]).save(part, format="PNG")
+        print(f"{file}: {len(cases)} pictures, from the best to the worst")
+
+
 def _pseudo(options: argparse.Namespace) -> None:
     from humanparse.training.pseudo import pseudo_label
 
@@ -72,6 +90,14 @@ def _options() -> argparse.ArgumentParser:
     pictures.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     pictures.add_argument("out", type=Path, help="folder to write single/ and composite/ into")
     pictures.set_defaults(run=_pictures)
+
+    sheet = commands.add_parser("sheet", help="draw good and bad cases among the held-out pictures")
+    sheet.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
+    sheet.add_argument("out", type=Path, help="folder to write single.png and composite.png into")
+    sheet.add_argument("--model", help="an .onnx file (default: the model inside the package)")
+    sheet.add_argument("--per-kind", type=int, default=8, help="pictures of each kind (default: 8)")
+    sheet.add_argument("--photos", action="store_true", help="show the photos too; leave them out where they may not go")
+    sheet.set_defaults(run=_sheet)
 
     pseudo = commands.add_parser("pseudo", help="label photos with a model, where it agrees with itself: for self-training")
     pseudo.add_argument("photos", type=Path, help="folder of photos without labels")

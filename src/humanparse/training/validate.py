@@ -6,7 +6,7 @@ Composites are 720×960 pictures of two to four held-out people pasted on held-o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,8 @@ import numpy as np
 
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.evaluation.sheet import Case
+from humanparse.evaluation.truth import Truth
 from humanparse.parser import HumanParser
 from humanparse.training.photos import Photos
 from humanparse.training.scenes import Scene, empty_scene, paste_person
@@ -76,6 +78,23 @@ def _write(scene: Scene, folder: Path, file: str) -> None:
     for name, values in maps.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(folder / name / file), values)
+
+
+def good_and_bad(parser: HumanParser, photos: Photos, per_kind: int) -> dict[str, list[Case]]:
+    """Of each kind of picture the best, the worst and others at even steps of rank between, by the picture's own mean IoU."""
+    cases = {}
+    for kind, scenes in {"single": singles(photos), "composite": composites(photos)}.items():
+        ranked = sorted((_case(parser, scene) for scene in scenes), key=lambda case: -case.score)
+        ranks = np.unique(np.linspace(0, len(ranked) - 1, per_kind).round().astype(int))
+        cases[kind] = [replace(ranked[rank], name=f"{rank + 1} of {len(ranked)}") for rank in ranks]
+    return cases
+
+
+def _case(parser: HumanParser, scene: Scene) -> Case:
+    parsing = parser.parse(scene.pixels)
+    score = MeanIoU(len(parser.labels))
+    score.add(scene.classes, parsing.label_map)
+    return Case("", score.mean, scene.pixels, Truth(scene.classes, np.maximum(scene.people, 0)), parsing)
 
 
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
