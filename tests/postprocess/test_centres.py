@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from humanparse.labels import CIHP
 from humanparse.postprocess.centres import CentreSettings, parse_centres
 from humanparse.preprocess import Geometry
 
@@ -99,6 +100,15 @@ def test_a_speck_of_a_class_takes_the_class_around_it():
     assert maps.label_map[40, 68] == 13 and maps.label_map[122, 64] == 5
     kept = parse_centres(scene, GEOMETRY, CentreSettings(speck=0))
     assert kept.label_map[122, 64] == 13
+
+
+def test_a_dress_with_patches_that_are_nearly_skirt_is_a_dress():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=6)
+    scene["classes"][0, 6, 20:30, 10:25], scene["classes"][0, 12, 20:30, 10:25] = 3.5, 4.0
+    garments = CIHP.garments
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(), garments).label_map[84:116, 44:96] == 6).all()
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), garments).label_map[84:116, 44:96] == 12).all()
 
 
 def test_every_labelled_pixel_has_a_person_and_the_other_way_round():

@@ -16,8 +16,9 @@ from humanparse.deployment.builder import Builder, Value
 from humanparse.deployment.graph import the_onnx_package
 from humanparse.labels import LabelSet
 from humanparse.postprocess import CentreSettings
-from humanparse.postprocess.centres import FAINTEST, MAX_PEOPLE, STRIDE
-from humanparse.postprocess.pieces import PUSH
+from humanparse.postprocess.centres import MAX_PEOPLE, STRIDE
+from humanparse.postprocess.pieces import LEAST_SHARE, PUSH
+from humanparse.postprocess.probability import FAINTEST
 
 FAR = 1e9  # cells: farther than anything
 MAX_PATCHES = 256  # looked at; bounds memory, each takes a map of the cells
@@ -102,7 +103,10 @@ def find_people(
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
-    kept = _classes_kept(op, odds, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score)
+    shares = op.cut(odds, [1], [num_classes], [1]) / op.ReduceSum(odds, [1])           # (1, C - 1, r, c)
+    shares = op.Reshape(shares, [num_classes - 1, -1])
+    logits = _one_outfit(op, logits, shares, owner, numbers, garments, settings)
+    kept = _classes_kept(op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score)
     theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))            # (n, rc)
     distance = op.Concat(op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)), op.Unsqueeze(theirs, [0]), axis=1)
     cleaned = _without_specks(op, logits, owner, near, settings)
@@ -200,6 +204,24 @@ def _without_islands(op: Builder, owner: Value, numbers: Value, near: Near, sett
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
     largest = op.ReduceMax(mine * area, axes=[1], keepdims=0)
     return owner * op.cast(area >= op.Gather(largest, owner) * settings.island, np.int64)
+
+
+def _one_outfit(
+    op: Builder, logits: Value, shares: Value, owner: Value, numbers: Value, garments: Collection[int], settings: CentreSettings
+) -> Value:
+    """The logits, (C - 1, rc), with each person's garments lowered by how much less there is of them than of the main one.
+    shares: (C - 1, rc), probabilities; garments: rows of them."""
+    if not garments or not settings.outfit:
+        return logits
+    rows = sorted(garments)
+    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
+    amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, np.array(rows))))         # (K + 1, garments)
+    part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
+    part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
+    lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * settings.outfit         # (rc, garments)
+    return op.ScatterElements(
+        logits, op.Expand(np.array(rows)[:, None], op.Shape(op.Transpose(lower))), op.Transpose(lower), axis=0, reduction="add",
+    )
 
 
 def _without_specks(op: Builder, logits: Value, owner: Value, near: Near, settings: CentreSettings) -> Value:
@@ -395,15 +417,14 @@ def _by_score(op: Builder, score: Value, good: Value) -> tuple[Value, Value]:
     return op.Concat([0], op.cut(order, [0], count, [0]), axis=0), op.cut(scores, [0], count, [0])
 
 
-def _classes_kept(op: Builder, odds: Value, logits: Value, theirs: Value, num_classes: int, min_score: float) -> Value:
-    """`People.kept`: by the mean probability of a class over the person's cells where it wins. theirs: bool (n + 1, rc)."""
-    rows = [num_classes - 1, -1]
-    shares = op.cut(odds, [1], [num_classes], [1]) / op.ReduceSum(odds, [1])
+def _classes_kept(op: Builder, shares: Value, logits: Value, theirs: Value, num_classes: int, min_score: float) -> Value:
+    """`People.kept`: by the mean probability of a class over the person's cells where it wins. shares: (C - 1, rc), the
+    classes' probabilities; theirs: bool (n + 1, rc)."""
     winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
     wins = op.cast(op.Equal(winner, np.arange(num_classes - 1)[:, None]), np.float32)  # (C - 1, rc)
     theirs = op.cast(theirs, np.float32)
     count = op.MatMul(theirs, op.Transpose(wins))                                      # (n + 1, C - 1)
-    mean = op.MatMul(theirs, op.Transpose(op.Reshape(shares, rows) * wins)) / op.Max(count, 1.0)
+    mean = op.MatMul(theirs, op.Transpose(shares * wins)) / op.Max(count, 1.0)
     # A part so thin that it wins at no cell, only between them, is let through.
     kept = op.cast((mean >= min_score) | (count < 0.5), np.float32)
     return op.cast(op.Reshape(op.Pad(kept, [0, 1, 0, 0]), [-1]), np.int64)

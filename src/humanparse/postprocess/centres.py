@@ -14,12 +14,11 @@ import numpy as np
 
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
-from humanparse.postprocess.pieces import drop_islands, join_patches, without_specks
-from humanparse.postprocess.probability import sigmoid, winner
+from humanparse.postprocess.pieces import drop_islands, join_patches, one_outfit, without_specks
+from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of every output map
-FAINTEST = 1e-30  # odds are not told apart below this
 MAX_PEOPLE = 100  # of one photo: a limit on work and memory, peaks beyond it are the faintest
 
 
@@ -37,6 +36,8 @@ class CentreSettings:
     person_score:   people less sure than this are nobody
     island:         a piece of a person smaller than this share of their largest piece is nobody's
     speck:          the same for the pieces of a part: the next best class takes their place
+    outfit:         how much a garment gives way to the person's main one: its odds are multiplied by its share of that one's
+                    pixels, to this power; else dresses come out in patches of skirt and coat
     patch:          a piece of a part smaller than this share of the person, with one other part along most of its edge,
                     becomes that part
     garment_patch:  the same for pieces of garments, which are taken for each other more often
@@ -50,9 +51,10 @@ class CentreSettings:
     join: float = 0.12
     stray: float = 0.22
     min_area: float = 0.0012
-    person_score: float = 0.45
+    person_score: float = 0.5
     island: float = 0.05
     speck: float = 0.1
+    outfit: float = 0.8
     patch: float = 0.005
     garment_patch: float = 0.03
     surrounded: float = 0.6
@@ -62,7 +64,7 @@ def parse_centres(
     outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, garments: Collection[int] = ()
 ) -> Maps:
     """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1, 2, h, w) in input
-    pixels, as CentreParser gives them. garments: classes, for `settings.garment_patch`. Source of the maps' meaning:
+    pixels, as CentreParser gives them. garments: classes, for `outfit` and `garment_patch`. Source of the maps' meaning:
     model/centre_parser.py."""
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
@@ -79,12 +81,13 @@ def parse_centres(
     scores = _person_scores(people, foreground)
     order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= settings.person_score]
     if order:
-        part = winner(classes[1:])                                         # (h, w)
         maps.person_scores = [float(scores[index]) for index in order]
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
+        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), garments, settings.outfit)
+        part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
-        parts = without_specks(classes[1:], part, people.owner, settings.speck)
+        parts = without_specks(logits, part, people.owner, settings.speck)
         join_patches(
             parts, people.owner, len(people.heights), share=settings.patch, garment_share=settings.garment_patch,
             surrounded=settings.surrounded, garments={c - 1 for c in garments},

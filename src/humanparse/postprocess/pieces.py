@@ -1,4 +1,5 @@
-"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part.
+"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part. And
+garments that there is little of beside a person's main one, which are mistakes for that one.
 
 Everything works on the network's coarse cells. The thresholds are explained in `CentreSettings`.
 """
@@ -10,8 +11,9 @@ from collections.abc import Collection
 import cv2
 import numpy as np
 
-from humanparse.postprocess.probability import winner
+from humanparse.postprocess.probability import FAINTEST, winner
 
+LEAST_SHARE = 1e-3  # of a garment: below this it is not lowered any further
 PUSH = 30.0  # logits: a class brought down by this much wins nowhere
 _RING = np.ones((3, 3), np.uint8)
 
@@ -23,6 +25,28 @@ def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
         small = areas < share * areas[1:].max(initial=0)
         if small[1:].any():
             owner[window][small[regions] & (regions > 0)] = -1
+
+
+def one_outfit(
+    parts: np.ndarray, probability: np.ndarray, owner: np.ndarray, count: int, garments: Collection[int], power: float
+) -> np.ndarray:
+    """Lower each person's garments by how much less there is of them than of the person's main one.
+
+    parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the background; owner: int
+    (h, w), whose cell it is, -1 nobody's, below `count`. garments: classes, counted with the background. power: of a
+    garment's share of the main one, which multiplies its odds. Returns the logits.
+    """
+    rows = [c - 1 for c in sorted(garments)]
+    lowered = parts.copy()
+    for index in range(count if rows and power else 0):
+        mine = owner == index
+        x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
+        window = np.s_[y : y + height, x : x + width]
+        mine = mine[window]
+        amounts = probability[rows, *window][:, mine].sum(1)                # (garments,)
+        shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)
+        lowered[rows, *window] += power * np.log(shares).astype(np.float32)[:, None, None] * mine
+    return lowered
 
 
 def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+FAINTEST = 1e-30  # odds and probabilities are not told apart below this
+
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Of any shape. Logits are clipped at ±30, so that nothing overflows."""
