@@ -33,25 +33,25 @@ def engines(tmp_path_factory):
 
 
 def test_one_file_is_for_photos_of_one_size_and_nothing_in_it_is_dynamic(engines):
-    fixed = onnx.load(engines / "model-416x752.onnx")
+    fixed = onnx.load(engines / "model-416x768.onnx")
     values = [*fixed.graph.input, *fixed.graph.output]
     assert all(axis.HasField("dim_value") for one in values for axis in one.type.tensor_type.shape.dim)
     assert {"Shape", "ConstantOfShape", "NonZero"}.isdisjoint(tensorrt.operators(fixed))
-    assert HumanParser(engines / "model-416x752.onnx").preprocess.geometry((1080, 1920)).input_hw == (416, 752)
+    assert HumanParser(engines / "model-416x768.onnx").preprocess.geometry((1080, 1920)).input_hw == (416, 768)
 
 
 def test_photos_of_that_size_parse_alike(engines, astronaut):
     import cv2
 
     photo = cv2.resize(astronaut, (1920, 1080))
-    fixed, any_size = (HumanParser(file, engine="onnxruntime").parse(photo) for file in (engines / "model-416x752.onnx", None))
+    fixed, any_size = (HumanParser(file, engine="onnxruntime").parse(photo) for file in (engines / "model-416x768.onnx", None))
     assert (fixed.label_map == any_size.label_map).mean() > 0.999
 
 
 def test_the_lines_name_files_that_are_there_and_shapes_that_photos_have(engines):
     text = (engines / "README.md").read_text()
     named = set(re.findall(r"--onnx=(\S+)", text))
-    assert named == {"model.onnx", "model-416x752.onnx"} <= {one.name for one in engines.iterdir()}
+    assert named == {"model.onnx", "model-416x768.onnx"} <= {one.name for one in engines.iterdir()}
     least, usual, largest = (
         tuple(map(int, re.search(rf"--{end}Shapes=pixels:1x3x(\d+)x(\d+)", text).groups())) for end in ("min", "opt", "max"))
     assert usual == (480, 640)

@@ -1,5 +1,6 @@
 """The whole way on made-up photos: train, be killed, go on, measure, export, parse."""
 
+import copy
 import json
 import shutil
 import signal
@@ -17,7 +18,7 @@ from humanparse.errors import OptionError  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
-from humanparse.training.embedded import start_from  # noqa: E402
+from humanparse.training.embedded import spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.journal import read_log  # noqa: E402
 from humanparse.training.loop import Steps, choose_device, learn, set_rates, stage_of, train  # noqa: E402
@@ -129,7 +130,7 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
     told = []
     recipe = replace(SMALL, init="humanparse-small", validate_every=0, stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),))
     learn(recipe, data, out, say=told.append)
-    assert told[0].startswith("starts from humanparse-small: 144 tensors taken over; not in the file")
+    assert told[0].startswith("starts from humanparse-small: 196 tensors taken over; not in the file")
     assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == told[0]
 
 
@@ -172,6 +173,25 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
     assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
 
 
+def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):
+    from humanparse.training.embedded import EmbeddedTask
+
+    losses = EmbeddedTask.losses
+
+    def spoilt(self, batch, step, autocast):
+        return losses(self, batch | {"pixels": batch["pixels"] * float("nan")} if step == 2 else batch, step, autocast)
+
+    monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
+    learn(replace(SMALL, teacher_every=3, validate_every=0), data, out, say=quiet)
+    assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
+
+
+def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
+    learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, say=quiet)
+    told = [("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
+    assert told == [False, False, False, True, False, False]
+
+
 def _without_speed(folder) -> list[dict]:
     return [{key: value for key, value in entry.items() if key != "photos_per_s"} for entry in read_log(folder / "log.jsonl")]
 
@@ -184,6 +204,30 @@ def test_the_person_map_starts_as_the_teachers(data):
     with torch.inference_mode():
         wanted = torch.nn.functional.interpolate(teacher(pixels)["segments"], scale_factor=4.0, mode="bilinear")
         assert torch.allclose(model(pixels)["person"], wanted, atol=1e-4)
+
+
+def test_the_deep_stage_begins_by_adding_nothing_and_can_learn():
+    model = centre_parser().eval()
+    pixels = torch.rand(1, 3, 64, 96) * 2 - 1
+    before = model(pixels)["classes"]
+    before.square().mean().backward()
+    assert model.context.deep.out.weight.grad.abs().sum() > 0
+    torch.nn.init.normal_(model.context.deep.blocks[0][0].weight)
+    assert torch.equal(model(pixels)["classes"], before)
+
+
+def test_what_stays_in_fp32_under_autocast_says_the_same():
+    torch.manual_seed(0)
+    plain = centre_parser().eval()
+    spared = copy.deepcopy(plain)
+    spare_bf16(spared)
+    pixels = torch.rand(1, 3, 64, 96) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(plain(pixels)["person"], spared(pixels)["person"])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            one, other = plain(pixels)["features16"], spared(pixels)["features16"]
+    assert one.dtype == other.dtype == torch.bfloat16 and torch.allclose(one, other, atol=0.05)
+    assert plain.state_dict().keys() == spared.state_dict().keys()
 
 
 def test_a_cell_looks_at_the_middle_of_its_square():

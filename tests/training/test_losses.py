@@ -30,6 +30,18 @@ def test_ignored_pixels_cost_nothing_whatever_is_said_of_them(loss):
     assert loss(one, truth) == pytest.approx(loss(other, truth).item(), abs=1e-5)
 
 
+def test_class_dice_is_what_its_formula_says():
+    truth = CLASSES.clone()
+    truth[0, :2] = 255
+    logits = torch.randn(2, 20, 8, 8, generator=torch.Generator().manual_seed(1))
+    likely, known = logits.softmax(1), truth != 255
+    costs = []
+    for number in truth[known].unique().tolist():
+        said, true = likely[:, number][known], (truth[known] == number).float()
+        costs.append(1 - (2 * (said * true).sum() + 1) / (said.sum() + true.sum() + 1))
+    assert L.class_dice(logits, truth).item() == pytest.approx(torch.stack(costs).mean().item(), abs=1e-6)
+
+
 @pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])
 def test_a_batch_of_which_nothing_is_known_costs_nothing_and_can_be_learned_from(loss):
     logits = torch.randn(1, 20, 4, 4, requires_grad=True)

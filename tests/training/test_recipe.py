@@ -57,7 +57,7 @@ def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
     ("model = 'resnet'", "model is 'resnet'; choose one of centre-parser, m2fp-tiny, m2fp-r50, m2fp-r101"),
     ("people = 'one'", "is for M2FP"),
     ("[[stage]]\nsteps = 1\nsizes = [64, 2]", "expected pairs of side and scenes a step"),
-    ("[[stage]]\nsteps = 1\nsizes = [[70, 2]]", "side is 70; centre-parser needs multiples of 16"),
+    ("[[stage]]\nsteps = 1\nsizes = [[70, 2]]", "side is 70; centre-parser needs multiples of 32"),
     ("model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[48, 2]]", "m2fp-r50 needs multiples of 32"),
     ("[[stage]]\nsteps = 0\nsizes = [[64, 2]]", "steps is 0; give at least 1"),
     ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nlr = -1", "lr is -1.0; give 0 or more"),

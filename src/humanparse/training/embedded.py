@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
@@ -26,7 +28,7 @@ CARD = ModelCard(
     name="humanparse-small",
     labels=CIHP,
     head="centres",
-    preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=16),
+    preprocess=Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=32),
     license="Apache-2.0",
 )
 
@@ -38,6 +40,7 @@ class EmbeddedTask:
         self.card = embedded_card(recipe, labels)
         self.network = centre_parser(len(labels))
         self.class_weights = class_weights
+        self.teacher_every = recipe.teacher_every
         self.teacher: BodyPix | None = None
         if teacher:
             self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
@@ -45,6 +48,8 @@ class EmbeddedTask:
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         self.network.to(device=device, memory_format=memory_format)
+        if device.type == "cpu":
+            spare_bf16(self.network)
         if self.teacher:
             self.teacher.to(device=device, memory_format=memory_format)
 
@@ -60,7 +65,7 @@ class EmbeddedTask:
         with autocast():
             outputs = self.network(batch["pixels"])
             features = outputs.pop("features16")
-            if self.teacher:
+            if self.teacher and step % self.teacher_every == 0:
                 with torch.no_grad():
                     known = self.teacher(batch["pixels"])
                 student = self.network.teacher_maps(features)
@@ -85,6 +90,20 @@ class EmbeddedTask:
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
     """What the finished file says of itself."""
     return replace(CARD, name=recipe.name, labels=labels, license=recipe.license)
+
+
+def spare_bf16(network: nn.Module) -> None:
+    """Keep depthwise convolutions with a stride or a large kernel in fp32 under autocast: on CPUs, their way back takes two
+    to six times as long in bf16 (docs/lab-book.md)."""
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d) and conv.groups > 1 and (conv.stride[0] > 1 or conv.kernel_size[0] > 3):
+            conv.forward = partial(_in_fp32, conv)
+
+
+def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        y = F.conv2d(x.float(), conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return y.to(x.dtype)
 
 
 def start_from(teacher: BodyPix, model: CentreParser) -> CentreParser:

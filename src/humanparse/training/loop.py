@@ -30,6 +30,7 @@ from humanparse.training.embedded import AutoCast, EmbeddedTask
 from humanparse.training.export import export, network_of
 from humanparse.training.journal import Journal
 from humanparse.training.m2fp.task import M2FPTask
+from humanparse.training.memory import kept_memory
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
 from humanparse.training.start import load_start
@@ -84,7 +85,7 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     out.mkdir(parents=True, exist_ok=True)
     device = choose_device(recipe.device)
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    with _threads(recipe.threads):
+    with _threads(recipe.threads), kept_memory():
         torch.manual_seed(recipe.seed)
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
@@ -149,7 +150,6 @@ class _Run:
             rate = set_rates(self.optimiser, stage, within)
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)
-            self.average.update(self.task.network, step)
             if step % recipe.log_every == 0 or step == recipe.steps:
                 means = {name: sum(values) / len(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
@@ -174,6 +174,7 @@ class _Run:
         )
 
     def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
+        buffers = [buffer.clone() for buffer in self.task.network.buffers()]
         batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
         if self.recipe.channels_last:
             batch["pixels"] = batch["pixels"].to(memory_format=torch.channels_last)
@@ -182,8 +183,12 @@ class _Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.task.network.parameters(), self.recipe.clip_norm)
-        if torch.isfinite(loss) and torch.isfinite(norm):  # one bad scene must not end a night's work
+        if torch.isfinite(loss) and torch.isfinite(norm):
             self.optimiser.step()
+            self.average.update(self.task.network, step)
+        else:  # one bad scene must not end a night's work, nor stay in BatchNorm's running figures
+            for buffer, before in zip(self.task.network.buffers(), buffers, strict=True):
+                buffer.copy_(before)
         return {name: value.item() for name, value in parts.items()}
 
     def _measure(self, step: int, journal: Journal) -> None:

@@ -46,13 +46,14 @@ def class_loss(logits: Tensor, classes: Tensor, class_weights: tuple[float, ...]
 
 def class_dice(logits: Tensor, classes: Tensor) -> Tensor:
     """1 - soft Dice, averaged over the classes present in the batch: what mean IoU asks, rare classes included."""
-    known = (classes != IGNORE).unsqueeze(1)
-    probability = logits.softmax(1) * known                                                     # (B, C, h, w)
-    truth = F.one_hot(classes.long().clamp(max=logits.shape[1]), logits.shape[1] + 1)[..., :-1]  # (B, h, w, C)
-    truth = truth.permute(0, 3, 1, 2).float()
-    overlap = (probability * truth).sum((0, 2, 3))
-    total = (probability + truth).sum((0, 2, 3))
-    present = truth.sum((0, 2, 3)) > 0
+    count = logits.shape[1]
+    truth = classes.long().clamp(max=count)                                                # (B, h, w), `count`: unknown
+    probability = logits.softmax(1) * (truth < count).unsqueeze(1)                         # (B, C, h, w)
+    right = probability.gather(1, truth.clamp(max=count - 1).unsqueeze(1)).flatten()       # of each pixel's own class
+    overlap = right.new_zeros(count + 1).index_add(0, truth.flatten(), right)[:count]
+    pixels = truth.flatten().bincount(minlength=count + 1)[:count]
+    total = probability.sum((0, 2, 3)) + pixels
+    present = pixels > 0
     return (1 - (2 * overlap + 1) / (total + 1))[present].mean() if present.any() else logits.sum() * 0
 
 

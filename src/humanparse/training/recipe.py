@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).parent / "recipes"
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")
 DEVICES = ("auto", "cpu", "cuda")
+MULTIPLE = 32  # of a scene's side, in pixels: the stride of the coarsest features
 # What a run may change when it goes on: where and how it computes and what it tells, never what it learns.
 FREE = (
     "data", "out", "device", "bf16", "channels_last", "workers", "threads", "log_every", "save_every",
@@ -54,7 +55,10 @@ class Recipe:
     model: str = "centre-parser"
     name: str = "my-model"
     license: str = "unknown"
-    stages: tuple[Stage, ...] = (Stage(3700, ((320, 16), (448, 8), (640, 4))),)
+    stages: tuple[Stage, ...] = (
+        Stage(3700, ((320, 16), (448, 8), (640, 4))),
+        Stage(6600, ((320, 16), (384, 12), (512, 6), (384, 12), (640, 4)), lr=1.5e-3, backbone_lr=6e-4, warmup_steps=200),
+    )
     data: str = ""
     format: str = ""
     also: str = ""
@@ -68,6 +72,7 @@ class Recipe:
     clip_norm: float = 5.0
     ema: float = 0.998
     freeze_norm: bool = False
+    teacher_every: int = 3
     points: int = 12544
     seed: int = 1
     device: str = "auto"
@@ -227,10 +232,9 @@ def _check(recipe: Recipe) -> None:
         raise OptionError("people = \"one\" is for M2FP: the centre parser always tells people apart")
     if not recipe.stages:
         raise OptionError("a recipe needs a [[stage]]")
-    multiple = 16 if recipe.model == "centre-parser" else 32
     for number, stage in enumerate(recipe.stages, start=1):
-        if wrong := [side for side, _ in stage.sizes if side % multiple]:
-            raise OptionError(f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {multiple}")
+        if wrong := [side for side, _ in stage.sizes if side % MULTIPLE]:
+            raise OptionError(f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {MULTIPLE}")
         for key in ("lr", "backbone_lr"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
@@ -239,8 +243,9 @@ def _check(recipe: Recipe) -> None:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}")
     ranges = {
         "also_share": (0, 1), "compose": (0, 1), "ema": (0, 1), "weight_decay": (0, None), "clip_norm": (1e-6, None),
-        "holdout": (0, None), "points": (1, None), "workers": (0, None), "threads": (1, None), "log_every": (1, None),
-        "save_every": (1, None), "validate_every": (0, None), "validate_pictures": (1, None), "seed": (0, None),
+        "holdout": (0, None), "points": (1, None), "teacher_every": (1, None), "workers": (0, None), "threads": (1, None),
+        "log_every": (1, None), "save_every": (1, None), "validate_every": (0, None), "validate_pictures": (1, None),
+        "seed": (0, None),
     }
     for key, (least, largest) in ranges.items():
         value = getattr(recipe, key)
