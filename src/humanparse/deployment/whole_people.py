@@ -218,10 +218,9 @@ def _one_outfit(
     amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, np.array(rows))))         # (K + 1, garments)
     part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
     part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
-    lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * settings.outfit         # (rc, garments)
-    return op.ScatterElements(
-        logits, op.Expand(np.array(rows)[:, None], op.Shape(op.Transpose(lower))), op.Transpose(lower), axis=0, reduction="add",
-    )
+    lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * settings.outfit
+    lower = op.Transpose(lower)                                                        # (garments, rc)
+    return op.ScatterElements(logits, op.Expand(np.array(rows)[:, None], op.Shape(lower)), lower, axis=0, reduction="add")
 
 
 def _without_specks(op: Builder, logits: Value, owner: Value, near: Near, settings: CentreSettings) -> Value:

@@ -33,15 +33,14 @@ def one_outfit(
     """Lower each person's garments by how much less there is of them than of the person's main one.
 
     parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the background; owner: int
-    (h, w), whose cell it is, -1 nobody's, below `count`. garments: classes, counted with the background. power: of a
+    (h, w), whose cell it is, -1 nobody's, below `count`. garments: rows of them, as for `join_patches`. power: of a
     garment's share of the main one, which multiplies its odds. Returns the logits.
     """
-    rows = [c - 1 for c in sorted(garments)]
+    rows = sorted(garments)
     lowered = parts.copy()
     for index in range(count if rows and power else 0):
         mine = owner == index
-        x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
-        window = np.s_[y : y + height, x : x + width]
+        window = _window(mine)
         mine = mine[window]
         amounts = probability[rows, *window][:, mine].sum(1)                # (garments,)
         shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)

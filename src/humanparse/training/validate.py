@@ -43,9 +43,8 @@ class Score:
 
 def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
     """Scores by kind of picture: "single" and "composite". photos: the validation split, see photos.py."""
-    kinds = {"single": singles(photos), "composite": composites(photos)}
     scores = {}
-    for kind, scenes in kinds.items():
+    for kind, scenes in pictures(photos).items():
         scores[kind] = Score(MeanIoU(len(parser.labels)))
         for scene in scenes:
             scores[kind].add(parser, scene)
@@ -63,7 +62,7 @@ def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
     Returns how many there are of each kind. Existing files of those names are replaced.
     """
     counts = {}
-    for kind, scenes in {"single": singles(photos), "composite": composites(photos)}.items():
+    for kind, scenes in pictures(photos).items():
         for counts[kind], scene in enumerate(scenes, start=1):
             _write(scene, folder / kind, f"{counts[kind]:04}.png")
     return counts
@@ -83,7 +82,7 @@ def _write(scene: Scene, folder: Path, file: str) -> None:
 def good_and_bad(parser: HumanParser, photos: Photos, per_kind: int) -> dict[str, list[Case]]:
     """Of each kind of picture the best, the worst and others at even steps of rank between, by the picture's own mean IoU."""
     cases = {}
-    for kind, scenes in {"single": singles(photos), "composite": composites(photos)}.items():
+    for kind, scenes in pictures(photos).items():
         ranked = sorted((_case(parser, scene) for scene in scenes), key=lambda case: -case.score)
         ranks = np.unique(np.linspace(0, len(ranked) - 1, per_kind).round().astype(int))
         cases[kind] = [replace(ranked[rank], name=f"{rank + 1} of {len(ranked)}") for rank in ranks]
@@ -111,6 +110,11 @@ def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
     for index, name in enumerate(names):
         lines.append(f"  {name:16}" + "".join(f"{score.classes.per_class[index]:12.3f}" for score in scores.values()))
     return "\n".join(lines)
+
+
+def pictures(photos: Photos) -> dict[str, Iterator[Scene]]:
+    """All held-out pictures by kind."""
+    return {"single": singles(photos), "composite": composites(photos)}
 
 
 def singles(photos: Photos) -> Iterator[Scene]:
