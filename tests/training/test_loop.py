@@ -15,13 +15,15 @@ torch = pytest.importorskip("torch")
 
 from humanparse import HumanParser  # noqa: E402
 from humanparse.errors import OptionError  # noqa: E402
+from humanparse.labels import CIHP  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
-from humanparse.training.embedded import spare_bf16, start_from  # noqa: E402
+from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.journal import read_log  # noqa: E402
 from humanparse.training.loop import Steps, choose_device, learn, set_rates, stage_of, train  # noqa: E402
+from humanparse.training.losses import CLASS_WEIGHTS  # noqa: E402
 from humanparse.training.photos import TEACHER_FILE  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402
 
@@ -190,6 +192,36 @@ def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
     learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, say=quiet)
     told = [("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
     assert told == [False, False, False, True, False, False]
+
+
+def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, out):
+    teacher = load_bodypix(data / TEACHER_FILE, centred=True)
+    frozen, thawed = Stage(2, ((64, 2),), frozen=7), Stage(2, ((64, 2),))
+    for name, stages in {"one": (frozen,), "two": (frozen, thawed)}.items():
+        learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, say=quiet)
+        learnt = checkpoints.read(out / name / "last.pt").state["model"]
+        same = [torch.equal(learnt[f"backbone.body.{n}.weight"], conv.weight) for n, conv in enumerate(teacher.backbone.body)]
+        assert not any(same[7:]) and all(same[:7]) == (name == "one")
+
+
+def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
+    teacher = load_bodypix(data / TEACHER_FILE, centred=True)
+    kept = Stage(1, ((64, 2),), warmup_steps=0, lr=0.0, backbone_lr=0.0, backbone_share=0.25)
+    for name, stages in {"learnt": (Stage(2, ((64, 2),), backbone_lr=1e-2),), "blended": (kept,)}.items():
+        init = str(out / "learnt/last.pt") if name == "blended" else ""
+        learn(replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0), data, out / name, say=quiet)
+    learnt, blended = (checkpoints.read(out / name / "last.pt").state["model"] for name in ("learnt", "blended"))
+    for part, own in {"backbone": teacher.backbone, "teacher_heads": teacher.heads}.items():
+        for name, theirs in own.state_dict().items():
+            wanted = 0.25 * learnt[f"{part}.{name}"] + 0.75 * theirs
+            assert torch.allclose(blended[f"{part}.{name}"], wanted, atol=1e-6)
+    assert not torch.equal(learnt["backbone.body.26.weight"], teacher.backbone.body[26].weight)
+    assert torch.equal(blended["class_head.weight"], checkpoints.read(out / "learnt/last.pt").average["class_head.weight"])
+
+
+def test_without_bodypix_a_stage_cannot_ask_for_its_weights():
+    with pytest.raises(OptionError, match="backbone_share asks for BodyPix"):
+        EmbeddedTask(replace(SMALL, stages=(Stage(1, ((64, 2),), backbone_share=0.5),)), CIHP, CLASS_WEIGHTS, None)
 
 
 def _without_speed(folder) -> list[dict]:

@@ -31,15 +31,26 @@ def test_ignored_pixels_cost_nothing_whatever_is_said_of_them(loss):
 
 
 def test_class_dice_is_what_its_formula_says():
-    truth = CLASSES.clone()
+    truth = CLASSES.clamp(max=18)
     truth[0, :2] = 255
     logits = torch.randn(2, 20, 8, 8, generator=torch.Generator().manual_seed(1))
     likely, known = logits.softmax(1), truth != 255
     costs = []
-    for number in truth[known].unique().tolist():
-        said, true = likely[:, number][known], (truth[known] == number).float()
-        costs.append(1 - (2 * (said * true).sum() + 1) / (said.sum() + true.sum() + 1))
+    for number in range(20):
+        said, true = likely[:, number][known], (truth[known] == number).float()  # number 19 is nowhere
+        present = 1 - (2 * (said * true).sum() + 1) / (said.sum() + true.sum() + 1)
+        absent = L.ABSENT_COST * said.sum() / (said.sum() + L.ABSENT_SHARE * truth.numel())
+        costs.append(present if true.any() else absent)
     assert L.class_dice(logits, truth).item() == pytest.approx(torch.stack(costs).mean().item(), abs=1e-6)
+
+
+def test_a_class_that_is_nowhere_costs_the_more_the_more_of_it_is_found():
+    truth, costs = CLASSES.clamp(max=18), []
+    for found in (0, 1, 8):
+        said = truth.clone()
+        said[0, 0, :found] = 19
+        costs.append(L.class_dice(one_hot_logits(said), truth).item())
+    assert costs[0] < costs[1] < costs[2]
 
 
 @pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])

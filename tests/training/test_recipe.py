@@ -61,6 +61,8 @@ def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
     ("model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[48, 2]]", "m2fp-r50 needs multiples of 32"),
     ("[[stage]]\nsteps = 0\nsizes = [[64, 2]]", "steps is 0; give at least 1"),
     ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nlr = -1", "lr is -1.0; give 0 or more"),
+    ("model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nfrozen = 7", "stage 1: frozen is for the centre parser"),
+    ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nbackbone_share = 1.5", "stage 1: backbone_share is 1.5; give 0 to 1"),
     ("stage = []", "a recipe needs a [[stage]]"),
     ("workers = ", "cannot be read as TOML"),
 ])

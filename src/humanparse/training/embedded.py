@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from humanparse.errors import OptionError
 from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
 from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.preprocess import Preprocess
 from humanparse.training.losses import losses
-from humanparse.training.recipe import Recipe
+from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene
 from humanparse.training.targets import targets
 from humanparse.weights.catalog import ModelCard
@@ -34,7 +35,10 @@ CARD = ModelCard(
 
 
 class EmbeddedTask:
-    """teacher: the weights file of BodyPix, or None: then nothing is learnt from it, and `init` should give a start."""
+    """teacher: the weights file of BodyPix, or None: then nothing is learnt from it, and `init` should give a start.
+
+    Raises OptionError if a stage wants BodyPix's backbone and there is no teacher.
+    """
 
     def __init__(self, recipe: Recipe, labels: LabelSet, class_weights: tuple[float, ...], teacher: Path | None):
         self.card = embedded_card(recipe, labels)
@@ -42,6 +46,8 @@ class EmbeddedTask:
         self.class_weights = class_weights
         self.teacher_every = recipe.teacher_every
         self.teacher: BodyPix | None = None
+        if not teacher and any(stage.backbone_share < 1 for stage in recipe.stages):
+            raise OptionError("backbone_share asks for BodyPix's weights, and the data has no teachers/; add it, or leave it out")
         if teacher:
             self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
             start_from(self.teacher, self.network)
@@ -86,6 +92,14 @@ class EmbeddedTask:
     def train_mode(self) -> None:
         self.network.train()
 
+    def enter(self, stage: Stage, anew: bool) -> None:
+        """What a stage asks of the backbone. anew: it begins here, rather than goes on after a kill."""
+        if anew and stage.backbone_share < 1:
+            blend(self.network.backbone, self.teacher.backbone, stage.backbone_share)
+            blend(self.network.teacher_heads, self.teacher.heads, stage.backbone_share)
+        for index, convolution in enumerate(self.network.backbone.body):
+            convolution.requires_grad_(index >= stage.frozen)
+
 
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
     """What the finished file says of itself."""
@@ -104,6 +118,13 @@ def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         y = F.conv2d(x.float(), conv.weight, conv.bias, conv.stride, conv.padding, conv.dilation, conv.groups)
     return y.to(x.dtype)
+
+
+@torch.no_grad()
+def blend(module: nn.Module, other: nn.Module, share: float) -> None:
+    """Leave `share` of the module's weights and take the rest from another of the same form (as in arXiv 2109.01903)."""
+    for own, theirs in zip(module.parameters(), other.parameters(), strict=True):
+        own.lerp_(theirs, 1 - share)
 
 
 def start_from(teacher: BodyPix, model: CentreParser) -> CentreParser:

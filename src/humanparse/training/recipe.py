@@ -34,6 +34,9 @@ class Stage:
 
     sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many people a second; large
     ones show whole people as large as a photo does, without which large people are found in pieces.
+    backbone_share: what the stage begins with in the backbone: so much of what was learnt, and for the rest BodyPix's own
+    weights, which know more kinds of photos than we train on.
+    frozen: how many of the backbone's first convolutions stay as they are; what is at strides 2 and 4 costs most.
     """
 
     steps: int
@@ -41,6 +44,8 @@ class Stage:
     lr: float = 2e-3
     backbone_lr: float = 3e-4
     warmup_steps: int = 100
+    backbone_share: float = 1.0
+    frozen: int = 0
 
     @property
     def most(self) -> int:
@@ -235,10 +240,15 @@ def _check(recipe: Recipe) -> None:
     for number, stage in enumerate(recipe.stages, start=1):
         if wrong := [side for side, _ in stage.sizes if side % MULTIPLE]:
             raise OptionError(f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {MULTIPLE}")
+        for key, usual in (("frozen", 0), ("backbone_share", 1)):
+            if getattr(stage, key) != usual and recipe.model != "centre-parser":
+                raise OptionError(f"stage {number}: {key} is for the centre parser; leave it out for {recipe.model}")
+        if not 0 <= stage.backbone_share <= 1:
+            raise OptionError(f"stage {number}: backbone_share is {stage.backbone_share}; give 0 to 1")
         for key in ("lr", "backbone_lr"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
-        for key, least in (("steps", 1), ("warmup_steps", 0)):
+        for key, least in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
             if getattr(stage, key) < least:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}")
     ranges = {

@@ -15,7 +15,7 @@ from humanparse.model.m2fp import M2FP, m2fp_r50, m2fp_r101, m2fp_tiny
 from humanparse.preprocess import Preprocess
 from humanparse.training.m2fp.losses import losses
 from humanparse.training.m2fp.segments import segments
-from humanparse.training.recipe import Recipe
+from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene
 from humanparse.weights.catalog import ModelCard
 
@@ -54,6 +54,9 @@ class M2FPTask:
             group = groups.setdefault((part, decay), {"params": [], "part": part, "weight_decay": decay})
             group["params"].append(parameter)
         return list(groups.values())
+
+    def enter(self, stage: Stage, anew: bool) -> None:
+        """All stages are alike: what they may ask of the backbone is refused in recipes for M2FP."""
 
     def train_mode(self) -> None:
         """Training, but with the backbone's BatchNorm left as it is if the recipe says so: few photos tell it too little."""
