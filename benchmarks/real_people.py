@@ -1,0 +1,106 @@
+"""Whether people are found in real photos of several, and outlined better than BodyPix does.
+
+    python benchmarks/real_people.py PHOTOS [--model FILE] [--bodypix WEIGHTS.npz] [--markdown]
+
+PHOTOS holds eight photos of drewnoakes/metadata-extractor-images, which `real_people.json` names: their sources there, and
+the file names that are looked for here. Their people were outlined by eye, on the photo alone, with 20 to 60 corners each: a
+person IoU of 1.0 is not to be had, but what is better stays better. No model learns from them.
+
+BodyPix gives no people, only their pixels; it sees the photo as large as the model does (480 x 640 pixels' area), and at three
+fixed sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
+from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.parser import HumanParser
+
+OUTLINES = Path(__file__).with_suffix(".json")
+DRAWN_AT = 960                    # width of the photo in which the corners were read off, in pixels
+BODYPIX_LONG_SIDES = (480, 640, 960)
+
+
+def main() -> None:
+    options = _options()
+    parser, bodypix = HumanParser(options.model), _bodypix(options.bodypix)
+    everybody, masks = PersonPQ(), {}
+    for name, outlines in json.loads(OUTLINES.read_text()).items():
+        pixels = cv2.cvtColor(cv2.imread(str(options.photos / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+        truth = people(outlines, pixels.shape[:2])
+        result = parser.parse(pixels)
+        everybody.add(truth, result.person_map)
+        line = [name, f"{len(outlines['people'])} people, {len(result.people)} found"]
+        for who, mask in {"humanparse": result.person_map > 0, **bodypix(pixels)}.items():
+            one = MeanIoU(2)
+            one.add(np.where(truth < 0, IGNORE, truth > 0).astype(np.uint8), mask.astype(np.uint8))
+            masks.setdefault(who, MeanIoU(2)).add_confusion(one.confusion)
+            line.append(f"{who} {one.per_class[1]:.3f}")
+        print(", ".join(line), flush=True)
+    _report(everybody, masks, options.markdown)
+
+
+def people(outlines: dict, size_hw: tuple[int, int]) -> np.ndarray:
+    """int16 (H, W): 0 nobody, 1.. the person, -1 not to be told. Of `people`, later ones stand in front."""
+    truth, scale = np.zeros(size_hw, np.int16), size_hw[1] / DRAWN_AT
+    values = [*enumerate(outlines["people"], start=1), (0, outlines.get("nobody", [])), (-1, outlines.get("unknown", []))]
+    for value, polygons in values:
+        for corners in polygons:
+            cv2.fillPoly(truth, [np.int32(np.array(corners) * scale)], value)
+    return truth
+
+
+def _bodypix(weights: Path | None):
+    """Photo → masks by name: none without weights."""
+    if weights is None:
+        return lambda pixels: {}
+    import torch
+
+    from humanparse.model.bodypix import load_bodypix
+
+    network = load_bodypix(weights).eval()
+
+    def masks(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        height, width = pixels.shape[:2]
+        alike = max(height, width) * (480 * 640 / (height * width)) ** 0.5
+        sizes = {"BodyPix, as large": alike} | {f"BodyPix, {side}": side for side in BODYPIX_LONG_SIDES}
+        found = {}
+        for name, long_side in sizes.items():
+            scale = long_side / max(height, width)
+            across, down = (round(side * scale / 16) * 16 + 1 for side in (width, height))  # as it was trained
+            small = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1
+            with torch.inference_mode():
+                logit = network(torch.from_numpy(small.transpose(2, 0, 1)[None].copy()))["segments"][0, 0].numpy()
+            found[name] = cv2.resize(logit, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+        return found
+
+    return masks
+
+
+def _report(everybody: PersonPQ, masks: dict[str, MeanIoU], markdown: bool) -> None:
+    told = f"person PQ {everybody.pq:.3f}: {everybody.found} found, {everybody.missed} missed, {everybody.false} false"
+    print(f"\n{told}\n")
+    if markdown:
+        print("| | person IoU |\n|---|---|")
+    for who, score in masks.items():
+        print(f"| {who} | {score.per_class[1]:.3f} |" if markdown else f"{who:20} person IoU {score.per_class[1]:.3f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--model", help="an .onnx file (default: the model inside the package)")
+    parser.add_argument("--bodypix", type=Path, help="BodyPix's weights (docs/training.md), to compare with")
+    parser.add_argument("--markdown", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
