@@ -220,7 +220,7 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
 
 
 def test_without_bodypix_a_stage_cannot_ask_for_its_weights():
-    with pytest.raises(OptionError, match="backbone_share asks for BodyPix"):
+    with pytest.raises(OptionError, match="stage 1 begins with weights of BodyPix's"):
         EmbeddedTask(replace(SMALL, stages=(Stage(1, ((64, 2),), backbone_share=0.5),)), CIHP, CLASS_WEIGHTS, None)
 
 

@@ -46,8 +46,12 @@ class EmbeddedTask:
         self.class_weights = class_weights
         self.teacher_every = recipe.teacher_every
         self.teacher: BodyPix | None = None
-        if not teacher and any(stage.backbone_share < 1 for stage in recipe.stages):
-            raise OptionError("backbone_share asks for BodyPix's weights, and the data has no teachers/; add it, or leave it out")
+        blending = [number for number, stage in enumerate(recipe.stages, start=1) if stage.backbone_share < 1]
+        if blending and not teacher:
+            raise OptionError(
+                f"stage {blending[0]} begins with weights of BodyPix's (backbone_share), and the data has no teachers/; add it, "
+                "or write stages without"
+            )
         if teacher:
             self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
             start_from(self.teacher, self.network)

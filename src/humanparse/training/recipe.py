@@ -63,6 +63,10 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage(3700, ((320, 16), (448, 8), (640, 4))),
         Stage(6600, ((320, 16), (384, 12), (512, 6), (384, 12), (640, 4)), lr=1.5e-3, backbone_lr=6e-4, warmup_steps=200),
+        Stage(
+            9000, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=6e-4, backbone_lr=1e-4, warmup_steps=300,
+            backbone_share=0.6, frozen=27,
+        ),
     )
     data: str = ""
     format: str = ""
