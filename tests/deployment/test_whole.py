@@ -43,7 +43,7 @@ def agreement(parser, run, pixels):
 
 
 @pytest.mark.parametrize(("size_wh", "least"), [
-    ((512, 600), 0.98), ((97, 130), 0.98), ((1024, 1200), 0.98), ((300, 600), 0.95), ((899, 401), 0.95)], ids=str)
+    ((512, 600), 0.98), ((97, 130), 0.97), ((1024, 1200), 0.98), ((300, 600), 0.95), ((899, 401), 0.95)], ids=str)
 def test_one_person_at_any_size(parser, run, hopper, size_wh, least):
     labels, people = agreement(parser, run, cv2.resize(hopper, size_wh, interpolation=cv2.INTER_AREA))
     assert labels > least and people > 0.98

@@ -51,7 +51,7 @@ class CentreSettings:
     join: float = 0.12
     stray: float = 0.22
     min_area: float = 0.0012
-    person_score: float = 0.5
+    person_score: float = 0.535
     island: float = 0.05
     speck: float = 0.1
     outfit: float = 0.8
