@@ -33,7 +33,10 @@ def main() -> None:
     parser, bodypix = HumanParser(options.model), _bodypix(options.bodypix)
     everybody, masks = PersonPQ(), {}
     for name, outlines in json.loads(OUTLINES.read_text()).items():
-        pixels = cv2.cvtColor(cv2.imread(str(options.photos / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+        file = options.photos / f"{name}.jpg"
+        if not file.is_file():
+            raise SystemExit(f"{file} is not there; it is {outlines['source']!r} of drewnoakes/metadata-extractor-images")
+        pixels = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         truth = people(outlines, pixels.shape[:2])
         result = parser.parse(pixels)
         everybody.add(truth, result.person_map)

@@ -210,13 +210,22 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
     for name, stages in {"learnt": (Stage(2, ((64, 2),), backbone_lr=1e-2),), "blended": (kept,)}.items():
         init = str(out / "learnt/last.pt") if name == "blended" else ""
         learn(replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0), data, out / name, say=quiet)
-    learnt, blended = (checkpoints.read(out / name / "last.pt").state["model"] for name in ("learnt", "blended"))
+    learnt, blended = (checkpoints.read(out / name / "last.pt").average for name in ("learnt", "blended"))
     for part, own in {"backbone": teacher.backbone, "teacher_heads": teacher.heads}.items():
         for name, theirs in own.state_dict().items():
             wanted = 0.25 * learnt[f"{part}.{name}"] + 0.75 * theirs
             assert torch.allclose(blended[f"{part}.{name}"], wanted, atol=1e-6)
     assert not torch.equal(learnt["backbone.body.26.weight"], teacher.backbone.body[26].weight)
-    assert torch.equal(blended["class_head.weight"], checkpoints.read(out / "learnt/last.pt").average["class_head.weight"])
+    assert torch.equal(blended["class_head.weight"], learnt["class_head.weight"])
+
+
+def test_the_average_does_not_remember_what_a_stage_has_gone_back_on(data, out):
+    teacher = load_bodypix(data / TEACHER_FILE, centred=True)
+    stages = Stage(2, ((64, 2),), backbone_lr=1e-2), Stage(1, ((64, 2),), frozen=27, backbone_share=0.0)
+    learn(replace(SMALL, stages=stages, validate_every=0, ema=0.9), data, out, say=quiet)
+    average = checkpoints.read(out / "last.pt").average
+    for name, value in teacher.backbone.state_dict().items():
+        assert torch.allclose(average[f"backbone.{name}"], value, atol=1e-6)
 
 
 def test_without_bodypix_a_stage_cannot_ask_for_its_weights():

@@ -96,13 +96,18 @@ class EmbeddedTask:
     def train_mode(self) -> None:
         self.network.train()
 
-    def enter(self, stage: Stage, anew: bool) -> None:
-        """What a stage asks of the backbone. anew: it begins here, rather than goes on after a kill."""
-        if anew and stage.backbone_share < 1:
+    def enter(self, stage: Stage, anew: bool) -> bool:
+        """What a stage asks of the backbone. anew: it begins here, rather than goes on after a kill.
+
+        Returns whether weights were changed, so that their average begins anew too.
+        """
+        changed = anew and stage.backbone_share < 1
+        if changed:
             blend(self.network.backbone, self.teacher.backbone, stage.backbone_share)
             blend(self.network.teacher_heads, self.teacher.heads, stage.backbone_share)
         for index, convolution in enumerate(self.network.backbone.body):
             convolution.requires_grad_(index >= stage.frozen)
+        return changed
 
 
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:

@@ -50,7 +50,7 @@ class Task(Protocol):
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]: ...
     def groups(self, weight_decay: float) -> list[dict]: ...
     def train_mode(self) -> None: ...
-    def enter(self, stage: Stage, anew: bool) -> None: ...
+    def enter(self, stage: Stage, anew: bool) -> bool: ...
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None: ...
 
 
@@ -148,8 +148,9 @@ class _Run:
         for step, batch in enumerate(batches, start=done + 1):
             photos += len(batch["pixels"])
             stage, within = stage_of(recipe, step)
-            if within == 1 or step == done + 1:
-                self.task.enter(stage, anew=within == 1)
+            entered = within == 1 or step == done + 1
+            if entered and self.task.enter(stage, anew=within == 1):
+                self.average = Average(self.task.network, recipe.ema)
             rate = set_rates(self.optimiser, stage, within)
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)

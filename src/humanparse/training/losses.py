@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 IGNORE = 255
 WEIGHTS = {"classes": 1.0, "class_dice": 1.0, "person": 1.0, "person_dice": 0.5, "centre": 0.5, "offset": 6.0, "teacher": 1.0}
-# Pixels of a class count less the commoner it is: about the cube root of the inverse frequency in the training photos.
+# Pixels of rare classes count a little more; with two to six times as much they won too often (docs/lab-book.md).
 CLASS_WEIGHTS = (0.7, 1.1, 0.8, 1.2, 1.2, 0.9, 1.1, 1.0, 1.2, 0.95, 0.9, 1.0, 1.2, 0.9, 0.9, 0.9, 0.8, 0.8, 1.0, 1.0)
 ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # of a class that a batch does not have: see class_dice
 

@@ -55,8 +55,9 @@ class M2FPTask:
             group["params"].append(parameter)
         return list(groups.values())
 
-    def enter(self, stage: Stage, anew: bool) -> None:
+    def enter(self, stage: Stage, anew: bool) -> bool:
         """All stages are alike: what they may ask of the backbone is refused in recipes for M2FP."""
+        return False
 
     def train_mode(self) -> None:
         """Training, but with the backbone's BatchNorm left as it is if the recipe says so: few photos tell it too little."""
