@@ -6,14 +6,14 @@ PHOTOS holds eight photos of drewnoakes/metadata-extractor-images, which `real_p
 the file names that are looked for here. Their people were outlined by eye, on the photo alone, with 20 to 60 corners each: a
 person IoU of 1.0 is not to be had, but what is better stays better. No model learns from them.
 
-BodyPix gives no people, only their pixels; it sees the photo as large as the model does (480 x 640 pixels' area), and at three
-fixed sizes.
+BodyPix gives no people, only their pixels; it sees the photo as large as the model does, and at three fixed sizes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,8 @@ import numpy as np
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.parser import HumanParser
+from humanparse.preprocess import Preprocess
+from humanparse.training.photos import teacher_input
 
 OUTLINES = Path(__file__).with_suffix(".json")
 DRAWN_AT = 960                    # width of the photo in which the corners were read off, in pixels
@@ -30,7 +32,8 @@ BODYPIX_LONG_SIDES = (480, 640, 960)
 
 def main() -> None:
     options = _options()
-    parser, bodypix = HumanParser(options.model), _bodypix(options.bodypix)
+    parser = HumanParser(options.model)
+    bodypix = _bodypix(options.bodypix, parser.preprocess)
     everybody, masks = PersonPQ(), {}
     for name, outlines in json.loads(OUTLINES.read_text()).items():
         file = options.photos / f"{name}.jpg"
@@ -60,8 +63,8 @@ def people(outlines: dict, size_hw: tuple[int, int]) -> np.ndarray:
     return truth
 
 
-def _bodypix(weights: Path | None):
-    """Photo → masks by name: none without weights."""
+def _bodypix(weights: Path | None, preprocess: Preprocess) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Photo → masks by name: none without weights. preprocess: the model's, for seeing the photo as large as it does."""
     if weights is None:
         return lambda pixels: {}
     import torch
@@ -72,15 +75,12 @@ def _bodypix(weights: Path | None):
 
     def masks(pixels: np.ndarray) -> dict[str, np.ndarray]:
         height, width = pixels.shape[:2]
-        alike = max(height, width) * (480 * 640 / (height * width)) ** 0.5
+        alike = max(preprocess.geometry((height, width)).resized_hw)
         sizes = {"BodyPix, as large": alike} | {f"BodyPix, {side}": side for side in BODYPIX_LONG_SIDES}
         found = {}
         for name, long_side in sizes.items():
-            scale = long_side / max(height, width)
-            across, down = (round(side * scale / 16) * 16 + 1 for side in (width, height))  # as it was trained
-            small = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1
             with torch.inference_mode():
-                logit = network(torch.from_numpy(small.transpose(2, 0, 1)[None].copy()))["segments"][0, 0].numpy()
+                logit = network(torch.from_numpy(teacher_input(pixels, long_side)))["segments"][0, 0].numpy()
             found[name] = cv2.resize(logit, (width, height), interpolation=cv2.INTER_LINEAR) > 0
         return found
 

@@ -83,15 +83,15 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        rows = {c - 1 for c in garments}
-        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), rows, settings.outfit)
+        wear = {c - 1 for c in garments}                                   # as rows of what is without the background
+        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear, settings.outfit)
         part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
         parts = without_specks(logits, part, people.owner, settings.speck)
         join_patches(
             parts, people.owner, len(people.heights), share=settings.patch, garment_share=settings.garment_patch,
-            surrounded=settings.surrounded, garments=rows,
+            surrounded=settings.surrounded, garments=wear,
         )
         persons = -people.distance[order]
         maps.person_boxes = paste_winners(persons, foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1))

@@ -103,9 +103,9 @@ class EmbeddedTask:
         """
         changed = anew and stage.backbone_share < 1
         if changed:
-            blend(self.network.backbone, self.teacher.backbone, stage.backbone_share)
-            blend(self.network.teacher_heads, self.teacher.heads, stage.backbone_share)
-        for index, convolution in enumerate(self.network.backbone.body):
+            start_from(self.teacher, self.network, stage.backbone_share)
+        convolutions = (one for one in self.network.backbone.modules() if isinstance(one, nn.Conv2d))
+        for index, convolution in enumerate(convolutions):
             convolution.requires_grad_(index >= stage.frozen)
         return changed
 
@@ -130,15 +130,10 @@ def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def blend(module: nn.Module, other: nn.Module, share: float) -> None:
-    """Leave `share` of the module's weights and take the rest from another of the same form (as in arXiv 2109.01903)."""
-    for own, theirs in zip(module.parameters(), other.parameters(), strict=True):
-        own.lerp_(theirs, 1 - share)
-
-
-def start_from(teacher: BodyPix, model: CentreParser) -> CentreParser:
-    """Give the model BodyPix's backbone and heads."""
-    model.backbone.load_state_dict(teacher.backbone.state_dict())
-    model.teacher_heads.load_state_dict(teacher.heads.state_dict())
+def start_from(teacher: BodyPix, model: CentreParser, share: float = 0.0) -> CentreParser:
+    """Give the model BodyPix's backbone and heads, but for `share` of its own weights there, as in arXiv 2109.01903."""
+    for own, theirs in ((model.backbone, teacher.backbone), (model.teacher_heads, teacher.heads)):
+        given = theirs.state_dict()
+        for name, weight in own.state_dict().items():
+            weight.lerp_(given[name], 1 - share)
     return model
-

@@ -109,7 +109,7 @@ def _teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> di
     masks = {}
     with torch.inference_mode():
         for photo in photos:
-            pixels = torch.from_numpy(_teacher_input(photo.pixels))                    # (1, 3, h, w)
+            pixels = torch.from_numpy(teacher_input(photo.pixels))                     # (1, 3, h, w)
             both = torch.cat([pixels, pixels.flip(3)])
             logits = teacher(both)["segments"]                                         # (2, 1, h/16, w/16)
             masks[photo.name] = (torch.sigmoid((logits[0, 0] + logits[1, 0].flip(1)) / 2).numpy() * 255).astype(np.uint8)
@@ -119,9 +119,9 @@ def _teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> di
     return masks
 
 
-def _teacher_input(pixels: np.ndarray) -> np.ndarray:
+def teacher_input(pixels: np.ndarray, long_side: float = TEACHER_LONG_SIDE) -> np.ndarray:
     """float32 (1, 3, h, w) in [-1, 1], sides 16n+1, as BodyPix was trained."""
-    scale = TEACHER_LONG_SIDE / max(pixels.shape[:2])
+    scale = long_side / max(pixels.shape[:2])
     height, width = (round(side * scale / 16) * 16 + 1 for side in pixels.shape[:2])
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray((small.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None])
