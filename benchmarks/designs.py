@@ -154,7 +154,7 @@ def mobilenet_v2(path: Path) -> MobileNetV2:
     """MobileNetV2 with the weights of a quantised .tflite file, made float again."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), experimental_preserve_all_tensors=True)
+    interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     details = {one["index"]: one for one in interpreter.get_tensor_details()}
 

@@ -12,7 +12,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import open_dataset
 from humanparse.labels import CIHP, LabelSet
 from humanparse.training import pseudo
-from humanparse.training.data import class_weights, open_data
+from humanparse.training.data import _learnt, class_weights, open_data
 from humanparse.training.folder import FolderScenes, people_of
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import SceneMaker
@@ -119,6 +119,22 @@ def test_a_second_folder_gives_its_share_of_the_scenes(folder, tmp_path):
     write_folder(tmp_path / "wrong", 1, names=("Background", "a", "b", "c", "d"))
     with pytest.raises(OptionError, match="other classes"):
         open_data(Recipe(also=str(tmp_path / "wrong")), folder, tmp_path)
+
+
+
+def test_neighbours_of_held_out_photos_do_not_teach(folder, tmp_path):
+    also, unlabelled = write_folder(tmp_path / "also", 2), tmp_path / "data/ccp/unlabelled"
+    for kind, ending in (("images", "png"), ("labels", "png"), ("persons", "png")):
+        for name, number in (("00", "1230"), ("01", "1205")):  # of every 250 numbers the last 25 are held out
+            (also / kind / f"{name}.{ending}").rename(also / kind / f"{number}.{ending}")
+    unlabelled.mkdir(parents=True)
+    samples = open_dataset(also).samples
+    assert [one.name for one in _learnt(samples, tmp_path / "data")] == ["1205", "1230"]
+    for one in samples:
+        (unlabelled / f"{one.name}.jpg").touch()
+    assert [one.name for one in _learnt(samples, tmp_path / "data")] == ["1205"]
+    with pytest.raises(OptionError, match="all 1 photos of `also` are held out"):
+        _learnt(samples[1:], tmp_path / "data")
 
 
 class Agreeing:

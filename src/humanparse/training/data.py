@@ -22,6 +22,7 @@ from humanparse.labels import CIHP, LabelSet
 from humanparse.training.folder import IGNORE, FolderScenes, held_out_scenes
 from humanparse.training.losses import CLASS_WEIGHTS
 from humanparse.training.photos import TEACHER_FILE, load_photos
+from humanparse.training.photos import held_out as is_held_out
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import Scene, SceneMaker
 from humanparse.training.validate import composites, singles
@@ -60,7 +61,7 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
         return data
     more = open_dataset(recipe.also)
     _same_classes(more, data.labels)
-    also = FolderScenes(more.samples, data.labels, recipe.seed, recipe.compose)
+    also = FolderScenes(_learnt(more.samples, folder), data.labels, recipe.seed, recipe.compose)
     maker = _Mixed(data.maker, also, recipe.also_share, recipe.seed)
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
@@ -73,6 +74,15 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
         return islice(chain(islice(singles(held), half), composites(held)), recipe.validate_pictures)
 
     return Data(CIHP, SceneMaker(photos, recipe.seed), held_out, CLASS_WEIGHTS, folder / TEACHER_FILE)
+
+
+def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
+    """Without the embedded model's unlabelled photos that are held out: they are neighbours of those that it is measured on."""
+    unlabelled = folder / "ccp/unlabelled"
+    learnt = tuple(one for one in samples if not ((unlabelled / f"{one.name}.jpg").is_file() and is_held_out(one.name)))
+    if not learnt:
+        raise OptionError(f"all {len(samples)} photos of `also` are held out; give some that are not")
+    return learnt
 
 
 def _labelled(recipe: Recipe, folder: Path) -> Data:
