@@ -43,7 +43,7 @@ def agreement(parser, run, pixels):
 
 
 @pytest.mark.parametrize(("size_wh", "least"), [
-    ((512, 600), 0.98), ((97, 130), 0.97), ((1024, 1200), 0.98), ((300, 600), 0.95), ((899, 401), 0.95)], ids=str)
+    ((512, 600), 0.99), ((97, 130), 0.99), ((1024, 1200), 0.99), ((300, 600), 0.99), ((899, 401), 0.99)], ids=str)
 def test_one_person_at_any_size(parser, run, hopper, size_wh, least):
     labels, people = agreement(parser, run, cv2.resize(hopper, size_wh, interpolation=cv2.INTER_AREA))
     assert labels > least and people > 0.98
@@ -62,10 +62,11 @@ def test_nobody_is_an_ordinary_empty_answer(run, size_hw):
     assert labels.shape == pixels.shape[:2] and not labels.any() and not people.any() and len(scores) == 0
 
 
-def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut):
-    """Where photos shrink, as they mostly do, the graph's area filter is exact up to rounding."""
+@pytest.mark.parametrize(("size_wh", "most_off"), [((1501, 1103), 1e-3), ((97, 130), 0), ((300, 600), 0), ((40, 7), 0)], ids=str)
+def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh, most_off):
+    """Where photos shrink, as most do, the graph's area filter is exact up to rounding; where they grow, bit by bit."""
     parser = HumanParser(engine="onnxruntime")
-    photo = cv2.resize(astronaut, (1501, 1103))
+    photo = cv2.resize(astronaut, size_wh, interpolation=cv2.INTER_AREA)
     op = Builder("test")
     _, pixels = whole._prepare(op, op.cut(op.Shape(Value(op, "photo")), [1], [3], [0]), parser.preprocess)
     graph = onnx.helper.make_graph(
@@ -77,7 +78,7 @@ def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut):
     found, wanted = session.run(None, {"photo": photo[None]})[0], parser.preprocess(photo)[0]
     assert found.shape == wanted.shape
     steps = np.abs(found - wanted) * 127.5  # in units of a pixel's value
-    assert steps.max() < 1.01 and (steps > 0.01).mean() < 0.001
+    assert steps.max() < 1.01 and (steps > 0.01).mean() <= most_off
 
 
 @pytest.mark.parametrize("radius", range(1, 9))

@@ -122,8 +122,7 @@ def _prepare(op: Builder, photo_hw: Value, rule: Preprocess) -> tuple[Value, Val
     # The sums along the columns were exact, those along the rows are of fractions: float64 keeps them so.
     small = _mean_along(op, op.cast(tall, np.float64), 2, _item(op, photo_hw, 1), _item(op, shrunk_hw, 1))
     small = op.Transpose(op.cast(op.Round(small), np.float32), perm=[0, 3, 1, 2])        # (1, 3, h, w)
-    sizes = op.Concat([1, 3], resized_hw, axis=0)
-    resized = op.Round(op.Resize(small, None, None, sizes, mode="linear", coordinate_transformation_mode="half_pixel"))
+    resized = _enlarged(op, small, shrunk_hw, resized_hw)
     mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (rule.mean, rule.std))
     rest = op.Mod(op.Sub(rule.multiple, op.Mod(resized_hw, rule.multiple)), rule.multiple)
     return resized_hw, op.Pad((resized - mean) / std, op.Concat([0] * 6, rest, axis=0))
@@ -160,6 +159,33 @@ def _mean_along(op: Builder, values: Value, axis: int, length: Value, wanted: Va
         return ends - op.cut(at_edges, [0], [-1], [axis])
 
     return (steps(sums) + steps(cut)) / op.cast(step, like)
+
+
+def _enlarged(op: Builder, pixels: Value, from_hw: Value, to_hw: Value) -> Value:
+    """What cv2.resize with INTER_LINEAR makes of 8-bit pixels, to the last bit: weights of 11 bits, and rounded down twice.
+
+    pixels: float32 (1, 3, h, w), whole numbers; from_hw, to_hw: int64 (2,). A size that stays leaves the pixels as they are.
+    """
+    left, right, near, far = _between(op, _item(op, from_hw, 1), _item(op, to_hw, 1))
+    rows = op.Gather(pixels, left, axis=3) * near + op.Gather(pixels, right, axis=3) * far   # below 2^19: exact
+    rows = op.cast(op.Floor(rows * np.float32(1 / 16)), np.float64)
+    above, below, near, far = _between(op, _item(op, from_hw, 0), _item(op, to_hw, 0))
+    high, low = (
+        op.Floor(op.Gather(rows, index, axis=2) * op.Reshape(op.cast(weight, np.float64) * np.float64(2**-16), [-1, 1]))
+        for index, weight in ((above, near), (below, far))
+    )                                                                                        # up to 1020 together
+    return op.cast(op.Floor((high + low + np.float64(2)) * np.float64(1 / 4)), np.float32)
+
+
+def _between(op: Builder, length: Value, wanted: Value) -> tuple[Value, Value, Value, Value]:
+    """The cells on both sides of each of `wanted` places along an axis, int64, and their weights of 2048 together, float32."""
+    step = op.cast(length, np.float64) / op.cast(wanted, np.float64)
+    place = op.cast((op.range(wanted, np.float64) + np.float64(0.5)) * step - np.float64(0.5), np.float32)
+    first = op.Floor(place)
+    far = place - first
+    lower, upper = (op.Max(op.Min(op.cast(first + shift, np.int64), length - 1), [0]) for shift in (0.0, 1.0))
+    near, far = (op.Round(share * 2048.0) for share in (op.Sub(1.0, far), far))
+    return lower, upper, near, far
 
 
 def _item(op: Builder, values: Value, index: int) -> Value:
