@@ -62,9 +62,9 @@ def test_nobody_is_an_ordinary_empty_answer(run, size_hw):
     assert labels.shape == pixels.shape[:2] and not labels.any() and not people.any() and len(scores) == 0
 
 
-@pytest.mark.parametrize(("size_wh", "most_off"), [((1501, 1103), 1e-3), ((97, 130), 0), ((300, 600), 0), ((40, 7), 0)], ids=str)
-def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh, most_off):
-    """Where photos shrink, as most do, the graph's area filter is exact up to rounding; where they grow, bit by bit."""
+@pytest.mark.parametrize("size_wh", [(1501, 1103), (97, 130), (300, 600), (40, 7)], ids=str)
+def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh):
+    """Shrinking, as most photos do, the area filter is exact up to rounding; growing, the graph reckons as OpenCV does."""
     parser = HumanParser(engine="onnxruntime")
     photo = cv2.resize(astronaut, size_wh, interpolation=cv2.INTER_AREA)
     op = Builder("test")
@@ -78,7 +78,7 @@ def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh, most
     found, wanted = session.run(None, {"photo": photo[None]})[0], parser.preprocess(photo)[0]
     assert found.shape == wanted.shape
     steps = np.abs(found - wanted) * 127.5  # in units of a pixel's value
-    assert steps.max() < 1.01 and (steps > 0.01).mean() <= most_off
+    assert steps.max() < 1.01 and (steps > 0.01).mean() < 0.001
 
 
 @pytest.mark.parametrize("radius", range(1, 9))
