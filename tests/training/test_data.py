@@ -121,7 +121,6 @@ def test_a_second_folder_gives_its_share_of_the_scenes(folder, tmp_path):
         open_data(Recipe(also=str(tmp_path / "wrong")), folder, tmp_path)
 
 
-
 def test_neighbours_of_held_out_photos_do_not_teach(folder, tmp_path):
     also, unlabelled = write_folder(tmp_path / "also", 2), tmp_path / "data/ccp/unlabelled"
     for kind, ending in (("images", "png"), ("labels", "png"), ("persons", "png")):
@@ -135,6 +134,11 @@ def test_neighbours_of_held_out_photos_do_not_teach(folder, tmp_path):
     assert [one.name for one in _learnt(samples, tmp_path / "data")] == ["1205"]
     with pytest.raises(OptionError, match="all 1 photos of `also` are held out"):
         _learnt(samples[1:], tmp_path / "data")
+    for file in unlabelled.iterdir():
+        file.unlink()
+    (tmp_path / "data/ccp/train/photos").mkdir(parents=True)
+    (tmp_path / "data/ccp/train/photos/1230.jpg").touch()
+    assert [one.name for one in _learnt(samples, tmp_path / "data")] == ["1205"]
 
 
 class Agreeing:

@@ -77,9 +77,10 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
 
 
 def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
-    """Without the embedded model's unlabelled photos that are held out: they are neighbours of those that it is measured on."""
-    unlabelled = folder / "ccp/unlabelled"
-    learnt = tuple(one for one in samples if not ((unlabelled / f"{one.name}.jpg").is_file() and is_held_out(one.name)))
+    """Without the embedded model's held-out photos, labelled or not: pseudo-labels of them would teach what it is measured on."""
+    photos = chain.from_iterable((folder / part).glob("*.jpg") for part in ("ccp/train/photos", "ccp/unlabelled"))
+    held = {path.stem for path in photos if is_held_out(path.stem)}
+    learnt = tuple(one for one in samples if one.name not in held)
     if not learnt:
         raise OptionError(f"all {len(samples)} photos of `also` are held out; give some that are not")
     return learnt
