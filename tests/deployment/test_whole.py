@@ -112,11 +112,9 @@ def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch, hopper):
 
 
 def test_openvino_reads_it_too(file, run, crowd):
-    pytest.importorskip("humanparse.engines.openvino")  # which switches its reports off
-    import openvino
-
+    engines = pytest.importorskip("humanparse.engines.openvino")
     # Unasked, processors with bfloat16 would round to it, and then not even the photo's pixels are counted right.
-    compiled = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = engines.core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([crowd[None]])
     labels, people, scores = run(crowd)
     assert found["scores"] == pytest.approx(scores, abs=0.01)

@@ -47,10 +47,10 @@ def test_onnx_runtime_does_not_promise_bf16():
 
 @openvino
 def test_bf16_runs_where_the_processor_has_it_and_is_refused_elsewhere():
-    from openvino import Core
+    from humanparse.engines.openvino import core
 
     pixels = np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)
-    if "BF16" not in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(OptionError, match="does not compute in bf16"):
             open_engine("openvino", model_file(None), precision="bf16")
         return

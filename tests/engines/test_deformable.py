@@ -10,8 +10,9 @@ from humanparse.engines import open_engine
 from humanparse.labels import CIHP
 from humanparse.weights.catalog import ModelCard, model_file
 
-openvino = pytest.importorskip("openvino")
-from humanparse.engines.deformable import fuse  # noqa: E402
+pytest.importorskip("openvino")
+from humanparse.engines.deformable import fuse
+from humanparse.engines.openvino import core
 
 LAYERS = 2  # of the tiny network's pixel decoder
 FULL = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -32,7 +33,7 @@ def kinds(network) -> list[str]:
 @pytest.mark.parametrize("size_hw", [(160, 96), (32, 416)], ids=str)
 def test_the_fused_attention_gives_the_same_at_any_size(tiny, size_hw):
     pixels = np.random.default_rng(0).normal(size=(1, 3, *size_hw)).astype(np.float32)
-    plain = openvino.Core().compile_model(openvino.Core().read_model(tiny), "CPU", FULL)([pixels])
+    plain = core().compile_model(core().read_model(tiny), "CPU", FULL)([pixels])
     fused = open_engine("openvino", tiny).run(pixels)
     for wanted, name in zip(plain.values(), fused, strict=True):
         # Rounding may open a cell of the attention masks to a query here and not there.
@@ -40,7 +41,7 @@ def test_the_fused_attention_gives_the_same_at_any_size(tiny, size_hw):
 
 
 def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
-    network = openvino.Core().read_model(tiny)
+    network = core().read_model(tiny)
     assert kinds(network).count("GridSample") == 3 * LAYERS
     assert fuse(network) == LAYERS
     assert "GridSample" not in kinds(network) and kinds(network).count("TensorIterator") == LAYERS
@@ -54,6 +55,6 @@ def test_what_was_compiled_is_kept_with_it(tiny, tmp_path):
 
 
 def test_other_networks_are_left_as_they_are():
-    network = openvino.Core().read_model(model_file(None))
+    network = core().read_model(model_file(None))
     before = kinds(network)
     assert fuse(network) == 0 and kinds(network) == before

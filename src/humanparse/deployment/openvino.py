@@ -28,7 +28,9 @@ def write_openvino(model: Path, out: Path, photos: Sequence[Path] = (), *, fp16:
     card = ModelCard.from_metadata(original.metadata, str(model))
     import openvino
 
-    network = openvino.Core().read_model(str(model))
+    from humanparse.engines.openvino import core
+
+    network = core().read_model(str(model))
     network.set_rt_info(card.to_json(), ["framework", METADATA_KEY])
     # The .xml alone names the model where it is recognised again, and must differ where the weights do.
     network.set_rt_info(sha256_of(model), ["framework", "made_from_sha256"])

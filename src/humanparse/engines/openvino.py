@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache as once
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, model: Path, threads: int | None = None, *, precision: str = "fp32", cache: Path | None = None):
-        core = openvino.Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise OptionError("this processor does not compute in bf16 (it takes AVX-512 or AMX); leave precision at fp32")
         # Unasked, processors with bfloat16 would round to it.
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": NAMES[precision]}
@@ -49,9 +49,9 @@ class OpenVinoEngine:
         if Path(model).suffix not in (".onnx", ".xml"):
             raise BrokenModel(f"{model} is not an .onnx or .xml file; give a model file of humanparse")
         try:
-            network = core.read_model(str(model))
+            network = core().read_model(str(model))
             fuse(network)
-            self.compiled = _compiled(core, network, options, cache)
+            self.compiled = _compiled(network, options, cache)
         except RuntimeError as error:
             raise BrokenModel(f"{model} is not a model that can be loaded ({_last_line(error)}); get it again") from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
@@ -65,15 +65,25 @@ class OpenVinoEngine:
         return {name: values[index] for index, name in enumerate(self.output_names)}
 
 
-def _compiled(core: openvino.Core, network: openvino.Model, options: dict, cache: Path | None) -> openvino.CompiledModel:
+@once
+def core() -> openvino.Core:
+    """The only Core of this process, which it keeps; all that reads or compiles networks takes this one.
+
+    A Core gives signal handlers another stack, and unmaps that stack when it goes. If a second one came meanwhile, that one goes
+    back to the unmapped stack in its turn, and the next signal kills the process, be it Ctrl-C or the end of a child.
+    """
+    return openvino.Core()
+
+
+def _compiled(network: openvino.Model, options: dict, cache: Path | None) -> openvino.CompiledModel:
     if cache is not None:
         try:
-            compiled = core.compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
+            compiled = core().compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
             _make_room(cache)
             return compiled
         except RuntimeError:  # a folder that cannot be written, a full disk, a damaged file: all of it can be done without
             pass
-    return core.compile_model(network, "CPU", options)
+    return core().compile_model(network, "CPU", options)
 
 
 def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
