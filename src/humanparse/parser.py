@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from humanparse.cores import usable_cores
-from humanparse.engines import Engine, open_engine
+from humanparse.engines import Engine, bytes_of, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError
 from humanparse.image import MAX_MEGAPIXELS, read_image
 from humanparse.labels import LabelSet
@@ -88,9 +88,9 @@ class HumanParser:
         if isinstance(engine, str):
             file = _file(model)
             opened = partial(open_engine, engine, file, precision=precision, device=device, cache=store.home() / "compiled")
-            if device == "cpu":  # photos in turn suit a GPU, whose memory need not hold the model twice
-                self._engines = _Engines(opened, file.stat().st_size if file.is_file() else 0)
             engine, where = opened(threads), str(file)
+            if device == "cpu":  # photos in turn suit a GPU, whose memory need not hold the model twice
+                self._engines = _Engines(opened, bytes_of(file))
         else:
             where = type(engine).__name__
         self.engine = engine

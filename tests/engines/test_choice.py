@@ -7,7 +7,7 @@ import pytest
 
 from humanparse import HumanParser
 from humanparse.bench import PHOTO
-from humanparse.engines import choose_engine, is_int8, open_engine
+from humanparse.engines import bytes_of, choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.weights.catalog import model_file
 
@@ -33,6 +33,14 @@ def test_the_int8_model_in_the_package_is_of_the_same_network_as_the_fp32_one():
     assert is_int8(model_file("humanparse-int8")) and not is_int8(model_file(None))
     assert (full.label_map == eight.label_map).mean() > 0.94
     assert eight.model == "humanparse-int8"
+
+
+def test_the_size_of_an_xml_model_is_that_of_its_weights_too(tmp_path):
+    for name, size in (("model.xml", 10), ("model.bin", 200), ("model.onnx", 3)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert (bytes_of(tmp_path / "model.xml"), bytes_of(tmp_path / "model.onnx")) == (210, 3)
+    with pytest.raises(FileNotFoundError):
+        bytes_of(tmp_path / "none.onnx")
 
 
 def test_an_unknown_precision_is_refused():

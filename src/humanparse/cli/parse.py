@@ -182,9 +182,10 @@ def make_folder(output: Path | None) -> None:
 
 def jobs_with(model: str | None, threads: int | None) -> int:
     """How many photos to parse at a time if nobody says."""
+    from humanparse.engines import bytes_of
     from humanparse.weights.catalog import model_file
 
     try:
-        return jobs_for(model_file(model).stat().st_size, threads)
+        return jobs_for(bytes_of(model_file(model)), threads)
     except (ModelError, OSError):  # not on this machine yet; loading it says what is wrong, or fetches it
         return 1

@@ -15,7 +15,9 @@ PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 GRAPH_BYTES = 8_000_000  # a file's network comes before its weights; this much holds it whole
 
-__all__ = ["AUTO", "DEVICES", "ENGINES", "PRECISIONS", "Engine", "FakeEngine", "choose_engine", "is_int8", "open_engine"]
+__all__ = [
+    "AUTO", "DEVICES", "ENGINES", "PRECISIONS", "Engine", "FakeEngine", "bytes_of", "choose_engine", "is_int8", "open_engine",
+]
 
 
 def open_engine(
@@ -59,6 +61,12 @@ def choose_engine(model: Path, precision: str = "fp32") -> str:
     if precision != "fp32" or Path(model).suffix == ".xml":
         return "openvino"
     return "openvino" if find_spec("openvino") and is_int8(model) else "onnxruntime"
+
+
+def bytes_of(model: Path) -> int:
+    """Size of a model in bytes, with the .bin beside an .xml file, where its weights are. OSError if it is not there."""
+    files = (model, model.with_suffix(".bin")) if model.suffix == ".xml" else (model,)
+    return sum(file.stat().st_size for file in files)
 
 
 def is_int8(model: Path) -> bool:
