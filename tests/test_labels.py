@@ -132,4 +132,5 @@ def test_clear_colours_stay_apart_for_colour_blind_people(labels, sight, least):
 def test_garments_are_the_clothes_of_the_body():
     assert {CIHP.names[index] for index in CIHP.garments} == {"UpperClothes", "Dress", "Coat", "Pants", "Skirt"}
     assert {LIP.names[index] for index in LIP.garments} >= {"UpperClothes", "Jumpsuits"}
-    assert PASCAL_PERSON_PART.garments == frozenset()
+    assert PASCAL_PERSON_PART.garments == PASCAL_PERSON_PART.scarves == frozenset()
+    assert [CIHP.names[index] for index in CIHP.scarves] == ["Scarf"]

@@ -16,6 +16,7 @@ from humanparse.errors import OptionError
 Colour = tuple[int, int, int]  # RGB, 0–255
 PALETTES = ("clear", "classic")
 GARMENTS = {"upperclothes", "dress", "coat", "pants", "skirt", "jumpsuits", "jumpsuit", "shorts", "robe"}
+SCARVES = {"scarf", "scarves"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,15 @@ class LabelSet:
     @cached_property
     def garments(self) -> frozenset[int]:
         """The classes that are clothes for the body, which are easily taken for each other: no hats, shoes or scarves."""
-        return frozenset(i for i, name in enumerate(self.names) if name.lower().replace("-", "") in GARMENTS)
+        return self._called(GARMENTS)
+
+    @cached_property
+    def scarves(self) -> frozenset[int]:
+        """The classes that are scarves, for which collars and patterns of garments are easily taken."""
+        return self._called(SCARVES)
+
+    def _called(self, names: set[str]) -> frozenset[int]:
+        return frozenset(i for i, name in enumerate(self.names) if name.lower().replace("-", "") in names)
 
     def palette(self, name: str = "clear") -> tuple[Colour, ...]:
         """One RGB colour a class; class 0 is black.

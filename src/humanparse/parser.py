@@ -197,7 +197,7 @@ class HumanParser:
 
     def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
         if self.card.head == "centres":
-            return parse_centres(outputs, geometry, self._settings, self.labels.garments)
+            return parse_centres(outputs, geometry, self._settings, self.labels)
         if self.card.head == "semantic":
             return parse_semantic(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))

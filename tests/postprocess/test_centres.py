@@ -1,6 +1,7 @@
 """Centres and offsets become people. Scenes are drawn by hand: blocks of 4-pixel cells."""
 
 import numpy as np
+import pytest
 
 from humanparse.labels import CIHP
 from humanparse.postprocess.centres import CentreSettings, parse_centres
@@ -106,9 +107,18 @@ def test_a_dress_with_patches_that_are_nearly_skirt_is_a_dress():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=6)
     scene["classes"][0, 6, 20:30, 10:25], scene["classes"][0, 12, 20:30, 10:25] = 3.5, 4.0
-    garments = CIHP.garments
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(), garments).label_map[84:116, 44:96] == 6).all()
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), garments).label_map[84:116, 44:96] == 12).all()
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[84:116, 44:96] == 6).all()
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), CIHP).label_map[84:116, 44:96] == 12).all()
+
+
+@pytest.mark.parametrize(("above", "found"), [(0.3, 7), (1.5, 11)])
+def test_a_pattern_that_is_nearly_a_scarf_is_the_coat_and_a_sure_scarf_stays(above, found):
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=7)
+    scene["classes"][0, 7, 5:35, 10:25] = 8
+    scene["classes"][0, 7, 5:12, 10:25], scene["classes"][0, 11, 5:12, 10:25] = 6, 6 + above   # by the edge, not surrounded
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[24:44, 44:96] == found).all()
+    assert (parse_centres(scene, GEOMETRY, CentreSettings(scarf=0), CIHP).label_map[24:44, 44:96] == 11).all()
 
 
 def test_every_labelled_pixel_has_a_person_and_the_other_way_round():

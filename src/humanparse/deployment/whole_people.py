@@ -6,7 +6,7 @@ just another person who may be nearest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -78,7 +78,7 @@ def find_people(
     op: Builder, outputs: dict[str, Value], resized_hw: Value, labels: LabelSet, settings: CentreSettings, min_score: float
 ) -> People:
     """`parse_centres` up to where it paints. All patches are joined at once here, and there one after the other."""
-    num_classes, garments = len(labels), {c - 1 for c in labels.garments}
+    num_classes, garments = len(labels), {c - 1: power for c, power in settings.giving_way(labels).items()}
     size = op.Div(resized_hw + (STRIDE - 1), STRIDE)                                   # r, c
     classes, person, centre, offset = (
         op.cut(outputs[name], [0, 0], size, [2, 3]) for name in ("classes", "person", "centre", "offset")
@@ -105,7 +105,7 @@ def find_people(
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
     shares = op.cut(odds, [1], [num_classes], [1]) / op.ReduceSum(odds, [1])           # (1, C - 1, r, c)
     shares = op.Reshape(shares, [num_classes - 1, -1])
-    logits = _one_outfit(op, logits, shares, owner, numbers, garments, settings)
+    logits = _one_outfit(op, logits, shares, owner, numbers, garments)
     kept = _classes_kept(op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score)
     theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))            # (n, rc)
     distance = op.Concat(op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)), op.Unsqueeze(theirs, [0]), axis=1)
@@ -207,18 +207,19 @@ def _without_islands(op: Builder, owner: Value, numbers: Value, near: Near, sett
 
 
 def _one_outfit(
-    op: Builder, logits: Value, shares: Value, owner: Value, numbers: Value, garments: Collection[int], settings: CentreSettings
+    op: Builder, logits: Value, shares: Value, owner: Value, numbers: Value, garments: Mapping[int, float]
 ) -> Value:
     """The logits, (C - 1, rc), with each person's garments lowered by how much less there is of them than of the main one.
-    shares: (C - 1, rc), probabilities; garments: rows of them."""
-    if not garments or not settings.outfit:
+    shares: (C - 1, rc), probabilities; garments: rows of them, and the power of their share of the main one."""
+    if not any(garments.values()):
         return logits
     rows = sorted(garments)
+    powers = np.array([garments[row] for row in rows], np.float32)
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
     amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, np.array(rows))))         # (K + 1, garments)
     part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
     part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
-    lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * settings.outfit
+    lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * powers
     lower = op.Transpose(lower)                                                        # (garments, rc)
     return op.ScatterElements(logits, op.Expand(np.array(rows)[:, None], op.Shape(lower)), lower, axis=0, reduction="add")
 

@@ -6,12 +6,12 @@ a region whose pixels all point to a place where no peak was found still becomes
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from humanparse.labels import LabelSet
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.pieces import drop_islands, join_patches, one_outfit, without_specks
@@ -38,9 +38,10 @@ class CentreSettings:
     speck:          the same for the pieces of a part: the next best class takes their place
     outfit:         how much a garment gives way to the person's main one: its odds are multiplied by its share of that one's
                     pixels, to this power; else dresses come out in patches of skirt and coat
+    scarf:          the same for scarves, of which there is never much
     patch:          a piece of a part smaller than this share of the person, with one other part along most of its edge,
                     becomes that part
-    garment_patch:  the same for pieces of garments, which are taken for each other more often
+    garment_patch:  the same for pieces of garments and scarves, which are taken for each other more often
     surrounded:     what "most of its edge" means, as a share
     """
 
@@ -55,17 +56,22 @@ class CentreSettings:
     island: float = 0.05
     speck: float = 0.1
     outfit: float = 0.8
+    scarf: float = 0.4
     patch: float = 0.005
     garment_patch: float = 0.03
     surrounded: float = 0.6
 
+    def giving_way(self, labels: LabelSet) -> dict[int, float]:
+        """The classes that give way to a person's main garment, and how much: see `outfit` and `scarf`."""
+        return dict.fromkeys(labels.garments, self.outfit) | dict.fromkeys(labels.scarves, self.scarf)
+
 
 def parse_centres(
-    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, garments: Collection[int] = ()
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, labels: LabelSet | None = None
 ) -> Maps:
     """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1, 2, h, w) in input
-    pixels, as CentreParser gives them. garments: classes, for `outfit` and `garment_patch`. Source of the maps' meaning:
-    model/centre_parser.py."""
+    pixels, as CentreParser gives them. labels: say which classes `outfit`, `scarf` and `garment_patch` are about; None for none.
+    Source of the maps' meaning: model/centre_parser.py."""
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
     top = classes.max(0)
@@ -83,8 +89,9 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        wear = {c - 1 for c in garments}                                   # as rows of what is without the background
-        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear, settings.outfit)
+        clothes = settings.giving_way(labels) if labels else {}
+        wear = {c - 1: power for c, power in clothes.items()}              # as rows of what is without the background
+        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear)
         part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)

@@ -6,7 +6,7 @@ Everything works on the network's coarse cells. The thresholds are explained in 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import cv2
 import numpy as np
@@ -28,23 +28,24 @@ def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
 
 
 def one_outfit(
-    parts: np.ndarray, probability: np.ndarray, owner: np.ndarray, count: int, garments: Collection[int], power: float
+    parts: np.ndarray, probability: np.ndarray, owner: np.ndarray, count: int, garments: Mapping[int, float]
 ) -> np.ndarray:
     """Lower each person's garments by how much less there is of them than of the person's main one.
 
     parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the background; owner: int
-    (h, w), whose cell it is, -1 nobody's, below `count`. garments: rows of them, as for `join_patches`. power: of a
-    garment's share of the main one, which multiplies its odds. Returns the logits.
+    (h, w), whose cell it is, -1 nobody's, below `count`. garments: their rows, and the power of a garment's share of the main
+    one, which multiplies its odds. Returns the logits.
     """
     rows = sorted(garments)
+    powers = np.array([garments[row] for row in rows], np.float32)
     lowered = parts.copy()
-    for index in range(count if rows and power else 0):
+    for index in range(count if powers.any() else 0):
         mine = owner == index
         window = _window(mine)
         mine = mine[window]
         amounts = probability[rows, *window][:, mine].sum(1)                # (garments,)
         shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)
-        lowered[rows, *window] += power * np.log(shares).astype(np.float32)[:, None, None] * mine
+        lowered[rows, *window] += (powers * np.log(shares).astype(np.float32))[:, None, None] * mine
     return lowered
 
 
