@@ -17,6 +17,8 @@ Colour = tuple[int, int, int]  # RGB, 0–255
 PALETTES = ("clear", "classic")
 GARMENTS = {"upperclothes", "dress", "coat", "pants", "skirt", "jumpsuits", "jumpsuit", "shorts", "robe"}
 SCARVES = {"scarf", "scarves"}
+FACES = {"face"}
+HEADS = FACES | {"hair", "hat", "sunglasses", "glasses"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class LabelSet:
     def scarves(self) -> frozenset[int]:
         """The classes that are scarves, for which collars and patterns of garments are easily taken."""
         return self._called(SCARVES)
+
+    @cached_property
+    def faces(self) -> frozenset[int]:
+        """The classes that are faces."""
+        return self._called(FACES)
+
+    @cached_property
+    def heads(self) -> frozenset[int]:
+        """The classes that are on a head: the face, and what hangs together with it."""
+        return self._called(HEADS)
 
     def _called(self, names: set[str]) -> frozenset[int]:
         return frozenset(i for i, name in enumerate(self.names) if name.lower().replace("-", "") in names)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from humanparse.postprocess.pieces import drop_islands, join_patches, one_outfit
+from humanparse.postprocess.pieces import drop_faceless, drop_islands, join_patches, one_outfit
 
 COAT, SHIRT, FACE = 0, 1, 2
 
@@ -77,6 +77,30 @@ def test_islands_of_a_person_are_nobody_s(share):
     owner[2:18, 2:10], owner[0, 19] = 0, 0
     drop_islands(owner, 1, share)
     assert (owner[0, 19] == -1) == (share > 0) and (owner[2:18, 2:10] == 0).all()
+
+
+def test_hair_without_a_face_is_something_else_if_its_person_has_a_face():
+    hair, face, coat = range(3)
+    owner = np.full((12, 30), -1)
+    owner[:, :10], owner[:, 10:20] = 0, 1
+    best = np.full((12, 30), coat)
+    best[1:3, :20], best[3:5, 2:8], best[9:11, 2:18] = hair, face, hair    # person 1 shows no face
+    best[8, 14] = hair
+    parts = np.stack([np.where(best == c, 3.0, 1.0 if c == coat else 0.0) for c in range(3)]).astype(np.float32)
+    before = parts.copy()
+    drop_faceless(parts, owner, 2, [hair, face], [face])
+    part = parts.argmax(0)
+    assert (part[9:11, 2:10] == coat).all()
+    untouched = np.ones((12, 30), bool)
+    untouched[9:11, 2:10] = False
+    assert (part[untouched] == best[untouched]).all() and (parts[:, untouched] == before[:, untouched]).all()
+
+
+def test_without_classes_of_a_head_nothing_is_dropped():
+    parts = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
+    before = parts.copy()
+    drop_faceless(parts, np.zeros((8, 8), int), 1, [], [])
+    assert (parts == before).all()
 
 
 def test_a_garment_gives_way_to_the_main_one_of_its_own_person_alone():

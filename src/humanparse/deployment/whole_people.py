@@ -110,6 +110,7 @@ def find_people(
     theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))            # (n, rc)
     distance = op.Concat(op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)), op.Unsqueeze(theirs, [0]), axis=1)
     cleaned = _without_specks(op, logits, owner, near, settings)
+    cleaned = _without_faceless(op, cleaned, owner, numbers, near, labels)
     cleaned = _joined_patches(op, cleaned, owner, numbers, near, size, garments, settings)
     as_map = op.Concat([1, -1], size, axis=0)
     return People(op.Reshape(distance, as_map), foreground, op.Reshape(cleaned, as_map), kept, scores)
@@ -242,6 +243,23 @@ def _without_specks(op: Builder, logits: Value, owner: Value, near: Near, settin
     push = op.Gather(specks, last) * op.cast(someone, np.float32) * PUSH               # (1, rc)
     classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])
     return logits - op.cast(op.Equal(winner, classes), np.float32) * push
+
+
+def _without_faceless(op: Builder, logits: Value, owner: Value, numbers: Value, near: Near, labels: LabelSet) -> Value:
+    """The logits, (C - 1, rc), with hair, hats and glasses pushed down that hang together with no face of one who has a face."""
+    if not labels.faces:
+        return logits
+    heads, faces = (np.isin(np.arange(1, len(labels)), list(which)) for which in (labels.heads, labels.faces))  # (C - 1,)
+    winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
+    someone = op.cast(owner > 0, np.float32)
+    on_head, face = (op.Gather(which.astype(np.float32), winner) * someone for which in (heads, faces))
+    last, _ = _pieces(op, owner * op.cast(on_head, np.int64), near.eight, "heads")
+    flat = op.Reshape(face, [-1])
+    in_piece = op.Gather(op.ScatterElements(flat * 0.0, last, flat, axis=0, reduction="add"), last)  # faces' cells, (rc,)
+    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
+    in_person = op.Gather(op.ReduceMax(mine * face, axes=[1], keepdims=0), owner)      # (1, rc)
+    faceless = on_head * in_person * op.cast(op.Equal(in_piece, 0.0), np.float32)
+    return logits - faceless * heads.astype(np.float32)[:, None] * PUSH
 
 
 def _joined_patches(

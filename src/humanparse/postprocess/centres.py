@@ -14,11 +14,12 @@ import numpy as np
 from humanparse.labels import LabelSet
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
-from humanparse.postprocess.pieces import drop_islands, join_patches, one_outfit, without_specks
+from humanparse.postprocess.pieces import drop_faceless, drop_islands, join_patches, one_outfit, without_specks
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of every output map
+UNNAMED = LabelSet("unnamed", ())
 MAX_PEOPLE = 100  # of one photo: a limit on work and memory, peaks beyond it are the faintest
 
 
@@ -67,10 +68,10 @@ class CentreSettings:
 
 
 def parse_centres(
-    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, labels: LabelSet | None = None
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, labels: LabelSet = UNNAMED
 ) -> Maps:
     """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1, 2, h, w) in input
-    pixels, as CentreParser gives them. labels: say which classes `outfit`, `scarf` and `garment_patch` are about; None for none.
+    pixels, as CentreParser gives them. labels: say which classes are clothes, scarves and on a head; unnamed, none are.
     Source of the maps' meaning: model/centre_parser.py."""
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
@@ -89,13 +90,14 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        clothes = settings.giving_way(labels) if labels else {}
-        wear = {c - 1: power for c, power in clothes.items()}              # as rows of what is without the background
+        wear = {c - 1: power for c, power in settings.giving_way(labels).items()}  # as rows of what is without the background
+        heads, faces = ([c - 1 for c in sorted(which)] for which in (labels.heads, labels.faces))
         logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear)
         part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
         parts = without_specks(logits, part, people.owner, settings.speck)
+        drop_faceless(parts, people.owner, len(people.heights), heads, faces)
         join_patches(
             parts, people.owner, len(people.heights), share=settings.patch, garment_share=settings.garment_patch,
             surrounded=settings.surrounded, garments=wear,

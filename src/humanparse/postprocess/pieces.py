@@ -70,6 +70,23 @@ def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share
     return cleaned
 
 
+def drop_faceless(parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]) -> None:
+    """Bring down hair, hats and glasses that hang together with no face of a person who has one, in place: a dark collar.
+
+    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. heads: rows of what
+    is on a head; faces: those of them that are faces.
+    """
+    part = winner(parts)
+    on_head, face = np.isin(part, list(heads)), np.isin(part, list(faces))
+    for index in range(count):
+        window, regions, areas = _pieces(on_head & (owner == index))
+        with_face = np.bincount(regions[face[window]], minlength=len(areas)) > 0
+        faceless = ~with_face[regions] & (regions > 0)
+        if with_face[1:].any() and faceless.any():
+            for c in heads:
+                parts[c][window][faceless] -= PUSH
+
+
 def join_patches(
     parts: np.ndarray, owner: np.ndarray, count: int, *, share: float, garment_share: float, surrounded: float,
     garments: Collection[int],
