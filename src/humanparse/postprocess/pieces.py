@@ -1,5 +1,5 @@
-"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part. And
-garments that there is little of beside a person's main one, which are mistakes for that one.
+"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part. So do hair
+and hats away from any face, and garments and scarves that there is little of beside a person's main garment.
 
 Everything works on the network's coarse cells. The thresholds are explained in `CentreSettings`.
 """
@@ -71,7 +71,7 @@ def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share
 
 
 def drop_faceless(parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]) -> None:
-    """Bring down hair, hats and glasses that hang together with no face of a person who has one, in place: a dark collar.
+    """Bring down hair, hats and glasses that hang together with no face, of a person who has one, in place: it is a dark collar.
 
     parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. heads: rows of what
     is on a head; faces: those of them that are faces.
