@@ -134,7 +134,7 @@ def peak_way(kind: str) -> Way | None:
         from openvino import opset13 as ops
 
         from humanparse.engines.openvino import core
-    except (ImportError, MissingExtra):
+    except ImportError:
         return None
     if kind == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return None

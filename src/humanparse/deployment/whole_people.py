@@ -178,8 +178,13 @@ def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Val
 
     (last,) = _loop(op, body, grow, trips=10_000, state=(numbers,), first=INT64, until_settled=True)
     ones = op.cast(op.Equal(numbers, numbers), np.float32)
-    areas = op.ScatterElements(ones * 0.0, last, ones, axis=0, reduction="add")
-    return last, op.Gather(areas, last)
+    return last, _sums(op, ones, last, ones)
+
+
+def _sums(op: Builder, values: Value, index: Value, places: Value) -> Value:
+    """Of each cell the sum of the values of all cells with its index. values, float32, and index, int64: (rc,); places: float32,
+    as many as there are indices."""
+    return op.Gather(op.ScatterElements(places * 0.0, index, values, axis=0, reduction="add"), index)
 
 
 def _with_strays(
@@ -254,11 +259,10 @@ def _without_faceless(op: Builder, logits: Value, owner: Value, numbers: Value, 
     someone = op.cast(owner > 0, np.float32)
     on_head, face = (op.Gather(which.astype(np.float32), winner) * someone for which in (heads, faces))
     last, _ = _pieces(op, owner * op.cast(on_head, np.int64), near.eight, "heads")
-    flat = op.Reshape(face, [-1])
-    in_piece = op.Gather(op.ScatterElements(flat * 0.0, last, flat, axis=0, reduction="add"), last)  # faces' cells, (rc,)
-    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
-    in_person = op.Gather(op.ReduceMax(mine * face, axes=[1], keepdims=0), owner)      # (1, rc)
-    faceless = on_head * in_person * op.cast(op.Equal(in_piece, 0.0), np.float32)
+    face = op.Reshape(face, [-1])
+    in_piece = _sums(op, face, last, face)                                             # cells of faces, (rc,)
+    in_person = _sums(op, face, op.Reshape(owner, [-1]), op.cast(numbers, np.float32))
+    faceless = on_head * op.cast(op.Equal(in_piece, 0.0) & (in_person > 0.0), np.float32)
     return logits - faceless * heads.astype(np.float32)[:, None] * PUSH
 
 

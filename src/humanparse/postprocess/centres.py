@@ -91,7 +91,7 @@ def parse_centres(
         maps.person_scores = [float(scores[index]) for index in order]
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
         wear = {c - 1: power for c, power in settings.giving_way(labels).items()}  # as rows of what is without the background
-        heads, faces = ([c - 1 for c in sorted(which)] for which in (labels.heads, labels.faces))
+        heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
         logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear)
         part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)

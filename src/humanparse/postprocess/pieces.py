@@ -71,13 +71,15 @@ def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share
 
 
 def drop_faceless(parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]) -> None:
-    """Bring down hair, hats and glasses that hang together with no face, of a person who has one, in place: it is a dark collar.
+    """Bring down hair, hats and glasses that hang together with no face, of a person who has one, in place: no collar is hair.
 
     parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. heads: rows of what
     is on a head; faces: those of them that are faces.
     """
+    if not faces:
+        return
     part = winner(parts)
-    on_head, face = np.isin(part, list(heads)), np.isin(part, list(faces))
+    on_head, face = (np.isin(np.arange(len(parts)), list(rows))[part] for rows in (heads, faces))
     for index in range(count):
         window, regions, areas = _pieces(on_head & (owner == index))
         with_face = np.bincount(regions[face[window]], minlength=len(areas)) > 0
