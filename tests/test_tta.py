@@ -100,6 +100,19 @@ def test_probabilities_are_averaged_not_logits():
     assert sigmoid(means["person"]) == pytest.approx(0.75, abs=1e-3)
 
 
+def test_what_whole_people_wear_is_averaged_with_its_sides_exchanged():
+    grid, rng = View().geometry((160, 240), PREPROCESS), np.random.default_rng(4)
+    said = outputs(rng, grid)
+    said["wears"] = rng.normal(size=said["classes"].shape).astype(np.float32)
+    seen = [Seen(View(), said, grid), Seen(View(mirrored=True), said, grid)]
+    means = average(seen, grid, "centres", CIHP)["wears"][0]
+    rows, columns = grid.cells(4)
+    straight = said["wears"][0, :, :rows, :columns]
+    mirrored, coat = straight[:, :, ::-1], CIHP.index("Coat")
+    assert means[coat] == pytest.approx((straight[coat] + mirrored[coat]) / 2)
+    assert means[LEFT] == pytest.approx((straight[LEFT] + mirrored[RIGHT]) / 2)
+
+
 def test_the_semantic_heads_votes_are_averaged_the_right_way_round():
     fixed = Preprocess((0,) * 3, (1,) * 3, fit_hw=(32, 48), filter="pil-bilinear")
     geometry = View(mirrored=True).geometry((20, 33), fixed)  # an odd margin: the photo lies one pixel off the middle

@@ -130,6 +130,13 @@ class HumanParser:
             name=name or picture.name, model=self.name, timings_ms=clock.times_ms, file_name=picture.file_name,
         )
 
+    def look(self, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], Geometry]:
+        """The network's outputs for a photo, averaged over the views if there are several: what people are read off.
+
+        pixels: uint8 (H, W, 3) RGB. Returns the outputs by name, with their batch axis, and where the photo lies in them.
+        """
+        return self._averaged(pixels, _Clock()) if self._views else self._run(pixels, _Clock())
+
     def finish(self, outputs: dict[str, np.ndarray], photo_hw: tuple[int, int]) -> Parsing:
         """The last step alone, where the network ran elsewhere, on what `preprocess` gave for a photo of that size.
 

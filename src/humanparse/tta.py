@@ -1,8 +1,9 @@
 """Test-time augmentation: look at a photo several times, mirrored and at other sizes, and average what the network says.
 
-Of the centre head, probabilities are averaged: of the classes, the person and the centres; and the ways to the centres, in
-pixels of one common size. Of the semantic head it is the queries' votes for each class. A mirrored view is mirrored
-back, with the two sides of each left/right pair exchanged and the ways to the centres turned round.
+Of the centre head, probabilities are averaged: of the classes, the person and the centres; and the ways to the centres,
+in pixels of one common size, and what speaks for classes on whole people. Of the semantic head it is the queries' votes
+for each class. A mirrored view is mirrored back, with the two sides of each left/right pair exchanged and the ways to the
+centres turned round.
 
 The photo itself is mirrored, before it is resized: then a photo and its mirror image are looked at in the very same
 views, and their results are each other's mirror images. Views of the centre head fill whole cells, so that the cells of
@@ -100,16 +101,19 @@ def average(seen: Sequence[Seen], grid: Geometry, head: str, labels: LabelSet) -
 def _centre_maps(one: Seen, grid: Geometry, labels: LabelSet) -> dict[str, np.ndarray]:
     """Probabilities, and offsets in the grid's pixels: each float32 (channels, h, w), the right way round."""
     rows, columns = one.geometry.cells(STRIDE)
-    names = "classes", "person", "centre", "offset"
-    classes, person, centre, offset = (one.outputs[name][0, :, :rows, :columns] for name in names)
+    cut = {name: value[0, :, :rows, :columns] for name, value in one.outputs.items()}
+    classes, person, centre, offset = (cut[name] for name in ("classes", "person", "centre", "offset"))
     shrink = [grid.resized_hw[axis] / one.geometry.resized_hw[axis] for axis in (1, 0)]  # across, down
     maps = {
         "classes": softmax(classes, axis=0), "person": sigmoid(person), "centre": sigmoid(centre),
         "offset": offset * np.array(shrink, np.float32)[:, None, None],
     }
+    if "wears" in cut:  # models made before have none
+        maps["wears"] = cut["wears"]
     if one.view.mirrored:
         maps = {name: value[:, :, ::-1] for name, value in maps.items()}
-        maps["classes"] = maps["classes"][_sides_exchanged(labels)]
+        for name in {"classes", "wears"} & maps.keys():
+            maps[name] = maps[name][_sides_exchanged(labels)]
         maps["offset"] = maps["offset"] * np.array([-1, 1], np.float32)[:, None, None]
     return maps
 
@@ -126,8 +130,7 @@ def _as_logits(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "classes": np.log(np.maximum(means["classes"], FAINTEST))[None],
         "person": np.log(person / (1 - person))[None],
         "centre": np.log(centre / (1 - centre))[None],
-        "offset": means["offset"][None],
-    }
+    } | {name: means[name][None] for name in ("offset", "wears") if name in means}
 
 
 def _resized(maps: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

@@ -135,3 +135,17 @@ def test_photos_larger_than_the_input_are_filled_at_their_own_size():
     maps = parse_centres(scene, Geometry((400, 600), (H * 4, W * 4), (H * 4, W * 4)), CentreSettings())
     assert maps.person_map.shape == (400, 600)
     assert abs((maps.person_map > 0).mean() - 30 * 15 / (H * W)) < 0.01
+
+
+def test_what_the_whole_person_wears_decides_where_a_cell_is_unsure():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=5)
+    draw_person(scene, 5, 35, 35, 50, label=5)
+    scene["classes"][0, 7, 5:35, 10:50] = 7.5            # nearly as likely as 5, for both
+    scene["wears"] = np.zeros((1, 20, H, W), np.float32)
+    scene["wears"][0, 7, 5:20, 10:25] = 4                # half of one person speaks for it: 2 on average
+    maps = parse_centres(scene, GEOMETRY, CentreSettings(), CIHP)
+    assert maps.label_map[80, 70] == maps.label_map[130, 70] == 7 and maps.label_map[80, 170] == 5
+    assert maps.part_scores[int(maps.person_map[80, 70]), 7] > 0.75
+    plain = parse_centres(scene, GEOMETRY, CentreSettings(wears=0.0), CIHP)
+    assert plain.label_map[80, 70] == 5 and (plain.person_map == maps.person_map).all()

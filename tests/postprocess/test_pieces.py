@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from humanparse.postprocess.pieces import drop_faceless, drop_islands, join_patches, one_outfit
+from humanparse.postprocess.pieces import (
+    drop_faceless,
+    drop_islands,
+    join_patches,
+    one_outfit,
+    person_means,
+    steered,
+)
 
 COAT, SHIRT, FACE = 0, 1, 2
 
@@ -118,3 +125,14 @@ def test_a_garment_gives_way_to_the_main_one_of_its_own_person_alone():
     assert np.allclose(milder[0], lowered[0]) and np.allclose(milder[1, :, :10], lowered[1, :, :10] / 2)
     assert (one_outfit(logits, probability, owner, 2, {0: 0.0, 1: 0.0}) == 0).all()
     assert (one_outfit(logits, probability, owner, 2, {}) == 0).all()
+
+
+def test_what_speaks_for_a_class_is_averaged_over_each_person_and_added_to_their_cells_alone():
+    owner = np.array([[0, 0, 1], [-1, 1, 1]])
+    maps = np.array([[[1, 3, 6], [9, 6, 9]], [[0, 0, -3], [9, -3, 0]]], np.float32)
+    means = person_means(maps, owner, count=3)
+    assert means.tolist() == [[2, 0], [7, -2], [0, 0]]
+    parts = np.zeros((2, 2, 3), np.float32)
+    raised = steered(parts, means, owner)
+    assert raised[0].tolist() == [[2, 2, 7], [0, 7, 7]] and raised[1].tolist() == [[0, 0, -2], [0, -2, -2]]
+    assert not parts.any()

@@ -1,5 +1,7 @@
 """Photos of one's own: scenes whose labels move with the pixels, splits, classes, and pseudo-labels."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from humanparse.training.data import _learnt, class_weights, open_data
 from humanparse.training.folder import FolderScenes, people_of
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import SceneMaker
+from humanparse.training.wears import ANYTHING, IGNORE, LISTED, bits
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,35 @@ def test_wrong_labels_are_refused_with_the_photos_name(tmp_path):
     cv2.imwrite(str(folder / "images/00.png"), np.zeros((10, 20, 3), np.uint8))
     with pytest.raises(OptionError, match="is 20x10 but its labels are 96x96"):
         FolderScenes(open_dataset(folder).samples, CIHP, 1, 0).make(0, 64)
+
+
+def test_a_list_teaches_where_the_label_map_knows_nothing(tmp_path):
+    write_folder(tmp_path, 2)
+    for file in (tmp_path / "labels").glob("*.png"):
+        labels = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        labels[labels > 1] = IGNORE
+        cv2.imwrite(str(file), labels)
+    persons = cv2.imread(str(tmp_path / "persons/00.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(tmp_path / "persons/00.png"), np.where(persons == 2, 7, persons))  # numbers may have gaps
+    (tmp_path / "wears.json").write_text(json.dumps({"00": {"7": {"wears": ["Clothes"], "unsure": ["Left-leg"]}}}))
+    opened = open_data(Recipe(holdout=0, compose=0.0), tmp_path, tmp_path)
+    _, classes, people, possible = opened.maker._read(opened.maker.samples[0])
+    assert possible == [ANYTHING, bits({2, 3})]
+    assert (classes[(people == 2) & (classes != 1)] == LISTED).all() and (classes[people == 1] != LISTED).all()
+    mirrored = {tuple(opened.maker.make(index, 96).possible) for index in range(20)}
+    assert {(ANYTHING, bits({2, 3})), (ANYTHING, bits({2, 4}))} <= mirrored
+
+
+def test_a_list_of_somebody_who_is_not_there_is_refused(folder, tmp_path):
+    write_folder(tmp_path, 1)
+    (tmp_path / "wears.json").write_text(json.dumps({"00": {"3": {"wears": ["Clothes"]}}}))
+    with pytest.raises(OptionError, match=r"person 3 of '00' wears, but its people are \[1, 2\]"):
+        open_data(Recipe(holdout=0), tmp_path, tmp_path).maker.make(0, 64)
+
+
+def test_people_whose_labels_are_known_teach_what_they_do_not_wear(folder):
+    _, _, _, possible = maker(folder)._read(maker(folder).samples[0])
+    assert possible == [bits({1, 2, 3, 4})] * 2
 
 
 def test_rare_classes_weigh_more(folder):

@@ -86,3 +86,33 @@ def test_agreeing_with_the_teacher_costs_nothing_and_distrusted_pictures_do_not_
     assert L.teacher_loss(maps, maps, torch.ones(2)).item() == pytest.approx(0, abs=1e-6)
     assert L.teacher_loss(other, maps, torch.ones(2)) > 0.1
     assert L.teacher_loss(other, maps, torch.zeros(2)).item() == 0
+
+
+def test_any_of_the_listed_classes_costs_nothing_and_all_others_cost():
+    classes, sets = torch.full((1, 2, 2), 255), torch.full((1, 2, 2), 0b101000)  # classes 3 and 5
+    for number, expected in ((3, 0.0), (5, 0.0), (4, 12.0)):
+        said = one_hot_logits(torch.full((1, 2, 2), number))
+        assert L.set_loss(said, sets, classes).item() == pytest.approx(expected, abs=0.7)
+    known = classes.clone()
+    known[0, 0] = 4
+    assert L.set_loss(one_hot_logits(torch.full((1, 2, 2), 4)), sets, known).item() == pytest.approx(6, abs=0.5)
+    assert L.set_loss(said, torch.zeros_like(sets), classes).item() == 0
+
+
+def test_a_persons_mean_is_over_their_own_pixels_and_nobodys_is_zero():
+    maps = torch.arange(8.0).view(1, 1, 2, 4).repeat(2, 1, 1, 1)
+    owner = torch.zeros(2, 2, 4, dtype=torch.long)
+    owner[0, 0, :2], owner[1, 1, 2:] = 1, 2
+    means = L.person_means(maps, owner, most=2)
+    assert means.shape == (2, 3, 1)
+    assert means[..., 0].tolist() == [[0, 0.5, 0], [0, 0, 6.5]]
+    raised = L.steer(torch.zeros(2, 1, 2, 4), means, owner)
+    assert raised[0, 0, 0].tolist() == [0.5, 0.5, 0, 0] and raised[1, 0, 1].tolist() == [0, 0, 6.5, 6.5]
+
+
+def test_what_nobody_knows_of_an_outfit_costs_nothing():
+    pooled = torch.tensor([[[8.0, -8.0, 3.0]]])
+    worn = torch.tensor([[[1.0, 0.0, -1.0]]])
+    assert L.worn_loss(pooled, worn).item() < 0.001
+    assert L.worn_loss(-pooled, worn).item() > 5
+    assert L.worn_loss(pooled, torch.full_like(worn, -1)).item() == 0

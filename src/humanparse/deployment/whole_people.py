@@ -103,8 +103,11 @@ def find_people(
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
-    shares = op.cut(odds, [1], [num_classes], [1]) / op.ReduceSum(odds, [1])           # (1, C - 1, r, c)
-    shares = op.Reshape(shares, [num_classes - 1, -1])
+    if "wears" in outputs and settings.wears:
+        wears = op.Reshape(op.cut(op.cut(outputs["wears"], [0, 0], size, [2, 3]), [1], [num_classes], [1]), [num_classes - 1, -1])
+        logits = _steered(op, logits, wears * settings.wears, owner, numbers)
+    background = op.Reshape(op.cut(classes, [0], [1], [1]), [1, -1])                   # (1, rc)
+    shares = op.cut(op.Softmax(op.Concat(background, logits, axis=0), axis=0), [1], [num_classes], [0])  # (C - 1, rc)
     logits = _one_outfit(op, logits, shares, owner, numbers, garments)
     kept = _classes_kept(op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score)
     theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))            # (n, rc)
@@ -210,6 +213,15 @@ def _without_islands(op: Builder, owner: Value, numbers: Value, near: Near, sett
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
     largest = op.ReduceMax(mine * area, axes=[1], keepdims=0)
     return owner * op.cast(area >= op.Gather(largest, owner) * settings.island, np.int64)
+
+
+def _steered(op: Builder, logits: Value, wears: Value, owner: Value, numbers: Value) -> Value:
+    """The logits, (C - 1, rc), of each person's cells raised by the mean of `wears`, (C - 1, rc), over all of them."""
+    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
+    cells = op.Max(op.ReduceSum(mine, [1]), 1.0)                                       # (K + 1, 1)
+    means = op.MatMul(mine, op.Transpose(wears)) / cells                               # (K + 1, C - 1)
+    means = op.Where(op.Unsqueeze(numbers, [1]) > 0, means, 0.0)
+    return logits + op.Transpose(op.Gather(means, op.Reshape(owner, [-1])))
 
 
 def _one_outfit(

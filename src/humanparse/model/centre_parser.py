@@ -1,7 +1,8 @@
 """CentreParser: the embedded model. One look at the photo gives classes, people's pixels and people's centres.
 
-A MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid to stride 4, and four
-maps there: class logits, person logit, centre heat map, and for every pixel the way to the centre of its person.
+A MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid to stride 4, and five
+maps there: class logits, person logit, centre heat map, for every pixel the way to the centre of its person, and what
+speaks for each class on the whole person: its mean over the person's pixels is the logit that they wear it.
 Centres and offsets separate people as in Panoptic-DeepLab (Cheng et al., arXiv 1911.10194).
 """
 
@@ -23,7 +24,10 @@ class CentreParser(nn.Module):
     only serve training, where they keep the backbone from forgetting what it knows about people.
     """
 
-    def __init__(self, num_classes: int, backbone: MobileNetV1, context: Context, pyramid: Pyramid, centre_dim: int):
+    def __init__(
+        self, num_classes: int, backbone: MobileNetV1, context: Context, pyramid: Pyramid, centre_dim: int,
+        wears_dim: int,
+    ):
         super().__init__()
         self.backbone = backbone
         self.context = context
@@ -34,8 +38,13 @@ class CentreParser(nn.Module):
         self.person_head = nn.Conv2d(dim4, 1, 1)
         self.centre_features = nn.Sequential(conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3))
         self.centre_head = nn.Conv2d(centre_dim, 3, 1)
+        self.wears_head = nn.Sequential(
+            *conv_bn(context.dim, wears_dim, 1), nn.Conv2d(wears_dim, num_classes, 1)
+        )
         self.teacher_heads = nn.ModuleDict({name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()})
         nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare: begin by saying so
+        nn.init.zeros_(self.wears_head[-1].weight)          # begin by saying nothing
+        nn.init.zeros_(self.wears_head[-1].bias)
         nn.init.zeros_(self.person_head.weight)             # begin with exactly BodyPix's person mask
         nn.init.zeros_(self.person_head.bias)
 
@@ -47,10 +56,12 @@ class CentreParser(nn.Module):
             person    (B, 1, h, w)            logit of "this pixel is a person"
             centre    (B, 1, h, w)            logit of "here is a person's centre"
             offset    (B, 2, h, w)            (dx, dy) from the pixel to its person's centre, in input pixels
+            wears     (B, num_classes, h, w)  what speaks for each class on the whole person, to be averaged over them
         and `features16` (B, 384, H/16, W/16), the backbone's last features.
         """
         features = self.backbone(pixels)
-        x8, x4 = self.pyramid(self.context(features[16]), features[8], features[4])
+        x16 = self.context(features[16])
+        x8, x4 = self.pyramid(x16, features[8], features[4])
         segments = upsample(self.teacher_heads["segments"](features[16]), 4)    # (B, 1, h, w)
         per_class = self.class_features(x4)                                     # (B, dim4, h, w)
         centre, offset = upsample(self.centre_head(self.centre_features(x8)), 2).split((1, 2), dim=1)
@@ -59,6 +70,7 @@ class CentreParser(nn.Module):
             "person": segments + self.person_head(per_class),
             "centre": centre,
             "offset": offset * OFFSET_UNIT_PX,
+            "wears": upsample(self.wears_head(x16), 4),
             "features16": features[16],
         }
 
@@ -134,6 +146,7 @@ def centre_parser(num_classes: int = 20) -> CentreParser:
         context=Context(384, 160, dilations=(1, 2, 4, 2), deep=Deep(384, 512, 160, blocks=6)),
         pyramid=Pyramid(context_dim=160, dim8=112, dim4=64),
         centre_dim=64,
+        wears_dim=128,
     )
 
 

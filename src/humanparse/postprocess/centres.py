@@ -14,7 +14,15 @@ import numpy as np
 from humanparse.labels import LabelSet
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
-from humanparse.postprocess.pieces import drop_faceless, drop_islands, join_patches, one_outfit, without_specks
+from humanparse.postprocess.pieces import (
+    drop_faceless,
+    drop_islands,
+    join_patches,
+    one_outfit,
+    person_means,
+    steered,
+    without_specks,
+)
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
 
@@ -37,6 +45,7 @@ class CentreSettings:
     person_score:   people less sure than this are nobody
     island:         a piece of a person smaller than this share of their largest piece is nobody's
     speck:          the same for the pieces of a part: the next best class takes their place
+    wears:          how much what the network says of the whole person counts for each of their pixels, where it says it
     outfit:         how much a garment gives way to the person's main one: its odds are multiplied by its share of that one's
                     pixels, to this power; else dresses come out in patches of skirt and coat
     scarf:          the same for scarves, of which there is never much
@@ -56,6 +65,7 @@ class CentreSettings:
     person_score: float = 0.535
     island: float = 0.05
     speck: float = 0.1
+    wears: float = 1.0
     outfit: float = 0.8
     scarf: float = 0.4
     patch: float = 0.005
@@ -75,10 +85,8 @@ def parse_centres(
     Source of the maps' meaning: model/centre_parser.py."""
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
-    top = classes.max(0)
-    odds = classes - top
-    np.exp(odds, out=odds)                                                 # (C, h, w), 1 where a class wins
-    foreground = _foreground(odds, classes[0] - top, person[0], settings)  # (h, w), positive inside
+    odds = _odds(classes)                                                  # (C, h, w), 1 where a class wins
+    foreground = _foreground(odds, classes[0] - classes.max(0), person[0], settings)  # (h, w), positive inside
     votes = _votes(offset)                                                 # (2, h, w), cell coordinates x, y
     people = _people(sigmoid(centre[0]), votes, foreground > 0, settings)
     height, width = geometry.photo_hw
@@ -89,10 +97,15 @@ def parse_centres(
     order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= settings.person_score]
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
-        probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
         wear = {c - 1: power for c, power in settings.giving_way(labels).items()}  # as rows of what is without the background
         heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
-        logits = one_outfit(classes[1:], probability, people.owner, len(people.heights), wear)
+        logits, count = classes[1:], len(people.heights)
+        if "wears" in outputs and settings.wears:
+            evidence = settings.wears * person_means(outputs["wears"][0, 1:, :rows, :columns], people.owner, count)
+            logits = steered(logits, evidence, people.owner)
+            odds = _odds(np.concatenate([classes[:1], logits]))
+        probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
+        logits = one_outfit(logits, probability, people.owner, count, wear)
         part = winner(logits)                                              # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
@@ -116,6 +129,12 @@ class _People:
     heights: list[float]
     distance: np.ndarray
     owner: np.ndarray
+
+
+def _odds(classes: np.ndarray) -> np.ndarray:
+    """(C, h, w): of logits, how likely each class is against the likeliest."""
+    odds = classes - classes.max(0)
+    return np.exp(odds, out=odds)
 
 
 def _foreground(odds: np.ndarray, background: np.ndarray, person: np.ndarray, settings: CentreSettings) -> np.ndarray:

@@ -27,6 +27,33 @@ def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
             owner[window][small[regions] & (regions > 0)] = -1
 
 
+def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    """float32 (count, C): the mean of each map over each person's cells; 0 for a person without any.
+
+    maps: float32 (C, h, w); owner: int (h, w), whose cell it is, -1 nobody's, below `count`.
+    """
+    means = np.zeros((count, len(maps)), np.float32)
+    for index in range(count):
+        mine = owner == index
+        window = _window(mine)
+        if mine[window].size:
+            means[index] = maps[:, *window][:, mine[window]].mean(1)
+    return means
+
+
+def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Raise each person's class logits by what speaks for each class on the whole person. Returns the logits.
+
+    parts: float32 (C, h, w), class logits; evidence: float32 (people, C); owner: int (h, w), as of `person_means`.
+    """
+    raised = parts.copy()
+    for index, rise in enumerate(evidence):
+        mine = owner == index
+        window = _window(mine)
+        raised[:, *window] += rise[:, None, None] * mine[window]
+    return raised
+
+
 def one_outfit(
     parts: np.ndarray, probability: np.ndarray, owner: np.ndarray, count: int, garments: Mapping[int, float]
 ) -> np.ndarray:

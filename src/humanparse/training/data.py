@@ -19,10 +19,9 @@ import numpy as np
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
-from humanparse.training.folder import IGNORE, FolderScenes, held_out_scenes
+from humanparse.training.folder import IGNORE, FolderScenes, folder_lists, held_out_scenes
 from humanparse.training.losses import CLASS_WEIGHTS
-from humanparse.training.photos import TEACHER_FILE, load_photos
-from humanparse.training.photos import held_out as is_held_out
+from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import Scene, SceneMaker
 from humanparse.training.validate import composites, singles
@@ -61,13 +60,20 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
         return data
     more = open_dataset(recipe.also)
     _same_classes(more, data.labels)
-    also = FolderScenes(_learnt(more.samples, folder), data.labels, recipe.seed, recipe.compose)
+    also = FolderScenes(
+        _learnt(more.samples, folder), data.labels, recipe.seed, recipe.compose, folder_lists(more.folder, data.labels)
+    )
     maker = _Mixed(data.maker, also, recipe.also_share, recipe.seed)
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
 
 def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
-    photos = load_photos(folder, validation=False, cache=out / "teacher.npz")
+    guesses = Path(recipe.guesses) if recipe.guesses else None
+    if guesses and not guesses.is_dir():
+        raise OptionError(
+            f"guesses is {guesses}, which is no folder; make it by `python -m humanparse.training guess`, or leave it out"
+        )
+    photos = load_photos(folder, validation=False, cache=out / "teacher.npz", guesses=guesses)
 
     def held_out() -> Iterator[Scene]:
         held, half = load_photos(folder, validation=True), -(-recipe.validate_pictures // 2)
@@ -78,8 +84,7 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
 
 def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
     """Without the embedded model's held-out photos, labelled or not: pseudo-labels of them would teach what it is measured on."""
-    photos = chain.from_iterable((folder / part).glob("*.jpg") for part in ("ccp/train/photos", "ccp/unlabelled"))
-    held = {path.stem for path in photos if is_held_out(path.stem)}
+    held = held_out_names(folder)
     learnt = tuple(one for one in samples if one.name not in held)
     if not learnt:
         raise OptionError(f"all {len(samples)} photos of `also` are held out; give some that are not")
@@ -93,7 +98,7 @@ def _labelled(recipe: Recipe, folder: Path) -> Data:
     weights = CLASS_WEIGHTS if labels == CIHP else class_weights(_spread(train.samples, COUNTED), len(labels))
     teacher = folder / TEACHER_FILE
     return Data(
-        labels, FolderScenes(train.samples, labels, recipe.seed, recipe.compose),
+        labels, FolderScenes(train.samples, labels, recipe.seed, recipe.compose, folder_lists(train.folder, labels)),
         lambda: held_out_scenes(samples, len(labels)), weights, teacher if teacher.is_file() else None,
     )
 

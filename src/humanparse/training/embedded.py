@@ -45,6 +45,7 @@ class EmbeddedTask:
         self.network = centre_parser(len(labels))
         self.class_weights = class_weights
         self.teacher_every = recipe.teacher_every
+        self.encode = partial(encode, labels)
         self.teacher: BodyPix | None = None
         blending = [number for number, stage in enumerate(recipe.stages, start=1) if stage.backbone_share < 1]
         if blending and not teacher:
@@ -62,12 +63,6 @@ class EmbeddedTask:
             spare_bf16(self.network)
         if self.teacher:
             self.teacher.to(device=device, memory_format=memory_format)
-
-    @staticmethod
-    def encode(scene: Scene, index: int) -> dict[str, np.ndarray]:
-        """What the network sees of scene number `index`, and what it should say. Runs in the worker processes."""
-        pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
-        return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | targets(scene, STRIDE, phase=1 + index % 2)
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
         """Each loss of a batch by name, weighted. autocast: the precision that the networks, not the losses, compute in."""
@@ -108,6 +103,13 @@ class EmbeddedTask:
         for index, convolution in enumerate(convolutions):
             convolution.requires_grad_(index >= stage.frozen)
         return changed
+
+
+def encode(labels: LabelSet, scene: Scene, index: int) -> dict[str, np.ndarray]:
+    """What the network sees of scene number `index`, and what it should say. Runs in the worker processes."""
+    pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
+    asked = targets(scene, STRIDE, 1 + index % 2, labels)
+    return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | asked
 
 
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:

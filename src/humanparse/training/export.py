@@ -17,7 +17,7 @@ from humanparse.training.m2fp.task import m2fp_card, m2fp_network
 from humanparse.training.recipe import Recipe
 from humanparse.weights.catalog import ModelCard
 
-OUTPUTS = ("classes", "person", "centre", "offset")
+OUTPUTS = ("classes", "person", "centre", "offset", "wears")
 CHECK_SIZES_HW = ((160, 224), (320, 320), (480, 640), (96, 512))
 TOLERANCE = 2e-3
 

@@ -1,12 +1,14 @@
 """Scenes from any labelled data set that `humanparse eval` reads: photos of one's own, CIHP, LIP and others.
 
 A photo is moved, turned, scaled, mirrored and coloured at random; where the labels tell people apart, people from other
-photos may be pasted into it. Scene number i of a run is the same on every machine and after every restart.
+photos may be pasted into it. Scene number i of a run is the same on every machine and after every restart. Where a file
+wears.json says what people wear (wears.py), their unknown pixels learn from that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,19 +20,36 @@ from humanparse.image import read_image
 from humanparse.labels import LabelSet
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
 from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.wears import (
+    ANYTHING,
+    IGNORE,
+    LISTED,
+    MOST_CLASSES,
+    Wears,
+    bits,
+    mirrored_bits,
+    read_wears,
+)
 
-IGNORE = 255
+WEARS_FILE = "wears.json"
+MOSTLY_UNKNOWN = 0.05   # share of a person's pixels: with more unknown ones, nobody knows what else they wear
 OUTSIDE = 114           # grey of what lies beyond the photo's edge
 TEACHER_TRUST = 1.0     # in full photos, the teacher sees what it was trained on
 MIN_PASTED_PX = 400     # people smaller than this in their own photo are not pasted elsewhere
 
 
 class FolderScenes:
-    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people of other photos."""
+    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people of other photos.
 
-    def __init__(self, samples: Sequence[Sample], labels: LabelSet, seed: int, compose: float):
+    lists: what people wear, by photo name and person's number; see `folder_lists`.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], labels: LabelSet, seed: int, compose: float,
+        lists: Mapping[str, Mapping[int, Wears]] | None = None,
+    ):
         self.samples, self.seed, self.compose = tuple(samples), seed, compose
-        self.mirrored, self.num_classes = mirrored_classes(labels), len(labels)
+        self.mirrored, self.labels, self.lists = mirrored_classes(labels), labels, lists or {}
 
     def make(self, index: int, size: int) -> Scene:
         """A square scene of `size` pixels; the same for the same (seed, index, size)."""
@@ -46,7 +65,7 @@ class FolderScenes:
 
     def _photo(self, rng: np.random.Generator, size: int) -> Scene:
         """A part of a photo, or all of it and what lies beyond."""
-        pixels, classes, people = read_scene_maps(self._any(rng), self.num_classes)
+        pixels, classes, people, possible = self._read(self._any(rng))
         short = min(classes.shape)
         zoom = size / short * np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
         slack = np.abs(np.array(classes.shape[::-1]) * zoom - size) / 2
@@ -61,16 +80,18 @@ class FolderScenes:
         labels = warp(classes, matrix, size, cv2.INTER_NEAREST)
         scene.classes[inside] = (self.mirrored[labels] if flip else labels)[inside]
         scene.people[inside] = warp(people, matrix, size, cv2.INTER_NEAREST)[inside]
+        scene.possible = self._seen(possible, flip)
         return scene
 
     def _paste(self, rng: np.random.Generator, scene: Scene) -> None:
         """A person of another photo, cut out and laid over the scene."""
-        pixels, classes, people = read_scene_maps(self._any(rng), self.num_classes)
+        pixels, classes, people, possible = self._read(self._any(rng))
         numbers, areas = np.unique(people[people > 0], return_counts=True)
         numbers = numbers[areas >= MIN_PASTED_PX]
         if not len(numbers):
             return
-        body = people == rng.choice(numbers)
+        number = rng.choice(numbers)
+        body = people == number
         ys, xs = np.nonzero(body)
         cut = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
         body, size = body[cut], scene.classes.shape[0]
@@ -87,9 +108,62 @@ class FolderScenes:
         scene.classes[here] = (self.mirrored[labels] if flip else labels)[here]
         scene.num_people += 1
         scene.people[here] = scene.num_people
+        scene.possible += self._seen(possible[number - 1 : number], flip)
+
+    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+        """pixels, classes and people as of `read_scene_maps`; and of each person the classes that may be seen, as bits.
+
+        Unknown pixels of people with a list are LISTED.
+        """
+        pixels, classes, people = read_scene_maps(sample, len(self.labels))
+        lists, possible = _by_place(sample, self.lists.get(sample.name, {})), []
+        classes = classes.copy() if lists else classes
+        for number in range(1, int(people.max()) + 1):
+            body = people == number
+            if wears := lists.get(number):
+                classes[body & (classes == IGNORE)] = LISTED
+            possible.append(wears.possible if wears else self._labelled(classes[body]))
+        return pixels, classes, people, possible
+
+    def _labelled(self, classes: np.ndarray) -> int:
+        """What may be seen on a person whose pixels are labelled so, as bits."""
+        unknown = classes == IGNORE
+        if len(self.labels) > MOST_CLASSES or unknown.mean() > MOSTLY_UNKNOWN:
+            return ANYTHING
+        return bits(set(np.unique(classes[~unknown]).tolist()) - {0})
+
+    def _seen(self, possible: Sequence[int], flip: bool) -> list[int]:
+        return [mirrored_bits(one, self.labels) if flip else one for one in possible]
 
     def _any(self, rng: np.random.Generator) -> Sample:
         return self.samples[rng.integers(len(self.samples))]
+
+
+def _by_place(sample: Sample, lists: Mapping[int, Wears]) -> dict[int, Wears]:
+    """Lists by the person's number among those on the photo, as `people_of` numbers them, instead of that in persons/."""
+    if not lists:
+        return {}
+    truth = sample.load()
+    numbers = [1] if truth.person_map is None else np.unique(truth.person_map[truth.person_map > 0]).tolist()
+    if strangers := sorted(set(lists) - set(numbers)):
+        raise OptionError(
+            f"{WEARS_FILE} says what person {strangers[0]} of {sample.name!r} wears, but its people are {numbers}; "
+            "give the numbers that persons/ has"
+        )
+    return {place: lists[number] for place, number in enumerate(numbers, start=1) if number in lists}
+
+
+def folder_lists(folder: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
+    """What `folder/wears.json` says people wear, by photo name and person's number; nothing where there is no such file.
+
+    Raises OptionError for a file that cannot be used.
+    """
+    file = folder / WEARS_FILE
+    if not file.is_file():
+        return {}
+    if len(labels) > MOST_CLASSES:
+        raise OptionError(f"{file} can be used with at most {MOST_CLASSES} classes, and there are {len(labels)}; take it away")
+    return read_wears(file, labels)
 
 
 def mirrored_classes(labels: LabelSet) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Losses of the four maps, and of keeping what the teacher knew. All take logits and return a scalar."""
+"""Losses of the five maps, and of keeping what the teacher knew. All take logits and return a scalar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORE = 255
-WEIGHTS = {"classes": 1.0, "class_dice": 1.0, "person": 1.0, "person_dice": 0.5, "centre": 0.5, "offset": 6.0, "teacher": 1.0}
+WEIGHTS = {
+    "classes": 0.6, "plain_classes": 0.4, "listed": 0.6, "class_dice": 1.0, "worn": 0.4,
+    "person": 1.0, "person_dice": 0.5, "centre": 0.5, "offset": 6.0, "teacher": 1.0,
+}
 # Pixels of rare classes count a little more; with two to six times as much they won too often (docs/lab-book.md).
 CLASS_WEIGHTS = (0.7, 1.1, 0.8, 1.2, 1.2, 0.9, 1.1, 1.0, 1.2, 0.95, 0.9, 1.0, 1.2, 0.9, 0.9, 0.9, 0.8, 0.8, 1.0, 1.0)
 ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # of a class that a batch does not have: see class_dice
@@ -19,15 +22,23 @@ def losses(
 ) -> dict[str, Tensor]:
     """Each loss by name, already weighted; their sum is what is minimised.
 
+    The classes are learnt twice: as the network gives them ("plain_classes", from which people are told from the background),
+    and with what it says of each whole person (`steer`), as post-processing takes them.
+
     outputs: of CentreParser; targets: of targets.py with a leading batch axis, and `teacher_trust` (B,);
     teacher, student: logit maps by head name, of BodyPix and of the model's own copies of its heads; empty without a
     teacher. class_weights: how much a pixel of each class counts.
     """
     outputs = {name: value.float() for name, value in outputs.items()}
     person = outputs["person"][:, 0]
+    pooled = person_means(outputs["wears"], targets["owner"], targets["worn"].shape[1])
+    steered = steer(outputs["classes"], pooled, targets["owner"])
     parts = {
-        "classes": class_loss(outputs["classes"], targets["classes"], class_weights),
-        "class_dice": class_dice(outputs["classes"], targets["classes"]),
+        "classes": class_loss(steered, targets["classes"], class_weights),
+        "plain_classes": class_loss(outputs["classes"], targets["classes"], class_weights),
+        "listed": set_loss(steered, targets["sets"], targets["classes"]),
+        "class_dice": class_dice(steered, targets["classes"]),
+        "worn": worn_loss(pooled[:, 1:], targets["worn"]),
         "person": F.binary_cross_entropy_with_logits(person, targets["person"], weight=targets["person_weight"]),
         "person_dice": binary_dice(person, targets["person"], targets["person_weight"]),
         "centre": centre_loss(outputs["centre"][:, 0], targets["centre"]),
@@ -43,6 +54,52 @@ def class_loss(logits: Tensor, classes: Tensor, class_weights: tuple[float, ...]
     weight = logits.new_tensor(class_weights)
     summed = F.cross_entropy(logits, classes.long(), weight, ignore_index=IGNORE, reduction="sum")
     return summed / (classes != IGNORE).sum().clamp(min=1)
+
+
+def set_loss(logits: Tensor, sets: Tensor, classes: Tensor) -> Tensor:
+    """-log of the summed probability of the classes that a pixel may have, where more than one but not all are possible.
+
+    logits (B, C, h, w); sets (B, h, w), classes as bits, 0 where nothing is known; classes (B, h, w), 255 where not one.
+    Averaged over the pixels whose class is known or listed, as the cross-entropy is. Source: learning from partial labels
+    (Jin and Ghahramani, NIPS 2002).
+    """
+    asked = (sets > 0) & (classes == IGNORE)
+    count = asked.sum()
+    if not count:
+        return logits.sum() * 0.0
+    rows = logits.permute(0, 2, 3, 1)[asked]                                               # (N, C)
+    may = (sets[asked][:, None] >> torch.arange(rows.shape[1], device=rows.device) & 1) > 0
+    cost = rows.logsumexp(1) - rows.masked_fill(~may, -torch.inf).logsumexp(1)
+    return cost.sum() / (count + (classes != IGNORE).sum())
+
+
+def person_means(maps: Tensor, owner: Tensor, most: int) -> Tensor:
+    """Means of maps over each person's pixels: (B, most + 1, C); row 0, nobody's, is zero, as is that of nobody there.
+
+    maps (B, C, h, w); owner int64 (B, h, w), the person's number, 1 to `most`, 0 nobody.
+    """
+    batch, channels = maps.shape[:2]
+    rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)                                  # (B·h·w, C)
+    index = (owner + torch.arange(batch, device=owner.device)[:, None, None] * (most + 1)).flatten()
+    sums = rows.new_zeros(batch * (most + 1), channels).index_add(0, index, rows)
+    cells = index.bincount(minlength=batch * (most + 1)).clamp(min=1)
+    means = (sums / cells[:, None]).view(batch, most + 1, channels)
+    return torch.cat([torch.zeros_like(means[:, :1]), means[:, 1:]], 1)
+
+
+def steer(classes: Tensor, pooled: Tensor, owner: Tensor) -> Tensor:
+    """Class logits (B, C, h, w), each person's raised by what speaks for each class on the whole person (B, P, C)."""
+    batch, channels, height, width = classes.shape
+    index = owner.view(batch, -1, 1).expand(-1, -1, channels)
+    return classes + pooled.gather(1, index).transpose(1, 2).reshape(batch, channels, height, width)
+
+
+def worn_loss(pooled: Tensor, worn: Tensor) -> Tensor:
+    """Cross-entropy of what each person wears. pooled: logits (B, P, C); worn (B, P, C), 1 yes, 0 no, -1 unknown."""
+    known = worn >= 0
+    if not known.any():
+        return pooled.sum() * 0.0
+    return F.binary_cross_entropy_with_logits(pooled[known], worn[known])
 
 
 def class_dice(logits: Tensor, classes: Tensor) -> Tensor:

@@ -1,36 +1,59 @@
-"""Training photos in memory: labelled ones, unlabelled ones with a teacher's person mask, and people-free ones.
+"""The embedded model's photos in memory: what is drawn, what is listed, and what nobody said.
 
-Folder layout, below one root: `ccp/train/photos/*.jpg` with `ccp/train/labels/*.png` of the same size (a CIHP class a
-pixel, 255 = ignore), `ccp/unlabelled/*.jpg`, `backgrounds/*.jpg`, `teachers/bodypix_mnv1_075_dequant_fp16.npz`.
+Folder layout, below one root (docs/training.md has it with its sources):
+
+    ccp/train/photos/*.jpg, ccp/train/labels/*.png   one labelled person a photo; a CIHP class a pixel, 255 unknown
+    ccp/unlabelled/*.jpg, ccp/tags.tsv               one person a photo, and the list of what they wear
+    coco/photos/*.jpg, coco/people.json              everyday photos: people outlined by hand, many with a list
+    backgrounds/*.jpg                                photos without people
+    teachers/bodypix_mnv1_075_dequant_fp16.npz       tells people from background where nobody else does
+
+All but the first and the backgrounds may be missing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-IGNORE = 255
+from humanparse.labels import CIHP
+from humanparse.training.wears import ANYTHING, IGNORE, LISTED, Wears, bits, wears_from
+
 TEACHER_FILE = "teachers/bodypix_mnv1_075_dequant_fp16.npz"
 TEACHER_LONG_SIDE = 640
+UNKNOWN_PERSON = -1      # in Photo.people and Scene.people: a person may be here, nobody said which
 VALIDATION_BLOCK, VALIDATION_EVERY = 25, 10  # of every ten blocks of 25 consecutive photo numbers, one is held out
+TAGGED_BLOCKS = (4, 9)   # of the photos with tags, so many of every ten blocks
+EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)  # everyday photos, by a hash of their names
+MOSTLY_UNKNOWN = 0.05    # share of a labelled person's pixels: with more unknown ones, any garment may be among them
+PASSER_BY = 0.35         # the teacher's probability from which an unlisted passer-by of Penn-Fudan may be a person
+GARMENT_KINDS = tuple(map(CIHP.index, (
+    "Hat", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants", "Scarf", "Skirt",
+)))
 
 
 @dataclass(frozen=True)
 class Photo:
     """One training photo.
 
-    pixels: uint8 (H, W, 3), RGB. labels: uint8 (H, W), class of each pixel, 255 unknown; None if unlabelled.
-    body: bool (H, W), the labelled person with what they wear or carry; None if unlabelled.
-    teacher: float32 (h, w) in [0, 1], the teacher's person probability, coarse; None for people-free photos.
+    pixels: uint8 (H, W, 3), RGB. labels: uint8 (H, W), class of each pixel or what stands for several (see wears.py), 255
+    unknown; None if nothing is known. people: int16 (H, W), 0 nobody, 1.. the person, -1 unknown; None with labels.
+    lists: of each person in turn, what is told of them. possible: of each person, the classes that may be seen on them,
+    as bits. teacher: float32 (h, w) in [0, 1], the teacher's person probability, coarse; None where it was not asked.
     """
 
     name: str
     pixels: np.ndarray
     labels: np.ndarray | None = None
-    body: np.ndarray | None = None
+    people: np.ndarray | None = None
+    lists: tuple[Wears | None, ...] = ()
+    possible: tuple[int, ...] = ()
     teacher: np.ndarray | None = None
 
 
@@ -39,33 +62,141 @@ class Photos:
     labelled: list[Photo]
     unlabelled: list[Photo]
     backgrounds: list[Photo]
+    tagged: list[Photo] = field(default_factory=list)
+    everyday: list[Photo] = field(default_factory=list)
 
 
-def load_photos(root: Path, *, validation: bool, cache: Path | None = None) -> Photos:
+def load_photos(root: Path, *, validation: bool, cache: Path | None = None, guesses: Path | None = None) -> Photos:
     """The training split, or with `validation=True` the held-out one (which needs no teacher and no unlabelled photos).
 
-    cache: an .npz that keeps the teacher's masks between runs. Raises FileNotFoundError if a folder is missing.
+    cache: an .npz that keeps the teacher's masks between runs. guesses: a folder that `guess` has written (guess.py): class
+    maps of the photos with lists; without it the lists alone teach. Raises FileNotFoundError if a folder is missing.
     """
     labelled = [_read(path, root / "ccp/train/labels") for path in _jpegs(root / "ccp/train/photos", validation)]
     backgrounds = [_read(path) for path in _jpegs(root / "backgrounds", validation)]
+    tagged = load_tagged(root, validation=validation)
     if validation:
-        return Photos(labelled, [], backgrounds)
-    unlabelled = [_read(path) for path in _jpegs(root / "ccp/unlabelled", validation)]
-    masks = _teacher_masks(labelled + unlabelled, root / TEACHER_FILE, cache)
-    return Photos(
-        [_with_teacher(photo, masks) for photo in labelled],
-        [_with_teacher(photo, masks) for photo in unlabelled],
-        backgrounds,
+        return Photos(labelled, [], backgrounds, tagged, load_everyday(root, held_out_everyday, band=False))
+    names = {photo.name for photo in tagged}
+    unlabelled = [_read(path) for path in _jpegs(root / "ccp/unlabelled", validation) if path.stem not in names]
+    unlabelled = [photo for photo in unlabelled if not held_out(photo.name, TAGGED_BLOCKS)]
+    everyday = load_everyday(root, is_learnt_everyday)
+    if not guesses:  # then nothing says where the people of tagged photos are, but the teacher
+        unlabelled += tagged
+        tagged = []
+    asked = [*labelled, *unlabelled, *filter(_may_lack_outlines, everyday)]
+    masks = teacher_masks(asked, root / TEACHER_FILE, cache)
+    labelled, unlabelled, everyday = (
+        [_with_teacher(photo, masks) for photo in photos] for photos in (labelled, unlabelled, everyday)
     )
+    if guesses:
+        tagged, everyday = ([_with_guess(photo, guesses) for photo in photos] for photos in (tagged, everyday))
+    return Photos(labelled, unlabelled, backgrounds, tagged, everyday)
 
 
-def held_out(name: str) -> bool:
-    """Whether a photo belongs to the validation split.
+def held_out(name: str, blocks: tuple[int, ...] = (VALIDATION_EVERY - 1,)) -> bool:
+    """Whether a photo of the street or a background belongs to the validation split. blocks: those of every ten held out.
 
     Neighbouring numbers often show the same person or place, so whole blocks of numbers are held out.
     """
     number = int("".join(c for c in name if c.isdigit()))
-    return (number // VALIDATION_BLOCK) % VALIDATION_EVERY == VALIDATION_EVERY - 1 if name[0].isdigit() else number % 10 == 9
+    return (number // VALIDATION_BLOCK) % VALIDATION_EVERY in blocks if name[0].isdigit() else number % 10 == 9
+
+
+def held_out_names(root: Path) -> set[str]:
+    """The names of all photos below `root` that nothing may learn from: they are measured on, or settings are chosen on them."""
+    folders = {
+        "ccp/train/photos": held_out,
+        "ccp/unlabelled": lambda name: held_out(name, TAGGED_BLOCKS),
+        "coco/photos": lambda name: not is_learnt_everyday(name),
+    }
+    return {path.stem for part, held in folders.items() for path in (root / part).glob("*.jpg") if held(path.stem)}
+
+
+def held_out_everyday(name: str) -> bool:
+    """Whether an everyday photo belongs to the validation split: a sixth."""
+    return _part(name) in HELD_OUT_PARTS
+
+
+def for_choosing(name: str) -> bool:
+    """Whether an everyday photo is neither learnt nor held out: settings are chosen on this twelfth."""
+    return _part(name) in CHOOSING_PARTS
+
+
+def is_learnt_everyday(name: str) -> bool:
+    """Whether an everyday photo belongs to the training split."""
+    return not held_out_everyday(name) and not for_choosing(name)
+
+
+def _part(name: str) -> int:
+    """0 to EVERYDAY_PARTS - 1; neighbours in Penn-Fudan, which often show one place, have the same."""
+    return zlib.crc32((name[:-1] if name.startswith("pf_") else name).encode()) % EVERYDAY_PARTS
+
+
+def load_tagged(root: Path, *, validation: bool) -> list[Photo]:
+    """The photos of `ccp/tags.tsv`, with the list of what the one person on each wears; none where there is no such file.
+
+    Their labels and people are unknown: a tag says what, not where.
+    """
+    table = root / "ccp/tags.tsv"
+    if not table.is_file():
+        return []
+    told = dict(line.split("\t")[:2] for line in table.read_text(encoding="utf-8").splitlines()[1:])
+    everywhere = frozenset(range(1, len(CIHP))) - frozenset(GARMENT_KINDS)  # hair, skin and shoes have no tags
+    photos = []
+    for name, classes in sorted(told.items()):
+        if held_out(name, TAGGED_BLOCKS) == validation:
+            wears = Wears(frozenset(map(CIHP.index, classes.split())), everywhere)
+            photos.append(replace(_read(root / "ccp/unlabelled" / f"{name}.jpg"), lists=(wears,), possible=(wears.possible,)))
+    return photos
+
+
+def load_everyday(root: Path, wanted: Callable[[str], bool], band: bool = True) -> list[Photo]:
+    """The photos of `coco/people.json` whose name is `wanted`; none where there is no such file.
+
+    Inside described people the labels are LISTED, inside others 255; along outlines, which are coarse, all is unknown.
+    """
+    file = root / "coco/people.json"
+    if not file.is_file():
+        return []
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return [everyday_photo(name, root / "coco/photos", told[name], band) for name in sorted(told) if wanted(name)]
+
+
+def everyday_photo(name: str, photos: Path, told: dict, band: bool = True) -> Photo:
+    """One photo and its entry in people.json. band=False leaves nothing unknown along the outlines: to measure on."""
+    pixels = _read(photos / f"{name}.jpg").pixels
+    shape, lists, possible = pixels.shape[:2], [], []
+    people, labels = np.zeros(shape, np.int16), np.zeros(shape, np.uint8)
+    for body, one in sorted(_bodies(told, shape), key=lambda pair: -int(pair[0].sum())):  # smaller people last: in front
+        described = one.get("described", {})
+        if one["crowd"] or described.get("kind") == "several":
+            people[body], labels[body] = UNKNOWN_PERSON, IGNORE
+            continue
+        wears = wears_from(described, CIHP) if described.get("kind") in ("person", "piece") else None
+        lists.append(wears)
+        possible.append(wears.possible if wears else ANYTHING)
+        edge = outline_band(body) if band else np.zeros_like(body)
+        labels[body], people[body] = LISTED if wears else IGNORE, len(lists)
+        labels[edge], people[edge] = IGNORE, UNKNOWN_PERSON
+    return Photo(name, pixels, labels, people, tuple(lists), tuple(possible))
+
+
+def _bodies(told: dict, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, dict]]:
+    for one in told["people"]:
+        body = np.zeros(shape, np.uint8)
+        for flat in one["polygons"]:
+            if len(flat) > 5:
+                cv2.fillPoly(body, [np.round(np.array(flat, np.float32)).reshape(-1, 2).astype(np.int32)], 1)
+        if body.any():
+            yield body > 0, one
+
+
+def outline_band(body: np.ndarray) -> np.ndarray:
+    """bool (H, W): the band along an outline in which it may be wrong, wider for larger people."""
+    width = 1 + round(np.sqrt(body.sum()) / 100)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    return cv2.morphologyEx(body.astype(np.uint8), cv2.MORPH_GRADIENT, kernel) > 0
 
 
 def _jpegs(folder: Path, validation: bool) -> list[Path]:
@@ -82,7 +213,9 @@ def _read(path: Path, label_folder: Path | None = None) -> Photo:
     labels = cv2.imread(str(label_folder / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
     if labels.shape != pixels.shape[:2]:
         raise ValueError(f"{path.name}: the photo is {pixels.shape[:2]} but its label is {labels.shape}")
-    return Photo(path.stem, pixels, labels, _body(labels))
+    body = _body(labels)
+    people = np.where((labels == IGNORE) & ~body, UNKNOWN_PERSON, body).astype(np.int16)
+    return Photo(path.stem, pixels, labels, people, (None,), (_possible(labels, body),))
 
 
 def _body(labels: np.ndarray) -> np.ndarray:
@@ -92,23 +225,62 @@ def _body(labels: np.ndarray) -> np.ndarray:
     return (person > 0) | ((closed > 0) & (labels == IGNORE))
 
 
+def _possible(labels: np.ndarray, body: np.ndarray) -> int:
+    """The classes of a labelled person, as bits; every garment if much of the person is unknown."""
+    mine = labels[body]
+    unknown = mine == IGNORE
+    there = set(np.unique(mine[~unknown]).tolist()) - {0}
+    return bits(there | set(GARMENT_KINDS) if unknown.mean() > MOSTLY_UNKNOWN else there)
+
+
+def _may_lack_outlines(photo: Photo) -> bool:
+    """Whether some people of an everyday photo have no outline: in Penn-Fudan, far passers-by."""
+    return photo.name.startswith("pf_")
+
+
 def _with_teacher(photo: Photo, masks: dict[str, np.ndarray]) -> Photo:
-    return Photo(photo.name, photo.pixels, photo.labels, photo.body, masks[photo.name].astype(np.float32) / 255)
+    if photo.name not in masks:
+        return photo
+    teacher = masks[photo.name].astype(np.float32) / 255
+    if not _may_lack_outlines(photo):
+        return replace(photo, teacher=teacher)
+    labels, people = photo.labels.copy(), photo.people.copy()
+    maybe = (cv2.resize(teacher, labels.shape[::-1], interpolation=cv2.INTER_LINEAR) > PASSER_BY) & (people == 0)
+    labels[maybe], people[maybe] = IGNORE, UNKNOWN_PERSON
+    return replace(photo, teacher=teacher, labels=labels, people=people)
 
 
-def _teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dict[str, np.ndarray]:
-    """uint8 (h, w) person probability × 255 by photo name, from BodyPix averaged over the photo and its mirror image."""
+def _with_guess(photo: Photo, guesses: Path) -> Photo:
+    """With the class map that was guessed from the list; for tagged photos also with the person's outline."""
+    file = guesses / f"{photo.name}.png"
+    if not file.is_file():
+        return photo
+    guessed = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if photo.labels is None:
+        people = np.where(guessed == IGNORE, UNKNOWN_PERSON, guessed > 0).astype(np.int16)
+        return replace(photo, labels=guessed, people=people)
+    return replace(photo, labels=np.where(photo.labels == LISTED, guessed, photo.labels))
+
+
+def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dict[str, np.ndarray]:
+    """uint8 (h, w) person probability × 255 by photo name, from BodyPix averaged over the photo and its mirror image.
+
+    cache: an .npz that keeps them; photos that it lacks are added.
+    """
+    masks = {}
     if cache and cache.exists():
         with np.load(cache) as arrays:
-            return dict(arrays)
+            masks = dict(arrays)
+    missing = [photo for photo in photos if photo.name not in masks]
+    if not missing:
+        return masks
     import torch
 
     from humanparse.model.bodypix import load_bodypix
 
     teacher = load_bodypix(weights).eval()
-    masks = {}
     with torch.inference_mode():
-        for photo in photos:
+        for photo in missing:
             pixels = torch.from_numpy(teacher_input(photo.pixels))                     # (1, 3, h, w)
             both = torch.cat([pixels, pixels.flip(3)])
             logits = teacher(both)["segments"]                                         # (2, 1, h/16, w/16)

@@ -72,6 +72,7 @@ class Recipe:
     format: str = ""
     also: str = ""
     also_share: float = 0.2
+    guesses: str = ""
     out: str = ""
     init: str = ""
     people: str = "apart"

@@ -12,12 +12,17 @@ import cv2
 import numpy as np
 
 from humanparse.labels import CIHP
-from humanparse.training.photos import IGNORE, Photo, Photos
+from humanparse.training.photos import IGNORE, UNKNOWN_PERSON, Photo, Photos
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
+from humanparse.training.wears import ANYTHING, mirrored_bits
 
-UNKNOWN_PERSON = -1  # in Scene.people: a person may be here, nobody said which
-KINDS = {"people": 0.40, "photo": 0.42, "unlabelled": 0.12, "empty": 0.06}
-TEACHER_TRUST = {"people": 0.3, "photo": 1.0, "unlabelled": 1.0, "empty": 0.0}  # weight of the teacher, by kind
+# How often each kind of scene comes, and how much the teacher counts in it.
+KINDS = {"people": 0.27, "photo": 0.24, "everyday": 0.31, "tagged": 0.10, "unlabelled": 0.03, "empty": 0.05}
+TEACHER_TRUST = {"people": 0.3, "photo": 1.0, "everyday": 1.0, "tagged": 1.0, "unlabelled": 1.0, "empty": 0.0}
+WITHOUT = {"everyday": "photo", "tagged": "photo", "unlabelled": "photo"}  # the kind instead, where there are no such photos
+EVERYDAY_PASTED = 0.3    # share of the people pasted into scenes who come from everyday photos
+MIN_PASTED_PX = 1500     # people smaller than this in their own photo are not pasted elsewhere
+PARSED_PX = 480 * 640    # photos have about as many pixels when they are parsed
 FLIP_CLASSES = np.arange(256, dtype=np.uint8)
 for _left, _right in CIHP.left_right_pairs:
     FLIP_CLASSES[[_left, _right]] = _right, _left
@@ -27,10 +32,11 @@ for _left, _right in CIHP.left_right_pairs:
 class Scene:
     """A picture and what is known about it, painted over from back to front.
 
-    pixels:  uint8 (S, S, 3), RGB
-    classes: uint8 (S, S), class of each pixel, 255 unknown
-    person:  float32 (S, S), probability that the pixel is a person
-    people:  int16 (S, S), 0 nobody, 1..n the person, -1 unknown
+    pixels:   uint8 (S, S, 3), RGB
+    classes:  uint8 (S, S), class of each pixel, 255 unknown; or what stands for several classes, see wears.py
+    person:   float32 (S, S), probability that the pixel is a person
+    people:   int16 (S, S), 0 nobody, 1..n the person, -1 unknown
+    possible: of each person in turn, the classes that may be seen on them, as bits
     """
 
     pixels: np.ndarray
@@ -39,6 +45,7 @@ class Scene:
     people: np.ndarray
     teacher_trust: float = 0.0
     num_people: int = field(default=0)
+    possible: list[int] = field(default_factory=list)
 
 
 class SceneMaker:
@@ -47,14 +54,18 @@ class SceneMaker:
     def __init__(self, photos: Photos, seed: int):
         self.photos = photos
         self.seed = seed
-        self.rarity = _rarity([photo.labels for photo in photos.labelled])
+        self.rarity = rarity([photo.possible for photo in photos.labelled])
+        self.everyday_rarity = rarity([photo.possible for photo in photos.everyday])
+        self.cuttable = _cuttable(photos.everyday)
 
     def make(self, index: int, size: int) -> Scene:
         """A square scene of `size` pixels; the same for the same (seed, index, size)."""
         rng = np.random.default_rng((self.seed, index))
         kind = rng.choice(list(KINDS), p=list(KINDS.values()))
+        if kind in WITHOUT and not getattr(self.photos, kind):
+            kind = WITHOUT[kind]
         scene = getattr(self, f"_{kind}")(rng, size)
-        if kind != "unlabelled" and rng.random() < 0.2:
+        if kind not in ("unlabelled", "everyday") and rng.random() < 0.2:
             _occlude(rng, scene, self._background(rng).pixels)
         scene.pixels = through_camera(rng, scene.pixels)
         scene.teacher_trust = TEACHER_TRUST[kind]
@@ -68,8 +79,9 @@ class SceneMaker:
         spread = rng.uniform(0.25, 0.6) * height
         middle = rng.uniform(0.2, 0.8) * size
         for slot in rng.permutation(count):
+            photo, number = self._anybody(rng)
             paste_person(
-                rng, scene, self._labelled(rng),
+                rng, scene, photo, number,
                 height_px=height * np.exp(rng.normal(0, 0.12)),
                 x=middle + (slot - (count - 1) / 2) * spread + rng.normal(0, 0.1) * height,
                 y=size * 0.5 + rng.normal(0, 0.12) * size + max(0.0, height - size) * rng.uniform(-0.5, 0.5),
@@ -81,8 +93,18 @@ class SceneMaker:
         """A labelled photo with its surroundings."""
         return _paste_photo(rng, self._empty(rng, size), self._labelled(rng))
 
+    def _everyday(self, rng: np.random.Generator, size: int) -> Scene:
+        """An everyday photo, mostly as large as it is when it is parsed."""
+        photo = self.photos.everyday[rng.choice(len(self.everyday_rarity), p=self.everyday_rarity)]
+        zoom = np.sqrt(PARSED_PX / photo.people.size) * np.exp(rng.normal(0.05, 0.3))
+        return _paste_photo(rng, self._empty(rng, size), photo, zoom)
+
+    def _tagged(self, rng: np.random.Generator, size: int) -> Scene:
+        """A photo of one person of whom a list is known."""
+        return _paste_photo(rng, self._empty(rng, size), self.photos.tagged[rng.integers(len(self.photos.tagged))])
+
     def _unlabelled(self, rng: np.random.Generator, size: int) -> Scene:
-        """An unlabelled photo, or any labelled one without its labels' help: only the teacher speaks."""
+        """An unlabelled photo: only the teacher speaks."""
         return _paste_photo(rng, self._empty(rng, size), self.photos.unlabelled[rng.integers(len(self.photos.unlabelled))])
 
     def _empty(self, rng: np.random.Generator, size: int) -> Scene:
@@ -93,6 +115,12 @@ class SceneMaker:
         elif rng.random() < 0.5:
             scene.pixels = random_colours(rng)(scene.pixels)
         return scene
+
+    def _anybody(self, rng: np.random.Generator) -> tuple[Photo, int]:
+        """Somebody to paste: a photo, and their number on it."""
+        if self.cuttable and rng.random() < EVERYDAY_PASTED:
+            return self.cuttable[rng.integers(len(self.cuttable))]
+        return self._labelled(rng), 1
 
     def _labelled(self, rng: np.random.Generator) -> Photo:
         return self.photos.labelled[rng.choice(len(self.rarity), p=self.rarity)]
@@ -115,15 +143,16 @@ def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
 
 
 def paste_person(
-    rng, scene: Scene, photo: Photo, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours
+    rng, scene: Scene, photo: Photo, number: int = 1, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours
 ) -> None:
-    """Paint the person of a labelled photo over the scene, `height_px` tall, centred at (x, y) pixels."""
-    ys, xs = np.nonzero(photo.body)
+    """Paint a person of a labelled photo over the scene, `height_px` tall, centred at (x, y) pixels."""
+    body = photo.people == number
+    ys, xs = np.nonzero(body)
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
     cut = np.s_[top:bottom, left:right]
     size = scene.classes.shape[0]
     matrix = placed((bottom - top, right - left), height_px / (bottom - top), angle, flip, (x, y))
-    alpha = warp(photo.body[cut].astype(np.uint8) * 255, matrix, size)
+    alpha = warp(body[cut].astype(np.uint8) * 255, matrix, size)
     alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.1))[..., None] / np.float32(255)
     here = alpha[..., 0] > 0.5
     if here.sum() < 64:
@@ -136,34 +165,40 @@ def paste_person(
     scene.person[here] = 1
     scene.num_people += 1
     scene.people[here] = scene.num_people
+    scene.possible += _possible((photo.possible[number - 1],), flip)
 
 
-def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo) -> Scene:
-    """Lay a whole photo, scaled, turned and shifted, over the scene."""
+def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo, zoom: float | None = None) -> Scene:
+    """Lay a whole photo, scaled, turned and shifted, over the scene. zoom: None takes one at random, as for whole people."""
     size = scene.classes.shape[0]
-    heights = (0.8, 1.6) if rng.random() < 0.6 else (0.7, 3.2)  # whole people mostly; close-ups too
-    height = size * np.exp(rng.uniform(*np.log(heights)))
-    zoom = height / photo.pixels.shape[0]
+    if zoom is None:
+        heights = (0.8, 1.6) if rng.random() < 0.6 else (0.7, 3.2)  # whole people mostly; close-ups too
+        zoom = size * np.exp(rng.uniform(*np.log(heights))) / photo.pixels.shape[0]
     slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
     flip = rng.random() < 0.5
     matrix = placed(photo.pixels.shape, zoom, random_angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
     inside = warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
     scene.pixels[inside] = warp(random_colours(rng)(photo.pixels), matrix, size)[inside]
-    teacher = cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    teacher = warp(teacher, matrix, size)
+    teacher = np.float32(0.5)  # nobody knows
+    if photo.teacher is not None:
+        teacher = warp(cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR), matrix, size)
     if photo.labels is None:
         scene.classes[inside] = IGNORE
-        scene.person[inside] = teacher[inside]
+        scene.person[inside] = np.broadcast_to(teacher, inside.shape)[inside]
         scene.people[inside] = UNKNOWN_PERSON
         return scene
     labels = warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
-    body = warp(photo.body.astype(np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
-    unknown = (labels == IGNORE) & ~body
+    people = warp(photo.people, matrix, size, cv2.INTER_NEAREST)
     scene.classes[inside] = (FLIP_CLASSES[labels] if flip else labels)[inside]
-    scene.person[inside] = np.where(unknown, teacher, body)[inside]
-    scene.num_people += 1
-    scene.people[inside] = np.where(unknown, UNKNOWN_PERSON, body * scene.num_people)[inside]
+    scene.person[inside] = np.where(people < 0, teacher, people > 0)[inside]
+    scene.people[inside] = np.where(people > 0, people + scene.num_people, people)[inside]
+    scene.num_people += len(photo.possible)
+    scene.possible += _possible(photo.possible, flip)
     return scene
+
+
+def _possible(sets: tuple[int, ...], flip: bool) -> list[int]:
+    return [mirrored_bits(one, CIHP) if flip else one for one in sets]
 
 
 def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> None:
@@ -186,9 +221,28 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
     scene.classes[here], scene.person[here], scene.people[here] = 0, 0, 0
 
 
-def _rarity(labels: list[np.ndarray]) -> np.ndarray:
-    """float (N,), sums to one: how often to show each photo; photos with a rare class more often."""
-    present = np.stack([np.bincount(one.ravel(), minlength=256)[:20] > 50 for one in labels])  # (N, 20)
+def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
+    """Who may be cut out of everyday photos: described people of some size."""
+    found = []
+    for photo in photos:
+        pixels = np.bincount(photo.people[photo.people > 0], minlength=len(photo.possible) + 1)
+        found += [
+            (photo, number) for number, one in enumerate(photo.possible, start=1)
+            if one != ANYTHING and pixels[number] > MIN_PASTED_PX
+        ]
+    return found
+
+
+def rarity(possible: list[tuple[int, ...]], num_classes: int = len(CIHP)) -> np.ndarray:
+    """float (N,), sums to one: how often to show each photo; photos with a rare class more often.
+
+    possible: of each photo, of each person on it, the classes that may be seen, as bits.
+    """
+    if not possible:
+        return np.zeros(0)
+    sets = [np.bitwise_or.reduce(np.array((0, *one), np.int64)) for one in possible]
+    present = np.array(sets)[:, None] >> np.arange(num_classes) & 1 > 0                # (N, C)
+    present[:, 0] = True
     frequency = present.mean(0)
     rarity = (present / np.sqrt(np.maximum(frequency, 1e-3))).max(1)
     return rarity / rarity.sum()

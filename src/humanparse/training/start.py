@@ -23,7 +23,7 @@ from humanparse.weights.catalog import ModelCard, model_file
 PREFIX = "network."  # what convert/export.py wraps a network in, so that its tensors' names in the file begin with it
 HALF = "_fp16"       # what it adds to the names of weights that are stored in half the space
 UNUSED = (".num_batches_tracked",)  # counters of BatchNorm that inference never reads
-CLASS_LAYERS = ("class_head.", "transformer_decoder.class_embed.")  # one row a class: the only ones that may change their size
+CLASS_LAYERS = ("class_head.", "wears_head.3.", "transformer_decoder.class_embed.")  # one row a class: may change their size
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load_exported(path: str | Path, network: nn.Module, labels: LabelSet | None 
         )
     tensors, theirs = exported_tensors(path)
     anew = labels is not None and theirs.names != labels.names
-    return fill(network, tensors, str(path), optional=("teacher_heads.",), anew=anew)
+    return fill(network, tensors, str(path), optional=("teacher_heads.", "wears_head."), anew=anew)
 
 
 def exported_tensors(path: str | Path) -> tuple[dict[str, Tensor], LabelSet]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from humanparse.labels import LabelSet
 from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.wears import ANYTHING, IGNORE, sets_of
 
 MIN_PERSON_PX = 100  # a person with fewer visible pixels is asked of nobody
+MAX_TAUGHT = 24      # people of a scene of whom it is asked what they wear
+WORN_SHARE = 0.004   # of a person's cells: a class of which so many are seen is worn
 
 
-def targets(scene: Scene, stride: int, phase: int) -> dict[str, np.ndarray]:
-    """Targets of the four maps (h = S / stride). `phase` in [0, stride) says which pixel of each cell speaks for it.
+def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str, np.ndarray]:
+    """Targets of the maps (h = S / stride). `phase` in [0, stride) says which pixel of each cell speaks for it.
 
-    classes        uint8 (h, h), 255 ignore
+    classes        uint8 (h, h), 255 where it is not one known class
+    sets           int64 (h, h), the classes that a cell may have, as bits; 0 where nothing is known
+    owner          int64 (h, h), the person's number, 1 to MAX_TAUGHT; 0 nobody, or nobody knows
+    worn           float32 (MAX_TAUGHT, C), 1 for what is seen on a person, 0 for what is not, -1 where nobody knows
     person         float32 (h, h), probability; person_weight float32 (h, h): how sure we are of it
     centre         float32 (h, h), 1 at a centre, falling off around it; -1 where nothing is known
     offset         float32 (2, h, h), (dx, dy) in input pixels; offset_weight float32 (h, h), 0 where there is nobody
@@ -38,11 +45,33 @@ def targets(scene: Scene, stride: int, phase: int) -> dict[str, np.ndarray]:
         offset[:, mine] = x - xs[mine], y - ys[mine]
         offset_weight[mine] = 1 / extent
     centre[people == UNKNOWN_PERSON] = -1
+    codes = scene.classes[cells]
+    possible = np.array([ANYTHING, *scene.possible, *[ANYTHING] * (scene.num_people - len(scene.possible))], np.int64)
+    owner = np.where((people > 0) & (people <= MAX_TAUGHT), people, 0).astype(np.int64)
     return {
-        "classes": scene.classes[cells],
+        "classes": np.where(codes < len(labels), codes, IGNORE).astype(np.uint8),
+        "sets": sets_of(codes, people, possible, labels),
+        "owner": owner,
+        "worn": worn(codes, owner, possible, len(labels)),
         "person": person,
         "person_weight": (2 * person - 1) ** 2,
         "centre": centre,
         "offset": offset,
         "offset_weight": offset_weight,
     }
+
+
+def worn(codes: np.ndarray, owner: np.ndarray, possible: np.ndarray, num_classes: int) -> np.ndarray:
+    """float32 (MAX_TAUGHT, C): what each person is known to wear (1) and not to wear (0); -1 where nobody knows.
+
+    A class is worn if enough cells have it, and not worn if it cannot be seen on the person (`possible`, see sets_of).
+    """
+    known = np.full((MAX_TAUGHT, num_classes), -1, np.float32)
+    cells = np.bincount(owner.ravel(), minlength=MAX_TAUGHT + 1)
+    for number in range(1, min(MAX_TAUGHT, len(possible) - 1) + 1):
+        if cells[number] and possible[number] != ANYTHING:
+            seen = np.bincount(codes[owner == number], minlength=256)[:num_classes]
+            known[number - 1, seen >= max(1, WORN_SHARE * cells[number])] = 1
+            known[number - 1, (possible[number] >> np.arange(num_classes) & 1) == 0] = 0
+    known[:, 0] = -1
+    return known

@@ -120,9 +120,7 @@ def pictures(photos: Photos) -> dict[str, Iterator[Scene]]:
 def singles(photos: Photos) -> Iterator[Scene]:
     """Each held-out labelled photo as it is; unknown pixels outside the person (passers-by) count for nothing."""
     for photo in photos.labelled:
-        unknown = (photo.labels == IGNORE) & ~photo.body
-        people = np.where(unknown, -1, photo.body).astype(np.int16)
-        yield Scene(photo.pixels, photo.labels, photo.body.astype(np.float32), people, num_people=1)
+        yield Scene(photo.pixels, photo.labels, (photo.people > 0).astype(np.float32), photo.people, num_people=1)
 
 
 def composites(photos: Photos) -> Iterator[Scene]:

@@ -28,7 +28,7 @@ def segments(scene: Scene, num_parts: int, whole_people: bool = True) -> dict[st
     part_map     int16 (H, W), the segment of background or part
     person_map   int16 (H, W), the segment of the person
     """
-    part_of, known = scene.classes.astype(np.int64), scene.classes != IGNORE
+    part_of, known = scene.classes.astype(np.int64), scene.classes < num_parts
     owner = np.maximum(scene.people, 0).astype(np.int64) if whole_people else np.zeros_like(part_of)
     owner[part_of == 0] = 0                                   # the background is one segment, whoever stands before it
     keys = np.where(known, owner * (IGNORE + 1) + part_of, -1)

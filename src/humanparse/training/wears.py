@@ -1,0 +1,117 @@
+"""What is known of a person without a label map: the classes that can be seen on them, told by a list.
+
+A list says `wears` (can be seen), `unsure` (counts neither way), and sometimes the `main` garment and on which side of
+the picture the person's own left lies. Everything else on the list's label set is not there. A set of classes is kept as
+the bits of an int; in label maps of training scenes a few high numbers stand for sets of classes:
+
+    LISTED          whatever the person's list allows
+    EITHER[i]       the left or the right class of pair i: an arm, a leg, a shoe of an unknown side
+    255             unknown
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from humanparse.errors import OptionError
+from humanparse.labels import LabelSet
+
+IGNORE = 255
+LISTED = 254
+FIRST_EITHER = 248       # EITHER of pair i is FIRST_EITHER - i
+ANYTHING = 0             # as a set of bits: nothing is known of the person
+SIDES = ("left", "right")
+MOST_CLASSES = 62        # of a label set whose people can be listed: what the bits of an int hold
+
+
+@dataclass(frozen=True)
+class Wears:
+    """One person's list. wears, unsure: classes; main: the garment that covers most, or None.
+
+    left_at: "left" or "right", where in the picture the person's own left lies; None if nobody knows.
+    """
+
+    wears: frozenset[int]
+    unsure: frozenset[int] = frozenset()
+    main: int | None = None
+    left_at: str | None = None
+
+    @property
+    def possible(self) -> int:
+        """The classes that may be seen on the person, as bits."""
+        return bits(self.wears | self.unsure)
+
+
+def bits(classes: Iterable[int]) -> int:
+    """A set of classes as the bits of an int."""
+    return sum(1 << c for c in set(classes))
+
+
+def either(labels: LabelSet) -> dict[int, tuple[int, int]]:
+    """What stands in label maps for a limb of an unknown side → its left and its right class."""
+    return {FIRST_EITHER - i: pair for i, pair in enumerate(labels.left_right_pairs)}
+
+
+def sets_of(codes: np.ndarray, people: np.ndarray, possible: np.ndarray, labels: LabelSet) -> np.ndarray:
+    """int64 (h, w): the classes that each pixel may have, as bits; ANYTHING where nothing is known, or one class is.
+
+    codes: uint8 (h, w), classes or what stands for sets of them. people: int (h, w), 1.. the person, 0 and below nobody.
+    possible: int64 (P + 1,), of each person by number, see Wears; row 0 is nobody's.
+    """
+    table = np.zeros(256, np.int64)
+    for code, pair in either(labels).items():
+        table[code] = bits(pair)
+    sets = table[codes]
+    listed = codes == LISTED
+    sets[listed] = possible[np.maximum(people[listed], 0)]
+    return sets
+
+
+def mirrored_bits(sets: int, labels: LabelSet) -> int:
+    """The same set in a mirrored photo: left and right of each pair exchanged."""
+    for left, right in labels.left_right_pairs:
+        if (sets >> left & 1) != (sets >> right & 1):
+            sets ^= 1 << left | 1 << right
+    return sets
+
+
+def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
+    """Read a `wears.json`: photo name → person's number in persons/ → Wears.
+
+    The file holds {photo: {number: {"wears": [class, …], "unsure": […], "main": class, "left_at": "left" or "right"}}};
+    all but `wears` may be left out. Raises OptionError for a file that says something else, FileNotFoundError for none.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {
+            photo: {_number(number): wears_from(one, labels) for number, one in people.items()}
+            for photo, people in told.items()
+        }
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from error
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise OptionError(
+            f'{path} is not a list of what people wear ({error}); it should look like {{"street": {{"1": {{"wears": '
+            f'["Hair", "Coat"], "unsure": ["Scarf"]}}}}}}, a photo\'s name and a person\'s number in persons/'
+        ) from error
+
+
+def wears_from(told: Mapping, labels: LabelSet) -> Wears:
+    """A Wears from its JSON. Raises OptionError for a class that there is not, KeyError without `wears`."""
+    main, left_at = told.get("main") or None, told.get("left_at")
+    return Wears(
+        frozenset(map(labels.index, told["wears"])), frozenset(map(labels.index, told.get("unsure", ()))),
+        labels.index(main) if main else None, left_at if left_at in SIDES else None,
+    )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise OptionError(f"a person has the number {number}; people in persons/ are numbered from 1")
+    return number
