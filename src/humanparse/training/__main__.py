@@ -1,4 +1,4 @@
-"""`python -m humanparse.training export|validate|pictures|sheet|pseudo`: what goes with `humanparse train`."""
+"""`python -m humanparse.training export|validate|pictures|sheet|guess|pseudo`: what goes with `humanparse train`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,20 @@ def _validate(options: argparse.Namespace) -> None:
     from humanparse.parser import HumanParser
     from humanparse.training.photos import load_photos
     from humanparse.training.validate import false_alarms, report, validate
+    from humanparse.training.yardstick import measure, report_lists
 
     parser, photos = HumanParser(options.model), load_photos(options.data, validation=True)
     print(report(validate(parser, photos), parser.labels.names))
     print(f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos")
+    if photos.everyday or photos.tagged:
+        print(report_lists(measure(parser, photos)))
+
+
+def _guess(options: argparse.Namespace) -> None:
+    from humanparse.training.guess import guess
+
+    count = guess(options.data, options.out, options.model)
+    print(f"{options.out}: class maps of {count} photos; train with them by --set guesses={options.out}")
 
 
 def _pictures(options: argparse.Namespace) -> None:
@@ -98,6 +108,12 @@ def _options() -> argparse.ArgumentParser:
     sheet.add_argument("--per-kind", type=int, default=8, help="pictures of each kind (default: 8)")
     sheet.add_argument("--photos", action="store_true", help="show the photos too; leave them out where they may not go")
     sheet.set_defaults(run=_sheet)
+
+    guess = commands.add_parser("guess", help="guess class maps from lists of what people wear: to train the embedded model with")
+    guess.add_argument("data", type=Path, help="folder with coco/ or ccp/tags.tsv")
+    guess.add_argument("out", type=Path, help="folder to write a PNG for each photo into")
+    guess.add_argument("--model", help="a model's name or .onnx file (default: the model inside the package)")
+    guess.set_defaults(run=_guess)
 
     pseudo = commands.add_parser("pseudo", help="label photos with a model, where it agrees with itself: for self-training")
     pseudo.add_argument("photos", type=Path, help="folder of photos without labels")

@@ -1,0 +1,177 @@
+"""The yardstick: what the embedded model is judged by, on photos held out of training.
+
+    single, composite   labelled street photos as they are, and their people pasted together (validate.py)
+    everyday            outlined people of at least 0.6 % of the photo: are they found and outlined, what do they wear?
+    tagged              street photos with a list of what the one person wears
+    steady              everyday photos mirrored, and at JPEG quality 90: what changes that should not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
+from humanparse.evaluation.outfits import OutfitScore
+from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.parser import HumanParser
+from humanparse.result import Parsing, Person
+from humanparse.training.folder import mirrored_classes
+from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
+
+LEAST_PERSON = 0.006     # share of the photo; smaller people are asked of nobody
+FOUND_IOU = 0.5          # of boxes
+STEADY_PHOTOS = 60       # photos on which steadiness is measured
+JPEG_QUALITY = 90
+
+
+@dataclass
+class Everyday:
+    """Figures of everyday photos. steady: by change, see Steady."""
+
+    outfits: OutfitScore
+    people: PersonPQ = field(default_factory=PersonPQ)
+    person: MeanIoU = field(default_factory=lambda: MeanIoU(2))
+
+    def add(self, photo: Photo, parsing: Parsing) -> None:
+        truth = photo.people.copy()
+        pixels = np.bincount(truth[truth > 0], minlength=len(photo.lists) + 1)
+        small = pixels < LEAST_PERSON * truth.size
+        truth[(truth > 0) & small[np.maximum(truth, 0)]] = UNKNOWN_PERSON
+        self.people.add(truth, parsing.person_map)
+        asked = np.where(truth < 0, IGNORE, truth > 0).astype(np.uint8)
+        self.person.add(asked, (parsing.person_map > 0).astype(np.uint8))
+        for number, wears in enumerate(photo.lists, start=1):
+            if wears and not small[number]:
+                found = _person_at(parsing, photo.people == number)
+                shares = _shares(parsing, found) if found else None
+                self.outfits.add(shares, wears.wears, wears.unsure, wears.main)
+
+
+@dataclass
+class Steady:
+    """What one change to a photo changes in its result. changed, foreground: pixels; photos, recounted: how many photos, and
+    in how many of them the number of people changes."""
+
+    changed: int = 0
+    foreground: int = 0
+    photos: int = 0
+    recounted: int = 0
+
+    def add(self, before: Parsing, labels: np.ndarray, num_people: int) -> None:
+        """labels: uint8 (H, W), the label map after the change, laid back over the photo."""
+        either = (before.label_map > 0) | (labels > 0)
+        self.changed += int((before.label_map != labels)[either].sum())
+        self.foreground += int(either.sum())
+        self.photos += 1
+        self.recounted += num_people != len(before.people)
+
+    @property
+    def share(self) -> float:
+        """Share of the foreground whose class changes."""
+        return self.changed / max(self.foreground, 1)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The figures of photos with outlines and lists."""
+
+    everyday: Everyday
+    tagged: OutfitScore
+    steady: dict[str, Steady]
+
+
+def measure(parser: HumanParser, photos: Photos) -> Lists:
+    """All figures of the held-out photos with lists. photos: the validation split, see photos.py."""
+    return Lists(
+        everyday(parser, photos.everyday), tagged(parser, photos.tagged), steady(parser, for_steadiness(photos.everyday))
+    )
+
+
+def everyday(parser: HumanParser, photos: Iterable[Photo]) -> Everyday:
+    """Figures of everyday photos, which have people and lists."""
+    score = Everyday(OutfitScore(parser.labels))
+    for photo in photos:
+        score.add(photo, parser.parse(photo.pixels))
+    return score
+
+
+def tagged(parser: HumanParser, photos: Iterable[Photo]) -> OutfitScore:
+    """Figures of photos with a list of one person: the largest who is found."""
+    score = OutfitScore(parser.labels)
+    for photo in photos:
+        parsing = parser.parse(photo.pixels)
+        largest = max(parsing.people, key=lambda person: person.area, default=None)
+        wears = photo.lists[0]
+        score.add(_shares(parsing, largest) if largest else None, wears.wears, wears.unsure)
+    return score
+
+
+def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
+    """What mirroring and JPEG change, by the name of the change."""
+    mirrored, jpeg = Steady(), Steady()
+    sides = mirrored_classes(parser.labels)
+    for photo in photos:
+        before = parser.parse(photo.pixels)
+        after = parser.parse(np.ascontiguousarray(photo.pixels[:, ::-1]))
+        mirrored.add(before, sides[after.label_map[:, ::-1]], len(after.people))
+        _, data = cv2.imencode(".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        after = parser.parse(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+        jpeg.add(before, after.label_map, len(after.people))
+    return {"mirrored": mirrored, "JPEG 90": jpeg}
+
+
+def for_steadiness(photos: Iterable[Photo]) -> list[Photo]:
+    """The first STEADY_PHOTOS of those with somebody large enough."""
+    with_people = [
+        photo for photo in photos if (np.bincount(photo.people[photo.people > 0]) >= LEAST_PERSON * photo.people.size).any()
+    ]
+    return with_people[:STEADY_PHOTOS]
+
+
+def report_lists(lists: Lists) -> str:
+    """The figures as a text table."""
+    every, tags, changes = lists.everyday, lists.tagged, lists.steady
+    outfits, people = every.outfits, every.people
+    kinds = {name: (value, tags.f1_per_kind[name]) for name, value in outfits.f1_per_kind.items()}
+    lines = [
+        f"{'':28}{'everyday':>10}{'tagged':>10}",
+        f"{'person PQ':28}{people.pq:10.3f}",
+        f"{'person IoU':28}{every.person.per_class[1]:10.3f}",
+        f"{'people found, missed, false':28}{people.found:10d}{people.missed:6d}{people.false:6d}",
+        f"{'described people':28}{outfits.people:10d}{tags.people:10d}",
+        f"{'found (box IoU > 0.5)':28}{outfits.found:10d}{tags.found:10d}",
+        f"{'main garment right, of all':28}{outfits.mains_right:10.3f}",
+        f"{'outfit exactly right':28}{outfits.outfits_right:10.3f}{tags.outfits_right:10.3f}",
+        f"{'garment F1':28}{outfits.f1:10.3f}{tags.f1:10.3f}",
+        f"{'mean F1 over kinds':28}{outfits.mean_f1:10.3f}{tags.mean_f1:10.3f}",
+        *(f"  {name:26}{one:10.3f}{other:10.3f}" for name, (one, other) in kinds.items()),
+    ]
+    lines += [
+        f"{name + ': class changes':28}{one.share:10.3f}   people change in {one.recounted} of {one.photos} photos"
+        for name, one in changes.items()
+    ]
+    return "\n".join(lines)
+
+
+def _shares(parsing: Parsing, person: Person) -> np.ndarray:
+    """float (C,): of a person's pixels, by class."""
+    counts = np.bincount(parsing.label_map[parsing.person_map == person.id], minlength=len(parsing.labels))
+    return counts / max(counts.sum(), 1)
+
+
+def _person_at(parsing: Parsing, body: np.ndarray) -> Person | None:
+    """The person found whose box overlaps that of `body`, bool (H, W), the most, if by more than FOUND_IOU."""
+    x, y, width, height = cv2.boundingRect(body.view(np.uint8))
+    wanted = (x, y, x + width, y + height)
+    best = max(parsing.people, key=lambda person: _box_iou(person.box_xyxy, wanted), default=None)
+    return best if best and _box_iou(best.box_xyxy, wanted) > FOUND_IOU else None
+
+
+def _box_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:
+    shared = [max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1)]
+    both = shared[0] * shared[1]
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
