@@ -13,6 +13,7 @@ WEIGHTS = {
 }
 # Pixels of rare classes count a little more; with two to six times as much they won too often (docs/lab-book.md).
 CLASS_WEIGHTS = (0.7, 1.1, 0.8, 1.2, 1.2, 0.9, 1.1, 1.0, 1.2, 0.95, 0.9, 1.0, 1.2, 0.9, 0.9, 0.9, 0.8, 0.8, 1.0, 1.0)
+RARE_MOST = 4.0  # how much more a rare garment counts on those who wear it: see worn_loss
 ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # of a class that a batch does not have: see class_dice
 
 
@@ -95,11 +96,18 @@ def steer(classes: Tensor, pooled: Tensor, owner: Tensor) -> Tensor:
 
 
 def worn_loss(pooled: Tensor, worn: Tensor) -> Tensor:
-    """Cross-entropy of what each person wears. pooled: logits (B, P, C); worn (B, P, C), 1 yes, 0 no, -1 unknown."""
+    """Cross-entropy of what each person wears. pooled: logits (B, P, C); worn (B, P, C), 1 yes, 0 no, -1 unknown.
+
+    Of a class that few people of the batch wear, those who do count more, up to RARE_MOST times: else gloves and scarves
+    are denied to everybody.
+    """
     known = worn >= 0
     if not known.any():
         return pooled.sum() * 0.0
-    return F.binary_cross_entropy_with_logits(pooled[known], worn[known])
+    yes, no = (worn == 1).sum((0, 1)), (worn == 0).sum((0, 1))                             # (C,)
+    rare = ((no + 1) / (yes + 1)).sqrt().clamp(1, RARE_MOST)
+    weight = torch.where(worn == 1, rare, 1.0)[known]
+    return F.binary_cross_entropy_with_logits(pooled[known], worn[known], weight)
 
 
 def class_dice(logits: Tensor, classes: Tensor) -> Tensor:

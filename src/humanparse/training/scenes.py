@@ -14,7 +14,7 @@ import numpy as np
 from humanparse.labels import CIHP
 from humanparse.training.photos import IGNORE, UNKNOWN_PERSON, Photo, Photos
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.wears import ANYTHING, mirrored_bits
+from humanparse.training.wears import ANYTHING, bits, mirrored_bits
 
 # How often each kind of scene comes, and how much the teacher counts in it.
 KINDS = {"people": 0.27, "photo": 0.24, "everyday": 0.31, "tagged": 0.10, "unlabelled": 0.03, "empty": 0.05}
@@ -55,7 +55,9 @@ class SceneMaker:
         self.photos = photos
         self.seed = seed
         self.rarity = rarity([photo.possible for photo in photos.labelled])
-        self.everyday_rarity = rarity([photo.possible for photo in photos.everyday])
+        self.everyday_rarity, self.tagged_rarity = (
+            rarity([_listed(photo) for photo in of_kind]) for of_kind in (photos.everyday, photos.tagged)
+        )
         self.cuttable = _cuttable(photos.everyday)
 
     def make(self, index: int, size: int) -> Scene:
@@ -101,7 +103,8 @@ class SceneMaker:
 
     def _tagged(self, rng: np.random.Generator, size: int) -> Scene:
         """A photo of one person of whom a list is known."""
-        return _paste_photo(rng, self._empty(rng, size), self.photos.tagged[rng.integers(len(self.photos.tagged))])
+        photo = self.photos.tagged[rng.choice(len(self.tagged_rarity), p=self.tagged_rarity)]
+        return _paste_photo(rng, self._empty(rng, size), photo)
 
     def _unlabelled(self, rng: np.random.Generator, size: int) -> Scene:
         """An unlabelled photo: only the teacher speaks."""
@@ -221,6 +224,11 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
     scene.classes[here], scene.person[here], scene.people[here] = 0, 0, 0
 
 
+def _listed(photo: Photo) -> tuple[int, ...]:
+    """What can surely be seen on each listed person of a photo, as bits."""
+    return tuple(bits(one.wears) for one in photo.lists if one)
+
+
 def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
     """Who may be cut out of everyday photos: described people of some size."""
     found = []
@@ -233,14 +241,14 @@ def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
     return found
 
 
-def rarity(possible: list[tuple[int, ...]], num_classes: int = len(CIHP)) -> np.ndarray:
+def rarity(seen: list[tuple[int, ...]], num_classes: int = len(CIHP)) -> np.ndarray:
     """float (N,), sums to one: how often to show each photo; photos with a rare class more often.
 
-    possible: of each photo, of each person on it, the classes that may be seen, as bits.
+    seen: of each photo, of each person on it, the classes that can be seen, as bits.
     """
-    if not possible:
+    if not seen:
         return np.zeros(0)
-    sets = [np.bitwise_or.reduce(np.array((0, *one), np.int64)) for one in possible]
+    sets = [np.bitwise_or.reduce(np.array((0, *one), np.int64)) for one in seen]
     present = np.array(sets)[:, None] >> np.arange(num_classes) & 1 > 0                # (N, C)
     present[:, 0] = True
     frequency = present.mean(0)
