@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -25,8 +26,9 @@ class Limits:
         self.held = Held(settings.queue_max_mb * MB)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = declared_length(scope)
-        body = _Body(receive, send, self.limit_bytes(scope["path"]), length, Held() if _is_job(scope["path"]) else self.held)
+        length, path = declared_length(scope), route_path(scope)
+        held = Held() if _is_job(path) else self.held
+        body = _Body(receive, send, self.limit_bytes(path), length, held)
         try:
             body.check(length or 0)
             await self._app(scope, body.receive, body.send)
