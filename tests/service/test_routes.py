@@ -274,3 +274,18 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(client, dispatcher, phot
 
 def test_json_answers_are_plain_json(client, photo):
     assert json.loads(client.post("/parse", content=photo).content)["model"] == "humanparse-small"
+
+
+def test_the_results_of_a_job_are_called_as_their_files_are(client, photo):
+    files = [("image", (name, photo)) for name in ("a/x.jpg", "b/x.jpg", "b/x.jpg")]
+    found = {}
+    for form in ("coco", "json"):
+        sent = client.post("/v1/jobs", files=files, params={"format": form})
+        # The events end with the job.
+        client.get(sent.json()["links"]["events"])
+        lines = client.get(sent.json()["links"]["results"]).text.splitlines()
+        found[form] = [json.loads(line)["result"] for line in lines]
+    names = [result["images"][0]["file_name"] for result in found["coco"]]
+    assert names == ["a/x.jpg", "b/x.jpg", "b/x-2.jpg"]
+    parsings = [from_json(json.dumps(result)) for result in found["json"]]
+    assert [parsing.name for parsing in parsings] == ["a_x", "b_x", "b_x-2"]

@@ -112,7 +112,7 @@ def _add_results(router: APIRouter) -> None:
     problems = problem_responses("not_found", "conflict", *ALWAYS)
 
     @router.get("/{id}/results", summary="All results, one JSON a line", response_class=Response,
-                responses=other_response("A line for each picture: `index`, `source` (its file's name) and `result`, or `href` "
+                responses=other_response("A line for each picture: `index`, `source` (its file's path) and `result`, or `href` "
                                          "for a result that is not JSON, or `problem`", "application/x-ndjson") | problems)
     async def results(request: Request, id: Id) -> Response:
         job, items = await _ended(request, id)

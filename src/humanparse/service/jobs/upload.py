@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from python_multipart import MultipartParser
@@ -12,10 +12,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from humanparse.service.archive import clean_name
 from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.room import MB, Room
 from humanparse.service.jobs.store import Item
+from humanparse.service.names import clean_name, tell_apart
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -96,6 +96,9 @@ class _Form:
         if upload.has_archive == bool(upload.items):
             both = "both pictures and an archive" if upload.items else "neither pictures nor an archive"
             raise Problem("bad_request", f"the form holds {both}; {_HOW}")
+        sources = tell_apart([item.source for item in upload.items])
+        named = zip(upload.items, sources, strict=True)
+        upload.items = [replace(item, source=source) for item, source in named]
         return upload
 
     def close(self) -> None:
