@@ -12,6 +12,7 @@ from fake_run import FakeRun
 from starlette.testclient import TestClient
 
 from humanparse.service.app import create_app
+from humanparse.service.held import Held
 from humanparse.service.jobs import jobs as jobs_module
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -21,7 +22,7 @@ class FakeDispatcher:
     """A Dispatcher whose work is done by a FakeRun."""
 
     def __init__(self):
-        self.run = FakeRun()
+        self.run, self.held = FakeRun(), Held()
 
     async def start(self):
         pass

@@ -181,6 +181,15 @@ def test_predict_is_in_colour_and_styles_differ(client, photo):
     assert Image.open(io.BytesIO(pictures["cutout"])).mode == "RGBA"
 
 
+def test_what_the_dispatcher_still_holds_leaves_less_room_for_bodies(client, dispatcher, photo):
+    dispatcher.held.limit_bytes, dispatcher.held.num_bytes = len(photo), 1
+    answer = client.post("/parse", content=photo)
+    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+    dispatcher.held.num_bytes = 0
+    assert client.post("/parse", content=photo).status_code == 200
+    assert dispatcher.held.num_bytes == 0
+
+
 def test_predict_for_somebody_who_wants_no_picture(client, photo):
     answer = client.post("/predict", content=photo, headers={"accept": "text/html"})
     assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")

@@ -53,7 +53,8 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     for router in (routes.picture_routes(settings), inference_routes(settings), jobs_routes(settings), routes.operation_routes(),
                    page_routes()):
         app.include_router(router)
-    app.add_middleware(Edge, settings=settings, metrics=state.metrics)
+    held = state.dispatcher.held
+    app.add_middleware(Edge, settings=settings, metrics=state.metrics, held=held)
     _answer_errors(app)
     return app
 

@@ -28,8 +28,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humanparse.service import logs
 from humanparse.service.auth import Auth
+from humanparse.service.held import Held
 from humanparse.service.hosts import Hosts
-from humanparse.service.limits import Limits, declared_length
+from humanparse.service.limits import MB, Limits, declared_length
 from humanparse.service.metrics import METHODS, Metrics
 from humanparse.service.paths import put_below, route_path
 from humanparse.service.problems import Problem
@@ -57,11 +58,15 @@ PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 class Edge:
     """The middleware around the app; see the top of this file."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None):
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None,
+        held: Held | None = None,
+    ):
         self._app = app
         self._metrics = metrics or Metrics()
         self._root_path = settings.root_path
-        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings), settings), settings))
+        held = held or Held(settings.queue_max_mb * MB)
+        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
         if settings.cors_origins:
             self._inner = Errors(Cors(
                 self._inner, allow_origins=settings.cors_origins, allow_methods=METHODS,

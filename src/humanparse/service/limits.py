@@ -2,14 +2,14 @@
 
 Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a promise. The bodies
 held at a time are bounded likewise, by what has arrived: a client that announces much and sends little blocks nobody.
-Uploads of jobs go to disk as they come, so they do not count there. queue_max_mb bounds three things, each on its own: these
-bodies, the pictures that wait or are in work (admission.py), and answers that clients do not take (door.py).
+Uploads of jobs go to disk as they come, so they do not count there.
 """
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from humanparse.service.held import Held
 from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -18,12 +18,15 @@ MB = 1_000_000
 
 
 class Limits:
-    """Raises Problem for a framing or body that is not taken, out of the call itself or out of `receive`."""
+    """Raises Problem for a framing or body that is not taken, out of the call or of `receive`.
 
-    def __init__(self, app: ASGIApp, settings: Settings):
+    held: what is held already, by others too.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, held: Held):
         self._app = app
         self._settings = settings
-        self.held = Held(settings.queue_max_mb * MB)
+        self.held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length, path = declared_length(scope), route_path(scope)
@@ -45,17 +48,6 @@ class Limits:
         pictures = limits.batch_max_images if _is_batch(path) else 1
         # What is larger than all that may be held could never come in, however often it is sent again.
         return min(limits.max_body_mb * pictures, limits.queue_max_mb) * MB
-
-
-class Held:
-    """A number of bytes that may grow up to a limit; one for all requests."""
-
-    def __init__(self, limit_bytes: float = float("inf")):
-        self.limit_bytes = limit_bytes
-        self.num_bytes = 0
-
-    def has_room(self, num_bytes: int) -> bool:
-        return self.num_bytes + num_bytes <= self.limit_bytes
 
 
 class _Body:

@@ -94,6 +94,9 @@ class Settings:
     # The queue
     queue_size: int = row(64, "Requests that may wait.", unit="requests", group="Queue", least=0)
     queue_max_mb: float = row(512, "Bodies held at a time, waiting or in work.", unit="MB", group="Queue", least=1)
+    answers_max_mb: float = row(
+        256, "Answers held at a time that clients have not taken yet.", unit="MB", group="Queue",
+        least=1)
     max_wait_s: float = row(10, "A request that would wait longer is turned away.", unit="s", group="Queue", least=0)
 
     # Results that are kept

@@ -52,12 +52,17 @@ async def read_pictures(request: Request, settings: Settings, most: int) -> Uplo
     elif kind == "application/json":
         pictures, fields = await _from_json(request, most)
     elif kind.startswith("image/") or kind in RAW_TYPES or not kind:
-        pictures, fields = [await request.body()], {}
+        pictures, fields = [await whole_body(request)], {}
     else:
         raise unsupported(request, _HOW)
     if not pictures or not all(pictures):
         raise Problem("bad_request", f"a picture is missing or empty; {_HOW}")
     return Upload(tuple(pictures), _query(request), fields)
+
+
+async def whole_body(request: Request) -> bytes:
+    """The body. Request.body() would keep it as long as the picture in it is in work."""
+    return b"".join([chunk async for chunk in request.stream()])
 
 
 def _query(request: Request) -> dict[str, Any]:
@@ -105,7 +110,7 @@ async def _from_form(
 # JSON
 
 async def _from_json(request: Request, most: int) -> tuple[list[bytes], dict[str, Any]]:
-    body = await request.body()
+    body = await whole_body(request)
     data = await asyncio.to_thread(_parsed, body)
     if most == 1:
         texts = [data.pop("image", None)]
