@@ -90,7 +90,7 @@ class Cluster:
         self._draw, self._luck = np.random.default_rng(seed), random.Random(seed)
         self._now = 0.0
         self._queues = [Admission(
-            queue_size=settings.queue_size, max_bytes=int(settings.queue_max_mb * 1e6), max_wait_s=settings.max_wait_s,
+            queue_size=settings.queue_size, max_wait_s=settings.max_wait_s,
             num_workers=settings.workers, clock=lambda: self._now) for _ in range(nodes)]
         for queue in self._queues:
             queue.service_times.guess(float(self._service_s.mean()))
@@ -160,7 +160,7 @@ class Cluster:
         request = _Request(self._now, client, self._choose())
         queue = self._queues[request.node]
         try:
-            queue.check_room(0, INTERACTIVE, self._settings.deadline_s)
+            queue.check_room(INTERACTIVE, self._settings.deadline_s)
         except Problem as problem:
             return self._refuse(request, problem)
         if self._load.hit_share and self._luck.random() < self._load.hit_share:

@@ -1,10 +1,11 @@
 """files.py: a file is there whole, or as it was."""
 
 import os
+import time
 
 import pytest
 
-from humanparse.files import whole_file, write_private
+from humanparse.files import remove_leftovers, whole_file, write_private
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -40,3 +41,18 @@ def test_private_files_are_whole_and_for_their_owner_alone(tmp_path, durable):
     assert (tmp_path / "a").read_bytes() == b"new" and [path.name for path in tmp_path.iterdir()] == ["a"]
     if os.name == "posix":
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_killed_writers_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    (tmp_path / "sub").mkdir()
+    others = [tmp_path / name for name in ("x.part", ".hidden", "y.txt", "sub/.a.part")]
+    with whole_file(tmp_path / "x") as left, whole_file(tmp_path / "y") as writing:
+        for path in (left, writing, *others):
+            path.write_text("half")
+        for path in (left, *others):
+            os.utime(path, (time.time() - 7200,) * 2)
+        remove_leftovers(tmp_path)
+        assert not left.exists() and writing.exists()
+        assert all(path.exists() for path in others)
+        left.write_text("for the block to end well")
+    remove_leftovers(tmp_path / "nowhere")

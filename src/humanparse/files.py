@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -22,6 +23,22 @@ def whole_file(target: Path) -> Iterator[Path]:
         passing.replace(target)
     finally:
         passing.unlink(missing_ok=True)
+
+
+LEFTOVERS = ".*.part"  # what files are called while they are written
+OLD_S = 3600.0         # nobody writes one file for that long
+
+
+def remove_leftovers(folder: Path, older_than_s: float = OLD_S) -> None:
+    """Delete what `whole_file` has left in a folder because the process was killed in the middle.
+
+    older_than_s: younger ones stay, as somebody may be writing them. Sub-folders are not looked at;
+    what cannot be deleted stays.
+    """
+    for path in folder.glob(LEFTOVERS):
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime >= older_than_s:
+                path.unlink()
 
 
 def write_private(target: Path, data: bytes, *, durable: bool = True) -> None:

@@ -27,7 +27,8 @@ def settings_of(environ: dict[str, str], cores: int) -> Settings:
 
 def holds(settings: Settings) -> float:
     """The most memory that a server takes, in MB."""
-    return WEB_MB + settings.workers * settings.worker_max_memory_mb + settings.queue_max_mb + settings.cache_mb
+    held = settings.queue_max_mb + settings.answers_max_mb + settings.cache_mb
+    return WEB_MB + settings.workers * settings.worker_max_memory_mb + held
 
 
 # compose.yaml

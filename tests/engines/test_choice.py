@@ -70,15 +70,33 @@ def test_bf16_runs_where_the_processor_has_it_and_is_refused_elsewhere():
 def test_a_compiled_model_is_kept_and_gives_the_same(tmp_path):
     pixels = np.ones((1, 3, 64, 96), np.float32)
     outputs = [open_engine("openvino", model_file(None), cache=tmp_path / "compiled").run(pixels)["classes"] for _ in range(2)]
-    assert len(list((tmp_path / "compiled").iterdir())) == 1
+    assert len(list((tmp_path / "compiled").rglob("*.blob"))) == 1
     assert np.array_equal(*outputs)
+
+
+@openvino
+def test_a_compiled_model_with_flipped_bits_is_not_used(tmp_path):
+    """OpenVINO itself takes any weights that it finds in the file."""
+    pixels, cache = np.ones((1, 3, 64, 96), np.float32), tmp_path / "compiled"
+    right = open_engine("openvino", model_file(None), cache=cache).run(pixels)["classes"]
+    (blob,) = cache.rglob("*.blob")
+    blob.chmod(0o600)
+    whole = blob.read_bytes()
+    start = len(whole) // 2  # among the weights, which are nearly all of it
+    end = start + 100_000
+    flipped = bytes(byte ^ 0x55 for byte in whole[start:end])
+    blob.write_bytes(whole[:start] + flipped + whole[end:])
+    again = open_engine("openvino", model_file(None), cache=cache).run(pixels)["classes"]
+    assert np.array_equal(again, right)
+    (blob,) = cache.rglob("*.blob")
+    assert blob.read_bytes()[start:end] == whole[start:end]
 
 
 @openvino
 def test_a_damaged_or_impossible_cache_is_done_without(tmp_path):
     cache = tmp_path / "compiled"
     open_engine("openvino", model_file(None), cache=cache)
-    for blob in cache.iterdir():
+    for blob in cache.rglob("*.blob"):
         blob.chmod(0o600)
         blob.write_bytes(blob.read_bytes()[:1000])
     for folder in (cache, model_file(None) / "below-a-file"):

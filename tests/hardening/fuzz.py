@@ -37,9 +37,10 @@ with atheris.instrument_imports(include=["PIL", "humanparse.image", "humanparse.
     from humanparse.image import read_image
     from humanparse.service import archive
     from humanparse.service.cache import entry
+    from humanparse.service.forms import FILE_FIELDS, _Form
     from humanparse.service.jobs.files import JobFiles
     from humanparse.service.jobs.room import Room
-    from humanparse.service.jobs.upload import _Form
+    from humanparse.service.jobs.upload import ARCHIVE_FIELD, _Folder
     from humanparse.service.problems import Problem
     from humanparse.service.settings import Settings
 
@@ -90,7 +91,9 @@ def form(data: bytes) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         files = JobFiles(Path(folder), "0" * 32)
         files.create()
-        reader = _Form(BOUNDARY, files, SETTINGS, Room(150_000))
+        folder_of_job = _Folder(files, SETTINGS, Room(150_000))
+        names = (*FILE_FIELDS, ARCHIVE_FIELD)
+        reader = _Form(BOUNDARY, folder_of_job.open_file, SETTINGS.max_fields, "send a form", names)
         try:
             for start in range(0, len(data), 997):
                 reader.feed(data[start:start + 997])

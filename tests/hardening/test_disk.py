@@ -73,7 +73,9 @@ def test_compiled_models_that_are_kept_are_bounded_and_those_in_use_stay(tmp_pat
     for number in range(5):
         file = tmp_path / f"{number}.blob"
         file.write_bytes(bytes(100))
+        file.with_suffix(".sha256").write_text("of it")
         os.utime(file, (number, number))
     (tmp_path / "other.txt").write_text("not ours")
     engine._make_room(tmp_path, max_bytes=250)
-    assert {file.name for file in tmp_path.iterdir()} == {"3.blob", "4.blob", "other.txt"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "3.blob", "3.sha256", "4.blob", "4.sha256", "other.txt"}

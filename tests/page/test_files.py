@@ -2,9 +2,11 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import httpx2 as httpx
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+import humanparse
 from humanparse import HumanParser
 from humanparse.formats import from_json
 
@@ -125,6 +128,29 @@ def test_photos_of_the_same_name_do_not_overwrite_each_other(visit, astronaut):
     _, data = visitor.download("#strip .zip")
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         assert len(set(opened.namelist())) == 6 and "astronaut-2.json" in opened.namelist()
+
+
+SCRIPTS = Path(humanparse.__file__).parent / "service/static/js"
+NAMES = """
+import { newPicture } from './state.js';
+const pictures = [];
+for (const name of JSON.parse(process.argv[1])) {
+  pictures.push(newPicture(new File(['x'], name), pictures));
+}
+console.log(JSON.stringify(pictures.map((one) => [one.name, one.stem, one.file.name])));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_every_photo_has_a_name_and_a_stem_of_its_own_and_its_file_keeps_its_name():
+    given = ["a.jpg", "a.jpg", "a-2.jpg", "a.png", "A.jpg", "image.png", "image.png", ""]
+    command = ["node", "--input-type=module", "-e", NAMES, json.dumps(given)]
+    done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=True)
+    names, stems, files = zip(*json.loads(done.stdout), strict=True)
+    assert names == (
+        "a.jpg", "a-2.jpg", "a-2-2.jpg", "a.png", "A.jpg", "image.png", "image-2.png", "photo.png")
+    assert stems == ("a", "a-2", "a-2-2", "a-3", "A-4", "image", "image-2", "photo")
+    assert list(files) == given
 
 
 def test_the_lines_of_code_give_the_same_result(visitor, couple, tmp_path, parsing):

@@ -16,6 +16,7 @@ import humanparse
 from humanparse.errors import HumanParseError
 from humanparse.service import answers
 from humanparse.service.dispatch import Reply, Status
+from humanparse.service.held import Held
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
 
@@ -48,6 +49,7 @@ class HereDispatcher:
 
     def __init__(self, models):
         self.models, self.tasks, self.trouble, self.full = models, [], None, None
+        self.held = Held()
         self.state = {"idle": 1, "last_success_age_s": 0.0}
 
     async def start(self):
@@ -59,7 +61,7 @@ class HereDispatcher:
     async def reload(self):
         pass
 
-    def check_room(self, num_bytes, priority=0):
+    def check_room(self, priority=0):
         if self.full:
             raise self.full
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from humanparse.service import archive
-from humanparse.service.archive import ENTRIES, clean_name, unzip
+from humanparse.service.archive import ENTRIES, unzip
 from humanparse.service.problems import Problem
 
 
@@ -48,7 +48,8 @@ def refused(unpack, data, **limits) -> Problem:
 def test_pictures_come_out_in_order_from_all_folders(unpack):
     reply, files, entries = unpack(zipped(("b.jpg", b"B"), ("deep/er/a.png", b"A"), ("stored.jpg", b"")))
     assert files == {"0000.bin": b"B", "0001.bin": b"A", "0002.bin": b""}
-    assert entries == [{"source": "b.jpg", "size": 1}, {"source": "a.png", "size": 1}, {"source": "stored.jpg", "size": 0}]
+    sizes = {"b.jpg": 1, "deep/er/a.png": 1, "stored.jpg": 0}
+    assert entries == [{"source": name, "size": size} for name, size in sizes.items()]
     assert reply == {"images": 3, "skipped": []}
 
 
@@ -59,7 +60,8 @@ def test_litter_folders_and_links_are_left_out(unpack):
         ("folder/", b""), ("__MACOSX/._a.jpg", b"x"), (".DS_Store", b"x"), ("a/.hidden/b.jpg", b"x"), ("Thumbs.db", b"x"),
         (link, b"/etc/passwd"), ("a.jpg", b"A")))
     assert files == {"0000.bin": b"A"}
-    assert reply["skipped"] == ["._a.jpg", ".DS_Store", "b.jpg", "Thumbs.db", "link.jpg"]
+    assert reply["skipped"] == [
+        "__MACOSX/._a.jpg", ".DS_Store", "a/.hidden/b.jpg", "Thumbs.db", "link.jpg"]
 
 
 @pytest.mark.parametrize("name", [
@@ -72,7 +74,8 @@ def test_names_lead_nowhere(unpack, tmp_path, name):
     everything = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert everything == {"upload.zip", *(f"inside/to/{file}" for file in ("0000.bin", "0001.bin", ENTRIES))}
     source = entries[0]["source"]
-    assert len(source) <= 100 and source.isprintable() and "/" not in source and "\\" not in source
+    assert len(source) <= 200 and source.isprintable() and "\\" not in source
+    assert not source.startswith("/") and ".." not in source.split("/")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -194,11 +197,3 @@ def test_a_full_disk_is_a_problem_of_its_own(unpack, monkeypatch):
     monkeypatch.setattr(archive.os, "fsync", full)
     problem = refused(unpack, zipped(("a.jpg", b"A")))
     assert problem.code == "storage_full" and "secret" not in problem.detail
-
-
-@pytest.mark.parametrize(("name", "shown"), [
-    ("me.jpg", "me.jpg"), ("a/b\\c.jpg", "c.jpg"), ("dir/", "dir"), ("", ""), ("a\r\nb\0.jpg", "a__b_.jpg"),
-    ("写真.jpg", "写真.jpg"), ("\u202egpj.exe", "_gpj.exe"), ("x" * 200, "x" * 99 + "…"),
-])
-def test_names_are_shown_without_what_could_upset_anyone(name, shown):
-    assert clean_name(name) == shown

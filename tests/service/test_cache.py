@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -314,20 +315,32 @@ def test_the_disk_is_bounded_and_what_was_not_used_for_longest_goes_first(tmp_pa
     assert disk.num_bytes == 3 * size == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
 
 
+def killed_while_writing(target) -> Path:
+    """Ends without a last word while it writes a file; returns the half of it."""
+    before = set(target.parent.iterdir())
+    code = (
+        "import os, sys; from pathlib import Path; from humanparse.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('half')\n"
+        "    os._exit(9)\n")
+    assert subprocess.run([sys.executable, "-c", code, target]).returncode == 9
+    (left,) = set(target.parent.iterdir()) - before
+    return left
+
+
 def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_files(tmp_path):
     clock = Clock()
     disk = Disk(tmp_path, 10**6, 60, clock)
     disk.put(KEY, ANSWER, clock.now - 50)
     disk.put(OTHER, ANSWER, clock.now)
     (tmp_path / KEY[:2] / ("f" * 64)).write_text("no entry")
-    old = tmp_path / KEY[:2] / ".left.tmp"
-    old.write_text("of a server that was killed")
-    os.utime(old, (time.time() - 7200,) * 2)
-    (tmp_path / KEY[:2] / ".now.tmp").write_text("of one that is writing")
+    left = killed_while_writing(tmp_path / KEY[:2] / KEY)
+    os.utime(left, (time.time() - 7200,) * 2)
+    writing = killed_while_writing(tmp_path / KEY[:2] / KEY)
     clock.now += 20
     new = Disk(tmp_path, 10**6, 60, clock)
     new.sweep()
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == sorted([OTHER, ".now.tmp"])
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {OTHER, writing.name}
     assert new.num_bytes == len(encode(OTHER, ANSWER, 0.0))
     assert new.get(OTHER) and new.get(KEY) is None
 
@@ -363,6 +376,13 @@ def test_setting_the_wall_clock_changes_no_age_not_even_over_a_restart(tmp_path)
         again = SteadyClock(tmp_path / "clock", ticks=ticks, wall=wall, boot=lambda: "boot")
         assert again.now() == pytest.approx(clock.now())
     assert clock.now() - start == pytest.approx(20)
+
+
+def test_what_a_server_left_that_was_killed_while_it_saved_the_clock_goes(tmp_path):
+    left = killed_while_writing(tmp_path / "clock.json")
+    os.utime(left, (time.time() - 7200,) * 2)
+    SteadyClock(tmp_path / "clock.json").save()
+    assert [path.name for path in tmp_path.iterdir()] == ["clock.json"]
 
 
 def test_after_the_machine_was_off_the_wall_clock_says_for_how_long(tmp_path):

@@ -39,6 +39,7 @@ def with_dispatcher(use, *, command=FAKE, **given):
         finally:
             await dispatcher.stop(0)
         assert (dispatcher.status().queued, dispatcher.status().bytes_held) == (0, 0)
+        assert dispatcher.held.num_bytes == 0
         assert not dispatcher._answers and not dispatcher._serving and not dispatcher._pool._workers
         return result
 
@@ -121,12 +122,12 @@ def test_full_queue_turns_away_at_once_and_says_when_to_come_back():
         start = time.perf_counter()
         for _ in range(1000):
             with pytest.raises(Problem, match="queue_full") as caught:
-                dispatcher.check_room(100)
+                dispatcher.check_room()
             assert await code_of(dispatcher.run(task())) == "queue_full"
         assert time.perf_counter() - start < 5  # far below a millisecond each
         assert caught.value.retry_after_s >= 0
         assert [await code_of(work) for work in works] == ["done"] * 3
-        dispatcher.check_room(100)
+        dispatcher.check_room()
 
     with_dispatcher(use, queue_size=2)
 
@@ -136,11 +137,38 @@ def test_bytes_of_work_are_held_until_it_is_done():
         work = asyncio.create_task(dispatcher.run(task("slow-0.1", bytes(900_000))))
         await asyncio.sleep(0.01)
         assert dispatcher.status().bytes_held == 900_000
-        assert await code_of(dispatcher.run(task(blob=bytes(200_000)))) == "queue_full"
+        assert dispatcher.held.num_bytes == 0  # its request counts them
         await work
         await soon(lambda: dispatcher.status().bytes_held == 0, "free bytes")
 
-    with_dispatcher(use, queue_max_mb=1)
+    with_dispatcher(use)
+
+
+def test_a_picture_that_a_worker_has_counts_when_its_client_has_gone():
+    async def use(dispatcher):
+        running = asyncio.create_task(dispatcher.run(task("slow-0.3", bytes(500))))
+        waiting = asyncio.create_task(dispatcher.run(task("slow-0.3", bytes(70))))
+        await soon(lambda: dispatcher.status().busy == 1, "work")
+        for work in (running, waiting):
+            work.cancel()
+        await asyncio.wait({running, waiting})
+        assert dispatcher.held.num_bytes == 500
+        await soon(lambda: dispatcher.held.num_bytes == 0, "the end of the work")
+
+    with_dispatcher(use)
+
+
+@pytest.mark.parametrize("act", ["slow-0.1", "exit"])
+def test_a_picture_of_a_job_counts_until_it_is_done(act):
+    async def use(dispatcher):
+        work = asyncio.create_task(
+            dispatcher.run(task(act, bytes(500)), priority=BACKGROUND))
+        await asyncio.sleep(0.01)
+        assert dispatcher.held.num_bytes == 500
+        assert await code_of(work) == ("done" if act != "exit" else "worker_crashed")
+        assert dispatcher.held.num_bytes == 0
+
+    with_dispatcher(use)
 
 
 # Nobody waits any longer

@@ -18,6 +18,7 @@ from raw_http import loggers_restored, request, served
 
 from humanparse.service import auth, logs
 from humanparse.service.edge import Edge, problem_response
+from humanparse.service.held import Held
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -25,11 +26,11 @@ from humanparse.service.settings import Settings
 SECRET = "s3cret-täken"
 
 
-def made(**options) -> tuple[FastAPI, Settings]:
+def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
     settings = Settings(**({"port": 0, "log_level": "debug", "drain_s": 5, "max_body_mb": 1} | options))
     app = FastAPI()
     app.state.metrics = Metrics()
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
+    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, held=held)
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem):
@@ -386,6 +387,16 @@ def test_uploads_in_progress_are_bounded_in_all(server):
         assert late.answer().status == 200
     for client in holding:
         client.socket.close()
+
+
+def test_what_others_hold_leaves_less_room_for_bodies():
+    held = Held(1_000_000)
+    app, _ = made(held)
+    held.num_bytes = 800_000  # of a client who has gone, or of a job
+    assert send(app, "POST", "/echo", content=bytes(200_001)).status_code == 429
+    assert send(app, "POST", "/echo", content=bytes(200_000)).status_code == 200
+    held.num_bytes = 0
+    assert send(app, "POST", "/echo", content=bytes(1_000_000)).status_code == 200
 
 
 def test_announcing_much_and_sending_little_blocks_nobody(server):

@@ -105,7 +105,8 @@ def test_each_picture_gets_its_result_or_its_problem(tmp_path):
             last = await ended(jobs, job.id)
             assert (last.state, last.done, last.failed) == ("done", 2, 1)
             assert await texts(jobs, job.id) == ["A", "not_an_image", "C"]
-            assert run.heads == [HEAD] * 3
+            heads = [HEAD | {"source": f"{number}.jpg"} for number in range(3)]
+            assert sorted(run.heads, key=lambda head: head["source"]) == heads
             await until(lambda: not list(jobs.files(job.id).inputs.iterdir()))  # finished pictures go, a moment later
 
     asyncio.run(go())

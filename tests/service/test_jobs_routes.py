@@ -12,6 +12,7 @@ from fake_run import FakeRun
 from starlette.testclient import TestClient
 
 from humanparse.service.app import create_app
+from humanparse.service.held import Held
 from humanparse.service.jobs import jobs as jobs_module
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -21,7 +22,7 @@ class FakeDispatcher:
     """A Dispatcher whose work is done by a FakeRun."""
 
     def __init__(self):
-        self.run = FakeRun()
+        self.run, self.held = FakeRun(), Held()
 
     async def start(self):
         pass
@@ -132,7 +133,7 @@ def test_an_archive_becomes_a_job(client):
     job = ended(client, answer.json()["id"])
     assert (job["state"], job["total"], job["done"], job["failed"]) == ("done", 2, 1, 1)
     first, _ = client.get(job["links"]["results"]).text.splitlines()
-    assert json.loads(first) == {"index": 0, "source": "one.jpg", "result": {"text": "A"}}
+    assert json.loads(first) == {"index": 0, "source": "in/one.jpg", "result": {"text": "A"}}
 
 
 def test_an_archive_that_is_none_is_a_failed_job(client):
@@ -266,7 +267,7 @@ def test_uploads_are_limited_and_leave_nothing_behind(client, settings):
     assert "picture 1" in is_problem(post(client, b"x", bytes(150_000)), 413, "body_too_large")
     is_problem(client.post("/v1/jobs", files={"archive": ("a.zip", bytes(350_000))}), 413, "body_too_large")
     assert "empty" in is_problem(post(client, b"x", b""), 400, "bad_request")
-    assert "longer than" in is_problem(post(client, b"x", data={"model": "x" * 1001}), 400, "bad_request")
+    assert "longer than" in is_problem(post(client, b"x", data={"model": "x" * 4097}), 400, "bad_request")
     assert "16 fields" in is_problem(post(client, b"x", data={f"f{n}": "x" for n in range(17)}), 400, "bad_request")
     assert not folders(settings)
 
@@ -313,13 +314,30 @@ def test_wrong_options_are_refused_in_the_query_before_the_upload_is_read(client
 
 
 def test_names_of_files_are_shown_but_never_used(client, settings):
-    names = ["../../../evil.jpg", "C:\\evil\\x.jpg", "a\nb.jpg", "写真.jpg"]
+    names = ["../../../evil.jpg", "C:\\evil\\x.jpg", "a\nb.jpg", "holiday/写真.jpg"]
     answer = client.post("/v1/jobs", files=[("image", (name, b"a")) for name in names])
     job = ended(client, answer.json()["id"])
     lines = [json.loads(line) for line in client.get(job["links"]["results"]).text.splitlines()]
-    assert [line["source"] for line in lines][::3] == ["evil.jpg", "写真.jpg"]
+    assert [line["source"] for line in lines][::3] == ["evil.jpg", "holiday/写真.jpg"]
     everything = {path.name for path in settings.folder.parent.rglob("*")}
     assert not {name for name in everything if "evil" in name or "x.jpg" in name}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["form", "zip"])
+def test_pictures_of_the_same_name_can_be_told_apart(client, dispatcher, packed):
+    names = ["a/x.jpg", "b/x.jpg", "./b/x.jpg", "x.jpg"]
+    files = {"archive": ("my.zip", zipped(**dict.fromkeys(names, b"a")))} if packed else [
+        ("image", (name, b"a")) for name in names]
+    job = ended(client, client.post("/v1/jobs", files=files).json()["id"])
+    lines = [json.loads(line) for line in client.get(job["links"]["results"]).text.splitlines()]
+    expected = ["a/x.jpg", "b/x.jpg", "b/x-2.jpg", "x.jpg"]
+    assert [line["source"] for line in lines] == expected
+    zipped_results = io.BytesIO(client.get(job["links"]["results_zip"]).content)
+    with zipfile.ZipFile(zipped_results) as archive:
+        index = json.loads(archive.read("index.json"))
+    assert [entry["source"] for entry in index] == expected
+    told = [head["source"] for head in dispatcher.run.heads if head["do"] == "parse"]
+    assert sorted(told) == sorted(expected)
 
 
 def test_a_client_that_hangs_up_in_the_middle_leaves_nothing(client, settings):

@@ -189,7 +189,7 @@ def test_a_client_that_reads_slowly_but_steadily_gets_everything(server):
 
 
 def test_unread_answers_are_bounded_over_all_clients():
-    app, settings = made(queue_max_mb=30, write_timeout_s=60)
+    app, settings = made(answers_max_mb=30, write_timeout_s=60)
     with served(app, settings) as running:
         clients = [running.connect() for _ in range(6)]
         for client in clients:

@@ -181,6 +181,15 @@ def test_predict_is_in_colour_and_styles_differ(client, photo):
     assert Image.open(io.BytesIO(pictures["cutout"])).mode == "RGBA"
 
 
+def test_what_the_dispatcher_still_holds_leaves_less_room_for_bodies(client, dispatcher, photo):
+    dispatcher.held.limit_bytes, dispatcher.held.num_bytes = len(photo), 1
+    answer = client.post("/parse", content=photo)
+    assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
+    dispatcher.held.num_bytes = 0
+    assert client.post("/parse", content=photo).status_code == 200
+    assert dispatcher.held.num_bytes == 0
+
+
 def test_predict_for_somebody_who_wants_no_picture(client, photo):
     answer = client.post("/predict", content=photo, headers={"accept": "text/html"})
     assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
@@ -274,3 +283,18 @@ def test_an_unforeseen_error_says_nothing_of_the_inside(client, dispatcher, phot
 
 def test_json_answers_are_plain_json(client, photo):
     assert json.loads(client.post("/parse", content=photo).content)["model"] == "humanparse-small"
+
+
+def test_the_results_of_a_job_are_called_as_their_files_are(client, photo):
+    files = [("image", (name, photo)) for name in ("a/x.jpg", "b/x.jpg", "b/x.jpg")]
+    found = {}
+    for form in ("coco", "json"):
+        sent = client.post("/v1/jobs", files=files, params={"format": form})
+        # The events end with the job.
+        client.get(sent.json()["links"]["events"])
+        lines = client.get(sent.json()["links"]["results"]).text.splitlines()
+        found[form] = [json.loads(line)["result"] for line in lines]
+    names = [result["images"][0]["file_name"] for result in found["coco"]]
+    assert names == ["a/x.jpg", "b/x.jpg", "b/x-2.jpg"]
+    parsings = [from_json(json.dumps(result)) for result in found["json"]]
+    assert [parsing.name for parsing in parsings] == ["a_x", "b_x", "b_x-2"]

@@ -20,7 +20,7 @@ from humanparse.batch.manifest import Manifest, check_identity
 from humanparse.batch.sources import Slice, Sources, import_parquet
 from humanparse.batch.work import PARQUET, Outcome, SliceDone, result_path
 from humanparse.errors import HumanParseError, OptionError
-from humanparse.files import whole_file
+from humanparse.files import remove_leftovers, whole_file
 from humanparse.formats import FORMATS
 from humanparse.weights.lock import lock_file
 
@@ -147,8 +147,7 @@ class Output:
 
     def _tidy(self) -> None:
         """What a killed run left: files that it had not finished, and parts that the manifest does not know."""
-        for path in self.folder.glob(".*.part"):
-            path.unlink(missing_ok=True)
+        remove_leftovers(self.folder, older_than_s=0)
         shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
         if self.formats != (PARQUET,):
             (self.folder / UNFINISHED).mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from contextlib import suppress
 from functools import cache as once
@@ -11,6 +12,7 @@ import numpy as np
 
 from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel, MissingExtra, OptionError
+from humanparse.files import sha256_of, write_private
 
 # OpenVINO brings a package that reports usage, and does without where it cannot be imported. None makes it so.
 sys.modules.setdefault("openvino_telemetry", None)
@@ -22,6 +24,7 @@ except ImportError as error:
 from humanparse.engines.deformable import fuse  # noqa: E402
 
 MAX_CACHE_BYTES = 2_000_000_000  # of compiled models that are kept; one is about as large as its .onnx file
+SUMS = ".sha256"  # the ending of a file beside a compiled model
 MAX_STREAMS = 8  # runs at the same time, each with its own memory
 NAMES = {"fp32": "f32", "bf16": "bf16"}  # precisions as OpenVINO calls them
 
@@ -51,7 +54,7 @@ class OpenVinoEngine:
         try:
             network = core().read_model(str(model))
             fuse(network)
-            self.compiled = _compiled(network, options, cache)
+            self.compiled = _compiled(model, network, options, cache)
         except RuntimeError as error:
             raise BrokenModel(f"{model} is not a model that can be loaded ({_last_line(error)}); get it again") from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
@@ -75,21 +78,49 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
-def _compiled(network: openvino.Model, options: dict, cache: Path | None) -> openvino.CompiledModel:
+def _compiled(
+    model: Path, network: openvino.Model, options: dict, cache: Path | None,
+) -> openvino.CompiledModel:
     if cache is not None:
+        # OpenVINO names files by what is in the model. A folder for each model and options leaves
+        # few of them to be checked.
+        about = repr((str(Path(model).absolute()), sorted(options.items())))
+        folder = cache / hashlib.sha256(about.encode()).hexdigest()[:16]
         try:
-            compiled = core().compile_model(network, "CPU", {**options, "CACHE_DIR": str(cache)})
+            _drop_damaged(folder)
+            compiled = core().compile_model(network, "CPU", {**options, "CACHE_DIR": str(folder)})
+            _note_sums(folder)
             _make_room(cache)
             return compiled
-        except RuntimeError:  # a folder that cannot be written, a full disk, a damaged file: all of it can be done without
+        except (RuntimeError, OSError):  # it cannot be written, is full or damaged: do without it
             pass
     return core().compile_model(network, "CPU", options)
+
+
+def _drop_damaged(folder: Path) -> None:
+    """Delete compiled models that are not as they were written: OpenVINO would take any weights."""
+    for file in folder.glob("*.blob"):
+        sums = file.with_suffix(SUMS)
+        if not sums.is_file() or sums.read_text() != sha256_of(file):
+            file.unlink(missing_ok=True)
+            sums.unlink(missing_ok=True)
+
+
+def _note_sums(folder: Path) -> None:
+    """Keep the SHA-256 of each compiled model that is new.
+
+    Should another process be writing it anew at this moment, the next start finds it damaged, and
+    compiles.
+    """
+    for file in folder.glob("*.blob"):
+        if not (sums := file.with_suffix(SUMS)).is_file():
+            write_private(sums, sha256_of(file).encode(), durable=False)
 
 
 def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
     """Delete compiled models that were not used for longest, until the others fit; OpenVINO itself deletes none."""
     found = []
-    for file in cache.glob("*.blob"):
+    for file in cache.rglob("*.blob"):
         with suppress(OSError):  # another process may do the same
             details = file.stat()
             found.append((max(details.st_atime, details.st_mtime), details.st_size, file))
@@ -98,6 +129,7 @@ def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
         if max_bytes < 0:
             with suppress(OSError):
                 file.unlink()
+                file.with_suffix(SUMS).unlink(missing_ok=True)
 
 
 def _last_line(error: Exception) -> str:

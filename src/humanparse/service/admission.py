@@ -1,8 +1,9 @@
 """Who may wait, who is next, and who is turned away: the queue in front of the workers. It knows no process.
 
-A request is turned away when too many wait, when too many bytes are held, or when it would wait too long: the work
-ahead of it, by the measured times of each kind of work, shared out over the workers. Every question takes O(1) time.
-Work in the background waits outside these bounds, and starts only when nobody else waits.
+A request is turned away when too many wait, or when it would wait too long: the work ahead of it,
+by the measured times of each kind of work, shared out over the workers. Every question takes O(1)
+time. Work in the background waits outside these bounds, and starts only when nobody else waits. How
+many bytes may be held is decided before, where they arrive (limits.py).
 """
 
 from __future__ import annotations
@@ -41,13 +42,15 @@ class Entry:
 class Admission:
     """The queue: first come, first served within a priority.
 
-    queue_size: entries that may wait; max_bytes: of all entries, waiting or in work;
-    max_wait_s: of predicted waiting. `num_workers` is how many are alive; whoever starts and ends them keeps it right.
+    queue_size: entries that may wait; max_wait_s: of predicted waiting. `num_workers` is how many
+    are alive; whoever starts and ends them keeps it right. `bytes_held`: of all entries.
     """
 
-    def __init__(self, *, queue_size: int, max_bytes: int, max_wait_s: float, num_workers: int, clock: Clock = time.monotonic):
+    def __init__(
+        self, *, queue_size: int, max_wait_s: float, num_workers: int,
+        clock: Clock = time.monotonic,
+    ):
         self.queue_size = queue_size
-        self.max_bytes = max_bytes
         self.max_wait_s = max_wait_s
         self.num_workers = num_workers
         self.bytes_held = 0
@@ -69,15 +72,13 @@ class Admission:
         """How long one that came now would wait, in seconds."""
         return sum(self._waiting_s[: priority + 1]) / max(1, self.num_workers)
 
-    def check_room(self, num_bytes: int, priority: int = INTERACTIVE, deadline_s: float = float("inf")) -> None:
+    def check_room(self, priority: int = INTERACTIVE, deadline_s: float = float("inf")) -> None:
         """Raises Problem queue_full, with when to try again, if an entry like this would be turned away."""
         if priority == BACKGROUND:
             return
         in_front = len(self._waiting[INTERACTIVE]) + len(self._waiting[BATCH])
         if in_front >= self.queue_size and not self._has_free_worker(in_front):
             raise self.turned_away(f"{in_front} requests are waiting, as many as may")
-        if self.bytes_held and self.bytes_held + num_bytes > self.max_bytes:
-            raise self.turned_away(f"requests in work hold {self.bytes_held / 1e6:.0f} of {self.max_bytes / 1e6:.0f} MB")
         wait_s = self.predicted_wait_s(priority)
         if wait_s > min(self.max_wait_s, deadline_s):
             raise self.turned_away(f"it would wait about {wait_s:.1f} s")
@@ -116,6 +117,10 @@ class Admission:
         if entry in self._running:
             self._running.remove(entry)
             self.bytes_held -= entry.num_bytes
+
+    def is_running(self, entry: Entry) -> bool:
+        """Whether a worker has it."""
+        return entry in self._running
 
     def turned_away(self, why: str) -> Problem:
         """The Problem for one that finds no room; to be tried again when half of those that wait are done.

@@ -7,6 +7,8 @@ import io
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,12 +73,16 @@ def describe(models: Models) -> list[dict[str, Any]]:
 
 
 def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dict[str, Any], bytes]:
-    """Parse one picture. head: `Options.head()`; picture: the file's bytes.
+    """Parse one picture.
+
+    head: `Options.head()`, in jobs with the picture's "source"; picture: the file's bytes.
 
     Returns what to note of it, and the finished body. Raises ImageError for the picture, UnknownModel for the model.
     """
     model = _model(models, head["model"])
     parsing = _with_options(model.parser, head).parse(picture)
+    if source := head.get("source"):
+        parsing = replace(parsing, name=_stem(source), file_name=source)
     start = time.perf_counter()
     media_type, body = _body(parsing, head)
     timings_ms = {**parsing.timings_ms, "answer": round((time.perf_counter() - start) * 1000, 2)}
@@ -104,6 +110,11 @@ def _with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
     return HumanParser(
         engine=loaded.engine, min_score=min_score, max_side=head["max_side"], max_megapixels=loaded.max_megapixels
     )
+
+
+def _stem(source: str) -> str:
+    """What the results of a file are called: its path without ending, in one piece."""
+    return str(PurePosixPath(source).with_suffix("")).replace("/", "_")
 
 
 def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:

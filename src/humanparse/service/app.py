@@ -35,7 +35,8 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     """
     settings = settings or Settings.from_env()
     app = FastAPI(
-        title="humanparse", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan,
+        title="humanparse", version=__version__, lifespan=_lifespan,
+        openapi_url=None, docs_url=None, redoc_url=None,  # pages.py has them
         description="Every person in a photo, and every body part and garment of theirs, pixel by pixel.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
@@ -52,7 +53,8 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     for router in (routes.picture_routes(settings), inference_routes(settings), jobs_routes(settings), routes.operation_routes(),
                    page_routes()):
         app.include_router(router)
-    app.add_middleware(Edge, settings=settings, metrics=state.metrics)
+    held = state.dispatcher.held
+    app.add_middleware(Edge, settings=settings, metrics=state.metrics, held=held)
     _answer_errors(app)
     return app
 

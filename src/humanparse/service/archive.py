@@ -1,7 +1,8 @@
 """In a worker: a zip of pictures → numbered files. Nothing in an archive is believed: not its names, not its sizes.
 
     <to>/0000.bin, 0001.bin, …    the pictures as they were, in the archive's order
-    <to>/entries.json             for each: {"source": base name for people, "size": bytes} or with "problem" instead of "size"
+    <to>/entries.json             for each: {"source": its path, for people, "size": bytes}, or with
+                                  "problem" instead of "size"
 
 What cannot be a picture for the client (folders, links, hidden files, what macOS adds) is left out; an entry that cannot
 be unpacked keeps its number and says why. The limits count bytes as they are unpacked.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from humanparse.service.names import clean_name
 from humanparse.service.problems import Problem
 
 MB = 1_000_000
@@ -29,7 +31,6 @@ MAX_RATIO = 200              # unpacked over packed bytes; photos are near 1
 RATIO_FREE = 1 * MB          # small entries may be that large whatever their ratio: a drawing of one colour packs well
 LOCAL_HEADER = 30            # bytes of an entry's own header before its name
 DIRECTORY_FREE, DIRECTORY_PER_IMAGE = 1 * MB, 1_000  # bytes the list of entries may have
-MAX_NAME = 100
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
 ENCRYPTED = 0x1 | 0x40
 LITTER = ("thumbs.db", "desktop.ini")
@@ -66,13 +67,6 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     (to / ENTRIES).write_text(json.dumps(entries))
     skipped = [clean_name(info.filename) for info in infos if not (_is_wanted(info) or _is_dir(info))]
     return {"images": len(entries), "skipped": skipped[:100]}
-
-
-def clean_name(name: str) -> str:
-    """The base name of a client's file, for people to read: short, and without what could upset a terminal or a log."""
-    base = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    shown = "".join(letter if letter.isprintable() else "_" for letter in base)
-    return shown if len(shown) <= MAX_NAME else shown[:MAX_NAME - 1] + "…"
 
 
 def storage_problem(error: OSError) -> Problem:

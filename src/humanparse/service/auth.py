@@ -7,6 +7,7 @@ import hmac
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -37,7 +38,7 @@ class Auth:
 
 def is_open(scope: Scope) -> bool:
     """Whether this needs no token."""
-    path = scope["path"]
+    path = route_path(scope)
     return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_PREFIX))
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from humanparse.files import write_private
+from humanparse.files import remove_leftovers, write_private
 
 SAVE_S = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -55,6 +55,7 @@ class SteadyClock:
             return
         data = {"boot": self._boot, "ticks": self._ticks(), "wall": self._wall(), "now": self.now()}
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_leftovers(self._file.parent)
         write_private(self._file, json.dumps(data).encode(), durable=False)
         self._saved = self.now()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from humanparse.service.admission import BACKGROUND, INTERACTIVE, Admission, Entry, Refusals
+from humanparse.service.held import Held
 from humanparse.service.pool import WorkerPool
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
@@ -89,6 +90,7 @@ class Dispatcher:
 
     command: what to start as a worker, for tests; pool: makes what is there in place of processes of this machine, given
     what to call when it has become idle (`humanparse.scale.replicas`).
+    held: the bytes that all requests hold, for the edge to count in as well.
     """
 
     def __init__(
@@ -98,9 +100,10 @@ class Dispatcher:
         self._settings = settings
         self._pool = pool(self._pump) if pool else WorkerPool(settings, command or COMMAND, self._pump, metrics)
         self._queue = Admission(
-            queue_size=settings.queue_size, max_bytes=int(settings.queue_max_mb * 1e6), max_wait_s=settings.max_wait_s,
-            num_workers=settings.workers,
-        )
+            queue_size=settings.queue_size, max_wait_s=settings.max_wait_s,
+            num_workers=settings.workers)
+        self.held = Held(settings.queue_max_mb * 1e6)
+        self._holding: set[Entry] = set()  # whose bytes are counted in `held` here, by no request
         self._refusals = Refusals()
         self._answers: set[asyncio.Future[Reply]] = set()
         self._serving: set[asyncio.Task[None]] = set()
@@ -125,12 +128,12 @@ class Dispatcher:
         """Load the models anew, one worker after the other; if they cannot be loaded, the old ones stay (`Status` says so)."""
         await self._pool.reload()
 
-    def check_room(self, num_bytes: int, priority: int = INTERACTIVE, deadline_s: float | None = None) -> None:
-        """Raises the Problem with which `run` would turn away a task of that many bytes: shutting_down or queue_full."""
+    def check_room(self, priority: int = INTERACTIVE, deadline_s: float | None = None) -> None:
+        """Raises the Problem with which `run` would turn a task away: shutting_down or queue_full."""
         if self._stopping:
             raise _stopping()
         self._queue.num_workers = self._pool.num_alive
-        self._queue.check_room(num_bytes, priority, self._allowed_s(deadline_s))
+        self._queue.check_room(priority, self._allowed_s(deadline_s))
 
     async def run(self, task: Task, *, priority: int = INTERACTIVE, deadline_s: float | None = None) -> Reply:
         """Have a task done. deadline_s: from now, or, in the background, from when the work begins; settings.deadline_s if None.
@@ -139,11 +142,13 @@ class Dispatcher:
         said of the picture. Cancelled while it waits, the task leaves the queue; while it runs, its answer is dropped.
         """
         self._refusals.check(task.digest)
-        self.check_room(len(task.blob), priority, deadline_s)
+        self.check_room(priority, deadline_s)
         order = _order(task, priority, self._allowed_s(deadline_s))
         entry = Entry(order, len(task.blob), priority, task.kind)
         timer = _alarm(order)
         self._answers.add(order.answer)
+        if priority == BACKGROUND:
+            self._hold(entry)  # it was read from disk: no request counts it
         try:
             self._queue.enter(entry)
             self._pump()
@@ -152,7 +157,11 @@ class Dispatcher:
             if timer:
                 timer.cancel()
             self._answers.discard(order.answer)
-            self._queue.withdraw(entry)  # if a worker has it, its bytes are held until the worker is done
+            self._queue.withdraw(entry)
+            if self._queue.is_running(entry):
+                self._hold(entry)  # nobody waits any longer, but the worker is not done
+            else:
+                self._let_go(entry)
 
     def status(self) -> Status:
         """How things stand now."""
@@ -186,6 +195,8 @@ class Dispatcher:
                 await self._work(worker, entry)
         finally:
             self._queue.done(entry)
+            if order.answer.done():  # else it is to be tried again
+                self._let_go(entry)
             self._pool.give_back(worker)
             self._pump()
 
@@ -233,6 +244,16 @@ class Dispatcher:
             self._queue.again(entry)
         else:
             _fail(order.answer, Problem("worker_crashed", "the parser stopped in the middle of this picture", retry_after_s=1))
+
+    def _hold(self, entry: Entry) -> None:
+        if entry not in self._holding:
+            self._holding.add(entry)
+            self.held.num_bytes += entry.num_bytes
+
+    def _let_go(self, entry: Entry) -> None:
+        if entry in self._holding:
+            self._holding.remove(entry)
+            self.held.num_bytes -= entry.num_bytes
 
     def _allowed_s(self, deadline_s: float | None) -> float:
         return self._settings.deadline_s if deadline_s is None else deadline_s

@@ -22,7 +22,7 @@ class Door:
     """An asyncio.Transport around another.
 
     has_unread: whether the client may still be sending, so that close() has to linger.
-    others: every Door of the server; together they hold at most queue_max_mb of answers that are not taken.
+    others: every Door of the server; together they hold at most answers_max_mb that are not taken.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Door:
     def _thin_out(self) -> None:
         """If the clients leave too much untaken in all, cut off the one that has been at it longest."""
         waiting = [door for door in self._others() if door.num_unsent and not door.is_closing()]
-        if sum(door.num_unsent for door in waiting) > self._settings.queue_max_mb * MB:
+        if sum(door.num_unsent for door in waiting) > self._settings.answers_max_mb * MB:
             min(waiting, key=lambda door: door.waiting_since).abort()
 
     # Closing

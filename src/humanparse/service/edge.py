@@ -28,9 +28,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humanparse.service import logs
 from humanparse.service.auth import Auth
+from humanparse.service.held import Held
 from humanparse.service.hosts import Hosts
-from humanparse.service.limits import Limits, declared_length
+from humanparse.service.limits import MB, Limits, declared_length
 from humanparse.service.metrics import METHODS, Metrics
+from humanparse.service.paths import put_below, route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -56,10 +58,15 @@ PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/read
 class Edge:
     """The middleware around the app; see the top of this file."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None):
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None,
+        held: Held | None = None,
+    ):
         self._app = app
         self._metrics = metrics or Metrics()
-        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings), settings), settings))
+        self._root_path = settings.root_path
+        held = held or Held(settings.queue_max_mb * MB)
+        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
         if settings.cors_origins:
             self._inner = Errors(Cors(
                 self._inner, allow_origins=settings.cors_origins, allow_methods=METHODS,
@@ -68,6 +75,8 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if self._root_path and not scope.get("root_path"):
+            put_below(scope, self._root_path)
         exchange = _Exchange(scope, receive, send)
         token = logs.request_id.set(exchange.request_id)
         self._metrics.request_begun()
@@ -198,7 +207,7 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
     state: dict[str, Any] = scope.setdefault("state", {})
     state.setdefault("log", {})["code"] = problem.code
     instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
-    if scope["path"] == "/v2" or scope["path"].startswith("/v2/"):
+    if f"{route_path(scope)}/".startswith("/v2/"):
         headers = problem.headers() | {"content-type": "application/json"}
         return Response(problem.inference_body(state.get("request_id", "")), problem.status, headers)
     return Response(problem.body(instance, state.get("request_id", "")), problem.status, problem.headers())

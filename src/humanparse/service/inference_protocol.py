@@ -30,6 +30,7 @@ from humanparse.service.front import Front, while_connected
 from humanparse.service.options import TENSORS, Options, parse_options
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
+from humanparse.service.uploads import whole_body
 
 VERSION = "1"                    # of every model: the name and the file say more
 HEADER = "inference-header-content-length"
@@ -140,7 +141,7 @@ async def _read(request: Request) -> Asked:
     if coding != "identity":
         raise Problem("unsupported_media_type", f"the body is packed as {coding[:20]!r}; send it as it is")
     length = request.headers.get(HEADER)
-    body = await request.body()
+    body = await whole_body(request)
     if length is not None and not (length.isascii() and length.isdigit() and len(length) < 12 and int(length) <= len(body)):
         raise Problem("bad_request", f"the header {HEADER} should be the length of the JSON at the body's start, in bytes")
     return await asyncio.to_thread(read_inference, body, None if length is None else int(length))

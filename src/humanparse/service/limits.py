@@ -2,14 +2,15 @@
 
 Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a promise. The bodies
 held at a time are bounded likewise, by what has arrived: a client that announces much and sends little blocks nobody.
-Uploads of jobs go to disk as they come, so they do not count there. queue_max_mb bounds three things, each on its own: these
-bodies, the pictures that wait or are in work (admission.py), and answers that clients do not take (door.py).
+Uploads of jobs go to disk as they come, so they do not count there.
 """
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from humanparse.service.held import Held
+from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -17,16 +18,20 @@ MB = 1_000_000
 
 
 class Limits:
-    """Raises Problem for a framing or body that is not taken, out of the call itself or out of `receive`."""
+    """Raises Problem for a framing or body that is not taken, out of the call or of `receive`.
 
-    def __init__(self, app: ASGIApp, settings: Settings):
+    held: what is held already, by others too.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, held: Held):
         self._app = app
         self._settings = settings
-        self.held = Held(settings.queue_max_mb * MB)
+        self.held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = declared_length(scope)
-        body = _Body(receive, send, self.limit_bytes(scope["path"]), length, Held() if _is_job(scope["path"]) else self.held)
+        length, path = declared_length(scope), route_path(scope)
+        held = Held() if _is_job(path) else self.held
+        body = _Body(receive, send, self.limit_bytes(path), length, held, _hint(path))
         try:
             body.check(length or 0)
             await self._app(scope, body.receive, body.send)
@@ -40,28 +45,21 @@ class Limits:
         limits = self._settings
         if _is_job(path):
             return limits.job_max_mb * MB
-        pictures = limits.batch_max_images if path.rstrip("/") == "/v1/batch" else 1
+        pictures = limits.batch_max_images if _is_batch(path) else 1
         # What is larger than all that may be held could never come in, however often it is sent again.
         return min(limits.max_body_mb * pictures, limits.queue_max_mb) * MB
-
-
-class Held:
-    """A number of bytes that may grow up to a limit; one for all requests."""
-
-    def __init__(self, limit_bytes: float = float("inf")):
-        self.limit_bytes = limit_bytes
-        self.num_bytes = 0
-
-    def has_room(self, num_bytes: int) -> bool:
-        return self.num_bytes + num_bytes <= self.limit_bytes
 
 
 class _Body:
     """One request's body on its way in."""
 
-    def __init__(self, receive: Receive, send: Send, limit_bytes: float, length: int | None, held: Held):
+    def __init__(
+        self, receive: Receive, send: Send, limit_bytes: float, length: int | None, held: Held,
+        hint: str,
+    ):
         self._receive, self._send = receive, send
         self._limit_bytes, self._length, self._held = limit_bytes, length, held
+        self._hint = hint
         self._num_bytes = 0
         self.answered = False
         self.problem: Problem | None = None
@@ -87,7 +85,8 @@ class _Body:
     def check(self, total: int, more: int | None = None) -> None:
         """Raises Problem if a body of `total` bytes is too large, or if there is no room for `more` (default: all) now."""
         if total > self._limit_bytes:
-            self.problem = Problem("body_too_large", _too_large(self._length, self._limit_bytes))
+            detail = _too_large(self._length, self._limit_bytes, self._hint)
+            self.problem = Problem("body_too_large", detail)
         elif not self._held.has_room(total if more is None else more):
             self.problem = Problem("queue_full", "too many uploads at this moment; try again a little later", retry_after_s=1)
         if self.problem:
@@ -102,9 +101,20 @@ def _is_job(path: str) -> bool:
     return path.rstrip("/") == "/v1/jobs"
 
 
-def _too_large(length: int | None, limit_bytes: float) -> str:
+def _is_batch(path: str) -> bool:
+    return path.rstrip("/") == "/v1/batch"
+
+
+def _hint(path: str) -> str:
+    """What to send instead of a body that is too large."""
+    if _is_job(path):
+        return "send several jobs"
+    return "send fewer or smaller pictures" if _is_batch(path) else "send a smaller picture"
+
+
+def _too_large(length: int | None, limit_bytes: float, hint: str) -> str:
     what = "the body" if length is None else f"the body of {length / MB:.3g} MB"
-    return f"{what} is larger than the {limit_bytes / MB:g} MB taken here; send a smaller picture"
+    return f"{what} is larger than the {limit_bytes / MB:g} MB taken here; {hint}"
 
 
 def declared_length(scope: Scope) -> int | None:

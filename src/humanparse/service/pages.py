@@ -11,14 +11,15 @@ import json
 import mimetypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from humanparse.service.paths import root_of
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -33,18 +34,19 @@ LIMITS = ("max_body_mb", "max_megapixels")  # settings that the page knows, so t
 
 
 def page_routes() -> APIRouter:
-    """/, /static/… and /docs."""
+    """/, /static/…, /docs and /openapi.json."""
     router = APIRouter(include_in_schema=False)
     files = {path.relative_to(STATIC).as_posix(): path for path in sorted(STATIC.rglob("*")) if path.is_file()}
     kept = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in (files | {"sample.jpg": SAMPLE}).items()}
-    pages: dict[Settings, Asset] = {}
+
+    @lru_cache(maxsize=16)  # more than a service has proxies; clients may be able to say others
+    def filled_in(settings: Settings, root: str) -> Asset:
+        policy = POLICY.replace("base-uri 'none'", "base-uri 'self'") if root else POLICY
+        return Asset(_filled_in(kept, settings, root), "text/html", policy)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def page(request: Request) -> Response:
-        settings = request.app.state.settings
-        if settings not in pages:
-            pages[settings] = Asset(_filled_in(kept, settings), "text/html")
-        return pages[settings].answer(request)
+        return filled_in(request.app.state.settings, root_of(request)).answer(request)
 
     @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
     async def static(name: str, request: Request) -> Response:
@@ -53,6 +55,12 @@ def page_routes() -> APIRouter:
     @router.api_route("/favicon.ico", methods=["GET", "HEAD"])
     async def favicon(request: Request) -> Response:
         return _asset(kept, "icon.svg").answer(request)
+
+    @router.api_route("/openapi.json", methods=["GET", "HEAD"])
+    async def openapi(request: Request) -> Response:
+        # FastAPI's own would keep what one client's proxy says, and tell it to the next client.
+        servers = {"servers": [{"url": root}]} if (root := root_of(request)) else {}
+        return JSONResponse(request.app.openapi() | servers)
 
     @router.get("/docs")
     async def docs(request: Request) -> Response:
@@ -67,6 +75,7 @@ class Asset:
 
     data: bytes
     media_type: str
+    policy: str = POLICY  # of a page
 
     @cached_property
     def packed(self) -> bytes | None:
@@ -83,7 +92,7 @@ class Asset:
         tag = f'"{self.tag}-gz"' if packed else f'"{self.tag}"'
         headers = {"etag": tag, "cache-control": "no-cache", "vary": "Accept-Encoding"}
         if self.media_type == "text/html":
-            headers["content-security-policy"] = POLICY
+            headers["content-security-policy"] = self.policy
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if packed:
@@ -110,13 +119,19 @@ def _media_type(name: str) -> str:
     return known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def _filled_in(kept: dict[str, Asset], settings: Settings) -> bytes:
-    """index.html with the limits of this server, and with every module named, so that browsers fetch them at once."""
+def _filled_in(kept: dict[str, Asset], settings: Settings, root: str) -> bytes:
+    """index.html with the limits of this server, and with every module named, so that browsers fetch them at once.
+
+    root: the path below which clients see it, if that is known. Then its links are right at /hp, too; without it, at /hp/ alone.
+    """
     limits = json.dumps({name: getattr(settings, name) for name in LIMITS})
     modules = [name for name in kept if name.startswith("js/")]
     preloads = "\n".join(f'  <link rel="modulepreload" href="static/{name}">' for name in modules if name != "js/early.js")
     text = kept["index.html"].data.decode()
-    return text.replace("{{limits}}", escape(limits)).replace("{{preloads}}", preloads).encode()
+    base = f'  <base href="{escape(root)}/">\n' if root else ""
+    for name, filling in (("base", base), ("limits", escape(limits)), ("preloads", preloads)):
+        text = text.replace(f"{{{{{name}}}}}", filling)
+    return text.encode()
 
 
 # /docs
@@ -131,7 +146,8 @@ def _docs(request: Request) -> Response:
         f"<h1>humanparse {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>"
         "<p><a href='./'>The page</a> · For programs: <a href='openapi.json'>openapi.json</a></p>"
         "<pre>curl -F image=@street.jpg "
-        f"{escape(str(request.base_url))}parse</pre>{body}</main></body></html>"
+        f"{escape(str(request.url.replace(path=f'{root_of(request)}/parse', query='')))}</pre>"
+        f"{body}</main></body></html>"
     )
     return HTMLResponse(html, headers={"content-security-policy": POLICY})
 

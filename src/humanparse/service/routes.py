@@ -158,8 +158,7 @@ def note(request: Request, answer: Answer, num_bytes: int) -> None:
 
 def check_room(request: Request) -> None:
     """Turn away at once, before the body is read, what would be turned away after."""
-    length = request.headers.get("content-length", "")
-    request.app.state.dispatcher.check_room(int(length) if length.isdigit() else 0)
+    request.app.state.dispatcher.check_room()
 
 
 # Several pictures

@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 from humanparse.errors import OptionError
 from humanparse.service import logs
+from humanparse.service.paths import ProxyHeaders
 from humanparse.service.protocol import POLITE_REFUSALS, protocol_class
 from humanparse.service.settings import Settings
 
@@ -73,9 +74,9 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, listener: socket.socket, on_ready: Callable[[Server], None]):
         metrics = getattr(app.state, "metrics", None)
         super().__init__(uvicorn.Config(
-            app, http=protocol_class(settings, metrics), ws="none", loop="asyncio", lifespan="off", interface="asgi3",
+            ProxyHeaders(app, list(settings.trusted_proxies)), proxy_headers=False,  # uvicorn's own
+            http=protocol_class(settings, metrics), ws="none", loop="asyncio", lifespan="off", interface="asgi3",
             log_config=None, access_log=False, server_header=False, backlog=BACKLOG, workers=1,
-            proxy_headers=bool(settings.trusted_proxies), forwarded_allow_ips=list(settings.trusted_proxies),
             h11_max_incomplete_event_size=settings.max_header_kb * 1000, timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=settings.drain_s,
         ))

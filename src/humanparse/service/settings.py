@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -39,7 +40,11 @@ class Settings:
         (), "Host names answered beside localhost and IP addresses, with commas between, or `*`. Empty: any, but none on "
         "a loopback address without a token.", group="Address")
     trusted_proxies: tuple[str, ...] = row(
-        ("127.0.0.1",), "Addresses of proxies whose X-Forwarded-For is believed, with commas between.", group="Address")
+        ("127.0.0.1",), "Addresses of proxies whose X-Forwarded-For, -Proto and -Prefix are believed, "
+        "with commas between.", group="Address")
+    root_path: str = row(
+        "", "Path, such as /hp, that a proxy takes off requests without saying so in "
+        "X-Forwarded-Prefix; links begin with it.", group="Address")
 
     # What works
     models: tuple[str, ...] = row(
@@ -89,6 +94,9 @@ class Settings:
     # The queue
     queue_size: int = row(64, "Requests that may wait.", unit="requests", group="Queue", least=0)
     queue_max_mb: float = row(512, "Bodies held at a time, waiting or in work.", unit="MB", group="Queue", least=1)
+    answers_max_mb: float = row(
+        256, "Answers held at a time that clients have not taken yet.", unit="MB", group="Queue",
+        least=1)
     max_wait_s: float = row(10, "A request that would wait longer is turned away.", unit="s", group="Queue", least=0)
 
     # Results that are kept
@@ -125,6 +133,7 @@ class Settings:
         _check_choice("device", self.device, ("cpu", "cuda"))
         _check_choice("log_format", self.log_format, ("json", "text"))
         _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
+        object.__setattr__(self, "root_path", plain_root(self.root_path))
         if not self.models:
             raise OptionError("models is empty; name at least one")
         if self.ray_max_replicas and self.ray_max_replicas < self.workers:
@@ -173,6 +182,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+# Plain names with slashes between. Anything else in a Location could lead to another place.
+ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+
+
+def plain_root(text: str) -> str:
+    """A root_path without a slash at its end, such as "/hp"; "" for none.
+
+    Raises OptionError if it is not a plain path.
+    """
+    root = text.strip().rstrip("/")
+    if root and not ROOT_PATH.fullmatch(root):
+        raise OptionError(
+            f"root_path is {text!r} but should be a path such as /hp, of letters, digits and . _ ~ -")
+    return root
 
 
 def _read(name: str, text: str, kind: Any) -> Any:

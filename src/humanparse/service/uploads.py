@@ -14,18 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from humanparse.service.forms import FORM, Sink, kind_of, read_form, unsupported
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-FILE_FIELDS = ("image", "file")  # what clients call the picture: the first is ours
-FILE_NAMES = tuple(name.encode() for name in FILE_FIELDS)
 RAW_TYPES = ("application/octet-stream", "binary/octet-stream")
-MAX_FIELD_BYTES = 4096
 _HOW = "send a form with the file field 'image', the picture itself as image/jpeg or alike, or JSON with base64 in 'image'"
 
 
@@ -51,18 +46,23 @@ async def read_pictures(request: Request, settings: Settings, most: int) -> Uplo
 
     Raises Problem bad_request, body_too_large or unsupported_media_type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+    kind = kind_of(request)
+    if kind == FORM:
         pictures, fields = await _from_form(request, settings, most)
     elif kind == "application/json":
         pictures, fields = await _from_json(request, most)
     elif kind.startswith("image/") or kind in RAW_TYPES or not kind:
-        pictures, fields = [await request.body()], {}
+        pictures, fields = [await whole_body(request)], {}
     else:
-        raise Problem("unsupported_media_type", f"the body is {kind[:100]!r}; {_HOW}")
+        raise unsupported(request, _HOW)
     if not pictures or not all(pictures):
         raise Problem("bad_request", f"a picture is missing or empty; {_HOW}")
     return Upload(tuple(pictures), _query(request), fields)
+
+
+async def whole_body(request: Request) -> bytes:
+    """The body. Request.body() would keep it as long as the picture in it is in work."""
+    return b"".join([chunk async for chunk in request.stream()])
 
 
 def _query(request: Request) -> dict[str, Any]:
@@ -75,61 +75,42 @@ def _one_or_more(values: list[str]) -> Any:
 
 # Forms
 
-class _InMemory(MultiPartParser):
-    spool_max_size = 0  # never in a temporary file: the body's size is bounded before
+class _InMemory:
+    """One picture of a form; the body's size is bounded before."""
 
-    def on_headers_finished(self) -> None:
-        """A picture is a picture also where it comes without a file name, as in a job."""
-        _, given = parse_options_header(part := self._current_part.content_disposition)
-        if b"filename" not in given and given.get(b"name") in FILE_NAMES:
-            self._current_part.content_disposition = part + b'; filename=""'
-        super().on_headers_finished()
+    def __init__(self, pictures: list[bytes]):
+        self._pictures, self._data = pictures, bytearray()
 
+    def write(self, data: memoryview) -> None:
+        self._data += data
 
-async def _from_form(request: Request, settings: Settings, most: int) -> tuple[list[bytes], dict[str, Any]]:
-    parser = _InMemory(
-        request.headers, request.stream(), max_files=most, max_fields=settings.max_fields, max_part_size=MAX_FIELD_BYTES
-    )
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Problem("bad_request", _form_trouble(error, settings, most)) from None
-    try:
-        return await _sorted_out(form.multi_items())
-    finally:
-        await form.close()
+    def end(self) -> None:
+        self._pictures.append(bytes(self._data))
+
+    def close(self) -> None:
+        self._data.clear()
 
 
-async def _sorted_out(items: list[tuple[str, str | UploadFile]]) -> tuple[list[bytes], dict[str, Any]]:
-    """A form's files and its other fields."""
+async def _from_form(
+    request: Request, settings: Settings, most: int,
+) -> tuple[list[bytes], dict[str, Any]]:
     pictures: list[bytes] = []
-    fields: dict[str, list[str]] = {}
-    for name, value in items:
-        if isinstance(value, str):
-            fields.setdefault(name, []).append(value)
-        elif name in FILE_FIELDS:
-            pictures.append(await value.read())
-        else:
-            raise Problem("bad_request", f"there is a file in the field {name[:60]!r}; the field of a picture is 'image'")
+
+    def open_file(name: str, file_name: str) -> Sink:
+        if len(pictures) >= most:
+            more = "; several go to /v1/batch" if most == 1 else ""
+            files = "1 file" if most == 1 else f"{most} files"
+            raise Problem("bad_request", f"the form holds more than {files}{more}")
+        return _InMemory(pictures)
+
+    fields = await read_form(request, open_file, max_fields=settings.max_fields, how=_HOW)
     return pictures, {name: _one_or_more(values) for name, values in fields.items()}
-
-
-def _form_trouble(error: MultiPartException, settings: Settings, most: int) -> str:
-    """What is wrong with a form, in our words: the library's speak of its own parameters."""
-    if "files" in error.message:
-        more = "; several go to /v1/batch" if most == 1 else ""
-        return f"the form holds more than {most} file{'s' * (most != 1)}{more}"
-    if "fields" in error.message:
-        return f"the form holds more than {settings.max_fields} fields"
-    if "Part exceeded" in error.message:
-        return f"a field of the form is longer than {MAX_FIELD_BYTES} bytes; a picture is to be sent as a file, with a file name"
-    return f"the form cannot be read ({error.message}); {_HOW}"
 
 
 # JSON
 
 async def _from_json(request: Request, most: int) -> tuple[list[bytes], dict[str, Any]]:
-    body = await request.body()
+    body = await whole_body(request)
     data = await asyncio.to_thread(_parsed, body)
     if most == 1:
         texts = [data.pop("image", None)]

@@ -9,16 +9,14 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from humanparse.files import write_private
+from humanparse.files import remove_leftovers, write_private
 from humanparse.service.cache.entry import KEY, PREFIX, Cached, Damaged, created_of, decode, encode
 
-OLD_TEMPORARY_S = 3600.0
 # No link is followed, and no pipe that somebody put there is waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -84,6 +82,7 @@ class Disk:
         with os.scandir(self._folder) as shards:
             folders = [shard.path for shard in shards if shard.is_dir(follow_symlinks=False)]
         for folder in folders:
+            remove_leftovers(Path(folder))  # of servers that were killed while they wrote
             with os.scandir(folder) as files:
                 for file in files:
                     with suppress(OSError):  # one bad file, or one that another server has just deleted
@@ -92,11 +91,7 @@ class Disk:
                             yield details.st_mtime, file.name, details.st_size
 
     def _may_stay(self, path: Path, details: os.stat_result) -> bool:
-        if not stat.S_ISREG(details.st_mode):
-            return False
-        if not KEY.fullmatch(path.name):
-            if path.suffix == ".tmp" and time.time() - details.st_mtime > OLD_TEMPORARY_S:
-                path.unlink()  # of a server that was killed while it wrote
+        if not stat.S_ISREG(details.st_mode) or not KEY.fullmatch(path.name):
             return False
         try:
             created = created_of(self._read(path, PREFIX))

@@ -17,8 +17,9 @@ ENDINGS = {"application/json": "json", "image/png": "png", "image/jpeg": "jpg", 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, so that the same results are the same bytes
 
 
-def result_path(id: str, number: int) -> str:
-    return f"/v1/jobs/{id}/results/{number}"
+def result_path(job: str, number: int) -> str:
+    """Path of one result. job: path of its job."""
+    return f"{job}/results/{number}"
 
 
 def problem_of(item: Item, path: str) -> dict[str, Any]:
@@ -27,10 +28,13 @@ def problem_of(item: Item, path: str) -> dict[str, Any]:
     return Problem(given["code"], given["detail"]).to_dict(path)
 
 
-def as_lines(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
-    """One line an item, in order: index, source, and result, or href for one that is not JSON, or problem."""
+def as_lines(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
+    """One line an item, in order: index, source, and result, or problem, or href to what is no JSON.
+
+    job: the job's path.
+    """
     for item in items:
-        path = result_path(files.id, item.number)
+        path = result_path(job, item.number)
         line: dict[str, Any] = {"index": item.number, "source": item.source}
         body = _body(files, item)
         if body is None:
@@ -43,8 +47,11 @@ def as_lines(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
             yield _line(line | {"media_type": item.media_type, "href": path})
 
 
-def as_zip(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
-    """A zip of the results by number, 0000.json and so on, and index.json, which says what each is or why it is not."""
+def as_zip(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
+    """A zip of the results by number, 0000.json and so on, and of index.json about each of them.
+
+    job: the job's path.
+    """
     sink = _Sink()
     index: list[dict[str, Any]] = []
     with zipfile.ZipFile(sink, "w") as archive:
@@ -52,7 +59,7 @@ def as_zip(files: JobFiles, items: Sequence[Item]) -> Iterator[bytes]:
             entry: dict[str, Any] = {"index": item.number, "source": item.source}
             body = _body(files, item)
             if body is None:
-                index.append(entry | {"problem": problem_of(item, result_path(files.id, item.number))})
+                index.append(entry | {"problem": problem_of(item, result_path(job, item.number))})
                 continue
             name = f"{item.number:04d}.{ENDINGS.get(item.media_type or '', 'bin')}"
             _add(archive, name, body)

@@ -14,12 +14,13 @@ from starlette.requests import ClientDisconnect
 
 from humanparse.service.front import ClientGone
 from humanparse.service.jobs.jobs import HEARTBEAT_S, Jobs
-from humanparse.service.jobs.results import as_lines, as_zip, problem_of, result_path
+from humanparse.service.jobs.results import as_lines, as_zip, problem_of
 from humanparse.service.jobs.schemas import (
     JobAnswer,
     JobsAnswer,
     events_response,
     job_answer,
+    job_path,
     other_response,
     request_body,
     result_response,
@@ -27,6 +28,7 @@ from humanparse.service.jobs.schemas import (
 from humanparse.service.jobs.store import ENDED, Item, Job
 from humanparse.service.jobs.upload import read_upload
 from humanparse.service.options import NAMES, Options, parse_options
+from humanparse.service.paths import root_of
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.schemas import problem_responses, query_parameters
 from humanparse.service.settings import Settings
@@ -68,12 +70,14 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
                 job = await jobs.create(incoming, options.head(), upload.items)
         except ClientDisconnect:
             raise ClientGone from None
-        return JSONResponse(_shown(jobs, job), 202, {"location": f"/v1/jobs/{job.id}", **NO_STORE})
+        headers = {"location": _path(request, job.id), **NO_STORE}
+        return JSONResponse(_shown(request, job), 202, headers)
 
     @router.get("", summary="All jobs", response_model=JobsAnswer, responses=problem_responses(*ALWAYS))
     async def show_all(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
-        return JSONResponse({"jobs": [_shown(jobs, job) for job in await jobs.all()]}, headers=NO_STORE)
+        shown = [_shown(request, job) for job in await jobs.all()]
+        return JSONResponse({"jobs": shown}, headers=NO_STORE)
 
 
 def _add_job(router: APIRouter) -> None:
@@ -82,7 +86,7 @@ def _add_job(router: APIRouter) -> None:
     @router.get("/{id}", summary="How far a job is", response_model=JobAnswer, responses=problems)
     async def show(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
-        return JSONResponse(_shown(jobs, await jobs.get(id)), headers=NO_STORE)
+        return JSONResponse(_shown(request, await jobs.get(id)), headers=NO_STORE)
 
     @router.delete("/{id}", status_code=204, summary="Delete a job and its files, whatever its state", responses=problems)
     async def delete(request: Request, id: Id) -> Response:
@@ -93,7 +97,7 @@ def _add_job(router: APIRouter) -> None:
                  responses=problem_responses("not_found", "conflict", *ALWAYS))
     async def cancel(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
-        return JSONResponse(_shown(jobs, await jobs.cancel(id)), headers=NO_STORE)
+        return JSONResponse(_shown(request, await jobs.cancel(id)), headers=NO_STORE)
 
     @router.get("/{id}/events", summary="How far a job is, as it goes on", response_class=Response,
                 responses=events_response() | problems)
@@ -108,11 +112,11 @@ def _add_results(router: APIRouter) -> None:
     problems = problem_responses("not_found", "conflict", *ALWAYS)
 
     @router.get("/{id}/results", summary="All results, one JSON a line", response_class=Response,
-                responses=other_response("A line for each picture: `index`, `source` (its file's name) and `result`, or `href` "
+                responses=other_response("A line for each picture: `index`, `source` (its file's path) and `result`, or `href` "
                                          "for a result that is not JSON, or `problem`", "application/x-ndjson") | problems)
     async def results(request: Request, id: Id) -> Response:
         job, items = await _ended(request, id)
-        lines = as_lines(request.app.state.jobs.files(job.id), items)
+        lines = as_lines(request.app.state.jobs.files(job.id), items, _path(request, job.id))
         return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
     @router.get("/{id}/results.zip", summary="All results, in a zip", response_class=Response,
@@ -121,7 +125,7 @@ def _add_results(router: APIRouter) -> None:
     async def results_zip(request: Request, id: Id) -> Response:
         job, items = await _ended(request, id)
         headers = {**NO_STORE, "content-disposition": f'attachment; filename="{job.id}.zip"'}
-        pieces = as_zip(request.app.state.jobs.files(job.id), items)
+        pieces = as_zip(request.app.state.jobs.files(job.id), items, _path(request, job.id))
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
     @router.get("/{id}/results/{index}", summary="One result, as soon as there is one", response_class=Response,
@@ -134,7 +138,7 @@ def _add_results(router: APIRouter) -> None:
         if item.state == "pending" and job.state not in ENDED:
             raise Problem("conflict", f"it is not this picture's turn yet; {_progress(job)}", retry_after_s=1)
         if item.state != "done":
-            problem = problem_of(item, result_path(id, index))
+            problem = problem_of(item, request.url.path)
             raise Problem(problem["code"], problem["detail"])
         try:
             body = await asyncio.to_thread(jobs.files(id).read_result, index)
@@ -151,8 +155,13 @@ def _options(request: Request, fields: dict[str, list[str]], settings: Settings)
     return replace(options, model=request.app.state.front.model(options.model)["name"])
 
 
-def _shown(jobs: Jobs, job: Job) -> dict:
-    return job_answer(job, jobs.rest_s(job))
+def _path(request: Request, id: str) -> str:
+    return job_path(id, root_of(request))
+
+
+def _shown(request: Request, job: Job) -> dict:
+    jobs: Jobs = request.app.state.jobs
+    return job_answer(job, jobs.rest_s(job), root_of(request))
 
 
 def _progress(job: Job) -> str:
@@ -179,7 +188,7 @@ async def _events(request: Request, jobs: Jobs, id: str) -> AsyncIterator[bytes]
             return
         if job is not None:
             kind = "done" if job.state in ENDED else "progress"
-            yield f"event: {kind}\ndata: {json.dumps(_shown(jobs, job))}\n\n".encode()
+            yield f"event: {kind}\ndata: {json.dumps(_shown(request, job))}\n\n".encode()
             silent_since = loop.time()
         elif loop.time() - silent_since > HEARTBEAT_S:
             yield b": still here\n\n"

@@ -16,12 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from humanparse.service.archive import ENTRIES, MAX_NAME, storage_problem
+from humanparse.service.archive import ENTRIES, storage_problem
 from humanparse.service.dispatch import BACKGROUND, Reply, Task
 from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.keeper import Keeper
 from humanparse.service.jobs.room import MB, Room
 from humanparse.service.jobs.store import Item, Job
+from humanparse.service.names import MAX_NAME, tell_apart
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
 
@@ -157,7 +158,8 @@ class Runner:
             picture, digest = await asyncio.to_thread(_read, job.files, item)
         except FileNotFoundError:
             raise Problem("gone", "the uploaded picture is no longer here; send it again in another job") from None
-        return await self._run(Task(job.options, picture, digest), priority=BACKGROUND)
+        head = job.options | {"source": item.source}
+        return await self._run(Task(head, picture, digest), priority=BACKGROUND)
 
     async def _unpack(self, job: Open) -> None:
         """The archive becomes pictures that wait; or else the job has failed."""
@@ -261,9 +263,11 @@ def _read(files: JobFiles, item: Item) -> tuple[bytes, str]:
 
 def _entries(files: JobFiles) -> list[Item]:
     """What a worker unpacked. The worker met a stranger's archive, so what it says is read with care."""
+    entries = json.loads((files.inputs / ENTRIES).read_bytes())
+    sources = tell_apart([str(entry["source"])[:MAX_NAME] for entry in entries])
     items = []
-    for number, entry in enumerate(json.loads((files.inputs / ENTRIES).read_bytes())):
-        item = Item(number, str(entry["source"])[:MAX_NAME], int(entry.get("size", 0)))
+    for number, (entry, source) in enumerate(zip(entries, sources, strict=True)):
+        item = Item(number, source, int(entry.get("size", 0)))
         if problem := entry.get("problem"):
             code = problem["code"] if problem["code"] in KINDS else "broken_image"
             item = replace(item, state="failed", problem={"code": code, "detail": str(problem["detail"])[:200]})

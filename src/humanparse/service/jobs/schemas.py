@@ -53,9 +53,12 @@ class JobsAnswer(BaseModel):
     jobs: list[JobAnswer]
 
 
-def job_answer(job: Job, rest_s: float | None) -> dict[str, Any]:
-    """A job as JSON values. rest_s: seconds until it expires."""
-    path = f"/v1/jobs/{job.id}"
+def job_answer(job: Job, rest_s: float | None, root: str = "") -> dict[str, Any]:
+    """A job as JSON values.
+
+    rest_s: seconds until it expires; root: the prefix of its links, see paths.py.
+    """
+    path = job_path(job.id, root)
     return {
         "id": job.id, "state": job.state, "total": None if job.packed else job.total, "done": job.done, "failed": job.failed,
         "created": _moment(job.created), "expires": None if rest_s is None else _moment(time.time() + rest_s),
@@ -63,6 +66,11 @@ def job_answer(job: Job, rest_s: float | None) -> dict[str, Any]:
         "links": {"self": path, "events": f"{path}/events", "results": f"{path}/results",
                   "results_zip": f"{path}/results.zip", "cancel": f"{path}/cancel"},
     }
+
+
+def job_path(id: str, root: str = "") -> str:
+    """The job's own path, as clients see it. root: see `job_answer`."""
+    return f"{root}/v1/jobs/{id}"
 
 
 def request_body(settings: Settings) -> dict[str, Any]:

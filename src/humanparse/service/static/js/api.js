@@ -12,14 +12,16 @@ export class Problem extends Error {
   }
 }
 
-let secret = recall('token', 'sessionStorage');
+// Another service, below another path of this host, has another token.
+const KEPT = `token ${new URL('.', document.baseURI).pathname}`;
+let secret = recall(KEPT, 'sessionStorage');
 
 export const token = () => secret;
 
 /** Send this token from now on, until the tab is closed. */
 export function setToken(text) {
   secret = text;
-  remember('token', text, 'sessionStorage');
+  remember(KEPT, text, 'sessionStorage');
 }
 
 /** The models that answer, the default first. */

@@ -47,7 +47,8 @@ document.documentElement.classList.add('ready');
 
 /** New photos: the first of them is looked at, instead of one that cannot be parsed. */
 function add(files) {
-  const pictures = files.map((file) => newPicture(file));
+  const pictures = [];
+  for (const file of files) pictures.push(newPicture(file, [...state.pictures, ...pictures]));
   const hopeless =
     state.current?.status === 'failed' && !state.current.problem.retryable && !queue.canShrink(state.current);
   if (hopeless) forget(state.current);

@@ -6,7 +6,7 @@ import { coloured, draw, newScene } from './draw.js';
 import { decode } from './maps.js';
 import { fullPhoto } from './photos.js';
 import { indexedPng, rgbPng } from './png.js';
-import { isShown, state, stem } from './state.js';
+import { isShown, state } from './state.js';
 
 /** By name: the ending of its file, and how it is made of a picture. */
 export const FORMATS = {
@@ -21,7 +21,7 @@ export const FORMATS = {
 /** {blob, name} of a picture in one of FORMATS. */
 export async function file(picture, format) {
   const { suffix, blob } = FORMATS[format];
-  return { blob: await blob(picture), name: stem(picture) + suffix };
+  return { blob: await blob(picture), name: picture.stem + suffix };
 }
 
 // Pictures as they are shown
@@ -100,7 +100,7 @@ function labels(picture) {
 }
 
 function json(picture) {
-  return text({ ...picture.result, name: stem(picture) });
+  return text({ ...picture.result, name: picture.stem });
 }
 
 function annotations(picture) {

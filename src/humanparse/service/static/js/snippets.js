@@ -6,7 +6,7 @@ import { state } from './state.js';
 export function curl(picture) {
   const words = ['curl'];
   if (token()) words.push('-H "Authorization: Bearer $HUMANPARSE_TOKEN"');
-  words.push(`-F ${shell(`image=@${formName(picture.name)}`)}`);
+  words.push(`-F ${shell(`image=@${formName(fileName(picture))}`)}`);
   if (isNamed(picture)) words.push(`-F ${shell(`model=${picture.model.name}`)}`);
   words.push(shell(new URL('parse', document.baseURI).href));
   return words.join(' ');
@@ -17,7 +17,7 @@ export function python(picture) {
   return [
     'from humanparse import HumanParser',
     '',
-    `result = HumanParser(${model}).parse(${JSON.stringify(picture.name)})`,
+    `result = HumanParser(${model}).parse(${JSON.stringify(fileName(picture))})`,
     'for person in result.people:',
     '    print(person.id, list(person.parts))',
     'result.save("results")',
@@ -26,6 +26,9 @@ export function python(picture) {
 
 /** Whether the model must be named, as it is not the one that answers anyway. */
 const isNamed = (picture) => picture.model.name !== state.models[0].name;
+
+/** As it is on the visitor's disk, where another picture may have the same. */
+const fileName = (picture) => picture.file.name || picture.name;
 
 const shell = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 

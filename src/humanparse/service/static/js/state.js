@@ -33,12 +33,21 @@ export function listen(listener) {
 
 let lastId = 0;
 
-/** A picture that waits to be parsed. */
-export function newPicture(file) {
+/** A picture that waits to be parsed.
+ *
+ * others: those whose names it must not have; two cameras may both have an IMG_0001.
+ */
+export function newPicture(file, others) {
+  const [start, ending] = parted(file.name || 'photo.png');
+  const name = free(start, ending, (one) => others.some((other) => other.name === one));
+  // a.jpg and A.png would write the same files on some disks.
+  const meets = (one) => others.some((other) => other.stem.toLowerCase() === one.toLowerCase());
+  const plain = parted(name)[0].replace(/[\\/\0]/g, '_') || 'photo';
   return {
     id: ++lastId,
     file,
-    name: file.name || 'photo.png',
+    name,
+    stem: free(plain, '', meets), // what its files are called
     url: URL.createObjectURL(file), // for its thumbnail
     status: 'waiting', // waiting, sending, parsing, done, failed or cancelled
     progress: 0, // of sending, 0 to 1
@@ -59,8 +68,18 @@ export function newPicture(file) {
   };
 }
 
-/** The picture's name without its ending: what its files are called. */
-export const stem = (picture) => picture.name.replace(/\.[^.]*$/, '').replace(/[\\/\0]/g, '_') || 'photo';
+/** A file's name in two, the ending with its dot. */
+function parted(name) {
+  const ending = name.match(/\.[^.]*$/)?.[0] || '';
+  return [name.slice(0, name.length - ending.length), ending];
+}
+
+/** A name that is not taken: the second a.jpg becomes a-2.jpg. */
+function free(start, ending, isTaken) {
+  let name = start + ending;
+  for (let number = 2; isTaken(name); number++) name = `${start}-${number}${ending}`;
+  return name;
+}
 
 /** Whether a part of a person is switched on; person 0 is nobody. */
 export const isShown = (picture, person, part) => !picture.off.has(part) && (!picture.solo || picture.solo === person);

@@ -2,7 +2,7 @@
 
 import { find, icon, make, save } from './dom.js';
 import { file } from './export.js';
-import { change, state, stem } from './state.js';
+import { change, state } from './state.js';
 import { currentLanguage, t } from './strings.js';
 import { choose } from './upload.js';
 import { say } from './voice.js';
@@ -111,15 +111,9 @@ async function downloadAll() {
   say(t('working'));
   try {
     const files = [];
-    const names = new Map();
     for (const picture of state.pictures.filter((one) => one.result)) {
       await acts.prepare(picture);
-      const count = (names.get(stem(picture)) || 0) + 1; // two cameras may both have an IMG_0001
-      names.set(stem(picture), count);
-      for (const format of IN_ZIP) {
-        const { blob, name } = await file(picture, format);
-        files.push({ name: count > 1 ? name.replace(stem(picture), `${stem(picture)}-${count}`) : name, blob });
-      }
+      for (const format of IN_ZIP) files.push(await file(picture, format));
       acts.release(picture);
     }
     save(await zip(files), 'humanparse.zip');
