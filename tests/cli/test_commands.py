@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import signal
@@ -128,11 +129,33 @@ def test_python_dash_m_is_the_same_command(here):
     assert result.stderr == "humanparse: there is no file or folder 'nowhere.jpg'\n"
 
 
-def slow_run(*arguments) -> subprocess.Popen:
+def slow_run(*arguments, **more) -> subprocess.Popen:
+    """A command with a parser that takes a while."""
     return subprocess.Popen(
         [sys.executable, "-c", SLOW_PARSER, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **more,
     )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_no_character_of_a_line_or_a_name_ends_a_run(photo, here, encoding):
+    for name in ("a.jpg", "照.jpg", "z.jpg"):
+        photo(f"photos/{name}")
+    options = ("parse", "photos", "--format", "json", "--jobs", "1")
+    with slow_run(*options, env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}) as process:
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert stdout.splitlines()[0] == f"{Path('photos/a.jpg')}  0 people  -> {Path('photos/a.json')}"
+    assert "\\u7167.jpg  0 people" in stdout
+    assert len(list(here.glob("photos/*.json"))) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix closes the stream")
+def test_a_picture_from_a_closed_stdin_is_bad_usage(here):
+    command = ["sh", "-c", 'exec "$0" -m humanparse parse - <&-', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "stdin is closed" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from humanparse import streams
 from humanparse.cli import (
     batch,
     bench,
@@ -69,4 +70,5 @@ app.command("version")(errors.one_line(version.version))
 
 def main() -> None:
     """The entry point `humanparse`."""
+    streams.prepare()
     app(prog_name="humanparse", windows_expand_args=False)  # patterns are ours: they keep sub-folders apart

@@ -285,7 +285,8 @@ class Report:
             return  # the run itself will say what is wrong
         self._total = total
 
-    def _say(self, line: str) -> None:
+    def _say(self, text: str) -> None:
+        line = errors.printable(text)
         line = errors.printable(line)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

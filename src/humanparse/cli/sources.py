@@ -185,6 +185,8 @@ def _fold_case(path: str) -> str:
 
 
 def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise OptionError("- reads a picture from stdin, but stdin is closed: humanparse parse - < street.jpg")
     if sys.stdin.isatty():
         raise OptionError("- reads a picture from stdin, but stdin is the terminal: humanparse parse - < street.jpg")
     return sys.stdin.buffer.read()

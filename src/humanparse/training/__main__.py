@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from humanparse import streams
 from humanparse.errors import HumanParseError, MissingExtra
 
 ACROSS = {"single": 4, "composite": 2}  # pictures side by side on a sheet: those of one person are narrow
 
 
 def main(arguments: list[str] | None = None) -> None:
+    streams.prepare()
     options = _options().parse_args(arguments)
     try:
         options.run(options)
