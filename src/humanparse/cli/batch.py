@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -109,7 +108,6 @@ def batch(
     identity = _identity(found, column, work, parser)
     with (
         Output(output, names, identity, about, rows) as kept, progress(found, kept, limit, quiet) as report,
-        sigterm_like_ctrl_c(),
     ):
         try:
             with _engine(ray, address, work, parser, jobs, jobs_here) as engine_of_run:
@@ -174,16 +172,6 @@ def _engine(ray: bool, address: str | None, work: Work, parser: HumanParser, job
         from humanparse.batch import local
 
         yield partial(local.outcomes, work=work, parser=parser, jobs=jobs_here)
-
-
-@contextmanager
-def sigterm_like_ctrl_c() -> Iterator[None]:
-    """Whoever stops us that way wants what is done to be kept, too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -287,7 +275,6 @@ class Report:
 
     def _say(self, text: str) -> None:
         line = errors.printable(text)
-        line = errors.printable(line)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
