@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -250,6 +252,59 @@ def test_odd_keys_become_paths_below_the_output_that_no_other_key_has(key):
     path = result_path(key)
     assert not path.startswith("/") and ".." not in Path(path).parts and "\0" not in path
     assert re.search(r"-[0-9a-f]{8}$", path)
+
+
+@pytest.mark.parametrize("key", [
+    "照" * 150 + ".jpg",           # 454 bytes
+    "照" * 82 + "/x.jpg",
+    "x.jpg.json/y.jpg",            # a folder where the result of x.jpg lies
+    "x.coco",                      # whose .json is the .coco.json of x
+    "_unfinished/x.jpg", "_manifest.sqlite/x.jpg", "_LOCK/x.jpg",
+])
+def test_keys_whose_files_a_file_system_or_others_would_not_take_get_names_of_their_own(key):
+    path = result_path(key)
+    assert re.search(r"-[0-9a-f]{8}$", path)
+    assert all(len(f"{part}.outlines.png".encode()) <= 255 for part in path.split("/"))
+    assert not path.lower().startswith(("_unfinished/", "_manifest.sqlite/", "_lock/"))
+
+
+def test_names_of_any_length_and_folders_named_like_results_are_all_done(run, tmp_path):
+    names = ["a.jpg", "照" * 82 + ".jpg", "照" * 82 + ".png", "a.jpg.json/b.jpg", "a.jpg.labels.png/c.jpg", "z.jpg"]
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(picture_bytes(0))
+            tar.addfile(info, io.BytesIO(picture_bytes(0)))
+    result = run("s.tar", "-o", "out", "--format", "json,outlines,labels")
+    assert result.exit_code == 0, result.stderr
+    assert len(visible_files(tmp_path / "out")) == 3 * len(names)
+    assert "0 parsed" in run("s.tar", "-o", "out", "--format", "json,outlines,labels").stderr
+
+
+def test_a_picture_whose_files_cannot_take_their_names_fails_alone(run, tmp_path):
+    keys = write_photos(tmp_path / "photos", 3)
+    (tmp_path / "out" / f"{keys[1]}.labels.png").mkdir(parents=True)
+    result = run("photos", "-o", "out", "--format", "json,labels")
+    assert result.exit_code == 1
+    assert f"{keys[1]}: Is a directory" in result.stderr and "2 parsed with 2 people, 1 failed" in result.stderr
+    assert failures_in(tmp_path / "out") == {keys[1]: "cannot_write"}
+    done = sorted(f"{key}{ending}" for key in (keys[0], keys[2]) for ending in (".json", ".labels.png"))
+    assert visible_files(tmp_path / "out") == done  # and no half of the other's
+    (tmp_path / "out" / f"{keys[1]}.labels.png").rmdir()
+    assert run("photos", "-o", "out", "--format", "json,labels", "--retry-failed").exit_code == 0
+
+
+def test_a_full_disk_is_no_fault_of_a_picture(run, tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos", 3)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        result = run("photos", "-o", "out", "--format", "json")
+    assert result.exit_code == 1 and "No space left on device; the same command goes on" in result.stderr
+    assert run("photos", "-o", "out", "--format", "json").exit_code == 0
 
 
 def test_many_photos_are_counted_exactly_in_little_memory(tiny_model, tmp_path):

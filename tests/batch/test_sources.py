@@ -171,6 +171,15 @@ def test_a_damaged_parquet_file_among_others_is_one_failure(here):
     assert "cannot be read" in found["b.parquet"] and "has none of the columns" in found["c.parquet"]
 
 
+def test_a_row_that_cannot_be_read_fails_alone(here):
+    pa = pytest.importorskip("pyarrow")
+    write_parquet(here / "t.parquet", image=pa.array([b"x.jpg", b"\xff\xfe.jpg", b"x.jpg"]).view(pa.string()))
+    write(here / "x.jpg")
+    found = read("t.parquet")
+    assert found["t.parquet/0"] == found["t.parquet/2"] == b"x.jpg"
+    assert "the row cannot be read" in found["t.parquet/1"]
+
+
 def test_everything_is_read_elsewhere_as_well(here):
     fsspec = pytest.importorskip("fsspec")
     pytest.importorskip("pyarrow")

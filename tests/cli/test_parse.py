@@ -122,6 +122,15 @@ def test_a_folder_that_cannot_be_written_fails_its_photo(run, photo, here):
     assert result.stderr.startswith(f"{os.path.join('photos', 'a', 'x.jpg')}: ")
 
 
+def test_too_long_a_name_for_a_result_fails_its_photo_alone(run, photo, here):
+    photo("photos/a.jpg")
+    (here / "photos" / ("x" * 250 + ".jpg")).write_bytes((here / "photos/a.jpg").read_bytes())
+    for _ in range(2):
+        result = run("parse", "photos", "-o", "out", "--skip-existing")
+        assert result.exit_code == 1 and "File name too long" in result.stderr.splitlines()[0]
+        assert (here / "out/a.json").exists()
+
+
 def test_skip_existing_parses_only_what_is_missing(run, photo, parser, here):
     for name in ("a", "b", "c"):
         photo(f"photos/{name}.jpg")
@@ -226,6 +235,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "nothing to parse"),
     (("nowhere.jpg",), "there is no file or folder 'nowhere.jpg'"),
+    (("x" * 300 + ".jpg",), "there is no file or folder 'xxx"),
     (("*.jpeg",), "no pictures match '*.jpeg'"),
     (("empty",), "no pictures in empty"),
     (("a.jpg", "--format", "svg"), "there is no format 'svg'; choose from overlay"),

@@ -405,6 +405,8 @@ def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
         reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
         yield Item(one.name, text(one.url), _fails(reason))
+    except Exception as error:  # tarfile raises errors of many kinds for headers and compression that it does not expect
+        yield Item(one.name, text(one.url), _fails(_damaged("tar", error)))
 
 
 def _picture_column(names: list[str], wanted: str | None, url: str) -> str:
@@ -430,7 +432,6 @@ def import_parquet() -> None:
 def _row_items(one: Slice, known: Known) -> Iterator[Item]:
     """The pictures of a row group: bytes, {"bytes", "path"} as Hugging Face's data sets have them, or where they lie."""
     import_parquet()
-    from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
     number, file_key = one.first_row, one.name.rpartition(":")[0]
@@ -442,14 +443,22 @@ def _row_items(one: Slice, known: Known) -> Iterator[Item]:
                     key = f"{file_key}/{number}"
                     number += 1
                     if not known(key):
-                        yield _row_item(key, one.url, value.as_py())
-    except (OSError, ArrowInvalid) as error:
-        reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the Parquet file is damaged: {error}")
+                        yield _row_item(key, one.url, value)
+    except Exception as error:  # Arrow has many, by codec and type
+        reason = error if isinstance(error, OSError) and error.errno else _damaged("Parquet", error)
         yield Item(one.name, text(one.url), _fails(reason))
 
 
-def _row_item(key: str, url: str, value) -> Item:
+def _damaged(kind: str, error: Exception) -> BrokenImage:
+    return BrokenImage(f"the {kind} file is damaged: {error or type(error).__name__}")
+
+
+def _row_item(key: str, url: str, scalar) -> Item:
     where = text(f"{url}#{key.rpartition('/')[2]}")
+    try:
+        value = scalar.as_py()
+    except ValueError as error:  # a text that is no UTF-8
+        return Item(key, where, _fails(BrokenImage(f"the row cannot be read: {error}")))
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):

@@ -157,7 +157,7 @@ def is_done(photo: Photo, formats: Sequence[str]) -> bool:
     """Whether all results of the photo are there."""
     from humanparse.formats import paths
 
-    return all(path.exists() for path in paths(photo.name, photo.folder, formats))
+    return all(os.path.exists(path) for path in paths(photo.name, photo.folder, formats))
 
 
 def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:

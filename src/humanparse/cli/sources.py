@@ -75,9 +75,9 @@ class _Search:
         path = Path(source)
         if source == "-":
             return [Photo(_stdin(), self.output or Path(), "stdin")]
-        if path.is_dir():
+        if os.path.isdir(path):  # not path.is_dir(), which raises an error for too long a name
             return [self._below(path, file) for file in self._walk(path)]
-        if path.exists():
+        if os.path.exists(path):
             return [Photo(path, self.output or path.parent, _name(path.stem))]
         if has_magic(source):
             return self._matches(path)
