@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from humanparse.files import whole_file, write_private
+from humanparse.errors import OptionError
+from humanparse.files import check_target, whole_file, write_private
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -40,3 +41,18 @@ def test_private_files_are_whole_and_for_their_owner_alone(tmp_path, durable):
     assert (tmp_path / "a").read_bytes() == b"new" and [path.name for path in tmp_path.iterdir()] == ["a"]
     if os.name == "posix":
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_target_may_be_new_or_wanted_over_what_is_there_but_no_input(tmp_path):
+    source, link, other = tmp_path / "source", tmp_path / "link", tmp_path / "other"
+    source.write_text("precious")
+    os.link(source, link)
+    check_target(other, [source])
+    other.write_text("old")
+    check_target(other, [source], overwrite=True)
+    with pytest.raises(OptionError, match="is there already; choose another name, or add --overwrite"):
+        check_target(other, [source])
+    for target in (source, link, tmp_path / "x/../source"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(OptionError, match="is read by this command"):
+            check_target(target, [source], overwrite=True)

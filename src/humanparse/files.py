@@ -1,13 +1,15 @@
-"""Files that appear whole or not at all, and what tells one from another."""
+"""Files that appear whole or not at all, what tells one from another, and what may be written over."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from humanparse.errors import OptionError
 
 
 @contextmanager
@@ -53,3 +55,21 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_target(target: Path, inputs: Iterable[Path] = (), *, overwrite: bool = False) -> None:
+    """Raises OptionError if `target` is one of the files that the command reads, in whatever spelling or by a link, or
+    if there is a file of that name already and `overwrite` is not wanted. Call it before the work."""
+    if not os.path.lexists(target):
+        return
+    if any(_same_file(target, one) for one in inputs):
+        raise OptionError(f"{target} is read by this command, which would write over it; choose another name")
+    if not overwrite:
+        raise OptionError(f"{target} is there already; choose another name, or add --overwrite")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False

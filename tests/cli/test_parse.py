@@ -323,6 +323,15 @@ def test_no_result_may_overwrite_a_photo(run, photo):
     assert "would overwrite the photo a.overlay.png" in result.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_no_result_overwrites_a_photo_by_way_of_a_link(run, photo, here):
+    photo("photos/a.jpg")
+    photo("photos/a.overlay.png")
+    (here / "link").symlink_to("photos")
+    result = run("parse", "photos/a.jpg", "link/a.overlay.png")
+    assert result.exit_code == 2 and "would overwrite the photo" in result.stderr
+
+
 def test_a_file_name_with_a_line_break_stays_on_one_line(run, photo):
     if os.name == "nt":
         pytest.skip("Windows has no such names")

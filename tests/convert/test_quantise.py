@@ -137,6 +137,18 @@ def test_the_command_says_what_int8_needs(tmp_path, arguments, words):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("out", ["mine.onnx", "other.onnx"])
+def test_neither_the_source_nor_what_is_there_is_written_over(tmp_path, photos, out):
+    source, other = tmp_path / "mine.onnx", tmp_path / "other.onnx"
+    shutil.copy(model_file(None), source)
+    other.write_bytes(b"precious")
+    before = (tmp_path / out).read_bytes()
+    words = ["convert", str(source), "-o", str(tmp_path / out), "--precision", "int8", "--calibrate", str(photos)]
+    done = CliRunner().invoke(app, [*words, *(["--overwrite"] if out == "mine.onnx" else [])])
+    assert done.exit_code == 2 and "choose another name" in done.stderr
+    assert (tmp_path / out).read_bytes() == before
+
+
 def test_auto_takes_openvino_for_int8_where_it_is_installed(small, monkeypatch):
     monkeypatch.setattr("humanparse.engines.find_spec", lambda name: True)
     assert choose_engine(small) == "openvino"

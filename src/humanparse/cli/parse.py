@@ -164,10 +164,13 @@ def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:
     """Raises OptionError if a result would overwrite one of the photos."""
     from humanparse.formats import paths
 
-    sources = {os.path.abspath(photo.source) for photo in photos if isinstance(photo.source, Path)}
+    def place(path: Path) -> str:  # of the file itself: a link is replaced, not what it leads to
+        return os.path.join(os.path.realpath(path.parent), path.name)
+
+    sources = {place(photo.source) for photo in photos if isinstance(photo.source, Path)}
     for photo in photos:
         for path in paths(photo.name, photo.folder, formats):
-            if os.path.abspath(path) in sources:
+            if place(path) in sources:
                 raise OptionError(f"the results of {photo.shown} would overwrite the photo {path}; choose a folder with -o")
 
 
