@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all, what tells one from another, and what may be written over."""
+"""Files that appear whole or not at all, what tells one from another, what they are called and what
+may be written over."""
 
 from __future__ import annotations
 
@@ -10,6 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from humanparse.errors import OptionError
+
+# Of the pictures that image.py reads: how their names end. One list, for every command that looks for photos.
+PICTURE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
+)
+# What each format adds to its photo's name. By these our own files are known, and are not taken for photos again.
+FORMAT_SUFFIXES = {
+    "overlay": ".overlay.png",
+    "outlines": ".outlines.png",
+    "colormap": ".colormap.png",
+    "labels": ".labels.png",
+    "people": ".people.png",
+    "cutout": ".cutout.png",
+    "json": ".json",
+    "coco": ".coco.json",
+    "labelme": ".labelme.json",
+    "npz": ".npz",
+}
 
 
 @contextmanager

@@ -215,8 +215,28 @@ def test_the_manual_explains_every_column():
     assert re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)) == schema().names
 
 
+def test_tar_files_without_a_picture_are_nothing_to_parse(run, tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w"):
+        pass
+    result = run("s.tar", "-o", "out")
+    assert result.exit_code == 2 and "no pictures in" in result.stderr and len(result.stderr.splitlines()) == 1
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        info = tarfile.TarInfo("x.png")
+        info.size = len(picture_bytes(0))
+        tar.addfile(info, io.BytesIO(picture_bytes(0)))
+    assert run("s.tar", "-o", "out2").exit_code == 0
+
+
+def test_what_is_left_out_is_said(run, tmp_path):
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "photos/link").symlink_to(tmp_path)
+    assert "left out: 1 linked folder" in run("photos", "-o", "out").stderr
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("nowhere", "-o", "out"), "there is no file or folder"),
+    (("empty", "-o", "out"), "nothing to parse: no pictures in"),
+    (("photos", "-o", "photos"), "folder or file of the output"),
     (("photos", "-o", "out", "--format", "parquet,json"), "not both"),
     (("photos", "-o", "out", "--format", "gif"), "there is no format 'gif'"),
     (("photos", "-o", "out", "--palette", "pink"), "there is no palette 'pink'"),
@@ -224,7 +244,8 @@ def test_the_manual_explains_every_column():
     (("photos", "-o", "photos/000/000000.png"), "cannot write to the folder"),
 ])
 def test_bad_usage_ends_with_2_and_one_line(run, tmp_path, words, message):
-    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "empty").mkdir()
+    write_photos(tmp_path / "photos", 2)
     result = run(*words)
     assert result.exit_code == 2
     assert message in result.stderr and len(result.stderr.splitlines()) == 1

@@ -269,6 +269,69 @@ def test_pictures_are_counted_where_that_is_cheap(here):
     assert None in list(Sources(["p"]).counts())
 
 
+def test_what_exists_is_no_pattern(here):
+    for name in ("photos [2024]/x.jpg", "photos [2024]/a/y.jpg", "{a,b}/x.jpg", "a[1].jpg", "a1.jpg"):
+        write(here / name)
+    assert sorted(read("photos [2024]")) == ["a/y.jpg", "x.jpg"]
+    assert list(read("photos [2024]/x.jpg")) == list(read("{a,b}")) == ["x.jpg"]
+    assert sorted(read("photos [2024]/**/*.jpg")) == ["a/y.jpg", "x.jpg"]
+    assert list(read("a[1].jpg")) == ["a[1].jpg"]
+
+
+def test_own_results_are_no_photos_wherever_they_lie(here):
+    for name in ("street.jpg", "street.overlay.png", "a/x.LABELS.png", "a/x.png"):
+        write(here / "photos" / name)
+    write_tar(here / "s.tar", {"street.jpg": b"one", "street.colormap.png": b"ours"})
+    write(here / "list.txt", b"photos/street.overlay.png\n")
+    assert sorted(read("photos")) == sorted(read("photos/**/*")) == ["a/x.png", "street.jpg"]
+    assert list(read("s.tar")) == ["s.tar/street.jpg"]
+    assert list(read("list.txt")) == ["photos/street.overlay.png"]  # whoever names it, wants it
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
+def test_pipes_are_left_out_and_a_named_one_is_a_failure(here):
+    write(here / "photos/x.jpg")
+    os.mkfifo(here / "photos/pipe.jpg")
+    assert list(read("photos")) == list(read("photos/*")) == ["x.jpg"]
+    assert "no ordinary file but a pipe" in read("photos/pipe.jpg")["pipe.jpg"]
+    found = Sources(["photos"])
+    list(found.slices())
+    assert found.left_out.notes() == [f"left out: 1 pipe, socket or device ({here / 'photos/pipe.jpg'})"]
+
+
+def test_linked_folders_are_left_out_and_that_is_said_unless_they_are_named(here):
+    write(here / "elsewhere/x.jpg")
+    write(here / "photos/y.jpg")
+    (here / "photos/link").symlink_to(here / "elsewhere")
+    found = Sources(["photos"])
+    assert sum(one.size for one in found.slices()) == 1
+    assert "left out: 1 linked folder, which is searched if you name it" in found.left_out.notes()[0]
+    assert sorted(read("photos", "photos/link")) == ["link/x.jpg", "y.jpg"]
+
+
+def test_a_link_that_leads_nowhere_is_a_failure(here):
+    (here / "photos").mkdir()
+    (here / "photos/x.jpg").symlink_to(here / "gone.jpg")
+    assert "No such file" in read("photos")["x.jpg"]
+
+
+@pytest.mark.parametrize(("source", "message"), [
+    ("empty", "no pictures in .*empty"),
+    ("empty/*.jpg", "no pictures match .*empty"),
+    ("list.txt", "no pictures in .*list.txt"),
+    ("ours", "1 file that humanparse wrote itself"),
+])
+def test_sources_with_nothing_in_them_are_errors(here, source, message):
+    (here / "empty").mkdir()
+    (here / "list.txt").write_text("\n")
+    write(here / "ours/x.overlay.png")
+    write(here / "x.jpg")
+    with pytest.raises(OptionError, match=message):
+        Sources([source])
+    if "*" not in source:  # a pattern without match is a mistake in any company
+        assert list(read(source, "x.jpg")) == ["x.jpg"]
+
+
 def test_nothing_and_what_is_not_there_are_errors(here):
     with pytest.raises(OptionError, match="nothing to parse"):
         Sources([])

@@ -101,6 +101,13 @@ def test_photos_are_spread_over_the_folder(tmp_path):
     assert [file.stem for file in choose_photos(tmp_path, 4)] == ["0", "3", "6", "9"]
 
 
+def test_our_own_pictures_are_no_photos_to_calibrate_by(tmp_path):
+    for name in ("street.jpg", "street.overlay.png", "street.labels.png", "a/x.tif", ".hidden.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.name for file in choose_photos(tmp_path)] == ["x.tif", "street.jpg"]
+
+
 def test_without_nncf_the_error_names_the_extra(photos, tmp_path, monkeypatch):
     real = builtins.__import__
 

@@ -33,7 +33,7 @@ EXIT_CODES_HELP = """\b
 Exit codes:
   0    all photos are done
   1    some photos failed (see _failures.jsonl), or the results cannot be written
-  2    bad usage: no such source, the folder of another run, no Ray at that address
+  2    bad usage: no such source, nothing to parse, the folder of another run, no Ray at that address
   3    the model could not be loaded, or a package is missing
   70   an unforeseen error: `humanparse --debug batch ...` shows where
   130  interrupted (Ctrl-C, SIGTERM); the same command goes on
@@ -111,12 +111,16 @@ def batch(
     ):
         try:
             with _engine(ray, address, work, parser, jobs, jobs_here) as engine_of_run:
-                run(found, kept, engine_of_run, report.outcome, limit, retry_failed)
+                tally = run(found, kept, engine_of_run, report.outcome, limit, retry_failed)
         except KeyboardInterrupt:
             report.end()
             typer.echo(f"interrupted after {report.parsed} photos; the same command goes on", err=True)
             raise typer.Exit(errors.INTERRUPTED) from None
         report.end()
+        if not tally.done and not tally.failed:
+            raise found.nothing_found()
+        for note in found.left_out.notes():
+            report.note(note)
         report.summary(kept)
         failed = kept.manifest.failed
     if failed:

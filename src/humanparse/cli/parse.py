@@ -73,7 +73,7 @@ def parse(
     """
     names = wanted_formats(formats)
     check_palette(palette)
-    found = find(sources or [], output, own_endings())
+    found = find(sources or [], output)
     spare_the_photos(found.photos, names)
     make_folder(output)
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
@@ -144,13 +144,6 @@ def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
         if name not in (*FORMATS, "all"):
             raise OptionError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or all")
     return tuple(FORMATS) if "all" in names else tuple(names)
-
-
-def own_endings() -> list[str]:
-    """Endings of the files that we write, such as ".overlay.png"."""
-    from humanparse.formats import FORMATS, paths
-
-    return [path.name.removeprefix("photo") for path in paths("photo", Path(), tuple(FORMATS))]
 
 
 def is_done(photo: Photo, formats: Sequence[str]) -> bool:
