@@ -112,6 +112,19 @@ def test_a_list_names_files_from_its_own_folder(here, monkeypatch):
     assert found == {"photos/x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", f"{here}/elsewhere/no ending": b"no ending"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_that_windows_wrote_names_the_same_files(here, encoding):
+    write(here / "照.jpg")
+    write(here / "list.txt", "照.jpg\r\n".encode(encoding))
+    assert list(read("list.txt")) == ["照.jpg"]
+
+
+def test_a_list_that_cannot_be_read_is_an_error_at_once(here):
+    os.mkfifo(here / "list.txt")
+    with pytest.raises(OptionError, match=r"the list .*list\.txt cannot be read: this is no ordinary file"):
+        Sources(["list.txt"])
+
+
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
 def test_a_tar_file_gives_its_pictures_in_order(here, ending):
     members = {"b/1.jpg": b"one", "b/1.json": b"{}", "a/2.png": b"two", "._2.png": b"a Mac's"}

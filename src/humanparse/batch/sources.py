@@ -10,7 +10,6 @@ all sources, "a/x.jpg", "shard-000.tar/0001.jpg", or "table.parquet/17" for row 
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import posixpath
@@ -29,6 +28,7 @@ from humanparse import search
 from humanparse.errors import BrokenImage, ImageTooLarge, MissingExtra, OptionError
 from humanparse.files import PICTURE_ENDINGS
 from humanparse.search import OUTPUT, OWN, SPECIAL, LeftOut, is_own, is_picture, is_special, pattern_in
+from humanparse.text import lines_of
 
 TARS = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet", ".pq")
@@ -320,10 +320,12 @@ def _walk_remote(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
 
 def _lines(url: str) -> Iterator[str]:
     """The files that a list names, relative to its own folder."""
-    with opened(url) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape") as lines:
-        for line in lines:
-            if line := line.rstrip("\r\n"):
+    try:
+        with opened(url) as file:
+            for line in filter(None, lines_of(file, url)):
                 yield line if is_remote(line) else _join(_folder(url), line)
+    except OSError as error:
+        raise OptionError(f"the list {url} cannot be read: {error.strerror or error}") from error
 
 
 def _matches(one: _Source, left_out: LeftOut) -> Iterator[str]:
