@@ -79,6 +79,14 @@ def test_limit_ends_early_and_the_next_run_goes_on(run, tmp_path):
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
 
 
+def test_a_dead_url_is_named_once_with_the_reason(run, tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1:1/x.jpg\n")
+    result = run("urls.txt", "-o", "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "http://127.0.0.1:1/x.jpg: Connection refused"
+
+
 def test_failures_are_listed_with_reasons_and_tried_again_when_asked(run, tmp_path):
     keys = write_photos(tmp_path / "photos", 4)
     (tmp_path / "photos" / keys[1]).write_bytes(b"no picture")

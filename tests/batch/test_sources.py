@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import os
 import tarfile
+import threading
 import tracemalloc
 import uuid
 from contextlib import closing
@@ -191,6 +193,41 @@ def test_a_row_that_cannot_be_read_fails_alone(here):
     found = read("t.parquet")
     assert found["t.parquet/0"] == found["t.parquet/2"] == b"x.jpg"
     assert "the row cannot be read" in found["t.parquet/1"]
+
+
+@pytest.fixture
+def web():
+    """A server that answers with the number in the path: its URL."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path[1:4]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_url_that_is_not_there_says_why(here, web):
+    pytest.importorskip("aiohttp")
+    urls = [f"{web}/404.jpg", f"{web}/503.jpg", "http://127.0.0.1:1/x.jpg", f"{web}/404.tar"]
+    write(here / "list.txt", "\n".join(urls).encode())
+    tar, listed = Sources(["list.txt"]).slices()
+    reasons = []
+    for item in (*listed.items(lambda key: False), *tar.items(lambda key: False)):
+        with pytest.raises(OSError) as caught:
+            item.load()
+        reasons.append(sources.why(caught.value))
+    assert reasons == ["Not Found (404)", "Service Unavailable (503)", "Connection refused", "Not Found (404)"]
+    with pytest.raises(OptionError, match=r"404\.txt cannot be read: Not Found \(404\)"):
+        Sources([f"{web}/404.txt"])
 
 
 def test_everything_is_read_elsewhere_as_well(here):

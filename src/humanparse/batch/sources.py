@@ -21,6 +21,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import Enum
 from glob import has_magic, iglob
+from http.client import responses as HTTP_REASONS
 from itertools import product, takewhile
 from typing import BinaryIO, NamedTuple
 
@@ -176,7 +177,7 @@ class Sources:
             for url in self._files_of(one, left_out):
                 yield self._key(url), url, ""
             for folder, error in left_out.unreadable[told:]:
-                yield self._key(folder) or text(folder), folder, f"the folder cannot be read: {error.strerror}"
+                yield self._key(folder) or text(folder), folder, f"the folder cannot be read: {why(error)}"
 
     def _files_of(self, one: _Source, left_out: LeftOut) -> Iterator[str]:
         if one.kind is _Kind.PATTERN:
@@ -226,7 +227,8 @@ class Sources:
                 raise
             yield Slice(name=key, url=url, size=1, trouble=str(error))
         except (OSError, ArrowInvalid) as error:
-            yield Slice(name=key, url=url, size=1, trouble=f"the Parquet file cannot be read: {error}")
+            reason = why(error) if isinstance(error, OSError) else error
+            yield Slice(name=key, url=url, size=1, trouble=f"the Parquet file cannot be read: {reason}")
 
 
 def _meant(name: str) -> list[str]:
@@ -304,6 +306,23 @@ def read_picture(url: str) -> bytes:
         return _limited(file.read(MAX_BYTES + 1))
 
 
+def why(error: OSError) -> str:
+    """Why a file cannot be read, in words. fsspec's errors carry the URL alone: the reason is what they came from."""
+    if error.errno and error.strerror:
+        return error.strerror
+    cause = error.__cause__
+    if status := getattr(cause, "status", None):  # of HTTP
+        return f"{HTTP_REASONS.get(status, 'the server refuses')} ({status})"
+    cause = getattr(cause, "os_error", cause)     # aiohttp's words for the system's error, which is plainer
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return os.strerror(cause.errno)
+    if isinstance(cause or error, TimeoutError):
+        return "no answer in time"
+    if cause is None and isinstance(error, FileNotFoundError):
+        return os.strerror(errno.ENOENT)
+    return getattr(cause, "strerror", None) or str(cause or error) or type(error).__name__
+
+
 def walk(folder: str, left_out: LeftOut, wanted: Callable[[str], bool], skip: Callable[[str], bool]) -> Iterator[str]:
     """`search.walk`, here or elsewhere."""
     return _walk_remote(folder, wanted) if is_remote(folder) else search.walk(folder, left_out, wanted, skip)
@@ -325,7 +344,7 @@ def _lines(url: str) -> Iterator[str]:
             for line in filter(None, lines_of(file, url)):
                 yield line if is_remote(line) else _join(_folder(url), line)
     except OSError as error:
-        raise OptionError(f"the list {url} cannot be read: {error.strerror or error}") from error
+        raise OptionError(f"the list {url} cannot be read: {why(error)}") from error
 
 
 def _matches(one: _Source, left_out: LeftOut) -> Iterator[str]:
@@ -449,6 +468,8 @@ def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
                     continue
                 data = tar.extractfile(member).read()
                 yield Item(key, uri, lambda data=data: data)
+    except FileNotFoundError as error:
+        yield Item(one.name, text(one.url), _fails(error))
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
         reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
         yield Item(one.name, text(one.url), _fails(reason))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from humanparse.batch.sources import Item, text
+from humanparse.batch.sources import Item, text, why
 from humanparse.errors import HumanParseError, ModelError
 from humanparse.formats import FORMATS, to_dict
 
@@ -83,8 +83,9 @@ class Work:
         except HumanParseError as error:
             return _failed(item, error.code, str(error), slice_name)
         except OSError as error:
-            reason = error.strerror or str(error) or type(error).__name__
-            return _failed(item, UNREADABLE, f"{reason}: {error.filename or item.uri}", slice_name)
+            place = error.filename or item.uri
+            where = "" if place == item.key else f": {place}"  # a URL is its own key
+            return _failed(item, UNREADABLE, f"{why(error)}{where}", slice_name)
         except Exception as error:
             return _failed(item, UNFORESEEN, f"{type(error).__name__}: {error}", slice_name)
 
