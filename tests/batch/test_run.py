@@ -110,6 +110,15 @@ def test_other_formats_lie_in_a_tree_like_that_of_the_photos(run, tmp_path):
     assert json.loads((tmp_path / "out" / f"{keys[0]}.json").read_text())["people"][0]["parts"][0]["label"] == "Face"
 
 
+def test_coco_files_name_photos_by_their_keys(run, tmp_path):
+    for folder in "ab":
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "x.png").write_bytes(picture_bytes(0))
+    assert run("photos", "-o", "out", "--format", "coco").exit_code == 0
+    found = [json.loads((tmp_path / f"out/{folder}/x.png.coco.json").read_text())["images"] for folder in "ab"]
+    assert [image["file_name"] for (image,) in found] == ["a/x.png", "b/x.png"]
+
+
 @pytest.mark.parametrize(("words", "what"), [
     (("elsewhere", "-o", "out"), "sources"),
     (("photos", "-o", "out", "--min-score", "0.5"), "options"),

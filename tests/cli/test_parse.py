@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 
@@ -48,6 +49,17 @@ def test_a_folder_keeps_its_sub_folders_below_the_output_folder(run, photo, writ
     result = run("parse", "photos", "-o", "out")
     assert result.exit_code == 0, result.stderr
     assert written("out") == four("a/x", "b/x", "top")
+
+
+@pytest.mark.parametrize("sources", [("photos",), ("photos/**/*.jpg",), ("photos/a/x.jpg", "photos/b/x.jpg")])
+def test_coco_files_tell_photos_of_one_name_apart(run, photo, here, sources):
+    photo("photos/a/x.jpg")
+    photo("photos/b/x.jpg")
+    run("parse", *sources, "-o", "out", "--format", "coco,labelme")
+    for folder in "ab":
+        coco = json.loads((here / f"out/{folder}/x.coco.json").read_text())
+        assert [image["file_name"] for image in coco["images"]] == [f"{folder}/x.jpg"]
+        assert json.loads((here / f"out/{folder}/x.labelme.json").read_text())["imagePath"] == "x.jpg"
 
 
 def test_a_second_run_over_a_folder_leaves_our_own_pictures_out(run, photo, parser, written):

@@ -76,7 +76,7 @@ class Work:
     def outcome(self, parser: HumanParser, item: Item, slice_name: str = "") -> Outcome:
         """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes wrong is a failed picture."""
         try:
-            parsing = parser.parse(item.load(), name=result_name(item.key))
+            parsing = replace(parser.parse(item.load(), name=result_name(item.key)), file_name=item.key)
             return Outcome(item.key, self._encoded(parsing, item), len(parsing.people), slice=slice_name)
         except (ModelError, MemoryError):
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -132,6 +133,8 @@ def parse_one(parser: HumanParser, formats: Sequence[str], palette: str, photo: 
     from humanparse.formats import save
 
     parsing = parser.parse(photo.source, name=photo.name)
+    if photo.file_name:
+        parsing = replace(parsing, file_name=photo.file_name)
     return len(parsing.people), save(parsing, photo.folder, formats, palette=palette)
 
 

@@ -35,6 +35,7 @@ class Photo:
     source: Path | bytes  # bytes: the picture itself, from stdin
     folder: Path          # of the results
     name: str             # of the results, without their endings
+    file_name: str = ""   # of the photo, with the folders that the results keep below the output folder; "" as it is
 
     @property
     def shown(self) -> str:
@@ -67,6 +68,8 @@ def find(sources: Sequence[str], output: Path | None) -> Found:
     if not photos and not search.left_out.unreadable:
         raise OptionError(nothing_in(sources, search.left_out))
     settled, notes = tell_apart(list(photos.values()))
+    if output:
+        settled = [replace(photo, file_name=_file_name(photo, output)) for photo in settled]
     return Found(settled, [*search.left_out.notes(), *notes], search.left_out.unreadable)
 
 
@@ -172,6 +175,13 @@ def _keep_folders(clash: list[Photo]) -> list[Photo]:
 
 def _keep_endings(clash: list[Photo]) -> list[Photo]:
     return [replace(photo, name=_name(photo.source.name)) if isinstance(photo.source, Path) else photo for photo in clash]
+
+
+def _file_name(photo: Photo, output: Path) -> str:
+    """Different for any two photos of a run: those of one name have their results in different folders."""
+    if isinstance(photo.source, bytes):
+        return ""
+    return (photo.folder.relative_to(output) / photo.source.name).as_posix()
 
 
 def _name(text: str) -> str:
