@@ -116,13 +116,15 @@ def test_a_member_of_a_tar_file_is_not_called_like_the_archive(tmp_path):
     with tarfile.open(tmp_path / "archive.tar") as tar:
         picture = read_image(tar.extractfile("d/beach.png"))
     assert np.array_equal(picture.pixels, four_colours())
-    assert (picture.name, picture.file_name) in [("image", ""), ("beach", "beach.png")]  # before Python 3.13, and since
+    # Before Python 3.13, and since.
+    assert (picture.name, picture.file_name) in [("image", ""), ("beach", "beach.png")]
 
 
 def test_a_member_of_a_zip_file_has_its_own_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         archive.writestr("d/beach.png", encoded(four_colours()))
-    with zipfile.ZipFile(tmp_path / "archive.zip") as archive, archive.open("d/beach.png") as member:
+    archive = zipfile.ZipFile(tmp_path / "archive.zip")
+    with archive, archive.open("d/beach.png") as member:
         assert read_image(member).file_name == "beach.png"
 
 

@@ -20,7 +20,8 @@ SAY = """if True:
 def said(text: str | bytes, encoding: str) -> tuple[bytes, bytes]:
     """What a process with streams of that encoding makes of the text: (stdout, stderr)."""
     surroundings = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-c", SAY, text], env=surroundings, capture_output=True, check=True)
+    words = [sys.executable, "-c", SAY, text]
+    done = subprocess.run(words, env=surroundings, capture_output=True, check=True)
     return done.stdout.strip(), done.stderr.strip()
 
 
@@ -50,5 +51,6 @@ def test_closed_streams_lead_nowhere_and_their_numbers_are_taken():
         print("to nobody", file=sys.stderr)
         os._exit(0 if os.open(sys.executable, os.O_RDONLY) > 2 else 1)
     """
-    done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, code], check=False)
+    closed = 'exec "$0" -c "$1" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", closed, sys.executable, code], check=False)
     assert done.returncode == 0

@@ -16,7 +16,8 @@ from humanparse.errors import OptionError
 PICTURE_ENDINGS = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
 )
-# What each format adds to its photo's name. By these our own files are known, and are not taken for photos again.
+# What each format adds to its photo's name. By these our own files are known, and are not taken
+# for photos again.
 FORMAT_SUFFIXES = {
     "overlay": ".overlay.png",
     "outlines": ".outlines.png",
@@ -77,12 +78,16 @@ def sha256_of(path: Path) -> str:
 
 
 def check_target(target: Path, inputs: Iterable[Path] = (), *, overwrite: bool = False) -> None:
-    """Raises OptionError if `target` is one of the files that the command reads, in whatever spelling or by a link, or
-    if there is a file of that name already and `overwrite` is not wanted. Call it before the work."""
+    """Check, before the work, that a command may write to `target`.
+
+    Raises OptionError if it is one of the files that the command reads, in whatever spelling or by
+    a link, or if there is a file of that name already and `overwrite` is not wanted.
+    """
     if not os.path.lexists(target):
         return
     if any(_same_file(target, one) for one in inputs):
-        raise OptionError(f"{target} is read by this command, which would write over it; choose another name")
+        raise OptionError(f"{target} is read by this command, which would write over it; "
+                          "choose another name")
     if not overwrite:
         raise OptionError(f"{target} is there already; choose another name, or add --overwrite")
 

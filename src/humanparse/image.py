@@ -102,12 +102,13 @@ def _from_path(path: Path, limit_mp: float) -> Picture:
 
 
 def _path_of(file: Any) -> Path:
-    """Where an open file says that it comes from; an empty path if it does not say, or says it of another file."""
+    """Where an open file says that it comes from; empty if it does not, or says it of another."""
     name = getattr(file, "name", None)
     inner = getattr(file, "raw", None)
     if name is not None and name == getattr(getattr(inner, "fileobj", None), "name", None):
         return Path()  # tarfile, before Python 3.13, gives a member the name of its archive
-    return Path(name if isinstance(name, str) and not name.startswith("<") else "")  # "<stdin>" is no name
+    is_name = isinstance(name, str) and not name.startswith("<")  # as "<stdin>" does
+    return Path(name if is_name else "")
 
 
 def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:

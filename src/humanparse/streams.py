@@ -1,7 +1,8 @@
-"""Standard output and error that take every text, whatever their encoding, and are there even where they were closed.
+"""Standard output and error that take every text, and are there even where they were closed.
 
-Windows gives redirected output the code page of the region, old locales are ISO-8859-1, and file names come from anywhere. A
-character that a stream lacks is written in others, so that no line of a long run can end it.
+Windows gives redirected output the code page of the region, old locales are ISO-8859-1, and file
+names come from anywhere. A character that a stream lacks is written in others, so that no line of
+a long run can end it.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import os
 import sys
 
 HANDLER = "humanparse"
-STAND_INS = {"→": "->", "…": "...", "×": "x", "–": "-", "—": "-", "·": "."}  # for the signs that our own lines use
+STAND_INS = {"→": "->", "…": "...", "×": "x", "–": "-", "—": "-", "·": "."}  # for our own signs
 
 
 def prepare() -> None:
     """Make stdout and stderr of this process safe to write to. The entry points call this first.
 
-    Closed descriptors are opened to nowhere: a result's file would get their number, and what a library says on stderr.
+    Closed descriptors are opened to nowhere: a result's file would get their number, and with it
+    what a library says on stderr.
     """
     for number in range(3):
         try:
@@ -28,7 +30,8 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — as long as the process
+            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 — it stays open
+            setattr(sys, name, nowhere)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
 

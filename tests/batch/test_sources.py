@@ -123,7 +123,7 @@ def test_a_list_that_windows_wrote_names_the_same_files(here, encoding):
 
 def test_a_list_that_cannot_be_read_is_an_error_at_once(here):
     os.mkfifo(here / "list.txt")
-    with pytest.raises(OptionError, match=r"the list .*list\.txt cannot be read: this is no ordinary file"):
+    with pytest.raises(OptionError, match=r"list\.txt cannot be read: this is no ordinary file"):
         Sources(["list.txt"])
 
 
@@ -188,7 +188,8 @@ def test_a_damaged_parquet_file_among_others_is_one_failure(here):
 
 def test_a_row_that_cannot_be_read_fails_alone(here):
     pa = pytest.importorskip("pyarrow")
-    write_parquet(here / "t.parquet", image=pa.array([b"x.jpg", b"\xff\xfe.jpg", b"x.jpg"]).view(pa.string()))
+    names = pa.array([b"x.jpg", b"\xff\xfe.jpg", b"x.jpg"]).view(pa.string())
+    write_parquet(here / "t.parquet", image=names)
     write(here / "x.jpg")
     found = read("t.parquet")
     assert found["t.parquet/0"] == found["t.parquet/2"] == b"x.jpg"
@@ -225,7 +226,8 @@ def test_a_url_that_is_not_there_says_why(here, web):
         with pytest.raises(OSError) as caught:
             item.load()
         reasons.append(sources.why(caught.value))
-    assert reasons == ["Not Found (404)", "Service Unavailable (503)", "Connection refused", "Not Found (404)"]
+    missing, busy = "Not Found (404)", "Service Unavailable (503)"
+    assert reasons == [missing, busy, "Connection refused", missing]
     with pytest.raises(OptionError, match=r"404\.txt cannot be read: Not Found \(404\)"):
         Sources([f"{web}/404.txt"])
 
@@ -320,8 +322,9 @@ def test_pictures_are_counted_where_that_is_cheap(here):
 
 
 def test_what_exists_is_no_pattern(here):
-    for name in ("photos [2024]/x.jpg", "photos [2024]/a/y.jpg", "{a,b}/x.jpg", "a[1].jpg", "a1.jpg"):
+    for name in ("photos [2024]/x.jpg", "photos [2024]/a/y.jpg", "{a,b}/x.jpg", "a[1].jpg"):
         write(here / name)
+    write(here / "a1.jpg")
     assert sorted(read("photos [2024]")) == ["a/y.jpg", "x.jpg"]
     assert list(read("photos [2024]/x.jpg")) == list(read("{a,b}")) == ["x.jpg"]
     assert sorted(read("photos [2024]/**/*.jpg")) == ["a/y.jpg", "x.jpg"]
@@ -346,7 +349,8 @@ def test_pipes_are_left_out_and_a_named_one_is_a_failure(here):
     assert "no ordinary file but a pipe" in read("photos/pipe.jpg")["pipe.jpg"]
     found = Sources(["photos"])
     list(found.slices())
-    assert found.left_out.notes() == [f"left out: 1 pipe, socket or device ({here / 'photos/pipe.jpg'})"]
+    pipe = here / "photos/pipe.jpg"
+    assert found.left_out.notes() == [f"left out: 1 pipe, socket or device ({pipe})"]
 
 
 def test_linked_folders_are_left_out_and_that_is_said_unless_they_are_named(here):
@@ -355,7 +359,8 @@ def test_linked_folders_are_left_out_and_that_is_said_unless_they_are_named(here
     (here / "photos/link").symlink_to(here / "elsewhere")
     found = Sources(["photos"])
     assert sum(one.size for one in found.slices()) == 1
-    assert "left out: 1 linked folder, which is searched if you name it" in found.left_out.notes()[0]
+    (note,) = found.left_out.notes()
+    assert "left out: 1 linked folder, which is searched if you name it" in note
     assert sorted(read("photos", "photos/link")) == ["link/x.jpg", "y.jpg"]
 
 

@@ -144,7 +144,8 @@ def test_no_character_of_a_line_or_a_name_ends_a_run(photo, here, encoding):
     for name in ("a.jpg", "照.jpg", "z.jpg"):
         photo(f"photos/{name}")
     options = ("parse", "photos", "--format", "json", "--jobs", "1")
-    with slow_run(*options, env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}) as process:
+    surroundings = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
+    with slow_run(*options, env=surroundings) as process:
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 0, stderr
     assert stdout.splitlines()[0] == f"{Path('photos/a.jpg')}  0 people  -> {Path('photos/a.json')}"
@@ -184,13 +185,14 @@ SlowParser.parse = read_for_ever
 
 @contextmanager
 def stuck_run(photo, here, patience_s: float):
-    """A run that has done one photo and waits for ever for another, a pipe that nobody writes to."""
+    """A run that has done one photo and waits for another, a pipe that nobody writes to."""
     photo("a.jpg")
     os.mkfifo(here / "pipe.jpg")
     first = f"from humanparse.cli import interrupts\ninterrupts.PATIENCE_S = {patience_s}\n"
     program = first + SLOW_PARSER.replace("main()", READS_A_PIPE + "main()")
-    words = [sys.executable, "-c", program, "parse", "a.jpg", "pipe.jpg", "--jobs", "2", "--format", "json"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    words = ["parse", "a.jpg", "pipe.jpg", "--jobs", "2", "--format", "json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program, *words], text=True, **pipes) as process:
         assert process.stdout.readline().startswith("a.jpg")
         try:
             yield process

@@ -53,7 +53,8 @@ def test_the_tables_go_to_stdout_and_the_figures_into_a_file(run, dataset, here,
 
 
 @pytest.mark.parametrize("words", [
-    ("--sheet", "photos/images/a.jpg"), ("--sheet", "photos/labels/b.png"), ("--json", "photos/labels.txt"),
+    ("--sheet", "photos/images/a.jpg"), ("--sheet", "photos/labels/b.png"),
+    ("--json", "photos/labels.txt"),
     ("--predictions", "saved", "--json", "saved/a.json"), ("--model", "m.onnx", "--json", "m.onnx"),
 ])
 def test_nothing_that_is_measured_is_written_over(run, dataset, here, words):
@@ -68,8 +69,9 @@ def test_nothing_that_is_measured_is_written_over(run, dataset, here, words):
 
 
 def test_a_report_of_an_earlier_run_is_written_over(run, dataset, here):
+    words = ("--json", "photos/figures.json", "--sheet", "photos/worst.png")
     for _ in range(2):
-        assert run("eval", "photos", "--json", "photos/figures.json", "--sheet", "photos/worst.png").exit_code == 0
+        assert run("eval", "photos", *words).exit_code == 0
 
 
 def test_the_reference_matching_is_an_option(run, dataset, here):

@@ -51,7 +51,9 @@ def test_a_folder_keeps_its_sub_folders_below_the_output_folder(run, photo, writ
     assert written("out") == four("a/x", "b/x", "top")
 
 
-@pytest.mark.parametrize("sources", [("photos",), ("photos/**/*.jpg",), ("photos/a/x.jpg", "photos/b/x.jpg")])
+@pytest.mark.parametrize("sources", [
+    ("photos",), ("photos/**/*.jpg",), ("photos/a/x.jpg", "photos/b/x.jpg"),
+])
 def test_coco_files_tell_photos_of_one_name_apart(run, photo, here, sources):
     photo("photos/a/x.jpg")
     photo("photos/b/x.jpg")
@@ -59,7 +61,8 @@ def test_coco_files_tell_photos_of_one_name_apart(run, photo, here, sources):
     for folder in "ab":
         coco = json.loads((here / f"out/{folder}/x.coco.json").read_text())
         assert [image["file_name"] for image in coco["images"]] == [f"{folder}/x.jpg"]
-        assert json.loads((here / f"out/{folder}/x.labelme.json").read_text())["imagePath"] == "x.jpg"
+        labelme = json.loads((here / f"out/{folder}/x.labelme.json").read_text())
+        assert labelme["imagePath"] == "x.jpg"
 
 
 def test_a_second_run_over_a_folder_leaves_our_own_pictures_out(run, photo, parser, written):

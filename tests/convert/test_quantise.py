@@ -150,8 +150,9 @@ def test_neither_the_source_nor_what_is_there_is_written_over(tmp_path, photos, 
     shutil.copy(model_file(None), source)
     other.write_bytes(b"precious")
     before = (tmp_path / out).read_bytes()
-    words = ["convert", str(source), "-o", str(tmp_path / out), "--precision", "int8", "--calibrate", str(photos)]
-    done = CliRunner().invoke(app, [*words, *(["--overwrite"] if out == "mine.onnx" else [])])
+    words = ["convert", str(source), "-o", str(tmp_path / out), "--calibrate", str(photos)]
+    words += ["--precision", "int8", *(["--overwrite"] if out == "mine.onnx" else [])]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 2 and "choose another name" in done.stderr
     assert (tmp_path / out).read_bytes() == before
 

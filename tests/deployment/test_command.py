@@ -70,9 +70,13 @@ def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
     assert mine.read_bytes() == before
 
 
-@pytest.mark.parametrize(("to", "out", "there"), [("onnx", "x.onnx", "x.onnx"), ("openvino", "x.xml", "x.bin")])
-def test_what_is_there_is_written_over_only_if_that_is_wanted(run, tmp_path, monkeypatch, to, out, there):
-    monkeypatch.setattr(f"humanparse.deployment.write_{'whole' if to == 'onnx' else to}", lambda *_, **__: Written(()))
+@pytest.mark.parametrize(("to", "writer", "out", "there"), [
+    ("onnx", "write_whole", "x.onnx", "x.onnx"), ("openvino", "write_openvino", "x.xml", "x.bin"),
+])
+def test_what_is_there_is_written_over_only_if_that_is_wanted(
+    run, tmp_path, monkeypatch, to, writer, out, there
+):
+    monkeypatch.setattr(f"humanparse.deployment.{writer}", lambda *_, **__: Written(()))
     (tmp_path / there).write_text("precious")
     result = run("--to", to, "-o", out)
     assert result.exit_code == BAD_USAGE and f"{there} is there already" in result.stderr

@@ -68,7 +68,9 @@ def test_another_runs_file_is_refused_and_what_differs_is_named(tmp_path):
         WorkFile(path, {**RUN, "model": "large"}, resume=True)
 
 
-@pytest.mark.parametrize("text", ["", "shopping list\n", "[1, 2]\n", "[" * 100_000, '{"schema": "something else"}\n'])
+@pytest.mark.parametrize("text", [
+    "", "shopping list\n", "[1, 2]\n", "[" * 100_000, '{"schema": "something else"}\n',
+])
 def test_a_file_that_is_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / "precious.txt"
     path.write_text(text)

@@ -31,7 +31,8 @@ ROWS = 1000                   # of a part, unless told otherwise
 PART_BYTES = 64_000_000       # of the rows of a part as JSON, which bounds the memory that writing one takes
 FAILURES_S = 60.0             # so often the list of failures is written while the run goes on, if parts are
 LOCK_S = 2.0                  # to wait for another run that is about to end
-OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))  # and not of one file's name
+# Errors that are no fault of one file's name.
+OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 
 Engine = Callable[[Iterator[Slice], Manifest], Iterator[Outcome | SliceDone]]  # the slices, and what is known already
 
@@ -88,10 +89,11 @@ class Output:
         self._stack.close()
 
     def add(self, outcome: Outcome) -> Outcome | None:
-        """Write down what became of a picture. Returns what was written: the outcome, or in its place the failure of a
-        picture whose own files cannot be; None for one that is known already, whose second outcome is dropped.
+        """Write down what became of a picture.
 
-        Raises HumanParseError if nothing can be written.
+        Returns what was written: the outcome, or in its place the failure of a picture whose own
+        files cannot be written; None for a picture that is known already, whose second outcome is
+        dropped. Raises HumanParseError if nothing can be written.
         """
         if self.manifest.known(outcome.key):
             return None
@@ -137,13 +139,14 @@ class Output:
             self.write_failures()
 
     def _with_files(self, outcome: Outcome) -> Outcome:
-        """All files of one picture, whole and durable; they take the place of any that a killed run left.
+        """Write all files of one picture, whole and durable, over any that a killed run left.
 
-        Once their contents are on the disk, what the file system refuses is the names: then the picture alone has
-        failed, and none of its files is left.
+        Once their contents are on the disk, what the file system refuses is the names: then the
+        picture alone has failed, and none of its files is left.
         """
         passing = [self._on_disk(data) for data in outcome.blobs]
-        targets = [self.folder / f"{result_path(outcome.key)}{FORMATS[name].suffix}" for name in self.formats]
+        path = result_path(outcome.key)
+        targets = [self.folder / f"{path}{FORMATS[name].suffix}" for name in self.formats]
         placed: list[Path] = []
         try:
             for file, target in zip(passing, targets, strict=True):

@@ -28,7 +28,18 @@ from typing import BinaryIO, NamedTuple
 from humanparse import search
 from humanparse.errors import BrokenImage, ImageTooLarge, MissingExtra, OptionError
 from humanparse.files import PICTURE_ENDINGS
-from humanparse.search import OUTPUT, OWN, SPECIAL, LeftOut, is_own, is_picture, is_special, pattern_in
+from humanparse.search import (
+    OUTPUT,
+    OWN,
+    SPECIAL,
+    LeftOut,
+    is_own,
+    is_picture,
+    is_special,
+    no_match,
+    nothing_found,
+    pattern_in,
+)
 from humanparse.text import lines_of
 
 TARS = (".tar", ".tar.gz", ".tgz")
@@ -96,7 +107,10 @@ class _Kind(Enum):
 
 
 class _Source(NamedTuple):
-    """One name of the user's. base: the folder below which its keys begin, with a slash. pattern: below it, here only."""
+    """One name of the user's.
+
+    base: the folder below which its keys begin, with a slash. pattern: below it, on this machine.
+    """
 
     name: str
     kind: _Kind
@@ -109,8 +123,8 @@ class Sources:
 
     column: of Parquet files, with pictures or where they lie; None looks for one of COLUMNS. leave_out: a local folder
     whose files are no sources (that of the output). left_out: what the last search did not take.
-    Raises OptionError for a source that does not exist, a pattern without match or sources without any file to read,
-    and MissingExtra for one that needs a package.
+    Raises OptionError for a source that does not exist, a pattern without match, or sources
+    without any file to read, and MissingExtra for one that needs a package.
     """
 
     def __init__(self, names: Iterable[str], column: str | None = None, leave_out: str = ""):
@@ -157,16 +171,14 @@ class Sources:
 
     def nothing_found(self) -> OptionError:
         """The error for sources without a single picture."""
-        shown = ", ".join(self.names[:5]) + (f" and {len(self.names) - 5} more" if len(self.names) > 5 else "")
-        why = str(self.left_out) or f"looked for {' '.join((*PICTURE_ENDINGS, *TARS))}"
-        return OptionError(f"nothing to parse: no pictures in {shown} ({why})")
+        return nothing_found(self.names, self.left_out, (*PICTURE_ENDINGS, *TARS))
 
     def _refuse_nothing(self) -> None:
         """Look for the first file of every pattern, and of all sources together."""
         for one in self._sources:
             left_out = LeftOut()
             if one.kind is _Kind.PATTERN and next(self._files_of(one, left_out), None) is None:
-                raise OptionError(f"no pictures match {one.name!r}" + (f" ({left_out})" if left_out.found else ""))
+                raise no_match(one.name, left_out)
         if next(self._entries(self.left_out), None) is None:
             raise self.nothing_found()
 
@@ -177,15 +189,17 @@ class Sources:
             for url in self._files_of(one, left_out):
                 yield self._key(url), url, ""
             for folder, error in left_out.unreadable[told:]:
-                yield self._key(folder) or text(folder), folder, f"the folder cannot be read: {why(error)}"
+                reason = f"the folder cannot be read: {why(error)}"
+                yield self._key(folder) or text(folder), folder, reason
 
     def _files_of(self, one: _Source, left_out: LeftOut) -> Iterator[str]:
         if one.kind is _Kind.PATTERN:
-            found = (url for url in _matches(one, left_out) if _ends(url, (*PICTURE_ENDINGS, *TARS, *PARQUET)))
+            endings = (*PICTURE_ENDINGS, *TARS, *PARQUET)
+            found = (url for url in _matches(one, left_out) if _ends(url, endings))
             yield from self._others(found, left_out)
         elif one.kind is _Kind.FOLDER:
-            endings = (*PICTURE_ENDINGS, *TARS)
-            yield from self._others(walk(one.name, left_out, lambda name: _ends(name, endings), self._is_ours), left_out)
+            found = walk(one.name, left_out, _is_picture_or_tar, self._is_ours)
+            yield from self._others(found, left_out)
         elif one.kind is _Kind.LIST:
             yield from _lines(one.name)
         else:
@@ -228,7 +242,8 @@ class Sources:
             yield Slice(name=key, url=url, size=1, trouble=str(error))
         except (OSError, ArrowInvalid) as error:
             reason = why(error) if isinstance(error, OSError) else error
-            yield Slice(name=key, url=url, size=1, trouble=f"the Parquet file cannot be read: {reason}")
+            trouble = f"the Parquet file cannot be read: {reason}"
+            yield Slice(name=key, url=url, size=1, trouble=trouble)
 
 
 def _meant(name: str) -> list[str]:
@@ -239,7 +254,8 @@ def _meant(name: str) -> list[str]:
 def _source(name: str) -> _Source:
     """What a name stands for. Raises OptionError for one that stands for nothing."""
     if is_remote(name):
-        if has_magic(name) and not name.startswith(HTTP) and not _exists(name):  # of a URL the question mark is another
+        # The question mark of a URL is another.
+        if has_magic(name) and not name.startswith(HTTP) and not _exists(name):
             fixed = re.split(r"[*?\[]", name, maxsplit=1)[0]
             return _Source(name, _Kind.PATTERN, fixed[: fixed.rfind("/") + 1])
     elif found := pattern_in(name):
@@ -294,7 +310,8 @@ def opened(url: str) -> BinaryIO:
     """The file, open for reading. Raises OSError."""
     if not is_remote(url):
         if is_special(url):  # whose reading may never end
-            raise OSError(errno.EINVAL, "this is no ordinary file but a pipe, socket or device", url)
+            what = "this is no ordinary file but a pipe, socket or device"
+            raise OSError(errno.EINVAL, what, url)
         return open(url, "rb")
     system, path = _file_system(url)
     return system.open(path, "rb")
@@ -307,13 +324,16 @@ def read_picture(url: str) -> bytes:
 
 
 def why(error: OSError) -> str:
-    """Why a file cannot be read, in words. fsspec's errors carry the URL alone: the reason is what they came from."""
+    """Why a file cannot be read, in words.
+
+    fsspec's errors carry the URL alone: the reason is in what they came from.
+    """
     if error.errno and error.strerror:
         return error.strerror
     cause = error.__cause__
     if status := getattr(cause, "status", None):  # of HTTP
         return f"{HTTP_REASONS.get(status, 'the server refuses')} ({status})"
-    cause = getattr(cause, "os_error", cause)     # aiohttp's words for the system's error, which is plainer
+    cause = getattr(cause, "os_error", cause)     # the system's error, plainer than aiohttp's
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno)
     if isinstance(cause or error, TimeoutError):
@@ -323,18 +343,21 @@ def why(error: OSError) -> str:
     return getattr(cause, "strerror", None) or str(cause or error) or type(error).__name__
 
 
-def walk(folder: str, left_out: LeftOut, wanted: Callable[[str], bool], skip: Callable[[str], bool]) -> Iterator[str]:
+def walk(
+    folder: str, left_out: LeftOut, wanted: Callable[[str], bool], skip: Callable[[str], bool]
+) -> Iterator[str]:
     """`search.walk`, here or elsewhere."""
-    return _walk_remote(folder, wanted) if is_remote(folder) else search.walk(folder, left_out, wanted, skip)
+    if is_remote(folder):
+        return _walk_remote(folder, wanted)
+    return search.walk(folder, left_out, wanted, skip)
 
 
 def _walk_remote(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
     system, path = _file_system(folder)
     for here, _, files in system.walk(path):
         if not any(part.startswith(".") for part in here[len(path):].split("/")):
-            yield from (
-                system.unstrip_protocol(_join(here, one)) for one in sorted(files) if wanted(one) and not one.startswith(".")
-            )
+            names = (one for one in sorted(files) if wanted(one) and not one.startswith("."))
+            yield from (system.unstrip_protocol(_join(here, one)) for one in names)
 
 
 def _lines(url: str) -> Iterator[str]:
@@ -402,6 +425,10 @@ def _folder(url: str) -> str:
     return url[: url.rfind("/")] if "/" in url else ""
 
 
+def _is_picture_or_tar(name: str) -> bool:
+    return _ends(name, (*PICTURE_ENDINGS, *TARS))
+
+
 def _join(folder: str, name: str) -> str:
     return posixpath.normpath(posixpath.join(folder, name)) if not is_remote(folder) else f"{folder.rstrip('/')}/{name}"
 
@@ -447,12 +474,12 @@ def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     with opened(one.url) as file, tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # it would remember them all
-            if member.isfile() and is_picture(member.name) and not is_own(member.name) and not _is_hidden(member.name):
+            if member.isfile() and _is_photo(member.name):
                 yield tar, member
 
 
-def _is_hidden(name: str) -> bool:
-    return posixpath.basename(name).startswith(".")
+def _is_photo(name: str) -> bool:
+    return is_picture(name) and not is_own(name) and not posixpath.basename(name).startswith(".")
 
 
 def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
@@ -473,7 +500,7 @@ def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
         reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
         yield Item(one.name, text(one.url), _fails(reason))
-    except Exception as error:  # tarfile raises errors of many kinds for headers and compression that it does not expect
+    except Exception as error:  # tarfile raises many kinds for headers that it does not expect
         yield Item(one.name, text(one.url), _fails(_damaged("tar", error)))
 
 

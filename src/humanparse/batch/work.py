@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from humanparse.result import Parsing
 
 PARQUET = "parquet"
-UNREADABLE, UNWRITABLE, UNFORESEEN = "cannot_read", "cannot_write", "error"  # failures that no error of ours describes
-LONGEST_MESSAGE = 500       # characters of a failure's reason that are kept
-LONGEST_NAME = 200          # bytes of a name in the results' tree: file systems take 255, with eight digits and our ending
-RESERVED = re.compile(r"_(unfinished|failures|lock|manifest)\b", re.IGNORECASE)  # what the output's folder holds besides results
+# Codes of failures that no error of ours describes.
+UNREADABLE, UNWRITABLE, UNFORESEEN = "cannot_read", "cannot_write", "error"
+LONGEST_MESSAGE = 500  # characters of a failure's reason that are kept
+LONGEST_NAME = 200     # bytes of a name in the results' tree: with digits and ending at most 255
 
+# What the output's folder holds besides results.
+_RESERVED = re.compile(r"_(unfinished|failures|lock|manifest)\b", re.IGNORECASE)
 _SUFFIXES = tuple(one.suffix for one in FORMATS.values())
 _INNER_SUFFIXES = tuple(inner for one in _SUFFIXES if (inner := one.rpartition(".")[0]))
 
@@ -45,7 +47,8 @@ class Outcome:
 
     def could_not_be_written(self, error: OSError) -> Outcome:
         """The same picture, failed, because its own names cannot be written."""
-        message = text(f"{error.strerror or error}: {error.filename2 or error.filename}")[:LONGEST_MESSAGE]
+        message = text(f"{error.strerror or error}: {error.filename2 or error.filename}")
+        message = message[:LONGEST_MESSAGE]
         return replace(self, blobs=(), people=0, code=UNWRITABLE, message=message)
 
 
@@ -76,7 +79,8 @@ class Work:
     def outcome(self, parser: HumanParser, item: Item, slice_name: str = "") -> Outcome:
         """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes wrong is a failed picture."""
         try:
-            parsing = replace(parser.parse(item.load(), name=result_name(item.key)), file_name=item.key)
+            parsing = parser.parse(item.load(), name=result_name(item.key))
+            parsing = replace(parsing, file_name=item.key)
             return Outcome(item.key, self._encoded(parsing, item), len(parsing.people), slice=slice_name)
         except (ModelError, MemoryError):
             raise
@@ -115,13 +119,14 @@ def result_name(key: str) -> str:
 def result_path(key: str) -> str:
     """Where the results of a picture go below the output's folder: its key, made safe to be a path.
 
-    The picture's ending is kept, so that x.jpg and x.png do not meet. A key that had to be changed is told from all
-    others by eight digits of its hash: one with odd characters or names of more than LONGEST_NAME bytes, and one whose
-    results would meet other files of the output.
+    The picture's ending is kept, so that x.jpg and x.png do not meet. A key that had to be changed
+    is told from all others by eight digits of its hash: one with odd characters or names of more
+    than LONGEST_NAME bytes, and one whose results would meet other files of the output.
     """
     *folders, name = re.sub(r"^([A-Za-z][\w+.-]*):/+", r"\1/", key).split("/")
-    names = [*(_apart(_safe(one), _SUFFIXES) for one in folders if one), _apart(_safe(name), _INNER_SUFFIXES)]
-    if len(names) > 1 and RESERVED.match(names[0]):
+    names = [_apart(_safe(one), _SUFFIXES) for one in folders if one]
+    names.append(_apart(_safe(name), _INNER_SUFFIXES))
+    if len(names) > 1 and _RESERVED.match(names[0]):
         names[0] += "_"
     path = "/".join(one for one in names if one) or "_"
     if path == key:
@@ -130,7 +135,7 @@ def result_path(key: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """A name of ordinary characters that neither hides a file nor leads elsewhere, and is not too long."""
+    """A name of ordinary characters that hides no file, leads nowhere else and is not too long."""
     name = re.sub(r"[^\w .,()+=@~-]", "_", name)
     if name.startswith("."):
         name = "_" + name[1:]
@@ -138,7 +143,10 @@ def _safe(name: str) -> str:
 
 
 def _apart(name: str, endings: tuple[str, ...]) -> str:
-    """Changed if it ends in one of these: a folder "x.jpg.json", or the results of "x.coco", would meet those of x.jpg or x."""
+    """The name, changed if it has one of these endings.
+
+    The folder "x.jpg.json" would meet a result of x.jpg, and those of "x.coco" a result of x.
+    """
     return name + "_" if name.lower().endswith(endings) else name
 
 

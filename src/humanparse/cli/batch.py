@@ -33,7 +33,7 @@ EXIT_CODES_HELP = """\b
 Exit codes:
   0    all photos are done
   1    some photos failed (see _failures.jsonl), or the results cannot be written
-  2    bad usage: no such source, nothing to parse, the folder of another run, no Ray at that address
+  2    bad usage: no such source, nothing to parse, another run's folder, no Ray at that address
   3    the model could not be loaded, or a package is missing
   70   an unforeseen error: `humanparse --debug batch ...` shows where
   130  interrupted (Ctrl-C, SIGTERM); the same command goes on

@@ -248,16 +248,19 @@ def _check_folder(file: Path | None) -> None:
         raise OptionError(f"there is no folder {str(file.parent)!r} for {file.name}; make it first")
 
 
-def _check_no_input(file: Path | None, dataset: Dataset, predictions: Path | None, model: str | None) -> None:
-    """Raises OptionError for a file that this command reads. A report of an earlier run may be written over.
+def _check_no_input(
+    file: Path | None, dataset: Dataset, predictions: Path | None, model: str | None
+) -> None:
+    """Raises OptionError for a file that this command reads.
 
-    Photos, labels and saved results all have the names of the samples.
+    A report of an earlier run may be written over. Photos, labels and saved results
+    all have the names of the samples.
     """
     if file is None:
         return
     folders = [one.resolve() for one in (dataset.folder, predictions) if one]
-    names = {"labels", *(sample.name for sample in dataset.samples)}
-    inside = file.stem in names and any(one in file.resolve().parents for one in folders)
+    is_input = file.name == "labels.txt" or file.stem in {one.name for one in dataset.samples}
+    inside = is_input and any(one in file.resolve().parents for one in folders)
     check_target(file, [file] if inside else [Path(model)] if model else [], overwrite=True)
 
 

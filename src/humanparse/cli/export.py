@@ -32,7 +32,8 @@ def export(
     )] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="For openvino: weights in half the space, rounded.")] = False,
     overwrite: Annotated[bool, typer.Option(
-        "--overwrite", help="For openvino and onnx: write over a file of that name; never over the model itself.",
+        "--overwrite",
+        help="For openvino and onnx: write over a file of that name; never over the model itself.",
     )] = False,
 ) -> None:
     """Hand a model over to another server or runtime, and check that it gives the same there as far as can be checked here.
@@ -55,7 +56,8 @@ def export(
     if fp16 and to != "openvino":
         raise OptionError("--fp16 is for openvino; trtexec has a --fp16 of its own, and the others keep the model's weights")
     if overwrite and to not in ("openvino", "onnx"):
-        raise OptionError(f"--overwrite is for openvino and onnx; remove the folder that is in the way of {to} yourself")
+        raise OptionError("--overwrite is for openvino and onnx; "
+                          f"remove the folder that is in the way of {to} yourself")
     if check and to == "triton":
         raise OptionError("--check does nothing for triton: what it runs is the model itself")
     if not out.absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end every command: what is done is kept, and nothing that hangs can hold the process."""
+"""Ctrl-C and SIGTERM end every command: what is done is kept, and nothing that hangs holds it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ PATIENCE_S = 15.0  # for photos in progress and the last files; then the process
 def listen() -> None:
     """Treat SIGTERM like Ctrl-C. Call it in the main thread, before the work.
 
-    The first signal raises KeyboardInterrupt. A second one, or PATIENCE_S, ends the process at once: a thread may wait for
-    ever for a network folder that is gone. Signals that whoever started us ignores, or handles, stay theirs.
+    The first signal raises KeyboardInterrupt. A second one, or PATIENCE_S, ends the process at
+    once: a thread may wait for ever for a network folder that is gone. Signals that whoever
+    started us ignores, or handles, stay theirs.
     """
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
-        if signal.getsignal(number) is usual:
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is handler:
             signal.signal(number, _Once())
 
 
@@ -30,9 +32,8 @@ class _Once:
     def __call__(self, *_) -> None:
         if _Once.last is not None:
             _leave("interrupted twice; the process ended at once")
-        _Once.last = threading.Timer(
-            PATIENCE_S, _leave, ("interrupted; something did not end in time, and was left as it was",),
-        )
+        line = "interrupted; something did not end in time, and was left as it was"
+        _Once.last = threading.Timer(PATIENCE_S, _leave, (line,))
         _Once.last.daemon = True
         _Once.last.start()
         raise KeyboardInterrupt

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from humanparse.errors import OptionError
-from humanparse.files import PICTURE_ENDINGS
 from humanparse.search import (
     OWN,
     SPECIAL,
@@ -23,6 +22,8 @@ from humanparse.search import (
     is_own,
     is_picture,
     is_special,
+    no_match,
+    nothing_found,
     pattern_in,
     photos_below,
 )
@@ -35,7 +36,7 @@ class Photo:
     source: Path | bytes  # bytes: the picture itself, from stdin
     folder: Path          # of the results
     name: str             # of the results, without their endings
-    file_name: str = ""   # of the photo, with the folders that the results keep below the output folder; "" as it is
+    file_name: str = ""   # of the photo, with the folders that its results keep; "" for its own
 
     @property
     def shown(self) -> str:
@@ -53,7 +54,7 @@ class Found:
 
 
 def find(sources: Sequence[str], output: Path | None) -> Found:
-    """The photos that `sources` name, each once. Of folders and patterns search.py says what is left out.
+    """The photos that `sources` name, each once; search.py says what is left out of folders.
 
     output: the folder for results; None puts them beside each photo (for stdin: into the current folder).
     Raises OptionError for a source that does not exist, a pattern without match, or nothing to parse at all.
@@ -66,18 +67,11 @@ def find(sources: Sequence[str], output: Path | None) -> Found:
         for photo in search.photos_of(source):
             photos.setdefault(_identity(photo), photo)
     if not photos and not search.left_out.unreadable:
-        raise OptionError(nothing_in(sources, search.left_out))
+        raise nothing_found(sources, search.left_out)
     settled, notes = tell_apart(list(photos.values()))
     if output:
         settled = [replace(photo, file_name=_file_name(photo, output)) for photo in settled]
     return Found(settled, [*search.left_out.notes(), *notes], search.left_out.unreadable)
-
-
-def nothing_in(sources: Sequence[str], left_out: LeftOut) -> str:
-    """The message for sources without a photo."""
-    shown = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
-    why = str(left_out) or f"looked for {' '.join(PICTURE_ENDINGS)}"
-    return f"nothing to parse: no pictures in {shown} ({why})"
 
 
 @dataclass
@@ -90,7 +84,8 @@ class _Search:
         if source == "-":
             return [Photo(_stdin(), self.output or Path(), "stdin")]
         if os.path.isdir(path):  # not path.is_dir(), which raises an error for too long a name
-            return [self._below(path, Path(file)) for file in photos_below(str(path), self.left_out)]
+            found = photos_below(str(path), self.left_out)
+            return [self._below(path, Path(file)) for file in found]
         if os.path.exists(path):
             return [Photo(path, self.output or path.parent, _name(path.stem))]
         if pattern := pattern_in(source):
@@ -102,25 +97,23 @@ class _Search:
         return Photo(file, folder, _name(file.stem))
 
     def _matches(self, source: str, folder: str, pattern: str) -> list[Photo]:
-        base, left_out = Path(folder), LeftOut()
+        base = Path(folder)
         try:
-            files = [file for file in sorted(base.glob(pattern)) if self._is_wanted(file, base, left_out)]
+            files = [file for file in sorted(base.glob(pattern)) if self._is_wanted(file, base)]
         except ValueError as error:
             raise OptionError(f"{source!r} is not a pattern: {error}") from None
         if not files:
-            raise OptionError(f"no pictures match {source!r}" + (f" ({left_out})" if left_out.found else ""))
-        for reason, (_, first) in left_out.found.items():
-            self.left_out.add(reason, first)
+            raise no_match(source, self.left_out)
         return [self._below(base, file) for file in files]
 
-    @staticmethod
-    def _is_wanted(file: Path, base: Path, left_out: LeftOut) -> bool:
-        if not is_picture(file.name) or any(part.startswith(".") for part in file.relative_to(base).parts):
+    def _is_wanted(self, file: Path, base: Path) -> bool:
+        hidden = any(part.startswith(".") for part in file.relative_to(base).parts)
+        if hidden or not is_picture(file.name) or file.is_dir():
             return False
         reason = OWN if is_own(file.name) else SPECIAL if is_special(file) else None
         if reason:
-            left_out.add(reason, str(file))
-        return reason is None and not file.is_dir()
+            self.left_out.add(reason, str(file))
+        return reason is None
 
 
 def tell_apart(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
@@ -178,7 +171,7 @@ def _keep_endings(clash: list[Photo]) -> list[Photo]:
 
 
 def _file_name(photo: Photo, output: Path) -> str:
-    """Different for any two photos of a run: those of one name have their results in different folders."""
+    """Different for any two photos of a run: the results of one name lie in different folders."""
     if isinstance(photo.source, bytes):
         return ""
     return (photo.folder.relative_to(output) / photo.source.name).as_posix()
@@ -204,7 +197,8 @@ def _fold_case(path: str) -> str:
 
 def _stdin() -> bytes:
     if sys.stdin is None:
-        raise OptionError("- reads a picture from stdin, but stdin is closed: humanparse parse - < street.jpg")
+        raise OptionError("- reads a picture from stdin, but stdin is closed: "
+                          "humanparse parse - < street.jpg")
     if sys.stdin.isatty():
         raise OptionError("- reads a picture from stdin, but stdin is the terminal: humanparse parse - < street.jpg")
     return sys.stdin.buffer.read()

@@ -81,14 +81,18 @@ def quantise(
 def choose_photos(
     folder: Path, most: int = MAX_PHOTOS, say: Callable[[str], None] = lambda text: None
 ) -> list[Path]:
-    """At most `most` photos in the folder and below, spread evenly. Raises OptionError if it is no folder or has none."""
+    """At most `most` photos in the folder and below, spread evenly.
+
+    say: called with a line on what is left out. Raises OptionError if it is no folder or has none.
+    """
     if not folder.is_dir():
         raise OptionError(f"there is no folder {folder}; give one with photos such as the model will see")
     left_out = LeftOut()
     found = sorted(Path(path) for path in photos_below(str(folder), left_out))
     if not found:
         why = str(left_out) or ", ".join(PICTURE_ENDINGS)
-        raise OptionError(f"there are no pictures in {folder} ({why}); int8 needs some to measure what it rounds")
+        raise OptionError(f"there are no pictures in {folder} ({why}); "
+                          "int8 needs some to measure what it rounds")
     for note in left_out.notes():
         say(note)
     return found[:: -(-len(found) // most)]

@@ -1,8 +1,8 @@
 """Files, text and other libraries' forms of a Parsing; `save` writes any of `FORMATS`.
 
 native.py is our own JSON, there and back; coco.py and labelme.py are those of annotation tools; pipelines.py has the forms
-of other pipelines, pictures.py the pictures. A further format is one function, one line of `_WRITERS` and one of
-files.py.
+of other pipelines, pictures.py the pictures. A further format is one function, one line of
+`_WRITERS` and one of files.py.
 """
 
 from __future__ import annotations

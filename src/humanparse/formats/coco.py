@@ -15,6 +15,7 @@ from humanparse.labels import LabelSet
 from humanparse.result import Parsing, Part, Person
 
 PERSON = "person"
+_AS_MANY = "give as many names as there are photos"
 
 
 def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
@@ -23,19 +24,23 @@ def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
 
 
 def coco_dataset(
-    parsings: Iterable[Parsing], *, file_names: Iterable[str | PurePath] | None = None, polygons: bool = False
+    parsings: Iterable[Parsing],
+    *,
+    file_names: Iterable[str | PurePath] | None = None,
+    polygons: bool = False,
 ) -> dict[str, Any]:
     """Many photos as one COCO data set: {"info", "licenses", "images", "categories", "annotations"}, ready for `json.dump`.
 
     parsings: read once, one after the other, so a generator need not hold more than one photo.
-    file_names: what each photo is called, such as its path below the folder of all of them; None takes the names of
-    their files, without folders. No two may be the same: readers would take one photo for the other, or refuse the file.
+    file_names: what each photo is called, such as its path below the folder of all of them; None
+    takes the names of their files, without folders. No two may be the same: readers would take one
+    photo for the other, or refuse the file.
     polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons` for what they lose.
     Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last.
     Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0 for nobody's part) and
     part_of (the number of the person's annotation; 0 for people and nobody's parts). Empty masks are left out.
-    Raises OptionError for photos of different label sets, whose classes have different numbers, for two photos of one
-    name, and for more or fewer names than photos.
+    Raises OptionError for photos of different label sets, whose classes have different numbers,
+    for two photos of one name, and for more or fewer names than photos.
     """
     labels: LabelSet | None = None
     images: list[dict[str, Any]] = []
@@ -46,8 +51,10 @@ def coco_dataset(
         if labels and labels.names != parsing.labels.names:
             raise OptionError(f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}")
         if (other := numbers.setdefault(file_name, image_id)) != image_id:
-            raise OptionError(f"photos {other} and {image_id} are both called {file_name!r}; give each a name of its own with "
-                              "file_names, such as its path below the folder of all of them")
+            raise OptionError(
+                f"photos {other} and {image_id} are both called {file_name!r}; give each a name of "
+                "its own with file_names, such as its path below the folder of all of them"
+            )
         labels = parsing.labels
         models[parsing.model] = None
         height, width = parsing.size_hw
@@ -74,10 +81,10 @@ def _named(
     names = iter(file_names)
     for number, parsing in enumerate(parsings, 1):
         if (name := next(names, None)) is None:
-            raise OptionError(f"file_names ends before photo {number}; give as many names as there are photos")
+            raise OptionError(f"file_names ends before photo {number}; {_AS_MANY}")
         yield parsing, name.as_posix() if isinstance(name, PurePath) else name
     if (name := next(names, None)) is not None:
-        raise OptionError(f"file_names has {str(name)!r} after the last photo; give as many names as there are photos")
+        raise OptionError(f"file_names has {str(name)!r} after the last photo; {_AS_MANY}")
 
 
 def _categories(labels: LabelSet) -> list[dict[str, Any]]:

@@ -67,7 +67,9 @@ def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
         raise
     except KeyError as error:
         raise OptionError(f"the data lack {error}, which docs/json.md describes") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+    except (
+        TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError,
+    ) as error:
         raise OptionError(f"the data are damaged: {error}") from error
 
 
