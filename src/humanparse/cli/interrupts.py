@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 from humanparse.cli.errors import INTERRUPTED
 
@@ -19,24 +20,36 @@ def listen() -> None:
     started us ignores, or handles, stay theirs.
     """
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    end = _End()
     for number, handler in usual.items():
         if signal.getsignal(number) is handler:
-            signal.signal(number, _Once())
+            signal.signal(number, end)
 
 
-class _Once:
-    """The handler of a signal."""
+class _End:
+    """The handler of both signals, and the thread that loses patience.
 
-    last: threading.Timer | None = None  # shared: Ctrl-C and then SIGTERM are two signals as well
+    The thread is there from the start, and waits for a lock: a handler may come while the main
+    thread holds any lock of Python's own, as those that starting a thread takes.
+    """
+
+    def __init__(self):
+        self._signals = 0
+        self._none_yet = threading.Lock()
+        self._none_yet.acquire()
+        threading.Thread(target=self._watch, daemon=True, name="humanparse-patience").start()
 
     def __call__(self, *_) -> None:
-        if _Once.last is not None:
+        self._signals += 1
+        if self._signals > 1:
             _leave("interrupted twice; the process ended at once")
-        line = "interrupted; something did not end in time, and was left as it was"
-        _Once.last = threading.Timer(PATIENCE_S, _leave, (line,))
-        _Once.last.daemon = True
-        _Once.last.start()
+        self._none_yet.release()
         raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        self._none_yet.acquire()
+        time.sleep(PATIENCE_S)
+        _leave("interrupted; something did not end in time, and was left as it was")
 
 
 def _leave(line: str) -> None:
