@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from humanparse.files import remove_leftovers, whole_file, write_private
+from humanparse.errors import OptionError
+from humanparse.files import check_target, remove_leftovers, whole_file, write_private
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -56,3 +57,18 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_is_not(tm
         assert all(path.exists() for path in others)
         left.write_text("for the block to end well")
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_target_may_be_new_or_wanted_over_what_is_there_but_no_input(tmp_path):
+    source, link, other = tmp_path / "source", tmp_path / "link", tmp_path / "other"
+    source.write_text("precious")
+    os.link(source, link)
+    check_target(other, [source])
+    other.write_text("old")
+    check_target(other, [source], overwrite=True)
+    with pytest.raises(OptionError, match="is there already; choose another name, or add"):
+        check_target(other, [source])
+    for target in (source, link, tmp_path / "x/../source"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(OptionError, match="is read by this command"):
+            check_target(target, [source], overwrite=True)

@@ -6,9 +6,11 @@ import io
 import os
 import struct
 import sys
+import tarfile
 import time
 import tracemalloc
 import warnings
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +105,27 @@ def test_an_open_file_gives_its_name_and_stays_open(tmp_path, format):
         assert (picture.name, picture.file_name) == ("beach", "beach.dat")
         assert not file.closed
         assert file.seek(0) == 0
+
+
+def test_a_member_of_a_tar_file_is_not_called_like_the_archive(tmp_path):
+    with tarfile.open(tmp_path / "archive.tar", "w") as tar:
+        data = encoded(four_colours())
+        info = tarfile.TarInfo("d/beach.png")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    with tarfile.open(tmp_path / "archive.tar") as tar:
+        picture = read_image(tar.extractfile("d/beach.png"))
+    assert np.array_equal(picture.pixels, four_colours())
+    # Before Python 3.13, and since.
+    assert (picture.name, picture.file_name) in [("image", ""), ("beach", "beach.png")]
+
+
+def test_a_member_of_a_zip_file_has_its_own_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("d/beach.png", encoded(four_colours()))
+    archive = zipfile.ZipFile(tmp_path / "archive.zip")
+    with archive, archive.open("d/beach.png") as member:
+        assert read_image(member).file_name == "beach.png"
 
 
 def test_something_that_can_only_read_is_enough():

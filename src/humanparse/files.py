@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all, and what tells one from another."""
+"""Files that appear whole or not at all, what tells one from another, what they are called and what
+may be written over."""
 
 from __future__ import annotations
 
@@ -6,9 +7,30 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from humanparse.errors import OptionError
+
+# Of the pictures that image.py reads: how their names end. One list, for every command that looks for photos.
+PICTURE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
+)
+# What each format adds to its photo's name. By these our own files are known, and are not taken
+# for photos again.
+FORMAT_SUFFIXES = {
+    "overlay": ".overlay.png",
+    "outlines": ".outlines.png",
+    "colormap": ".colormap.png",
+    "labels": ".labels.png",
+    "people": ".people.png",
+    "cutout": ".cutout.png",
+    "json": ".json",
+    "coco": ".coco.json",
+    "labelme": ".labelme.json",
+    "npz": ".npz",
+}
 
 
 @contextmanager
@@ -70,3 +92,25 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_target(target: Path, inputs: Iterable[Path] = (), *, overwrite: bool = False) -> None:
+    """Check, before the work, that a command may write to `target`.
+
+    Raises OptionError if it is one of the files that the command reads, in whatever spelling or by
+    a link, or if there is a file of that name already and `overwrite` is not wanted.
+    """
+    if not os.path.lexists(target):
+        return
+    if any(_same_file(target, one) for one in inputs):
+        raise OptionError(f"{target} is read by this command, which would write over it; "
+                          "choose another name")
+    if not overwrite:
+        raise OptionError(f"{target} is there already; choose another name, or add --overwrite")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False

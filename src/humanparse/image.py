@@ -85,8 +85,7 @@ def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(os.fsdecode(source)), max_megapixels)
     if hasattr(source, "read"):
-        name = getattr(source, "name", None)
-        path = Path(name if isinstance(name, str) and not name.startswith("<") else "")  # "<stdin>" is no name
+        path = _path_of(source)
         return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path))
     kind = type(source).__name__
     raise NotAnImage(f"cannot read a picture from {kind}; give a path, bytes, an open file, a PIL image or a NumPy array")
@@ -100,6 +99,16 @@ def _from_path(path: Path, limit_mp: float) -> Picture:
         raise NotAnImage(f"{path} is a folder; give the path of one picture in it")
     with open(path, "rb") as file:
         return Picture(_from_file(_rewindable(file), path.name, limit_mp), *_names(path))
+
+
+def _path_of(file: Any) -> Path:
+    """Where an open file says that it comes from; empty if it does not, or says it of another."""
+    name = getattr(file, "name", None)
+    inner = getattr(file, "raw", None)
+    if name is not None and name == getattr(getattr(inner, "fileobj", None), "name", None):
+        return Path()  # tarfile, before Python 3.13, gives a member the name of its archive
+    is_name = isinstance(name, str) and not name.startswith("<")  # as "<stdin>" does
+    return Path(name if is_name else "")
 
 
 def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:

@@ -69,7 +69,8 @@ class Parsing:
     image:       uint8 (H, W, 3) RGB, the photo itself, for drawing
     name:        of the photo, without folder and ending; names the files that `save` writes
     timings_ms:  how long each stage took, in milliseconds
-    file_name:   of the photo, without folder; "" if it did not come from a file
+    file_name:   of the photo, "" if it did not come from a file; without folder, or with those that
+                 tell it from others of that name, parted by slashes
     """
 
     label_map: np.ndarray

@@ -148,7 +148,7 @@ def test_a_part_that_appeared_in_the_last_moment_is_taken_over(tmp_path):
     base.close()
     with opened(tmp_path) as output:
         assert output.manifest.done == 4
-        assert output.add(outcome(2)) is False
+        assert output.add(outcome(2)) is None
 
 
 def test_a_lost_manifest_is_built_again_from_the_parts(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,14 @@ def test_limit_ends_early_and_the_next_run_goes_on(run, tmp_path):
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
 
 
+def test_a_dead_url_is_named_once_with_the_reason(run, tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1:1/x.jpg\n")
+    result = run("urls.txt", "-o", "out")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == "http://127.0.0.1:1/x.jpg: Connection refused"
+
+
 def test_failures_are_listed_with_reasons_and_tried_again_when_asked(run, tmp_path):
     keys = write_photos(tmp_path / "photos", 4)
     (tmp_path / "photos" / keys[1]).write_bytes(b"no picture")
@@ -98,6 +108,16 @@ def test_other_formats_lie_in_a_tree_like_that_of_the_photos(run, tmp_path):
     assert run("photos", "-o", "out", "--format", "json,overlay").exit_code == 0
     assert visible_files(tmp_path / "out") == sorted(f"{key}{ending}" for key in keys for ending in (".json", ".overlay.png"))
     assert json.loads((tmp_path / "out" / f"{keys[0]}.json").read_text())["people"][0]["parts"][0]["label"] == "Face"
+
+
+def test_coco_files_name_photos_by_their_keys(run, tmp_path):
+    for folder in "ab":
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "x.png").write_bytes(picture_bytes(0))
+    assert run("photos", "-o", "out", "--format", "coco").exit_code == 0
+    for folder in "ab":
+        coco = json.loads((tmp_path / f"out/{folder}/x.png.coco.json").read_text())
+        assert [image["file_name"] for image in coco["images"]] == [f"{folder}/x.png"]
 
 
 @pytest.mark.parametrize(("words", "what"), [
@@ -213,8 +233,29 @@ def test_the_manual_explains_every_column():
     assert re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)) == schema().names
 
 
+def test_tar_files_without_a_picture_are_nothing_to_parse(run, tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w"):
+        pass
+    result = run("s.tar", "-o", "out")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "no pictures in" in result.stderr
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        info = tarfile.TarInfo("x.png")
+        info.size = len(picture_bytes(0))
+        tar.addfile(info, io.BytesIO(picture_bytes(0)))
+    assert run("s.tar", "-o", "out2").exit_code == 0
+
+
+def test_what_is_left_out_is_said(run, tmp_path):
+    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "photos/link").symlink_to(tmp_path)
+    assert "left out: 1 linked folder" in run("photos", "-o", "out").stderr
+
+
 @pytest.mark.parametrize(("words", "message"), [
     (("nowhere", "-o", "out"), "there is no file or folder"),
+    (("empty", "-o", "out"), "nothing to parse: no pictures in"),
+    (("photos", "-o", "photos"), "folder or file of the output"),
     (("photos", "-o", "out", "--format", "parquet,json"), "not both"),
     (("photos", "-o", "out", "--format", "gif"), "there is no format 'gif'"),
     (("photos", "-o", "out", "--palette", "pink"), "there is no palette 'pink'"),
@@ -222,7 +263,8 @@ def test_the_manual_explains_every_column():
     (("photos", "-o", "photos/000/000000.png"), "cannot write to the folder"),
 ])
 def test_bad_usage_ends_with_2_and_one_line(run, tmp_path, words, message):
-    write_photos(tmp_path / "photos", 1)
+    (tmp_path / "empty").mkdir()
+    write_photos(tmp_path / "photos", 2)
     result = run(*words)
     assert result.exit_code == 2
     assert message in result.stderr and len(result.stderr.splitlines()) == 1
@@ -250,6 +292,62 @@ def test_odd_keys_become_paths_below_the_output_that_no_other_key_has(key):
     path = result_path(key)
     assert not path.startswith("/") and ".." not in Path(path).parts and "\0" not in path
     assert re.search(r"-[0-9a-f]{8}$", path)
+
+
+@pytest.mark.parametrize("key", [
+    "照" * 150 + ".jpg",           # 454 bytes
+    "照" * 82 + "/x.jpg",
+    "x.jpg.json/y.jpg",            # a folder where the result of x.jpg lies
+    "x.coco",                      # whose .json is the .coco.json of x
+    "_unfinished/x.jpg", "_manifest.sqlite/x.jpg", "_LOCK/x.jpg",
+])
+def test_keys_whose_files_a_file_system_or_others_would_not_take_get_names_of_their_own(key):
+    path = result_path(key)
+    assert re.search(r"-[0-9a-f]{8}$", path)
+    assert all(len(f"{part}.outlines.png".encode()) <= 255 for part in path.split("/"))
+    assert not path.lower().startswith(("_unfinished/", "_manifest.sqlite/", "_lock/"))
+
+
+def test_names_of_any_length_and_folders_named_like_results_are_all_done(run, tmp_path):
+    names = ["a.jpg", "照" * 82 + ".jpg", "照" * 82 + ".png", "z.jpg"]
+    names += ["a.jpg.json/b.jpg", "a.jpg.labels.png/c.jpg"]
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(picture_bytes(0))
+            tar.addfile(info, io.BytesIO(picture_bytes(0)))
+    result = run("s.tar", "-o", "out", "--format", "json,outlines,labels")
+    assert result.exit_code == 0, result.stderr
+    assert len(visible_files(tmp_path / "out")) == 3 * len(names)
+    assert "0 parsed" in run("s.tar", "-o", "out", "--format", "json,outlines,labels").stderr
+
+
+def test_a_picture_whose_files_cannot_take_their_names_fails_alone(run, tmp_path):
+    keys = write_photos(tmp_path / "photos", 3)
+    (tmp_path / "out" / f"{keys[1]}.labels.png").mkdir(parents=True)
+    result = run("photos", "-o", "out", "--format", "json,labels")
+    assert result.exit_code == 1
+    assert f"{keys[1]}: Is a directory" in result.stderr
+    assert "2 parsed with 2 people, 1 failed" in result.stderr
+    assert failures_in(tmp_path / "out") == {keys[1]: "cannot_write"}
+    done = [f"{keys[number]}{ending}" for number in (0, 2) for ending in (".json", ".labels.png")]
+    assert visible_files(tmp_path / "out") == done  # and no half of the other's
+    (tmp_path / "out" / f"{keys[1]}.labels.png").rmdir()
+    assert run("photos", "-o", "out", "--format", "json,labels", "--retry-failed").exit_code == 0
+
+
+def test_a_full_disk_is_no_fault_of_a_picture(run, tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos", 3)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        result = run("photos", "-o", "out", "--format", "json")
+    assert result.exit_code == 1
+    assert "No space left on device; the same command goes on" in result.stderr
+    assert run("photos", "-o", "out", "--format", "json").exit_code == 0
 
 
 def test_many_photos_are_counted_exactly_in_little_memory(tiny_model, tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import os
 import tarfile
+import threading
 import tracemalloc
 import uuid
 from contextlib import closing
@@ -112,6 +114,19 @@ def test_a_list_names_files_from_its_own_folder(here, monkeypatch):
     assert found == {"photos/x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", f"{here}/elsewhere/no ending": b"no ending"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_that_windows_wrote_names_the_same_files(here, encoding):
+    write(here / "照.jpg")
+    write(here / "list.txt", "照.jpg\r\n".encode(encoding))
+    assert list(read("list.txt")) == ["照.jpg"]
+
+
+def test_a_list_that_cannot_be_read_is_an_error_at_once(here):
+    os.mkfifo(here / "list.txt")
+    with pytest.raises(OptionError, match=r"list\.txt cannot be read: this is no ordinary file"):
+        Sources(["list.txt"])
+
+
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
 def test_a_tar_file_gives_its_pictures_in_order(here, ending):
     members = {"b/1.jpg": b"one", "b/1.json": b"{}", "a/2.png": b"two", "._2.png": b"a Mac's"}
@@ -169,6 +184,52 @@ def test_a_damaged_parquet_file_among_others_is_one_failure(here):
     found = read("*.parquet")
     assert found["a.parquet/0"] == b"one"
     assert "cannot be read" in found["b.parquet"] and "has none of the columns" in found["c.parquet"]
+
+
+def test_a_row_that_cannot_be_read_fails_alone(here):
+    pa = pytest.importorskip("pyarrow")
+    names = pa.array([b"x.jpg", b"\xff\xfe.jpg", b"x.jpg"]).view(pa.string())
+    write_parquet(here / "t.parquet", image=names)
+    write(here / "x.jpg")
+    found = read("t.parquet")
+    assert found["t.parquet/0"] == found["t.parquet/2"] == b"x.jpg"
+    assert "the row cannot be read" in found["t.parquet/1"]
+
+
+@pytest.fixture
+def web():
+    """A server that answers with the number in the path: its URL."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path[1:4]))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_url_that_is_not_there_says_why(here, web):
+    pytest.importorskip("aiohttp")
+    urls = [f"{web}/404.jpg", f"{web}/503.jpg", "http://127.0.0.1:1/x.jpg", f"{web}/404.tar"]
+    write(here / "list.txt", "\n".join(urls).encode())
+    tar, listed = Sources(["list.txt"]).slices()
+    reasons = []
+    for item in (*listed.items(lambda key: False), *tar.items(lambda key: False)):
+        with pytest.raises(OSError) as caught:
+            item.load()
+        reasons.append(sources.why(caught.value))
+    missing, busy = "Not Found (404)", "Service Unavailable (503)"
+    assert reasons == [missing, busy, "Connection refused", missing]
+    with pytest.raises(OptionError, match=r"404\.txt cannot be read: Not Found \(404\)"):
+        Sources([f"{web}/404.txt"])
 
 
 def test_everything_is_read_elsewhere_as_well(here):
@@ -258,6 +319,72 @@ def test_pictures_are_counted_where_that_is_cheap(here):
     assert sum(Sources(["p", "t.parquet"]).counts()) == 10
     write_tar(here / "p/s.tar.gz", {"1.jpg": b""}, "w:gz")
     assert None in list(Sources(["p"]).counts())
+
+
+def test_what_exists_is_no_pattern(here):
+    for name in ("photos [2024]/x.jpg", "photos [2024]/a/y.jpg", "{a,b}/x.jpg", "a[1].jpg"):
+        write(here / name)
+    write(here / "a1.jpg")
+    assert sorted(read("photos [2024]")) == ["a/y.jpg", "x.jpg"]
+    assert list(read("photos [2024]/x.jpg")) == list(read("{a,b}")) == ["x.jpg"]
+    assert sorted(read("photos [2024]/**/*.jpg")) == ["a/y.jpg", "x.jpg"]
+    assert list(read("a[1].jpg")) == ["a[1].jpg"]
+
+
+def test_own_results_are_no_photos_wherever_they_lie(here):
+    for name in ("street.jpg", "street.overlay.png", "a/x.LABELS.png", "a/x.png"):
+        write(here / "photos" / name)
+    write_tar(here / "s.tar", {"street.jpg": b"one", "street.colormap.png": b"ours"})
+    write(here / "list.txt", b"photos/street.overlay.png\n")
+    assert sorted(read("photos")) == sorted(read("photos/**/*")) == ["a/x.png", "street.jpg"]
+    assert list(read("s.tar")) == ["s.tar/street.jpg"]
+    assert list(read("list.txt")) == ["photos/street.overlay.png"]  # whoever names it, wants it
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
+def test_pipes_are_left_out_and_a_named_one_is_a_failure(here):
+    write(here / "photos/x.jpg")
+    os.mkfifo(here / "photos/pipe.jpg")
+    assert list(read("photos")) == list(read("photos/*")) == ["x.jpg"]
+    assert "no ordinary file but a pipe" in read("photos/pipe.jpg")["pipe.jpg"]
+    found = Sources(["photos"])
+    list(found.slices())
+    pipe = here / "photos/pipe.jpg"
+    assert found.left_out.notes() == [f"left out: 1 pipe, socket or device ({pipe})"]
+
+
+def test_linked_folders_are_left_out_and_that_is_said_unless_they_are_named(here):
+    write(here / "elsewhere/x.jpg")
+    write(here / "photos/y.jpg")
+    (here / "photos/link").symlink_to(here / "elsewhere")
+    found = Sources(["photos"])
+    assert sum(one.size for one in found.slices()) == 1
+    (note,) = found.left_out.notes()
+    assert "left out: 1 linked folder, which is searched if you name it" in note
+    assert sorted(read("photos", "photos/link")) == ["link/x.jpg", "y.jpg"]
+
+
+def test_a_link_that_leads_nowhere_is_a_failure(here):
+    (here / "photos").mkdir()
+    (here / "photos/x.jpg").symlink_to(here / "gone.jpg")
+    assert "No such file" in read("photos")["x.jpg"]
+
+
+@pytest.mark.parametrize(("source", "message"), [
+    ("empty", "no pictures in .*empty"),
+    ("empty/*.jpg", "no pictures match .*empty"),
+    ("list.txt", "no pictures in .*list.txt"),
+    ("ours", "1 file that humanparse wrote itself"),
+])
+def test_sources_with_nothing_in_them_are_errors(here, source, message):
+    (here / "empty").mkdir()
+    (here / "list.txt").write_text("\n")
+    write(here / "ours/x.overlay.png")
+    write(here / "x.jpg")
+    with pytest.raises(OptionError, match=message):
+        Sources([source])
+    if "*" not in source:  # a pattern without match is a mistake in any company
+        assert list(read(source, "x.jpg")) == ["x.jpg"]
 
 
 def test_nothing_and_what_is_not_there_are_errors(here):

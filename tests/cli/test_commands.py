@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import LONG_S, until
 
 import humanparse
 from humanparse.cli import demo
@@ -128,11 +131,88 @@ def test_python_dash_m_is_the_same_command(here):
     assert result.stderr == "humanparse: there is no file or folder 'nowhere.jpg'\n"
 
 
-def slow_run(*arguments) -> subprocess.Popen:
+def slow_run(*arguments, **more) -> subprocess.Popen:
+    """A command with a parser that takes a while."""
     return subprocess.Popen(
         [sys.executable, "-c", SLOW_PARSER, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **more,
     )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_no_character_of_a_line_or_a_name_ends_a_run(photo, here, encoding):
+    for name in ("a.jpg", "照.jpg", "z.jpg"):
+        photo(f"photos/{name}")
+    options = ("parse", "photos", "--format", "json", "--jobs", "1")
+    surroundings = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
+    with slow_run(*options, env=surroundings) as process:
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert stdout.splitlines()[0] == f"{Path('photos/a.jpg')}  0 people  -> {Path('photos/a.json')}"
+    assert "\\u7167.jpg  0 people" in stdout
+    assert len(list(here.glob("photos/*.json"))) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix closes the stream")
+def test_a_picture_from_a_closed_stdin_is_bad_usage(here):
+    command = ["sh", "-c", 'exec "$0" -m humanparse parse - <&-', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "stdin is closed" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
+def test_sigterm_ends_a_run_like_ctrl_c(photo, here):
+    for number in range(60):
+        photo(f"photos/{number:02}.jpg")
+    with slow_run("parse", "photos", "--jobs", "2", "--format", "json") as process:
+        process.stdout.readline()
+        process.terminate()
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.endswith("the same command with --skip-existing goes on\n")
+    assert 0 < len(list(here.glob("photos/*.json"))) < 60
+
+
+READS_A_PIPE = """
+def read_for_ever(self, image, *, name):
+    open(image, "rb").close()
+    return empty_parsing(name=name)
+
+SlowParser.parse = read_for_ever
+"""
+
+
+@contextmanager
+def stuck_run(photo, here, patience_s: float):
+    """A run that has done one photo and waits for another, a pipe that nobody writes to."""
+    photo("a.jpg")
+    os.mkfifo(here / "pipe.jpg")
+    first = f"from humanparse.cli import interrupts\ninterrupts.PATIENCE_S = {patience_s}\n"
+    program = first + SLOW_PARSER.replace("main()", READS_A_PIPE + "main()")
+    words = ["parse", "a.jpg", "pipe.jpg", "--jobs", "2", "--format", "json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program, *words], text=True, **pipes) as process:
+        assert process.stdout.readline().startswith("a.jpg")
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes differ")
+def test_a_photo_that_is_never_read_to_its_end_holds_the_process_for_a_while_only(photo, here):
+    with stuck_run(photo, here, patience_s=0.1) as process:
+        process.terminate()
+        _, stderr = process.communicate(timeout=LONG_S)
+    assert process.returncode == 130 and "did not end in time" in stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes differ")
+def test_a_second_signal_ends_the_process_at_once(photo, here):
+    with stuck_run(photo, here, patience_s=1000) as process:
+        until(lambda: process.poll() is not None or process.terminate(), "its end")
+        assert process.returncode == 130 and "interrupted twice" in process.stderr.read()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")

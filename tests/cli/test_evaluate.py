@@ -52,6 +52,28 @@ def test_the_tables_go_to_stdout_and_the_figures_into_a_file(run, dataset, here,
     assert not (here / WORK).exists()
 
 
+@pytest.mark.parametrize("words", [
+    ("--sheet", "photos/images/a.jpg"), ("--sheet", "photos/labels/b.png"),
+    ("--json", "photos/labels.txt"),
+    ("--predictions", "saved", "--json", "saved/a.json"), ("--model", "m.onnx", "--json", "m.onnx"),
+])
+def test_nothing_that_is_measured_is_written_over(run, dataset, here, words):
+    (here / "photos/labels.txt").write_text("\n".join(CIHP.names))
+    (here / "m.onnx").write_bytes(b"a model")
+    run("parse", "photos/images", "-o", "saved", "--format", "json")
+    before = (here / words[-1]).read_bytes()
+    result = run("eval", "photos", *words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert "is read by this command" in result.stderr
+    assert (here / words[-1]).read_bytes() == before
+
+
+def test_a_report_of_an_earlier_run_is_written_over(run, dataset, here):
+    words = ("--json", "photos/figures.json", "--sheet", "photos/worst.png")
+    for _ in range(2):
+        assert run("eval", "photos", *words).exit_code == 0
+
+
 def test_the_reference_matching_is_an_option(run, dataset, here):
     assert run("eval", "photos", "--matching", "reference", "--json", "figures.json").exit_code == 0
     assert figures(here)["matching"] == "reference"

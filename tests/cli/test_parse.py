@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 
@@ -48,6 +49,20 @@ def test_a_folder_keeps_its_sub_folders_below_the_output_folder(run, photo, writ
     result = run("parse", "photos", "-o", "out")
     assert result.exit_code == 0, result.stderr
     assert written("out") == four("a/x", "b/x", "top")
+
+
+@pytest.mark.parametrize("sources", [
+    ("photos",), ("photos/**/*.jpg",), ("photos/a/x.jpg", "photos/b/x.jpg"),
+])
+def test_coco_files_tell_photos_of_one_name_apart(run, photo, here, sources):
+    photo("photos/a/x.jpg")
+    photo("photos/b/x.jpg")
+    run("parse", *sources, "-o", "out", "--format", "coco,labelme")
+    for folder in "ab":
+        coco = json.loads((here / f"out/{folder}/x.coco.json").read_text())
+        assert [image["file_name"] for image in coco["images"]] == [f"{folder}/x.jpg"]
+        labelme = json.loads((here / f"out/{folder}/x.labelme.json").read_text())
+        assert labelme["imagePath"] == "x.jpg"
 
 
 def test_a_second_run_over_a_folder_leaves_our_own_pictures_out(run, photo, parser, written):
@@ -120,6 +135,15 @@ def test_a_folder_that_cannot_be_written_fails_its_photo(run, photo, here):
     result = run("parse", "photos", "-o", "out")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"{os.path.join('photos', 'a', 'x.jpg')}: ")
+
+
+def test_too_long_a_name_for_a_result_fails_its_photo_alone(run, photo, here):
+    photo("photos/a.jpg")
+    (here / "photos" / ("x" * 250 + ".jpg")).write_bytes((here / "photos/a.jpg").read_bytes())
+    for _ in range(2):
+        result = run("parse", "photos", "-o", "out", "--skip-existing")
+        assert result.exit_code == 1 and "File name too long" in result.stderr.splitlines()[0]
+        assert (here / "out/a.json").exists()
 
 
 def test_skip_existing_parses_only_what_is_missing(run, photo, parser, here):
@@ -226,6 +250,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
 @pytest.mark.parametrize(("arguments", "message"), [
     ((), "nothing to parse"),
     (("nowhere.jpg",), "there is no file or folder 'nowhere.jpg'"),
+    (("x" * 300 + ".jpg",), "there is no file or folder 'xxx"),
     (("*.jpeg",), "no pictures match '*.jpeg'"),
     (("empty",), "no pictures in empty"),
     (("a.jpg", "--format", "svg"), "there is no format 'svg'; choose from overlay"),
@@ -311,6 +336,15 @@ def test_no_result_may_overwrite_a_photo(run, photo):
     result = run("parse", "a.jpg", "a.overlay.png")
     assert result.exit_code == 2
     assert "would overwrite the photo a.overlay.png" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_no_result_overwrites_a_photo_by_way_of_a_link(run, photo, here):
+    photo("photos/a.jpg")
+    photo("photos/a.overlay.png")
+    (here / "link").symlink_to("photos")
+    result = run("parse", "photos/a.jpg", "link/a.overlay.png")
+    assert result.exit_code == 2 and "would overwrite the photo" in result.stderr
 
 
 def test_a_file_name_with_a_line_break_stays_on_one_line(run, photo):

@@ -101,6 +101,13 @@ def test_photos_are_spread_over_the_folder(tmp_path):
     assert [file.stem for file in choose_photos(tmp_path, 4)] == ["0", "3", "6", "9"]
 
 
+def test_our_own_pictures_are_no_photos_to_calibrate_by(tmp_path):
+    for name in ("street.jpg", "street.overlay.png", "street.labels.png", "a/x.tif", ".hidden.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.name for file in choose_photos(tmp_path)] == ["x.tif", "street.jpg"]
+
+
 def test_without_nncf_the_error_names_the_extra(photos, tmp_path, monkeypatch):
     real = builtins.__import__
 
@@ -135,6 +142,19 @@ def test_the_command_says_what_int8_needs(tmp_path, arguments, words):
     )
     assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("out", ["mine.onnx", "other.onnx"])
+def test_neither_the_source_nor_what_is_there_is_written_over(tmp_path, photos, out):
+    source, other = tmp_path / "mine.onnx", tmp_path / "other.onnx"
+    shutil.copy(model_file(None), source)
+    other.write_bytes(b"precious")
+    before = (tmp_path / out).read_bytes()
+    words = ["convert", str(source), "-o", str(tmp_path / out), "--calibrate", str(photos)]
+    words += ["--precision", "int8", *(["--overwrite"] if out == "mine.onnx" else [])]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2 and "choose another name" in done.stderr
+    assert (tmp_path / out).read_bytes() == before
 
 
 def test_auto_takes_openvino_for_int8_where_it_is_installed(small, monkeypatch):

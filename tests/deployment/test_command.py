@@ -1,10 +1,14 @@
 """`humanparse export` as a user meets it."""
 
+import shutil
+
 import pytest
 from typer.testing import CliRunner
 
 from humanparse.cli import app
 from humanparse.cli.errors import BAD_USAGE, NO_MODEL
+from humanparse.deployment import Written
+from humanparse.weights.catalog import model_file
 
 pytest.importorskip("onnx", reason="exporting needs the package onnx")
 
@@ -41,11 +45,43 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
     (("--to", "onnx", "-o", "no/x.onnx"), "make it first"),
     (("--to", "onnx", "-o", "x.onnx", "--check", "no.jpg"), "there is no photo no.jpg"),
     (("--to", "onnx", "-o", "."), "is a folder"),
+    (("--to", "triton", "-o", "x", "--overwrite"), "--overwrite is for openvino and onnx"),
 ])
 def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
     result = run(*arguments)
     assert result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A model of the user's own."""
+    shutil.copy(model_file(None), tmp_path / "mine.onnx")
+    return tmp_path / "mine.onnx"
+
+
+@pytest.mark.parametrize("spelling", ["mine.onnx", "./mine.onnx", "link.onnx"])
+def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
+    (tmp_path / "link.onnx").symlink_to(mine)
+    before = mine.read_bytes()
+    for more in ((), ("--overwrite",)):
+        result = run("mine.onnx", "--to", "onnx", "-o", spelling, *more)
+        assert result.exit_code == BAD_USAGE and "choose another name" in result.stderr
+    assert mine.read_bytes() == before
+
+
+@pytest.mark.parametrize(("to", "writer", "out", "there"), [
+    ("onnx", "write_whole", "x.onnx", "x.onnx"), ("openvino", "write_openvino", "x.xml", "x.bin"),
+])
+def test_what_is_there_is_written_over_only_if_that_is_wanted(
+    run, tmp_path, monkeypatch, to, writer, out, there
+):
+    monkeypatch.setattr(f"humanparse.deployment.{writer}", lambda *_, **__: Written(()))
+    (tmp_path / there).write_text("precious")
+    result = run("--to", to, "-o", out)
+    assert result.exit_code == BAD_USAGE and f"{there} is there already" in result.stderr
+    assert (tmp_path / there).read_text() == "precious"
+    assert run("--to", to, "-o", out, "--overwrite").exit_code == 0
 
 
 def test_an_unknown_model_is_told(run):

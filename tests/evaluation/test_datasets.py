@@ -115,6 +115,22 @@ def test_a_plain_folder_whose_names_are_a_known_set_is_that_set(put, tmp_path):
     assert open_dataset(tmp_path).labels is CIHP
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_class_names_that_windows_wrote_are_the_same(put, tmp_path, encoding):
+    put("images/a.png")
+    put("labels/a.png", CLASSES)
+    (tmp_path / "labels.txt").write_bytes("\r\n".join(CIHP.names).encode(encoding))
+    assert open_dataset(tmp_path).labels is CIHP
+
+
+def test_class_names_in_another_encoding_are_refused(put, tmp_path):
+    put("images/a.png")
+    put("labels/a.png", CLASSES)
+    (tmp_path / "labels.txt").write_bytes("Hintergrund\nKörper\n".encode("cp1252"))
+    with pytest.raises(OptionError, match=r"labels.txt is not UTF-8 text .*save it as UTF-8"):
+        open_dataset(tmp_path)
+
+
 def test_nothing_is_read_before_a_sample_is_loaded(put, tmp_path):
     put_cihp(put, "Validation", "1")
     (tmp_path / "Validation/Category_ids/1.png").write_bytes(b"not a PNG")

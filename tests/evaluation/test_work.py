@@ -68,7 +68,9 @@ def test_another_runs_file_is_refused_and_what_differs_is_named(tmp_path):
         WorkFile(path, {**RUN, "model": "large"}, resume=True)
 
 
-@pytest.mark.parametrize("text", ["", "shopping list\n", "[1, 2]\n", '{"schema": "something else"}\n'])
+@pytest.mark.parametrize("text", [
+    "", "shopping list\n", "[1, 2]\n", "[" * 100_000, '{"schema": "something else"}\n',
+])
 def test_a_file_that_is_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / "precious.txt"
     path.write_text(text)
@@ -78,10 +80,11 @@ def test_a_file_that_is_something_else_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_a_damaged_line_in_the_middle_is_named(tmp_path):
+@pytest.mark.parametrize("line", ["{}", "[" * 100_000])
+def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     path = tmp_path / "work.jsonl"
     with WorkFile(path, RUN, resume=False) as file:
         file.append(score("a"))
-    path.write_text(path.read_text() + "{}\n")
+    path.write_text(path.read_text() + f"{line}\n")
     with pytest.raises(OptionError, match="line 3 is damaged"):
         names(path)

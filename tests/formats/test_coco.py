@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from pathlib import PureWindowsPath
 
 import numpy as np
 import pytest
@@ -83,6 +84,25 @@ def test_photos_are_merged_under_numbers_of_their_own():
     assert sorted(coco.getAnnIds()) == list(range(1, 29))
     third = [coco.anns[number] for number in coco.getAnnIds(imgIds=[3])]
     assert {one["part_of"] for one in third} == {0, 15, 22}
+
+
+def test_photos_of_one_name_are_refused_and_told_apart_by_their_paths():
+    parsings = [made_up_parsing("IMG_1"), made_up_parsing("IMG_1")]
+    with pytest.raises(OptionError, match=r"photos 1 and 2 are both called 'IMG_1'; .* file_names"):
+        formats.coco_dataset(parsings)
+    with pytest.raises(OptionError, match="both called 'x'"):
+        formats.coco_dataset(parsings, file_names=["x", "x"])
+    names = ["a/IMG_1.jpg", PureWindowsPath("b/IMG_1.jpg")]
+    data = formats.coco_dataset(iter(parsings), file_names=names)
+    assert [image["file_name"] for image in data["images"]] == ["a/IMG_1.jpg", "b/IMG_1.jpg"]
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (["a"], "ends before photo 2"), (["a", "b", "c"], "has 'c' after the last photo"),
+])
+def test_there_are_as_many_names_as_photos(names, message):
+    with pytest.raises(OptionError, match=message):
+        formats.coco_dataset([made_up_parsing(), made_up_parsing()], file_names=names)
 
 
 def test_photos_of_different_label_sets_are_not_merged():

@@ -10,6 +10,7 @@ from made_up import empty_parsing, made_up_parsing, parsing_from_maps
 
 from humanparse import formats
 from humanparse.errors import OptionError
+from humanparse.formats import from_json, to_json
 from humanparse.labels import CIHP, LabelSet
 from humanparse.masks import Mask
 
@@ -68,6 +69,19 @@ def test_names_in_any_script_survive_json():
     parsing = made_up_parsing(name="straße-写真")
     assert formats.to_json(parsing).isascii()
     assert formats.from_json(formats.to_json(parsing)).name == "straße-写真"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_that_windows_saved_again_is_read(encoding):
+    text = to_json(made_up_parsing())
+    for saved in (text.encode(encoding), "\ufeff" + text):
+        assert len(from_json(saved).people) == 2
+
+
+def test_json_of_endless_depth_is_refused():
+    for text in ("[" * 100_000, b'{"a":' * 100_000):
+        with pytest.raises(OptionError, match="this is not JSON"):
+            from_json(text)
 
 
 def test_an_unknown_label_set_keeps_its_names():

@@ -13,6 +13,7 @@ from humanparse.training.recipe import (
     change,
     differences,
     read_recipe,
+    recipe_file,
     recipe_from_json,
     shipped_recipes,
 )
@@ -69,6 +70,18 @@ def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, message):
     with pytest.raises(OptionError, match=re.escape(message)):
         read_recipe(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_recipe_that_windows_wrote_is_the_same(tmp_path, encoding):
+    plain = read_recipe("own-photos")
+    text = recipe_file("own-photos").read_text(encoding="utf-8").replace("\n", "\r\n")
+    (tmp_path / "mine.toml").write_bytes(text.encode(encoding))
+    assert read_recipe(tmp_path / "mine.toml") == plain
+
+
+def test_shipped_recipes_are_plain_ascii_so_that_any_shell_may_copy_them():
+    assert all(recipe_file(name).read_bytes().isascii() for name in shipped_recipes())
 
 
 def test_a_missing_recipe_names_those_there_are(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -30,6 +31,8 @@ ROWS = 1000                   # of a part, unless told otherwise
 PART_BYTES = 64_000_000       # of the rows of a part as JSON, which bounds the memory that writing one takes
 FAILURES_S = 60.0             # so often the list of failures is written while the run goes on, if parts are
 LOCK_S = 2.0                  # to wait for another run that is about to end
+# Errors that are no fault of one file's name.
+OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 
 Engine = Callable[[Iterator[Slice], Manifest], Iterator[Outcome | SliceDone]]  # the slices, and what is known already
 
@@ -85,14 +88,18 @@ class Output:
     def __exit__(self, *_) -> None:
         self._stack.close()
 
-    def add(self, outcome: Outcome) -> bool:
-        """Write down what became of a picture. Returns False for one that is known already, whose second outcome is dropped.
+    def add(self, outcome: Outcome) -> Outcome | None:
+        """Write down what became of a picture.
 
-        Raises HumanParseError if it cannot be written.
+        Returns what was written: the outcome, or in its place the failure of a picture whose own
+        files cannot be written; None for a picture that is known already, whose second outcome is
+        dropped. Raises HumanParseError if nothing can be written.
         """
         if self.manifest.known(outcome.key):
-            return False
+            return None
         with _writing(self.folder):
+            if not outcome.code and self.formats != (PARQUET,):
+                outcome = self._with_files(outcome)
             if outcome.code:
                 self.manifest.add_failure(outcome.key, outcome.code, outcome.message, outcome.slice)
             elif self.formats == (PARQUET,):
@@ -100,10 +107,9 @@ class Output:
                 if self.manifest.waiting >= self._rows or self.manifest.waiting_bytes >= PART_BYTES:
                     self._write_part()
             else:
-                self._write_files(outcome)
                 self.manifest.add_done(outcome.key)
             self.manifest.commit_now_and_then()
-        return True
+        return outcome
 
     def finish(self) -> None:
         """Write what still waits, and the list of failures."""
@@ -132,18 +138,36 @@ class Output:
         if time.monotonic() - self._failures_written > FAILURES_S:
             self.write_failures()
 
-    def _write_files(self, outcome: Outcome) -> None:
-        """All files of one picture, whole and durable; they take the place of any that a killed run left."""
+    def _with_files(self, outcome: Outcome) -> Outcome:
+        """Write all files of one picture, whole and durable, over any that a killed run left.
+
+        Once their contents are on the disk, what the file system refuses is the names: then the
+        picture alone has failed, and none of its files is left.
+        """
+        passing = [self._on_disk(data) for data in outcome.blobs]
         path = result_path(outcome.key)
+        targets = [self.folder / f"{path}{FORMATS[name].suffix}" for name in self.formats]
+        placed: list[Path] = []
+        try:
+            for file, target in zip(passing, targets, strict=True):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                placed.append(file.replace(target))
+        except OSError as error:
+            for file in (*passing, *placed):
+                file.unlink(missing_ok=True)
+            if error.errno in OF_THE_DISK:
+                raise
+            return outcome.could_not_be_written(error)
+        return outcome
+
+    def _on_disk(self, data: bytes) -> Path:
+        """A durable file of that content, under a passing name."""
         passing = self.folder / UNFINISHED / uuid.uuid4().hex
-        for name, data in zip(self.formats, outcome.blobs, strict=True):
-            target = self.folder / f"{path}{FORMATS[name].suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(passing, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            passing.replace(target)
+        with open(passing, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return passing
 
     def _tidy(self) -> None:
         """What a killed run left: files that it had not finished, and parts that the manifest does not know."""
@@ -195,7 +219,7 @@ def run(
             for outcome in ended:
                 if isinstance(outcome, SliceDone):
                     manifest.add_slice(outcome.name)
-                elif output.add(outcome):
+                elif (outcome := output.add(outcome)) is not None:
                     tally.parsed += not outcome.code
                     tally.unsuccessful += bool(outcome.code)
                     tally.people += outcome.people

@@ -9,7 +9,7 @@ all sources, "a/x.jpg", "shard-000.tar/0001.jpg", or "table.parquet/17" for row 
 
 from __future__ import annotations
 
-import io
+import errno
 import json
 import os
 import posixpath
@@ -19,13 +19,29 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from enum import Enum
 from glob import has_magic, iglob
-from itertools import chain, islice, product, takewhile
+from http.client import responses as HTTP_REASONS
+from itertools import product, takewhile
 from typing import BinaryIO, NamedTuple
 
+from humanparse import search
 from humanparse.errors import BrokenImage, ImageTooLarge, MissingExtra, OptionError
+from humanparse.files import PICTURE_ENDINGS
+from humanparse.search import (
+    OUTPUT,
+    OWN,
+    SPECIAL,
+    LeftOut,
+    is_own,
+    is_picture,
+    is_special,
+    no_match,
+    nothing_found,
+    pattern_in,
+)
+from humanparse.text import lines_of
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm")
 TARS = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet", ".pq")
 LISTS = (".txt", ".lst", ".list")
@@ -35,7 +51,6 @@ COLUMNS = (
     "uri", "url", "image_uri", "image_url", "path", "image_path", "file", "file_name",
 )                              # of a Parquet file, looked for in this order where none is named
 LISTED_TOGETHER = 64           # pictures in a slice of a list
-SORTED_NAMES = 100_000         # a folder with more entries is read in the file system's order, to hold less in memory
 MOST_NAMES = 1_000_000         # that braces may stand for
 MAX_BYTES = 100_000_000        # of one picture's file
 ROWS_AT_A_TIME = 16            # of Parquet, in memory
@@ -85,32 +100,55 @@ class Slice:
         return _row_items(self, known) if self.column else _tar_items(self, known)
 
 
+class _Kind(Enum):
+    """What a source is."""
+
+    PATTERN, FOLDER, LIST, FILE = range(4)
+
+
+class _Source(NamedTuple):
+    """One name of the user's.
+
+    base: the folder below which its keys begin, with a slash. pattern: below it, on this machine.
+    """
+
+    name: str
+    kind: _Kind
+    base: str
+    pattern: str = ""
+
+
 class Sources:
     """The pictures that `names` stand for.
 
     column: of Parquet files, with pictures or where they lie; None looks for one of COLUMNS. leave_out: a local folder
-    whose files are no sources (that of the output).
-    Raises OptionError for a source that does not exist and MissingExtra for one that needs a package.
+    whose files are no sources (that of the output). left_out: what the last search did not take.
+    Raises OptionError for a source that does not exist, a pattern without match, or sources
+    without any file to read, and MissingExtra for one that needs a package.
     """
 
     def __init__(self, names: Iterable[str], column: str | None = None, leave_out: str = ""):
-        given = [name for one in names for name in expand_braces(one)]
+        given = [name for one in names for name in _meant(one)]
         if not given:
             raise OptionError("nothing to parse; name a folder, a pattern, a list, tar or Parquet files")
         self.names = [absolute(name) for name in given]
+        self.left_out = LeftOut()
         self._column = column
         self._column_found = False
         self._leave_out = os.path.abspath(leave_out) if leave_out else None
-        for name in self.names:
-            if not _is_pattern(name) and not _exists(name):
-                raise OptionError(f"there is no file or folder {name!r}")
-        bases = [_base(name) for name in self.names]
+        self._sources = [_source(name) for name in self.names]
+        bases = [one.base for one in self._sources]
         self._base = _common_base(bases) if len(bases) > 1 else bases[0]
+        self._refuse_nothing()
 
     def slices(self) -> Iterator[Slice]:
         """All of the work, as it is found."""
+        self.left_out = LeftOut()
+        yield from self._slices(self.left_out)
+
+    def _slices(self, left_out: LeftOut) -> Iterator[Slice]:
         waiting: list[tuple[str, str]] = []
-        for key, url, trouble in self._entries():
+        for key, url, trouble in self._entries(left_out):
             if trouble:
                 yield Slice(name=key, url=url, size=1, trouble=trouble)
             elif _ends(url, TARS):
@@ -127,28 +165,54 @@ class Sources:
 
     def counts(self) -> Iterator[int | None]:
         """How many pictures there are, a number for every slice: None for those that would have to be read to know it."""
-        for one in self.slices():
+        for one in self._slices(LeftOut()):
             local_tar = one.size is None and one.url.endswith(".tar") and not is_remote(one.url)
             yield sum(1 for _ in _members(one)) if local_tar else one.size
 
-    def _entries(self) -> Iterator[tuple[str, str, str]]:
-        """(key, URL, why it cannot be read) of every picture, tar and Parquet file."""
-        for name in self.names:
-            unreadable: list[tuple[str, OSError]] = []
-            for url in self._files_of(name, unreadable):
-                yield self._key(url), url, ""
-            for folder, error in unreadable:
-                yield self._key(folder) or text(folder), folder, f"the folder cannot be read: {error.strerror}"
+    def nothing_found(self) -> OptionError:
+        """The error for sources without a single picture."""
+        return nothing_found(self.names, self.left_out, (*PICTURE_ENDINGS, *TARS))
 
-    def _files_of(self, name: str, unreadable: list[tuple[str, OSError]]) -> Iterator[str]:
-        if _is_pattern(name):
-            yield from (url for url in _matches(name) if _ends(url, (*PICTURES, *TARS, *PARQUET)) and not self._is_ours(url))
-        elif _is_folder(name):
-            yield from (url for url in walk(name, unreadable, self._is_ours) if _ends(url, (*PICTURES, *TARS)))
-        elif _ends(name, LISTS):
-            yield from _lines(name)
+    def _refuse_nothing(self) -> None:
+        """Look for the first file of every pattern, and of all sources together."""
+        for one in self._sources:
+            left_out = LeftOut()
+            if one.kind is _Kind.PATTERN and next(self._files_of(one, left_out), None) is None:
+                raise no_match(one.name, left_out)
+        if next(self._entries(self.left_out), None) is None:
+            raise self.nothing_found()
+
+    def _entries(self, left_out: LeftOut) -> Iterator[tuple[str, str, str]]:
+        """(key, URL, why it cannot be read) of every picture, tar and Parquet file."""
+        for one in self._sources:
+            told = len(left_out.unreadable)
+            for url in self._files_of(one, left_out):
+                yield self._key(url), url, ""
+            for folder, error in left_out.unreadable[told:]:
+                reason = f"the folder cannot be read: {why(error)}"
+                yield self._key(folder) or text(folder), folder, reason
+
+    def _files_of(self, one: _Source, left_out: LeftOut) -> Iterator[str]:
+        if one.kind is _Kind.PATTERN:
+            endings = (*PICTURE_ENDINGS, *TARS, *PARQUET)
+            found = (url for url in _matches(one, left_out) if _ends(url, endings))
+            yield from self._others(found, left_out)
+        elif one.kind is _Kind.FOLDER:
+            found = walk(one.name, left_out, _is_picture_or_tar, self._is_ours)
+            yield from self._others(found, left_out)
+        elif one.kind is _Kind.LIST:
+            yield from _lines(one.name)
         else:
-            yield name
+            yield one.name
+
+    def _others(self, urls: Iterable[str], left_out: LeftOut) -> Iterator[str]:
+        """Those that are neither of the output nor written by humanparse."""
+        for url in urls:
+            reason = OUTPUT if self._is_ours(url) else OWN if is_own(url) else None
+            if reason:
+                left_out.add(reason, url)
+            else:
+                yield url
 
     def _is_ours(self, url: str) -> bool:
         ours = self._leave_out
@@ -177,7 +241,30 @@ class Sources:
                 raise
             yield Slice(name=key, url=url, size=1, trouble=str(error))
         except (OSError, ArrowInvalid) as error:
-            yield Slice(name=key, url=url, size=1, trouble=f"the Parquet file cannot be read: {error}")
+            reason = why(error) if isinstance(error, OSError) else error
+            trouble = f"the Parquet file cannot be read: {reason}"
+            yield Slice(name=key, url=url, size=1, trouble=trouble)
+
+
+def _meant(name: str) -> list[str]:
+    """The names that one stands for: itself if it exists, else what its braces stand for."""
+    return [name] if not is_remote(name) and os.path.lexists(name) else expand_braces(name)
+
+
+def _source(name: str) -> _Source:
+    """What a name stands for. Raises OptionError for one that stands for nothing."""
+    if is_remote(name):
+        # The question mark of a URL is another.
+        if has_magic(name) and not name.startswith(HTTP) and not _exists(name):
+            fixed = re.split(r"[*?\[]", name, maxsplit=1)[0]
+            return _Source(name, _Kind.PATTERN, fixed[: fixed.rfind("/") + 1])
+    elif found := pattern_in(name):
+        return _Source(name, _Kind.PATTERN, found[0].rstrip("/") + "/", found[1])
+    if not _exists(name):
+        raise OptionError(f"there is no file or folder {name!r}")
+    if _is_folder(name):
+        return _Source(name, _Kind.FOLDER, name.rstrip("/") + "/")
+    return _Source(name, _Kind.LIST if _ends(name, LISTS) else _Kind.FILE, _folder(name) + "/")
 
 
 def expand_braces(text: str) -> list[str]:
@@ -222,6 +309,9 @@ def absolute(name: str) -> str:
 def opened(url: str) -> BinaryIO:
     """The file, open for reading. Raises OSError."""
     if not is_remote(url):
+        if is_special(url):  # whose reading may never end
+            what = "this is no ordinary file but a pipe, socket or device"
+            raise OSError(errno.EINVAL, what, url)
         return open(url, "rb")
     system, path = _file_system(url)
     return system.open(path, "rb")
@@ -233,57 +323,64 @@ def read_picture(url: str) -> bytes:
         return _limited(file.read(MAX_BYTES + 1))
 
 
+def why(error: OSError) -> str:
+    """Why a file cannot be read, in words.
+
+    fsspec's errors carry the URL alone: the reason is in what they came from.
+    """
+    if error.errno and error.strerror:
+        return error.strerror
+    cause = error.__cause__
+    if status := getattr(cause, "status", None):  # of HTTP
+        return f"{HTTP_REASONS.get(status, 'the server refuses')} ({status})"
+    cause = getattr(cause, "os_error", cause)     # the system's error, plainer than aiohttp's
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return os.strerror(cause.errno)
+    if isinstance(cause or error, TimeoutError):
+        return "no answer in time"
+    if cause is None and isinstance(error, FileNotFoundError):
+        return os.strerror(errno.ENOENT)
+    return getattr(cause, "strerror", None) or str(cause or error) or type(error).__name__
+
+
 def walk(
-    folder: str, unreadable: list[tuple[str, OSError]], leave_out: Callable[[str], bool] = lambda url: False
+    folder: str, left_out: LeftOut, wanted: Callable[[str], bool], skip: Callable[[str], bool]
 ) -> Iterator[str]:
-    """All files below a folder but hidden ones, by name. unreadable: gets the folders that cannot be read, and why."""
+    """`search.walk`, here or elsewhere."""
     if is_remote(folder):
-        yield from _walk_remote(folder)
-        return
-    try:
-        entries = os.scandir(folder)
-    except OSError as error:
-        unreadable.append((folder, error))
-        return
-    folders = []
-    with entries:
-        for entry in _sorted(entries, key=lambda one: one.name):
-            if entry.name.startswith(".") or leave_out(entry.path):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
-            else:
-                yield entry.path
-    for one in folders:
-        yield from walk(one, unreadable, leave_out)
+        return _walk_remote(folder, wanted)
+    return search.walk(folder, left_out, wanted, skip)
 
 
-def _sorted(names: Iterator, key: Callable | None = None) -> Iterator:
-    """In order, or as they come if there are more than SORTED_NAMES."""
-    first = list(islice(names, SORTED_NAMES + 1))
-    return iter(sorted(first, key=key)) if len(first) <= SORTED_NAMES else chain(first, names)
-
-
-def _walk_remote(folder: str) -> Iterator[str]:
+def _walk_remote(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
     system, path = _file_system(folder)
     for here, _, files in system.walk(path):
         if not any(part.startswith(".") for part in here[len(path):].split("/")):
-            yield from (system.unstrip_protocol(_join(here, one)) for one in sorted(files) if not one.startswith("."))
+            names = (one for one in sorted(files) if wanted(one) and not one.startswith("."))
+            yield from (system.unstrip_protocol(_join(here, one)) for one in names)
 
 
 def _lines(url: str) -> Iterator[str]:
     """The files that a list names, relative to its own folder."""
-    with opened(url) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape") as lines:
-        for line in lines:
-            if line := line.rstrip("\r\n"):
+    try:
+        with opened(url) as file:
+            for line in filter(None, lines_of(file, url)):
                 yield line if is_remote(line) else _join(_folder(url), line)
+    except OSError as error:
+        raise OptionError(f"the list {url} cannot be read: {why(error)}") from error
 
 
-def _matches(pattern: str) -> Iterator[str]:
-    if not is_remote(pattern):
-        return (path for path in _sorted(iglob(pattern, recursive=True)) if not os.path.isdir(path))
-    system, path = _file_system(pattern)
-    return (system.unstrip_protocol(one) for one in sorted(system.glob(path)))
+def _matches(one: _Source, left_out: LeftOut) -> Iterator[str]:
+    if is_remote(one.name):
+        system, path = _file_system(one.name)
+        yield from (system.unstrip_protocol(found) for found in sorted(system.glob(path)))
+        return
+    for found in search.in_order(iglob(one.pattern, root_dir=one.base, recursive=True)):
+        path = one.base + found
+        if is_special(path):
+            left_out.add(SPECIAL, path)
+        elif not os.path.isdir(path):
+            yield path
 
 
 def _exists(url: str) -> bool:
@@ -298,7 +395,7 @@ def _exists(url: str) -> bool:
 def _is_folder(url: str) -> bool:
     if not is_remote(url):
         return os.path.isdir(url)
-    if _ends(url, (*PICTURES, *TARS, *PARQUET, *LISTS)) or url.startswith(HTTP):
+    if _ends(url, (*PICTURE_ENDINGS, *TARS, *PARQUET, *LISTS)) or url.startswith(HTTP):
         return False
     system, path = _file_system(url)
     return system.isdir(path)
@@ -318,14 +415,6 @@ def _file_system(url: str):
         raise OptionError(f"{url} cannot be read: {error}") from None
 
 
-def _base(name: str) -> str:
-    """The folder below which keys begin."""
-    if _is_pattern(name):
-        fixed = re.split(r"[*?\[]", name, maxsplit=1)[0]
-        return fixed[: fixed.rfind("/") + 1]
-    return name.rstrip("/") + "/" if _is_folder(name) else _folder(name) + "/"
-
-
 def _common_base(bases: list[str]) -> str:
     split = zip(*(base.split("/")[:-1] for base in bases), strict=False)  # to the end of the shortest
     common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, split)]
@@ -336,16 +425,16 @@ def _folder(url: str) -> str:
     return url[: url.rfind("/")] if "/" in url else ""
 
 
+def _is_picture_or_tar(name: str) -> bool:
+    return _ends(name, (*PICTURE_ENDINGS, *TARS))
+
+
 def _join(folder: str, name: str) -> str:
     return posixpath.normpath(posixpath.join(folder, name)) if not is_remote(folder) else f"{folder.rstrip('/')}/{name}"
 
 
 def _ends(url: str, endings: tuple[str, ...]) -> bool:
     return url.lower().endswith(endings)
-
-
-def _is_pattern(name: str) -> bool:
-    return has_magic(name) and not name.startswith(HTTP)  # whose question mark is another
 
 
 def _limited(data: bytes) -> bytes:
@@ -385,8 +474,12 @@ def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     with opened(one.url) as file, tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar:
         while (member := tar.next()) is not None:
             tar.members.clear()  # it would remember them all
-            if member.isfile() and _ends(member.name, PICTURES) and not posixpath.basename(member.name).startswith("."):
+            if member.isfile() and _is_photo(member.name):
                 yield tar, member
+
+
+def _is_photo(name: str) -> bool:
+    return is_picture(name) and not is_own(name) and not posixpath.basename(name).startswith(".")
 
 
 def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
@@ -402,9 +495,13 @@ def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
                     continue
                 data = tar.extractfile(member).read()
                 yield Item(key, uri, lambda data=data: data)
+    except FileNotFoundError as error:
+        yield Item(one.name, text(one.url), _fails(error))
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
         reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
         yield Item(one.name, text(one.url), _fails(reason))
+    except Exception as error:  # tarfile raises many kinds for headers that it does not expect
+        yield Item(one.name, text(one.url), _fails(_damaged("tar", error)))
 
 
 def _picture_column(names: list[str], wanted: str | None, url: str) -> str:
@@ -430,7 +527,6 @@ def import_parquet() -> None:
 def _row_items(one: Slice, known: Known) -> Iterator[Item]:
     """The pictures of a row group: bytes, {"bytes", "path"} as Hugging Face's data sets have them, or where they lie."""
     import_parquet()
-    from pyarrow import ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
     number, file_key = one.first_row, one.name.rpartition(":")[0]
@@ -442,14 +538,22 @@ def _row_items(one: Slice, known: Known) -> Iterator[Item]:
                     key = f"{file_key}/{number}"
                     number += 1
                     if not known(key):
-                        yield _row_item(key, one.url, value.as_py())
-    except (OSError, ArrowInvalid) as error:
-        reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the Parquet file is damaged: {error}")
+                        yield _row_item(key, one.url, value)
+    except Exception as error:  # Arrow has many, by codec and type
+        reason = error if isinstance(error, OSError) and error.errno else _damaged("Parquet", error)
         yield Item(one.name, text(one.url), _fails(reason))
 
 
-def _row_item(key: str, url: str, value) -> Item:
+def _damaged(kind: str, error: Exception) -> BrokenImage:
+    return BrokenImage(f"the {kind} file is damaged: {error or type(error).__name__}")
+
+
+def _row_item(key: str, url: str, scalar) -> Item:
     where = text(f"{url}#{key.rpartition('/')[2]}")
+    try:
+        value = scalar.as_py()
+    except ValueError as error:  # a text that is no UTF-8
+        return Item(key, where, _fails(BrokenImage(f"the row cannot be read: {error}")))
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from humanparse import streams
 from humanparse.cli import (
     batch,
     bench,
@@ -19,6 +20,7 @@ from humanparse.cli import (
     errors,
     evaluate,
     export,
+    interrupts,
     labels,
     models,
     parse,
@@ -69,4 +71,6 @@ app.command("version")(errors.one_line(version.version))
 
 def main() -> None:
     """The entry point `humanparse`."""
+    streams.prepare()
+    interrupts.listen()
     app(prog_name="humanparse", windows_expand_args=False)  # patterns are ours: they keep sub-folders apart

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -34,7 +33,7 @@ EXIT_CODES_HELP = """\b
 Exit codes:
   0    all photos are done
   1    some photos failed (see _failures.jsonl), or the results cannot be written
-  2    bad usage: no such source, the folder of another run, no Ray at that address
+  2    bad usage: no such source, nothing to parse, another run's folder, no Ray at that address
   3    the model could not be loaded, or a package is missing
   70   an unforeseen error: `humanparse --debug batch ...` shows where
   130  interrupted (Ctrl-C, SIGTERM); the same command goes on
@@ -109,16 +108,19 @@ def batch(
     identity = _identity(found, column, work, parser)
     with (
         Output(output, names, identity, about, rows) as kept, progress(found, kept, limit, quiet) as report,
-        sigterm_like_ctrl_c(),
     ):
         try:
             with _engine(ray, address, work, parser, jobs, jobs_here) as engine_of_run:
-                run(found, kept, engine_of_run, report.outcome, limit, retry_failed)
+                tally = run(found, kept, engine_of_run, report.outcome, limit, retry_failed)
         except KeyboardInterrupt:
             report.end()
             typer.echo(f"interrupted after {report.parsed} photos; the same command goes on", err=True)
             raise typer.Exit(errors.INTERRUPTED) from None
         report.end()
+        if not tally.done and not tally.failed:
+            raise found.nothing_found()
+        for note in found.left_out.notes():
+            report.note(note)
         report.summary(kept)
         failed = kept.manifest.failed
     if failed:
@@ -174,16 +176,6 @@ def _engine(ray: bool, address: str | None, work: Work, parser: HumanParser, job
         from humanparse.batch import local
 
         yield partial(local.outcomes, work=work, parser=parser, jobs=jobs_here)
-
-
-@contextmanager
-def sigterm_like_ctrl_c() -> Iterator[None]:
-    """Whoever stops us that way wants what is done to be kept, too."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -285,8 +277,8 @@ class Report:
             return  # the run itself will say what is wrong
         self._total = total
 
-    def _say(self, line: str) -> None:
-        line = errors.printable(line)
+    def _say(self, text: str) -> None:
+        line = errors.printable(text)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

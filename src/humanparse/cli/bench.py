@@ -49,7 +49,7 @@ def bench(
             "machine": machine, "others_share": None if others is None else round(others, 3), "model": parser.name,
             "engine": engine, "sizes": [asdict(one) for one in sizes], "photos_per_s": asdict(rate),
             "peak_memory_mb": peak and round(peak), "engines": [asdict(one) for one in engines],
-        }, indent=2, ensure_ascii=False))
+        }, indent=2))
         return
     rows = [["photo", *bench.STAGES, "bytes → result"]]
     rows += [[one.name, *(f"{one.stages_ms[stage]:.1f} ms" for stage in bench.STAGES), f"{one.total_ms:.1f} ms"] for one in sizes]

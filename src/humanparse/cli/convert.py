@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.files import check_target
 
 INT8 = "int8"
 
@@ -31,6 +32,9 @@ def convert(
         metavar="FOLDER", help="For int8: photos such as the model will see; 32 of them are used.",
     )] = None,
     license: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the weights.")] = "CC-BY-NC-4.0",
+    overwrite: Annotated[bool, typer.Option(
+        "--overwrite", help="Write over a file of that name; never over the checkpoint itself.",
+    )] = False,
 ) -> None:
     """Convert an M2FP checkpoint to an .onnx file, and check that both give the same.
 
@@ -51,6 +55,7 @@ def convert(
         raise OptionError(f"there is no folder {out.parent}; make it first")
     if (precision == INT8) != (calibrate is not None):
         raise OptionError(f"--precision {INT8} and --calibrate FOLDER (photos to measure its rounding by) go together")
+    check_target(out, (checkpoint,), overwrite=overwrite)
     if precision == INT8:
         to_int8(checkpoint, out, calibrate, labels, license)
         return

@@ -5,7 +5,7 @@
       2  bad usage: an unknown option, format or class set, no such file, nothing to parse
       3  the model could not be loaded
      70  an error that nobody foresaw; `humanparse --debug ...` shows where
-    130  interrupted with Ctrl-C
+    130  interrupted with Ctrl-C or SIGTERM (cli/interrupts.py)
     141  whoever read stdout went away, as in `humanparse parse photos/ | head -1`
 """
 
@@ -29,7 +29,7 @@ Exit codes:
   2    bad usage: an unknown format, no such file, nothing to parse
   3    the model could not be loaded
   70   an unforeseen error: `humanparse --debug parse ...` shows where
-  130  interrupted (Ctrl-C); --skip-existing continues
+  130  interrupted (Ctrl-C, SIGTERM); --skip-existing continues
   141  whoever read the output went away
 """
 

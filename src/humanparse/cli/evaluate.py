@@ -15,10 +15,10 @@ from humanparse.cli import errors, parse
 from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide, Threads
 from humanparse.cli.report import progress_bar
 from humanparse.errors import OptionError, UnknownModel
-from humanparse.files import sha256_of
+from humanparse.files import check_target, sha256_of
 
 if TYPE_CHECKING:
-    from humanparse.evaluation.datasets import Sample
+    from humanparse.evaluation.datasets import Dataset, Sample
     from humanparse.evaluation.overlap import PictureScore
     from humanparse.evaluation.summary import Summary
     from humanparse.labels import LabelSet
@@ -88,6 +88,8 @@ def evaluate(
         raise OptionError("--predictions measures saved results: leave --model, --flip and --scales out")
     dataset = open_dataset(folder, format)
     samples = dataset.samples[:limit]
+    for file in (json, sheet, work):
+        _check_no_input(file, dataset, predictions, model)
     options = {
         "engine": engine, "precision": precision, "device": device, "threads": threads, "min_score": min_score,
         "short_side": short_side, "max_side": max_side, "flip": flip or None, "scales": _scales(scales),
@@ -244,6 +246,22 @@ def _check_folder(file: Path | None) -> None:
     """Raises OptionError now, not after hours, for a file that cannot be written."""
     if file and not file.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {str(file.parent)!r} for {file.name}; make it first")
+
+
+def _check_no_input(
+    file: Path | None, dataset: Dataset, predictions: Path | None, model: str | None
+) -> None:
+    """Raises OptionError for a file that this command reads.
+
+    A report of an earlier run may be written over. Photos, labels and saved results
+    all have the names of the samples.
+    """
+    if file is None:
+        return
+    folders = [one.resolve() for one in (dataset.folder, predictions) if one]
+    is_input = file.name == "labels.txt" or file.stem in {one.name for one in dataset.samples}
+    inside = is_input and any(one in file.resolve().parents for one in folders)
+    check_target(file, [file] if inside else [Path(model)] if model else [], overwrite=True)
 
 
 def _sha256(model: str | None) -> str:

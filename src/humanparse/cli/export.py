@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from humanparse.errors import OptionError
+from humanparse.files import check_target
 
 TARGETS = ("triton", "tensorrt", "openvino", "onnx")
 DEMO = Path(__file__).parent / "demo"
@@ -30,6 +31,10 @@ def export(
         metavar="WIDTHxHEIGHT", help="For tensorrt: the photos for which the engine of one size is.", show_default="640x480",
     )] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="For openvino: weights in half the space, rounded.")] = False,
+    overwrite: Annotated[bool, typer.Option(
+        "--overwrite",
+        help="For openvino and onnx: write over a file of that name; never over the model itself.",
+    )] = False,
 ) -> None:
     """Hand a model over to another server or runtime, and check that it gives the same there as far as can be checked here.
 
@@ -50,6 +55,9 @@ def export(
         raise OptionError("--photo is for tensorrt: the others take photos of any size")
     if fp16 and to != "openvino":
         raise OptionError("--fp16 is for openvino; trtexec has a --fp16 of its own, and the others keep the model's weights")
+    if overwrite and to not in ("openvino", "onnx"):
+        raise OptionError("--overwrite is for openvino and onnx; "
+                          f"remove the folder that is in the way of {to} yourself")
     if check and to == "triton":
         raise OptionError("--check does nothing for triton: what it runs is the model itself")
     if not out.absolute().parent.is_dir():
@@ -64,6 +72,8 @@ def export(
 
     file = model_file(model)
     photos = tuple(check or sorted(DEMO.glob("*.jpg")))
+    for target in {"openvino": (out, out.with_suffix(".bin")), "onnx": (out,)}.get(to, ()):
+        check_target(target, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
     if to == "triton":
         written = deployment.write_triton(file, out)
     elif to == "tensorrt":

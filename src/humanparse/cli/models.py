@@ -152,7 +152,7 @@ def path(name: Name) -> None:
 
 def ask(question: str) -> bool:
     """Whether the user says yes; no, where nobody can be asked."""
-    return sys.stdin.isatty() and typer.confirm(question, err=True)
+    return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
 app.command("list")(errors.one_line(list_models))

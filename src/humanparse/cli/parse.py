@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,7 +74,7 @@ def parse(
     """
     names = wanted_formats(formats)
     check_palette(palette)
-    found = find(sources or [], output, own_endings())
+    found = find(sources or [], output)
     spare_the_photos(found.photos, names)
     make_folder(output)
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
@@ -132,6 +133,8 @@ def parse_one(parser: HumanParser, formats: Sequence[str], palette: str, photo: 
     from humanparse.formats import save
 
     parsing = parser.parse(photo.source, name=photo.name)
+    if photo.file_name:
+        parsing = replace(parsing, file_name=photo.file_name)
     return len(parsing.people), save(parsing, photo.folder, formats, palette=palette)
 
 
@@ -146,28 +149,24 @@ def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(FORMATS) if "all" in names else tuple(names)
 
 
-def own_endings() -> list[str]:
-    """Endings of the files that we write, such as ".overlay.png"."""
-    from humanparse.formats import FORMATS, paths
-
-    return [path.name.removeprefix("photo") for path in paths("photo", Path(), tuple(FORMATS))]
-
-
 def is_done(photo: Photo, formats: Sequence[str]) -> bool:
     """Whether all results of the photo are there."""
     from humanparse.formats import paths
 
-    return all(path.exists() for path in paths(photo.name, photo.folder, formats))
+    return all(os.path.exists(path) for path in paths(photo.name, photo.folder, formats))
 
 
 def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:
     """Raises OptionError if a result would overwrite one of the photos."""
     from humanparse.formats import paths
 
-    sources = {os.path.abspath(photo.source) for photo in photos if isinstance(photo.source, Path)}
+    def place(path: Path) -> str:  # of the file itself: a link is replaced, not what it leads to
+        return os.path.join(os.path.realpath(path.parent), path.name)
+
+    sources = {place(photo.source) for photo in photos if isinstance(photo.source, Path)}
     for photo in photos:
         for path in paths(photo.name, photo.folder, formats):
-            if os.path.abspath(path) in sources:
+            if place(path) in sources:
                 raise OptionError(f"the results of {photo.shown} would overwrite the photo {path}; choose a folder with -o")
 
 

@@ -10,15 +10,22 @@ from __future__ import annotations
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from glob import has_magic
 from pathlib import Path
 
 from humanparse.errors import OptionError
-
-PICTURE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
+from humanparse.search import (
+    OWN,
+    SPECIAL,
+    LeftOut,
+    is_own,
+    is_picture,
+    is_special,
+    no_match,
+    nothing_found,
+    pattern_in,
+    photos_below,
 )
 
 
@@ -29,6 +36,7 @@ class Photo:
     source: Path | bytes  # bytes: the picture itself, from stdin
     folder: Path          # of the results
     name: str             # of the results, without their endings
+    file_name: str = ""   # of the photo, with the folders that its results keep; "" for its own
 
     @property
     def shown(self) -> str:
@@ -45,71 +53,67 @@ class Found:
     unreadable: list[tuple[str, OSError]] = field(default_factory=list)
 
 
-def find(sources: Sequence[str], output: Path | None, own_endings: Sequence[str]) -> Found:
-    """The photos that `sources` name, each once.
+def find(sources: Sequence[str], output: Path | None) -> Found:
+    """The photos that `sources` name, each once; search.py says what is left out of folders.
 
     output: the folder for results; None puts them beside each photo (for stdin: into the current folder).
-    own_endings: endings of files that we write, such as ".overlay.png"; folders and patterns leave these out.
     Raises OptionError for a source that does not exist, a pattern without match, or nothing to parse at all.
     """
     if not sources:
         raise OptionError("nothing to parse; name photos, folders or patterns: humanparse parse street.jpg")
-    search = _Search(output, tuple(ending.lower() for ending in own_endings))
+    search = _Search(output)
     photos: dict[str, Photo] = {}
     for source in sources:
         for photo in search.photos_of(source):
             photos.setdefault(_identity(photo), photo)
-    if not photos and not search.unreadable:
-        raise OptionError(f"nothing to parse: no pictures in {', '.join(sources)} (looked for {' '.join(PICTURE_ENDINGS)})")
+    if not photos and not search.left_out.unreadable:
+        raise nothing_found(sources, search.left_out)
     settled, notes = tell_apart(list(photos.values()))
-    return Found(settled, notes, search.unreadable)
+    if output:
+        settled = [replace(photo, file_name=_file_name(photo, output)) for photo in settled]
+    return Found(settled, [*search.left_out.notes(), *notes], search.left_out.unreadable)
 
 
 @dataclass
 class _Search:
     output: Path | None
-    own_endings: tuple[str, ...]
-    unreadable: list[tuple[str, OSError]] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def photos_of(self, source: str) -> list[Photo]:
         path = Path(source)
         if source == "-":
             return [Photo(_stdin(), self.output or Path(), "stdin")]
-        if path.is_dir():
-            return [self._below(path, file) for file in self._walk(path)]
-        if path.exists():
+        if os.path.isdir(path):  # not path.is_dir(), which raises an error for too long a name
+            found = photos_below(str(path), self.left_out)
+            return [self._below(path, Path(file)) for file in found]
+        if os.path.exists(path):
             return [Photo(path, self.output or path.parent, _name(path.stem))]
-        if has_magic(source):
-            return self._matches(path)
+        if pattern := pattern_in(source):
+            return self._matches(source, *pattern)
         raise OptionError(f"there is no file or folder {source!r}")
 
     def _below(self, base: Path, file: Path) -> Photo:
         folder = self.output / file.parent.relative_to(base) if self.output else file.parent
         return Photo(file, folder, _name(file.stem))
 
-    def _walk(self, base: Path) -> Iterator[Path]:
-        def unreadable(error: OSError) -> None:
-            self.unreadable.append((str(error.filename), error))
-
-        for folder, folders, files in os.walk(base, onerror=unreadable):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(files) if self._is_photo(name))
-
-    def _matches(self, pattern: Path) -> list[Photo]:
-        fixed = next(i for i, part in enumerate(pattern.parts) if has_magic(part))
-        base, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
+    def _matches(self, source: str, folder: str, pattern: str) -> list[Photo]:
+        base = Path(folder)
         try:
-            files = sorted(file for file in base.glob(str(rest)) if self._is_photo(file.name) and file.is_file())
+            files = [file for file in sorted(base.glob(pattern)) if self._is_wanted(file, base)]
         except ValueError as error:
-            raise OptionError(f"{str(pattern)!r} is not a pattern: {error}") from None
-        files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(base).parts)]
+            raise OptionError(f"{source!r} is not a pattern: {error}") from None
         if not files:
-            raise OptionError(f"no pictures match {str(pattern)!r}")
+            raise no_match(source, self.left_out)
         return [self._below(base, file) for file in files]
 
-    def _is_photo(self, name: str) -> bool:
-        low = name.lower()
-        return low.endswith(PICTURE_ENDINGS) and not low.endswith(self.own_endings) and not low.startswith(".")
+    def _is_wanted(self, file: Path, base: Path) -> bool:
+        hidden = any(part.startswith(".") for part in file.relative_to(base).parts)
+        if hidden or not is_picture(file.name) or file.is_dir():
+            return False
+        reason = OWN if is_own(file.name) else SPECIAL if is_special(file) else None
+        if reason:
+            self.left_out.add(reason, str(file))
+        return reason is None
 
 
 def tell_apart(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
@@ -166,6 +170,13 @@ def _keep_endings(clash: list[Photo]) -> list[Photo]:
     return [replace(photo, name=_name(photo.source.name)) if isinstance(photo.source, Path) else photo for photo in clash]
 
 
+def _file_name(photo: Photo, output: Path) -> str:
+    """Different for any two photos of a run: the results of one name lie in different folders."""
+    if isinstance(photo.source, bytes):
+        return ""
+    return (photo.folder.relative_to(output) / photo.source.name).as_posix()
+
+
 def _name(text: str) -> str:
     """The name of the results: a backslash is an ordinary letter on Linux and macOS, but results should travel."""
     return text.replace("\\", "_")
@@ -185,6 +196,9 @@ def _fold_case(path: str) -> str:
 
 
 def _stdin() -> bytes:
+    if sys.stdin is None:
+        raise OptionError("- reads a picture from stdin, but stdin is closed: "
+                          "humanparse parse - < street.jpg")
     if sys.stdin.isatty():
         raise OptionError("- reads a picture from stdin, but stdin is the terminal: humanparse parse - < street.jpg")
     return sys.stdin.buffer.read()

@@ -9,6 +9,7 @@ import typer
 
 from humanparse.cli import errors
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.text import read_text
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
     from humanparse.training.recipe import change, read_recipe, recipe_file
 
     if show:
-        typer.echo(recipe_file(recipe).read_text(encoding="utf-8"), nl=False)
+        typer.echo(read_text(recipe_file(recipe)), nl=False)
         return
     wanted = dict(change(text) for text in changes or ())
     wanted |= {key: str(value) for key, value in {"data": data, "out": out, "init": init}.items() if value is not None}

@@ -185,7 +185,7 @@ def _configuration_beside(path: Path) -> tuple[tuple[str, ...] | None, tuple[int
             raise ValueError("'classes' is not a list of names")
         single = model.get("input_single_human") if model.get("single_human", True) else None
         width, height = (int(side) for side in single["sizes"][0]) if single else (0, 0)
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise BrokenModel(f"{file} beside the checkpoint cannot be read ({error!r}); repair it, or move it away") from error
     return tuple(classes) if classes else None, (height, width) if single else None
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from humanparse.engines import is_int8, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, ModelError, OptionError
-from humanparse.files import whole_file
+from humanparse.files import PICTURE_ENDINGS, whole_file
 from humanparse.image import read_image
+from humanparse.search import LeftOut, photos_below
 from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 MAX_PHOTOS = 32  # of the folder, spread over it evenly
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 INPUT = "pixels"  # what every file of ours calls it
 TRIAL_HW = (192, 256)  # size of the noise that the finished file is tried with; calibration never sees it
 # Kept in float in M2FP: the queries' decoder, whose masks decide what the next layer sees; where the deformable attention
@@ -46,7 +46,7 @@ def quantise(
     """
     model, out = Path(model), Path(out)
     card = ModelCard.from_metadata(open_engine("onnxruntime", model).metadata, str(model))
-    files = choose_photos(Path(photos), max_photos)
+    files = choose_photos(Path(photos), max_photos, say)
     sys.modules.setdefault("openvino_telemetry", None)  # NNCF would report its use through it, and does without
     try:
         import nncf
@@ -78,13 +78,23 @@ def quantise(
     return card
 
 
-def choose_photos(folder: Path, most: int = MAX_PHOTOS) -> list[Path]:
-    """At most `most` pictures in the folder and below, spread evenly. Raises OptionError if it is no folder or has none."""
+def choose_photos(
+    folder: Path, most: int = MAX_PHOTOS, say: Callable[[str], None] = lambda text: None
+) -> list[Path]:
+    """At most `most` photos in the folder and below, spread evenly.
+
+    say: called with a line on what is left out. Raises OptionError if it is no folder or has none.
+    """
     if not folder.is_dir():
         raise OptionError(f"there is no folder {folder}; give one with photos such as the model will see")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    left_out = LeftOut()
+    found = sorted(Path(path) for path in photos_below(str(folder), left_out))
     if not found:
-        raise OptionError(f"there are no pictures in {folder} ({', '.join(ENDINGS)}); int8 needs some to measure what it rounds")
+        why = str(left_out) or ", ".join(PICTURE_ENDINGS)
+        raise OptionError(f"there are no pictures in {folder} ({why}); "
+                          "int8 needs some to measure what it rounds")
+    for note in left_out.notes():
+        say(note)
     return found[:: -(-len(found) // most)]
 
 
@@ -103,7 +113,7 @@ def _inputs(files: list[Path], card: ModelCard, say: Callable[[str], None]) -> I
     for file in files:
         try:
             yield card.preprocess(read_image(file).pixels)[0]
-        except (ImageError, OSError) as error:
+        except (ImageError, MissingExtra, OSError) as error:
             say(f"{file} is left out: {error}")
 
 

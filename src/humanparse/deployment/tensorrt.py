@@ -71,7 +71,8 @@ def write_tensorrt(model: Path, folder: Path, photos: Sequence[Path] = (), *, ph
         inputs = inputs_of(photos, card)
         agreement = _compare(model, files[1], inputs, input_hw)
         strange = sorted((operators(onnx.load(files[0])) | operators(folded)) - SUPPORTED)
-        files[2].write_text(_readme(card.name, card.preprocess, photo_hw, input_hw, strange))
+        readme = _readme(card.name, card.preprocess, photo_hw, input_hw, strange)
+        files[2].write_text(readme, "utf-8")
         if folder.exists():
             folder.rmdir()
         os.replace(made, folder)

@@ -49,7 +49,7 @@ def write_triton(model: Path, folder: Path) -> Written:
         outputs = _outputs(network)
         _write(made / name, _ensemble(name, outputs))
         (made / name / "1").mkdir()
-        (made / name / "1/README").write_text(EMPTY)
+        (made / name / "1/README").write_text(EMPTY, "utf-8")
         _write_python(made / f"{name}-preprocess", card, _preprocess(name), "preprocess.py")
         _write_python(made / f"{name}-postprocess", card, _postprocess(name, outputs), "postprocess.py")
         _write(made / f"{name}-network", _network(name, outputs, card, batches))
@@ -72,7 +72,7 @@ def _outputs(network) -> list[tuple[str, list[int]]]:
 
 def _write(folder: Path, config: str) -> None:
     folder.mkdir(mode=0o755)
-    (folder / "config.pbtxt").write_text(config)
+    (folder / "config.pbtxt").write_text(config, "utf-8")
 
 
 def _write_python(folder: Path, card: ModelCard, config: str, source: str) -> None:
@@ -80,7 +80,7 @@ def _write_python(folder: Path, card: ModelCard, config: str, source: str) -> No
     version = folder / "1"
     version.mkdir()
     shutil.copyfile(MODELS / source, version / "model.py")
-    (version / "card.json").write_text(card.to_json())
+    (version / "card.json").write_text(card.to_json(), "utf-8")
 
 
 # config.pbtxt

@@ -28,6 +28,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
+from humanparse.text import read_text
 
 FORMATS = ("cihp", "lip", "pascal", "mhp", "plain")
 SPLITS = ("Validation", "val", "Testing", "test")  # looked for in this order
@@ -281,7 +282,7 @@ def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray
 def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
     """Number of the part → class, from lines of "part class person"."""
     parts = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue
@@ -293,7 +294,7 @@ def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
 
 def _read_names(path: Path) -> LabelSet:
     """One class name a line; a known label set if its names are those."""
-    names = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     for known in (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2):
         if known.names == names:
             return known

@@ -53,7 +53,7 @@ class WorkFile:
             for number, line in enumerate(lines, start=2):
                 try:
                     yield PictureScore.from_dict(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise OptionError(f"{self.path}, line {number} is damaged ({error}); delete it and start anew") from error
 
     def append(self, score: PictureScore) -> None:
@@ -81,7 +81,7 @@ class WorkFile:
         try:
             header = json.loads(first)
             return header if header.pop("schema") == SCHEMA else None
-        except (ValueError, AttributeError, KeyError, TypeError):
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             return None
 
     def _holds_scores(self) -> bool:

@@ -1,7 +1,8 @@
 """Files, text and other libraries' forms of a Parsing; `save` writes any of `FORMATS`.
 
 native.py is our own JSON, there and back; coco.py and labelme.py are those of annotation tools; pipelines.py has the forms
-of other pipelines, pictures.py the pictures. A further format is one function and one line of `FORMATS`.
+of other pipelines, pictures.py the pictures. A further format is one function, one line of
+`_WRITERS` and one of files.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from PIL import Image
 
 from humanparse import render
 from humanparse.errors import OptionError
-from humanparse.files import whole_file
+from humanparse.files import FORMAT_SUFFIXES, whole_file
 from humanparse.formats.coco import coco_dataset, to_coco
 from humanparse.formats.labelme import to_labelme
 from humanparse.formats.native import SCHEMA, from_dict, from_json, to_dict, to_json
@@ -117,18 +118,19 @@ class Format(NamedTuple):
     write: Callable[[Parsing, BinaryIO, str], None]  # parsing, open file, palette
 
 
-FORMATS: dict[str, Format] = {
-    "overlay": Format(".overlay.png", _write_overlay),     # the photo in colours, with outlines and legend
-    "outlines": Format(".outlines.png", _write_outlines),  # the photo with the outlines alone
-    "colormap": Format(".colormap.png", _write_colormap),  # the label map in colours, RGB
-    "labels": Format(".labels.png", _write_labels),        # the label map, each value a class
-    "people": Format(".people.png", _write_people),        # the person map, each value a person
-    "cutout": Format(".cutout.png", _write_cutout),        # everybody on a transparent background
-    "json": Format(".json", _write_json),                  # docs/json.md
-    "coco": Format(".coco.json", _write_coco),             # COCO's annotations, people and parts
-    "labelme": Format(".labelme.json", _write_labelme),    # the parts as polygons, for labelme
-    "npz": Format(".npz", _write_npz),                     # both maps and the people's boxes for NumPy
+_WRITERS: dict[str, Callable[[Parsing, BinaryIO, str], None]] = {
+    "overlay": _write_overlay,    # the photo in colours, with outlines and legend
+    "outlines": _write_outlines,  # the photo with the outlines alone
+    "colormap": _write_colormap,  # the label map in colours, RGB
+    "labels": _write_labels,      # the label map, each value a class
+    "people": _write_people,      # the person map, each value a person
+    "cutout": _write_cutout,      # everybody on a transparent background
+    "json": _write_json,          # docs/json.md
+    "coco": _write_coco,          # COCO's annotations, people and parts
+    "labelme": _write_labelme,    # the parts as polygons, for labelme
+    "npz": _write_npz,            # both maps and the people's boxes for NumPy
 }
+FORMATS = {name: Format(suffix, _WRITERS[name]) for name, suffix in FORMAT_SUFFIXES.items()}
 
 _MEDIA_TYPES = {"png": "image/png", "json": "application/json", "npz": "application/octet-stream"}
 CONTENT_TYPES = {name: _MEDIA_TYPES[one.suffix.rpartition(".")[2]] for name, one in FORMATS.items()}  # for HTTP

@@ -5,7 +5,8 @@ Source: https://cocodataset.org/#format-data. Boxes, areas and masks are those o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
 from humanparse.errors import OptionError
@@ -14,6 +15,7 @@ from humanparse.labels import LabelSet
 from humanparse.result import Parsing, Part, Person
 
 PERSON = "person"
+_AS_MANY = "give as many names as there are photos"
 
 
 def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
@@ -21,28 +23,43 @@ def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
     return coco_dataset([parsing], polygons=polygons)
 
 
-def coco_dataset(parsings: Iterable[Parsing], *, polygons: bool = False) -> dict[str, Any]:
+def coco_dataset(
+    parsings: Iterable[Parsing],
+    *,
+    file_names: Iterable[str | PurePath] | None = None,
+    polygons: bool = False,
+) -> dict[str, Any]:
     """Many photos as one COCO data set: {"info", "licenses", "images", "categories", "annotations"}, ready for `json.dump`.
 
     parsings: read once, one after the other, so a generator need not hold more than one photo.
+    file_names: what each photo is called, such as its path below the folder of all of them; None
+    takes the names of their files, without folders. No two may be the same: readers would take one
+    photo for the other, or refuse the file.
     polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons` for what they lose.
     Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last.
     Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0 for nobody's part) and
     part_of (the number of the person's annotation; 0 for people and nobody's parts). Empty masks are left out.
-    Raises OptionError for photos of different label sets, whose classes have different numbers.
+    Raises OptionError for photos of different label sets, whose classes have different numbers,
+    for two photos of one name, and for more or fewer names than photos.
     """
     labels: LabelSet | None = None
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     models: dict[str, None] = {}
-    for image_id, parsing in enumerate(parsings, 1):
+    numbers: dict[str, int] = {}
+    for image_id, (parsing, file_name) in enumerate(_named(parsings, file_names), 1):
         if labels and labels.names != parsing.labels.names:
             raise OptionError(f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}")
+        if (other := numbers.setdefault(file_name, image_id)) != image_id:
+            raise OptionError(
+                f"photos {other} and {image_id} are both called {file_name!r}; give each a name of "
+                "its own with file_names, such as its path below the folder of all of them"
+            )
         labels = parsing.labels
         models[parsing.model] = None
         height, width = parsing.size_hw
         images.append({
-            "id": image_id, "file_name": parsing.file_name or parsing.name, "width": int(width), "height": int(height),
+            "id": image_id, "file_name": file_name, "width": int(width), "height": int(height),
         })
         annotations += _annotations(parsing, image_id, len(annotations) + 1, polygons)
     return {
@@ -52,6 +69,22 @@ def coco_dataset(parsings: Iterable[Parsing], *, polygons: bool = False) -> dict
         "categories": _categories(labels) if labels else [],
         "annotations": annotations,
     }
+
+
+def _named(
+    parsings: Iterable[Parsing], file_names: Iterable[str | PurePath] | None
+) -> Iterator[tuple[Parsing, str]]:
+    """Each photo with its name, with slashes between folders."""
+    if file_names is None:
+        yield from ((parsing, parsing.file_name or parsing.name) for parsing in parsings)
+        return
+    names = iter(file_names)
+    for number, parsing in enumerate(parsings, 1):
+        if (name := next(names, None)) is None:
+            raise OptionError(f"file_names ends before photo {number}; {_AS_MANY}")
+        yield parsing, name.as_posix() if isinstance(name, PurePath) else name
+    if (name := next(names, None)) is not None:
+        raise OptionError(f"file_names has {str(name)!r} after the last photo; {_AS_MANY}")
 
 
 def _categories(labels: LabelSet) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from humanparse.result import Parsing, Part
@@ -21,7 +22,7 @@ def to_labelme(parsing: Parsing, image_path: str | None = None) -> dict[str, Any
         "version": "5.0.0",
         "flags": {},
         "shapes": shapes,
-        "imagePath": image_path or parsing.file_name or parsing.name,
+        "imagePath": image_path or PurePosixPath(parsing.file_name).name or parsing.name,
         "imageData": None,
         "imageHeight": int(height),
         "imageWidth": int(width),

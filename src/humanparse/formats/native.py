@@ -45,8 +45,8 @@ def to_dict(parsing: Parsing, *, masks: bool = True, polygons: bool = False) -> 
 def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
     """The inverse of `to_json`; see `from_dict`. Raises OptionError for text that is not JSON."""
     try:
-        data = json.loads(text)
-    except ValueError as error:
+        data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"this is not JSON: {error}") from error
     return from_dict(data, image)
 
@@ -67,7 +67,9 @@ def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
         raise
     except KeyError as error:
         raise OptionError(f"the data lack {error}, which docs/json.md describes") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+    except (
+        TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError,
+    ) as error:
         raise OptionError(f"the data are damaged: {error}") from error
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from humanparse import streams
 from humanparse.errors import HumanParseError, MissingExtra
+from humanparse.files import check_target
 
 ACROSS = {"single": 4, "composite": 2}  # pictures side by side on a sheet: those of one person are narrow
 
 
 def main(arguments: list[str] | None = None) -> None:
+    streams.prepare()
     options = _options().parse_args(arguments)
     try:
         options.run(options)
@@ -23,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _export(options: argparse.Namespace) -> None:
     from humanparse.training.export import export
 
+    check_target(options.out, (options.checkpoint,), overwrite=True)
     difference = export(options.checkpoint, options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1g}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from humanparse.errors import OptionError
+from humanparse.text import read_text
 
 SHIPPED = Path(__file__).parent / "recipes"
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
@@ -113,8 +114,8 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
     """
     path = recipe_file(recipe)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise OptionError(f"{path} cannot be read as TOML: {error}") from error
     return replace(recipe_from(content, str(path)), **(changes or {}))
 

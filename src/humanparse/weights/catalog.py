@@ -57,7 +57,7 @@ class ModelCard:
                 data["name"], labels, data["head"], _preprocess(data["preprocess"]), data["license"], data["settings"],
                 data.get("source_sha256", ""),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BrokenModel(f"{where} carries metadata that cannot be read ({error!r}); convert the model again") from error
         if card.head not in HEADS:
             known = ", ".join(HEADS)

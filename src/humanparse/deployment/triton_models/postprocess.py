@@ -22,7 +22,7 @@ class TritonPythonModel:
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")
-        self.parser = HumanParser(engine=Elsewhere(card.read_text()))
+        self.parser = HumanParser(engine=Elsewhere(card.read_text("utf-8")))
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]

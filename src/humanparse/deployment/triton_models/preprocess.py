@@ -15,7 +15,7 @@ class TritonPythonModel:
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")
-        self.card = ModelCard.from_metadata({METADATA_KEY: card.read_text()}, str(card))
+        self.card = ModelCard.from_metadata({METADATA_KEY: card.read_text("utf-8")}, str(card))
 
     def execute(self, requests):
         return [self._answer(request) for request in requests]

@@ -1,0 +1,172 @@
+"""Looking for photos in folders: one way for every command that searches.
+
+Hidden files and folders are left out, and so is what must not be taken for a photo: files that
+humanparse wrote itself, pipes, sockets and devices, whose reading may never end, and folders behind
+links, which might lead back. A search counts what a user would miss, so that nothing is left out in
+silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from glob import has_magic
+from itertools import chain, islice
+from pathlib import Path
+
+from humanparse.errors import OptionError
+from humanparse.files import FORMAT_SUFFIXES, PICTURE_ENDINGS
+
+SORTED_NAMES = 100_000  # in a folder; more come in the file system's order, to hold less
+SHOWN_SOURCES = 5       # in a message
+OWN, SPECIAL, LINKED, OUTPUT = "own", "special", "linked", "output"  # why something is left out
+_OWN_SUFFIXES = tuple(FORMAT_SUFFIXES.values())
+_WORDS = {  # for one, for several
+    OWN: ("file that humanparse wrote itself", "files that humanparse wrote itself"),
+    SPECIAL: ("pipe, socket or device", "pipes, sockets or devices"),
+    LINKED: (
+        "linked folder, which is searched if you name it",
+        "linked folders, which are searched if you name them",
+    ),
+    OUTPUT: ("folder or file of the output", "folders or files of the output"),
+}
+
+
+@dataclass
+class LeftOut:
+    """What a search did not take.
+
+    found: by reason, how many and the first. unreadable: folders that cannot be read, and why.
+    """
+
+    found: dict[str, tuple[int, str]] = field(default_factory=dict)
+    unreadable: list[tuple[str, OSError]] = field(default_factory=list)
+
+    def add(self, reason: str, path: str) -> None:
+        number, first = self.found.get(reason, (0, path))
+        self.found[reason] = number + 1, first
+
+    def notes(self, reasons: Iterable[str] = (SPECIAL, LINKED)) -> list[str]:
+        """A line for each reason, but for what users expect: our own files, and the output."""
+        return [f"left out: {self._words(one)}" for one in reasons if one in self.found]
+
+    def __str__(self) -> str:
+        """All of it, for an error that nothing was found."""
+        return "; ".join(self.notes(_WORDS))
+
+    def _words(self, reason: str) -> str:
+        number, first = self.found[reason]
+        which = f"{first} and others" if number > 1 else first
+        return f"{number} {_WORDS[reason][number > 1]} ({which})"
+
+
+def nothing_found(
+    sources: Sequence[str], left_out: LeftOut, endings: Sequence[str] = PICTURE_ENDINGS
+) -> OptionError:
+    """The error for sources without a single photo. endings: what was looked for."""
+    shown, more = ", ".join(sources[:SHOWN_SOURCES]), len(sources) - SHOWN_SOURCES
+    if more > 0:
+        shown += f" and {more} more"
+    why = str(left_out) or f"looked for {' '.join(endings)}"
+    return OptionError(f"nothing to parse: no pictures in {shown} ({why})")
+
+
+def no_match(pattern: str, left_out: LeftOut) -> OptionError:
+    """The error for a pattern that no photo matches."""
+    why = f" ({left_out})" if left_out.found else ""
+    return OptionError(f"no pictures match {pattern!r}{why}")
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name ends like that of a picture."""
+    return name.lower().endswith(PICTURE_ENDINGS)
+
+
+def is_own(name: str) -> bool:
+    """Whether it is called like a file that humanparse writes."""
+    return name.lower().endswith(_OWN_SUFFIXES)
+
+
+def is_special(path: str | Path) -> bool:
+    """Whether it is there and neither an ordinary file nor a folder."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def photos_below(folder: str, left_out: LeftOut) -> Iterator[str]:
+    """The photos in a folder and its sub-folders, those of each folder in order of their names."""
+    for path in walk(folder, left_out, is_picture):
+        if is_own(path):
+            left_out.add(OWN, path)
+        else:
+            yield path
+
+
+def walk(
+    folder: str,
+    left_out: LeftOut,
+    wanted: Callable[[str], bool],
+    skip: Callable[[str], bool] = lambda path: False,
+) -> Iterator[str]:
+    """The files below a folder, by name: those of a folder before those of its sub-folders.
+
+    wanted: names of files. skip: paths of files and folders that are part of the output.
+    A link that leads nowhere is a file, whose reading says why.
+    """
+    folders = [folder]
+    while folders:
+        below: list[str] = []
+        yield from _files_in(folders.pop(), below, left_out, wanted, skip)
+        folders += reversed(below)
+
+
+def _files_in(
+    folder: str,
+    below: list[str],
+    left_out: LeftOut,
+    wanted: Callable[[str], bool],
+    skip: Callable[[str], bool],
+) -> Iterator[str]:
+    """The files of one folder. below: gets its sub-folders, in order."""
+    try:
+        entries = os.scandir(folder)
+    except OSError as error:
+        left_out.unreadable.append((folder, error))
+        return
+    with entries:
+        for entry in in_order(entries, key=lambda one: one.name):
+            if entry.name.startswith("."):
+                continue
+            if skip(entry.path):
+                left_out.add(OUTPUT, entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+            elif os.path.isdir(entry.path):
+                left_out.add(LINKED, entry.path)
+            elif not wanted(entry.name):
+                continue
+            elif is_special(entry.path):
+                left_out.add(SPECIAL, entry.path)
+            else:
+                yield entry.path
+
+
+def in_order(names: Iterator, key: Callable | None = None) -> Iterator:
+    """Sorted, or as they come if there are more than SORTED_NAMES."""
+    first = list(islice(names, SORTED_NAMES + 1))
+    return iter(sorted(first, key=key)) if len(first) <= SORTED_NAMES else chain(first, names)
+
+
+def pattern_in(source: str) -> tuple[str, str] | None:
+    """"photos/**/*.jpg" → ("photos", "**/*.jpg"): the folder, and the pattern below it.
+
+    None for what is no pattern. What exists is none, whatever characters its name has: neither a
+    file called "a[1].jpg" nor the folder of "photos [2024]/*.jpg".
+    """
+    if os.path.lexists(source):
+        return None
+    parts = Path(source).parts
+    for number, part in enumerate(parts):
+        if has_magic(part) and not os.path.lexists(os.path.join(*parts[: number + 1])):
+            return os.path.join(*parts[:number]) if number else "", os.path.join(*parts[number:])
+    return None
