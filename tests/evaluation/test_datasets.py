@@ -108,6 +108,17 @@ def test_a_plain_folder_with_and_without_people_and_names(put, tmp_path):
     assert set(np.unique(dataset.samples[0].load().person_map)) == {0, 300, 600}
 
 
+@pytest.mark.parametrize("folder", ["labels", "persons"])
+def test_colours_are_not_taken_for_numbers_of_classes_or_people(put, tmp_path, folder):
+    put("images/a.png")
+    put("labels/a.png", CLASSES)
+    put("persons/a.png", PEOPLE)
+    put(f"{folder}/a.png", np.stack([CLASSES * 0, CLASSES * 50, CLASSES * 0], axis=2))
+    sample, = open_dataset(tmp_path).samples
+    with pytest.raises(OptionError, match=rf"{folder}.a\.png is in colours, such as \(0, 100, 0\)"):
+        sample.load()
+
+
 def test_a_plain_folder_whose_names_are_a_known_set_is_that_set(put, tmp_path):
     put("images/a.png")
     put("labels/a.png", CLASSES)

@@ -14,7 +14,6 @@ but names until a sample is loaded.
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 from collections.abc import Callable
@@ -22,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
@@ -163,10 +162,10 @@ def _instances(folder: Path, format: str) -> Dataset:
 
     def load(name: str) -> Truth:
         classes = _read_classes(folder / "Category_ids" / f"{name}.png", len(labels))
-        people = _same_size(classes, _read(folder / "Human_ids" / f"{name}.png"), folder / "Human_ids" / f"{name}.png")
+        people = _read_beside(classes, folder / "Human_ids" / f"{name}.png")
         if not (parts / f"{name}.txt").is_file():
             return Truth(classes, people)
-        part_map = _same_size(classes, _read(parts / f"{name}.png"), parts / f"{name}.png")
+        part_map = _read_beside(classes, parts / f"{name}.png")
         listed = _read_part_list(parts / f"{name}.txt", len(labels))
         return Truth(classes, people, part_map, listed)
 
@@ -210,7 +209,7 @@ def _plain(folder: Path) -> Dataset:
         classes = _read_classes(folder / "labels" / f"{name}.png", len(labels) if labels else 255)
         if persons is None:
             return Truth(classes)
-        return Truth(classes, _same_size(classes, _read(persons / f"{name}.png"), persons / f"{name}.png"))
+        return Truth(classes, _read_beside(classes, persons / f"{name}.png"))
 
     return _dataset(
         folder, "plain", labels, folder / "images", folder / "labels",
@@ -248,21 +247,9 @@ def _refuse_missing(missing: list[str], folder: Path, ending: str) -> None:
 # Files
 
 
-def _read(path: Path) -> np.ndarray:
-    """A PNG of numbers: int (H, W). Of three channels the first is taken: MHP-v2 is saved so, with three that are equal."""
-    if not path.is_file():
-        raise OptionError(f"there is no {path}; the data set is incomplete")
-    try:
-        with Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as png:
-            values = np.array(png)  # of an indexed picture these are the indices, whatever its colours
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged PNGs
-        raise OptionError(f"{path} cannot be read as a PNG of numbers ({error}); get it again") from error
-    return values if values.ndim == 2 else values[:, :, 0]
-
-
 def _read_classes(path: Path, num_classes: int) -> np.ndarray:
     """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another value."""
-    values = _read(path)
+    values = read_numbers(path)
     known = values[values != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
@@ -270,6 +257,11 @@ def _read_classes(path: Path, num_classes: int) -> np.ndarray:
             "is it a label map of numbers, and is the --format right?"
         )
     return values.astype(np.uint8)
+
+
+def _read_beside(classes: np.ndarray, path: Path) -> np.ndarray:
+    """The numbers of people or parts: int (H, W), of the classes' size. Raises OptionError."""
+    return _same_size(classes, read_numbers(path), path)
 
 
 def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray:
