@@ -187,6 +187,24 @@ def test_the_models_classes_must_be_those_of_the_data_set(run, dataset, here):
     assert not (here / WORK).exists()
 
 
+def test_photos_of_other_kinds_are_measured_and_what_is_left_out_is_said(run, dataset, here, parser):
+    Image.open(dataset / "images/a.jpg").save(dataset / "images/a.tif")
+    (dataset / "images/a.jpg").unlink()
+    (dataset / "images/c.jpg").rename(dataset / "images/c.svg")
+    result = run("eval", "photos", "--json", "figures.json")
+    assert parser.seen == ["a", "b"] and figures(here)["images"] == 2
+    assert "left out of photos/images: 1 file (c.svg)" in result.stderr
+    assert "left out of photos/labels: 1 label (c) without a photo" in result.stderr
+    assert run("eval", "photos", "--quiet").stderr == ""
+
+
+def test_labels_of_nothing_but_background_and_unknown_are_wondered_at(run, dataset):
+    for name in "abc":
+        Image.fromarray(np.full((16, 24), 255, np.uint8)).save(dataset / f"labels/{name}.png")
+    result = run("eval", "photos")
+    assert result.exit_code == 0 and "hold no class but the background" in result.stderr
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("nowhere",), "there is no folder 'nowhere'"),
     (("photos", "--format", "voc"), "there is no data set format 'voc'"),

@@ -8,6 +8,7 @@ from PIL import Image
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import check_labels, open_dataset
+from humanparse.files import PICTURE_ENDINGS
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
 
 CLASSES = np.array([[0, 2, 2, 5], [0, 2, 5, 5]], np.uint8)
@@ -192,6 +193,55 @@ def test_missing_things_are_named_at_once(put, tmp_path):
     for photo in (tmp_path / "images").iterdir():
         photo.unlink()
     with pytest.raises(OptionError, match="there are no photos in"):
+        open_dataset(tmp_path)
+
+
+def test_photos_of_every_kind_that_parse_reads_are_samples(put, tmp_path):
+    for ending in PICTURE_ENDINGS:
+        put(f"labels/{ending[1:]}.png", CLASSES)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / f"images/{ending[1:]}{ending.upper()}").touch()
+    dataset = open_dataset(tmp_path)
+    assert len(dataset.samples) == len(PICTURE_ENDINGS) and dataset.notes == ()
+
+
+def test_what_is_left_out_is_counted_and_named(put, tmp_path):
+    put("images/a.png")
+    put("images/notes.txt", "not a photo")
+    put("images/b.jxl", "of a kind that is not read")
+    put("images/sub/c.png")
+    put("images/.hidden", "never told of")
+    for name in "abc":
+        put(f"labels/{name}.png", CLASSES)
+    dataset = open_dataset(tmp_path)
+    assert [one.name for one in dataset.samples] == ["a"]
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    assert dataset.notes == (
+        f"left out of {images}: 2 files (such as b.jxl) whose ending is of no picture that is read",
+        f"left out of {images}: 1 sub-folder (sub), since photos lie side by side",
+        f"left out of {labels}: 2 labels (such as b) without a photo of that name",
+    )
+
+
+def test_of_mhp_too_labels_without_a_photo_are_counted(put, tmp_path):
+    put("images/1.jpg")
+    for name in ("1_01_01", "2_02_01", "2_02_02"):
+        put(f"parsing_annos/{name}.png", CLASSES)
+    (note,) = open_dataset(tmp_path).notes
+    assert note.endswith("1 label (2) without a photo of that name")
+
+
+def test_labels_in_another_kind_of_file_are_named_where_the_png_is_missing(put, tmp_path):
+    put("images/a.png")
+    put("labels/a.jpg", CLASSES)
+    with pytest.raises(OptionError, match=r"labels has no a\.png but a\.jpg: every photo needs labels"):
+        open_dataset(tmp_path)
+
+
+def test_a_folder_without_photos_says_what_is_there_instead(put, tmp_path):
+    put("images/sub/a.png")
+    (tmp_path / "labels").mkdir()
+    with pytest.raises(OptionError, match=r"no photos in .*images but 1 sub-folder \(sub\)"):
         open_dataset(tmp_path)
 
 

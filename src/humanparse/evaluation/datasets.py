@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,12 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.truth import Truth
+from humanparse.files import PICTURE_ENDINGS as PHOTO_ENDINGS
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
 from humanparse.text import read_text
 
 FORMATS = ("cihp", "lip", "pascal", "mhp", "plain")
 SPLITS = ("Validation", "val", "Testing", "test")  # looked for in this order
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MHP_FILE = re.compile(r"(.+)_\d+_\d+\.png")
 VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
 
@@ -47,12 +47,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the model. samples: by name."""
+    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the model. samples: by name.
+
+    notes: what lies there and is left out, counted, a sentence each; the user should know.
+    """
 
     folder: Path
     format: str
     labels: LabelSet | None
     samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -196,7 +200,8 @@ def _mhp(folder: Path) -> Dataset:
     missing = [photo.stem for photo in images if photo.stem not in files]
     _refuse_missing(missing, folder / "parsing_annos", "_01_01.png")
     samples = tuple(Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images)
-    return Dataset(folder, "mhp", MHP_V2, samples)
+    notes = _left_out(folder / "images", folder / "parsing_annos", images, files)
+    return Dataset(folder, "mhp", MHP_V2, samples, notes)
 
 
 def _plain(folder: Path) -> Dataset:
@@ -223,15 +228,17 @@ def _dataset(
     photos = _photos(images)
     present = {path.stem for path in categories.glob("*.png")}
     _refuse_missing([photo.stem for photo in photos if photo.stem not in present], categories, ".png")
-    return Dataset(folder, format, labels, tuple(sample(photo) for photo in photos))
+    notes = _left_out(images, categories, photos, present)
+    return Dataset(folder, format, labels, tuple(sample(photo) for photo in photos), notes)
 
 
 def _photos(folder: Path) -> list[Path]:
     """By name. Raises OptionError if there are none, or two of one name."""
-    paths = [path for path in folder.glob("*") if path.suffix.lower() in PHOTO_ENDINGS and not path.name.startswith(".")]
-    photos = sorted(paths, key=lambda path: path.stem)
+    photos = sorted((path for path in _shown(folder) if _is_photo(path)), key=lambda path: path.stem)
     if not photos:
-        raise OptionError(f"there are no photos in {folder}; expected files that end in {' '.join(PHOTO_ENDINGS)}")
+        seen = "".join(f" but {one}" for one in _what_else(folder))
+        endings = " ".join(PHOTO_ENDINGS)
+        raise OptionError(f"there are no photos in {folder}{seen}; expected files that end in {endings}")
     for one, two in itertools.pairwise(photos):
         if one.stem == two.stem:
             raise OptionError(f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one")
@@ -241,7 +248,48 @@ def _photos(folder: Path) -> list[Path]:
 def _refuse_missing(missing: list[str], folder: Path, ending: str) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise OptionError(f"{folder} has no {missing[0]}{ending}{more}: every photo needs labels; move the others away")
+        other = next((path.name for path in _shown(folder) if path.stem == missing[0]), None)
+        seen = f" but {other}" if other else ""
+        raise OptionError(
+            f"{folder} has no {missing[0]}{ending}{more}{seen}: every photo needs labels; "
+            "add them, or move the photos without any away"
+        )
+
+
+def _shown(folder: Path) -> Iterator[Path]:
+    """What a folder holds but for hidden names."""
+    return (path for path in folder.glob("*") if not path.name.startswith("."))
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PHOTO_ENDINGS and path.is_file()
+
+
+def _left_out(images: Path, labels: Path, photos: list[Path], labelled: Collection[str]) -> tuple[str, ...]:
+    """Notes on what lies in `images` and is not read, and on labels (by name) that no photo belongs to."""
+    notes = [f"left out of {images}: {one}" for one in _what_else(images)]
+    alone = sorted(set(labelled) - {photo.stem for photo in photos})
+    if alone:
+        notes.append(f"left out of {labels}: {_counted(alone, 'label')} without a photo of that name")
+    return tuple(notes)
+
+
+def _what_else(images: Path) -> list[str]:
+    """Files of other endings and sub-folders, counted."""
+    others = sorted(path for path in _shown(images) if not _is_photo(path))
+    files = [path.name for path in others if not path.is_dir()]
+    folders = [path.name for path in others if path.is_dir()]
+    told = []
+    if files:
+        told.append(f"{_counted(files, 'file')} whose ending is of no picture that is read")
+    if folders:
+        told.append(f"{_counted(folders, 'sub-folder')}, since photos lie side by side")
+    return told
+
+
+def _counted(names: list[str], what: str) -> str:
+    """"1 file (a.txt)", "3 files (such as a.txt)"."""
+    return f"1 {what} ({names[0]})" if len(names) == 1 else f"{len(names)} {what}s (such as {names[0]})"
 
 
 # Files
