@@ -88,3 +88,12 @@ def test_the_smaller_tools_say_in_one_line_what_is_wrong(tmp_path):
     }.items():
         with pytest.raises(SystemExit, match=message):
             main(list(arguments))
+
+
+def test_a_damaged_photo_is_named_in_one_line_before_the_first_step(run, tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    folder = write_folder(tmp_path / "photos", 3)
+    (folder / "images/01.png").write_bytes((folder / "images/01.png").read_bytes()[:2000])
+    result = run(tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "1 of 3 photos cannot be learnt from" in result.stderr and len(result.stderr.splitlines()) == 1

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
 from humanparse.training.folder import IGNORE, FolderScenes, folder_lists, held_out_scenes
+from humanparse.training.look import look_through
 from humanparse.training.losses import CLASS_WEIGHTS
 from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
 from humanparse.training.recipe import Recipe
@@ -67,6 +68,31 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
 
+def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
+    """Read all labelled photos that the run will, but for the embedded model's own, which `open_data` reads at once.
+
+    say: called with what is left out, and with a line now and then where it takes long.
+    Raises OptionError for a folder that holds nothing to learn from, and for photos or labels that cannot be read, with
+    all their names.
+    """
+    samples, notes, labels = [], [], CIHP
+    if not (folder / "ccp").is_dir():
+        train, held = _splits(folder, recipe.format or None, recipe.holdout)
+        labels = train.labels or CIHP
+        notes += (*train.notes, *held.notes)
+        samples += train.samples
+        if recipe.validate_every:
+            samples += _spread(held.samples, recipe.validate_pictures)
+    if recipe.also:
+        more = open_dataset(recipe.also)
+        _same_classes(more, labels)
+        notes += more.notes
+        samples += _learnt(more.samples, folder)
+    for note in notes:
+        say(note)
+    look_through(samples, len(labels), say)
+
+
 def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
     guesses = Path(recipe.guesses) if recipe.guesses else None
     if guesses and not guesses.is_dir():
@@ -94,7 +120,7 @@ def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
 def _labelled(recipe: Recipe, folder: Path) -> Data:
     train, held = _splits(folder, recipe.format or None, recipe.holdout)
     labels = train.labels or CIHP
-    samples = _spread(held, recipe.validate_pictures)
+    samples = _spread(held.samples, recipe.validate_pictures)
     weights = CLASS_WEIGHTS if labels == CIHP else class_weights(_spread(train.samples, COUNTED), len(labels))
     teacher = folder / TEACHER_FILE
     return Data(
@@ -103,21 +129,20 @@ def _labelled(recipe: Recipe, folder: Path) -> Data:
     )
 
 
-def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, tuple[Sample, ...]]:
-    """The training split and what is held out."""
+def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, Dataset]:
+    """The training split and what is held out, which may be nothing."""
     for name in TRAINING_SPLITS:
         if (folder / name).is_dir():
             train = open_dataset(folder / name, format)
             other = any((folder / split).is_dir() for split in SPLITS)
-            return train, open_dataset(folder, format).samples if other else ()
+            return train, open_dataset(folder, format) if other else replace(train, samples=(), notes=())
     whole = open_dataset(folder, format)
-    if not holdout:
-        return whole, ()
-    held = whole.samples[holdout - 1 :: holdout]
-    learnt = tuple(one for one in whole.samples if one not in held)
+    numbered = list(enumerate(whole.samples, start=1))
+    held = tuple(one for number, one in numbered if holdout and number % holdout == 0)
+    learnt = tuple(one for number, one in numbered if not holdout or number % holdout)
     if not learnt:
         raise OptionError(f"{folder} has {len(whole.samples)} photos, and all are held out; give more, or set holdout = 0")
-    return Dataset(whole.folder, whole.format, whole.labels, learnt), held
+    return replace(whole, samples=learnt), replace(whole, samples=held, notes=())
 
 
 def _spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:

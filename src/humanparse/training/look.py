@@ -1,0 +1,73 @@
+"""A look at all photos and labels before the first step, so that none of them ends a run when its turn comes.
+
+Photos of one's own are read again for every scene, the last of them perhaps after hours. Reading each
+once takes as long as a few hundred steps' scenes, and what is wrong is then told of all files at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+
+from humanparse.cores import usable_cores
+from humanparse.errors import HumanParseError, OptionError
+from humanparse.evaluation.datasets import Sample
+from humanparse.many import in_order
+from humanparse.training.folder import IGNORE, read_scene_maps
+
+TELL_EVERY_S = 10.0  # between lines about how far the look is
+NAMED = 20           # bad files that the error itself names; more are listed before it
+
+
+def look_through(samples: Sequence[Sample], num_classes: int, say: Callable[[str], None]) -> None:
+    """Read every photo with its labels, once.
+
+    say: called with a line now and then where it takes long.
+    Raises OptionError that names all photos that cannot be learnt from, each with its reason; and if
+    the labels of all of them hold no class but the background.
+    """
+    bad, with_class, told = [], 0, time.monotonic()
+    read = partial(_read, num_classes=num_classes)
+    with closing(in_order(read, samples, usable_cores())) as looked_at:
+        for number, (sample, ended) in enumerate(looked_at, start=1):
+            reason, shows_class = ended.result()
+            with_class += shows_class
+            if reason:
+                bad.append(f"{sample.image}: {reason.removeprefix(f'{sample.image.name} ')}")
+            if time.monotonic() - told > TELL_EVERY_S:
+                say(f"looking through the photos: {number} of {len(samples)}")
+                told = time.monotonic()
+    if bad:
+        raise OptionError(_told(bad, len(samples), say))
+    if samples and not with_class:
+        raise OptionError(
+            f"the labels of all {len(samples)} photos hold nothing but background (0) and unknown (255), so there "
+            "is nothing to learn; expected a class number in each pixel"
+        )
+
+
+def _read(sample: Sample, num_classes: int) -> tuple[str, bool]:
+    """What is wrong with a photo or its labels, "" for nothing; whether any pixel is of a class."""
+    try:
+        _, classes, _ = read_scene_maps(sample, num_classes)
+    except HumanParseError as error:
+        return str(error), False
+    except OSError as error:
+        return error.strerror or str(error), False
+    return "", bool(((classes > 0) & (classes != IGNORE)).any())
+
+
+def _told(bad: list[str], count: int, say: Callable[[str], None]) -> str:
+    """The message about bad files; where they are many, `say` lists them first."""
+    more = ""
+    if len(bad) > NAMED:
+        for line in bad:
+            say(line)
+        more = f"; and {len(bad) - NAMED} more, all listed above"
+    named = "; ".join(bad[:NAMED])
+    return (
+        f"{len(bad)} of {count} photos cannot be learnt from; mend them, or move them away with their "
+        f"labels: {named}{more}"
+    )

@@ -1,0 +1,90 @@
+"""All photos are looked at before the first step: what is wrong with any of them is told at once."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from stick_people import NAMES, write_folder
+
+from humanparse.errors import OptionError
+from humanparse.evaluation.datasets import open_dataset
+from humanparse.training import look
+from humanparse.training.data import look_at_data
+from humanparse.training.look import look_through
+from humanparse.training.recipe import Recipe
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def cut_short(path) -> None:
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def test_every_bad_photo_is_named_with_its_reason_before_anything_is_learnt(tmp_path):
+    folder = write_folder(tmp_path, 6)
+    cut_short(folder / "images/01.png")
+    (folder / "images/02.png").write_bytes(b"no picture")
+    cv2.imwrite(str(folder / "labels/03.png"), np.full((96, 96), 77, np.uint8))
+    cv2.imwrite(str(folder / "persons/04.png"), np.zeros((9, 9), np.uint8))
+    with pytest.raises(OptionError) as refused:
+        look_at_data(Recipe(), folder, quiet)
+    message = str(refused.value)
+    assert message.startswith("4 of 6 photos cannot be learnt from; mend them, or move them away with their labels: ")
+    for words in ("01.png: ", "02.png: ", "labels/03.png holds the value 77", "persons/04.png is 9x9"):
+        assert words in message
+    assert "00.png" not in message and "05.png" not in message and "\n" not in message
+
+
+def test_held_out_photos_are_looked_at_where_they_are_measured_on(tmp_path):
+    folder = write_folder(tmp_path, 10)
+    cut_short(folder / "images/09.png")
+    look_at_data(Recipe(), folder, quiet)
+    with pytest.raises(OptionError, match=r"1 of 10 photos .*09\.png"):
+        look_at_data(Recipe(validate_every=1), folder, quiet)
+
+
+def test_the_second_folder_is_looked_at_together_with_the_first(tmp_path):
+    folder, also = write_folder(tmp_path / "data", 2), write_folder(tmp_path / "also", 2)
+    cut_short(folder / "images/00.png")
+    cut_short(also / "images/01.png")
+    with pytest.raises(OptionError) as refused:
+        look_at_data(Recipe(also=str(also)), folder, quiet)
+    assert all(words in str(refused.value) for words in ("2 of 4 photos", "data/images/00.png: ", "also/images/01.png: "))
+
+
+def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "NAMED", 1)
+    folder, told = write_folder(tmp_path, 3), []
+    for name in ("00", "01", "02"):
+        cut_short(folder / f"images/{name}.png")
+    with pytest.raises(OptionError, match="and 2 more, all listed above"):
+        look_through(open_dataset(folder).samples, len(NAMES), told.append)
+    assert [line.split(":")[0] for line in told] == [str(folder / f"images/0{number}.png") for number in range(3)]
+
+
+def test_a_long_look_says_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "TELL_EVERY_S", -1.0)
+    told = []
+    look_through(open_dataset(write_folder(tmp_path, 2)).samples, len(NAMES), told.append)
+    assert told == ["looking through the photos: 1 of 2", "looking through the photos: 2 of 2"]
+
+
+def test_labels_of_nothing_but_background_and_unknown_are_refused(tmp_path):
+    folder = write_folder(tmp_path, 2)
+    for name in ("00", "01"):
+        cv2.imwrite(str(folder / f"labels/{name}.png"), np.full((96, 96), 255, np.uint8))
+    with pytest.raises(OptionError, match="the labels of all 2 photos hold nothing but background"):
+        look_at_data(Recipe(), folder, quiet)
+
+
+def test_what_is_left_out_of_the_data_is_said(tmp_path):
+    folder, told = write_folder(tmp_path, 2), []
+    (folder / "images/01.png").rename(folder / "images/01.psd")
+    look_at_data(Recipe(), folder, told.append)
+    assert [line.split(": ")[1] for line in told] == [
+        "1 file (01.psd) whose ending is of no picture that is read", "1 label (01) without a photo of that name",
+    ]
