@@ -136,6 +136,15 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
     assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == told[0]
 
 
+def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
+    told, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),))
+    learn(recipe, data, tmp_path, say=told.append)
+    assert told[0].startswith(f"the teacher looks at each photo of {data} once") and told[1].startswith("step 1/1")
+    again = []
+    learn(recipe, data, tmp_path, resume=True, say=again.append)
+    assert again == ["goes on after step 1 of 1"]
+
+
 def test_no_two_steps_share_a_scene_and_sizes_take_turns():
     steps = list(Steps(SMALL, 0))
     numbers = [number for step in steps for number, _ in step]

@@ -93,6 +93,14 @@ def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> No
     look_through(samples, len(labels), say)
 
 
+def word_before(folder: Path, out: Path) -> str:
+    """What to tell the user before `open_data`, if it will take long; else ""."""
+    kept = out / "teacher.npz"
+    if not (folder / "ccp").is_dir() or kept.is_file():
+        return ""
+    return f"the teacher looks at each photo of {folder} once, which takes minutes; what it says is kept in {kept}"
+
+
 def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
     guesses = Path(recipe.guesses) if recipe.guesses else None
     if guesses and not guesses.is_dir():

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from humanparse.errors import OptionError
 from humanparse.training import checkpoint as checkpoints
 from humanparse.training.checkpoint import Average
-from humanparse.training.data import Data, Maker, look_at_data, open_data
+from humanparse.training.data import Data, Maker, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
 from humanparse.training.export import export, network_of
 from humanparse.training.journal import Journal
@@ -89,6 +89,8 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     with _threads(recipe.threads), kept_memory():
         torch.manual_seed(recipe.seed)
         look_at_data(recipe, data, say)
+        if word := word_before(data, out):
+            say(word)
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0")
