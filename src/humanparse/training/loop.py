@@ -7,12 +7,12 @@ restart needs to go on with the very scenes that were next. The learning rate fo
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +20,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from humanparse.errors import OptionError
 from humanparse.training import checkpoint as checkpoints
 from humanparse.training.checkpoint import Average
-from humanparse.training.data import Data, Maker, look_at_data, open_data, word_before
+from humanparse.training.data import Data, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
 from humanparse.training.export import export, network_of
 from humanparse.training.journal import Journal
@@ -35,6 +34,7 @@ from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
 from humanparse.training.start import load_start
 from humanparse.training.trial import measure
+from humanparse.training.workers import batches, workers_deaths_told
 from humanparse.weights.catalog import ModelCard
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
@@ -105,7 +105,8 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
                 journal.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
                 journal.say(f"goes on after step {done} of {recipe.steps}")
-            run.go(done, journal)
+            with workers_deaths_told():
+                run.go(done, journal)
             journal.draw()
     return last
 
@@ -146,9 +147,9 @@ class _Run:
 
     def go(self, done: int, journal: Journal) -> None:
         """Take the steps that are left."""
-        recipe, batches = self.recipe, self._batches(done)
+        recipe = self.recipe
         costs, began, photos = {}, time.monotonic(), 0
-        for step, batch in enumerate(batches, start=done + 1):
+        for step, batch in enumerate(self._batches(done, journal.say), start=done + 1):
             photos += len(batch["pixels"])
             stage, within = stage_of(recipe, step)
             entered = within == 1 or step == done + 1
@@ -171,14 +172,15 @@ class _Run:
                 self._save(LAST, step)
                 journal.draw()
 
-    def _batches(self, done: int) -> DataLoader:
-        # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is not safe.
-        workers = self.recipe.workers if sys.platform == "linux" else 0
-        return DataLoader(
-            SceneTargets(self.data.maker, self.task.encode), batch_sampler=Steps(self.recipe, done), num_workers=workers,
-            prefetch_factor=4 if workers else None, multiprocessing_context="fork" if workers else None,
-            pin_memory=self.device.type == "cuda",
+    def _batches(self, done: int, say: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
+        largest = max(chain.from_iterable(stage.sizes for stage in self.recipe.stages), key=lambda size: size[0] ** 2 * size[1])
+        return batches(
+            self._scene, Steps(self.recipe, done), largest, self.recipe.workers, self.device.type == "cuda", say,
         )
+
+    def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
+        """What the network sees of scene number `index`, and what it should say. Runs in the worker processes."""
+        return self.task.encode(self.data.maker.make(index, size), index)
 
     def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
         buffers = [buffer.clone() for buffer in self.task.network.buffers()]
@@ -215,17 +217,6 @@ class _Run:
         if name == LAST:
             state |= {"model": self.task.network.state_dict(), "optimiser": self.optimiser.state_dict()}
         checkpoints.save(self.out / name, self.recipe, self.task.card.labels, **state, **more)
-
-
-class SceneTargets(Dataset):
-    """(scene number, size) → tensors of one scene and its targets."""
-
-    def __init__(self, maker: Maker, encode: Callable[[Scene, int], dict[str, np.ndarray]]):
-        self.maker, self.encode = maker, encode
-
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, np.ndarray]:
-        index, size = key
-        return self.encode(self.maker.make(index, size), index)
 
 
 class Steps:
