@@ -5,6 +5,10 @@ import os
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
 import safetensors.torch
 import torch
 from official import official_state, tiny_network

@@ -4,6 +4,9 @@ import hashlib
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from official import official_state, tiny_network
 from typer.testing import CliRunner

@@ -2,17 +2,19 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("openvino")
+pytest.importorskip("torch")
+
 from official import tiny_network
 
 from humanparse.convert.export import export
 from humanparse.convert.onnx import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
 from humanparse.engines import open_engine
-from humanparse.labels import CIHP
-from humanparse.weights.catalog import ModelCard, model_file
-
-pytest.importorskip("openvino")
 from humanparse.engines.deformable import fuse
 from humanparse.engines.openvino import core
+from humanparse.labels import CIHP
+from humanparse.weights.catalog import ModelCard, model_file
 
 LAYERS = 2  # of the tiny network's pixel decoder
 FULL = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -1,6 +1,9 @@
 """The network's parts do what their papers say, on inputs small enough to check."""
 
 import pytest
+
+pytest.importorskip("torch")
+
 import torch
 from official import tiny_network
 from torch.nn import functional as F
