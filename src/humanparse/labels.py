@@ -82,6 +82,17 @@ class LabelSet:
         return self.names.index(name)
 
 
+def difference(one: LabelSet, other: LabelSet, whose: str) -> str:
+    """In words, in what the classes of `one` are not those of `other`, which are `whose`; "" if they are the same.
+
+    "20 classes and the model's 59", or of the first that differs "class 10 'Face' and the model's is 'Hat'".
+    """
+    if len(one) != len(other):
+        return f"{len(one)} classes and {whose} {len(other)}"
+    pairs = enumerate(zip(one.names, other.names, strict=True))
+    return next((f"class {i} {mine!r} and {whose} is {theirs!r}" for i, (mine, theirs) in pairs if mine != theirs), "")
+
+
 def check_palette(name: str) -> None:
     """Raises OptionError for a palette that no label set has."""
     if name not in PALETTES:

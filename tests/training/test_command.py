@@ -57,6 +57,22 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     assert run(*arguments, "--resume").exit_code == 0
 
 
+@pytest.mark.parametrize(("names", "message"), [
+    ("Background\nFace\nClothes\nRight-leg\nLeft-leg\n", "class 3 'Left-leg' and the data's is 'Right-leg'"),
+    ("Background\nFace\nClothes\nLeft-leg\nRight-leg\nHat\n", "5 classes and the data's 6"),
+])
+def test_a_run_does_not_go_on_with_other_classes(run, tmp_path, names, message):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    folder = write_folder(tmp_path / "photos", 2)
+    arguments = tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run"
+    assert run(*arguments).exit_code == 0
+    before = (tmp_path / "run/last.pt").read_bytes()
+    (folder / "labels.txt").write_text(names)
+    result = run(*arguments, "--resume", "--set", "device=cpu")
+    assert result.exit_code == 2 and f"holds a run of other classes: it has {message}" in result.stderr
+    assert (tmp_path / "run/last.pt").read_bytes() == before
+
+
 def test_the_manual_explains_every_option(run):
     manual = (Path(__file__).parents[2] / "docs/cli.md").read_text("utf-8")
     options = re.findall(r"--[a-z][a-z-]+", run("--help").stdout)

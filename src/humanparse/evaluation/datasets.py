@@ -27,7 +27,7 @@ from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.truth import Truth
 from humanparse.files import PICTURE_ENDINGS as PHOTO_ENDINGS
-from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
+from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, difference
 from humanparse.text import read_text
 
 FORMATS = ("cihp", "lip", "pascal", "mhp", "plain")
@@ -85,14 +85,9 @@ def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
 
 def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelSet:
     """The classes that the data set and the model share. Raises OptionError if they differ."""
-    wanted = dataset.labels
-    if wanted is None or wanted.names == model_labels.names:
+    what = difference(dataset.labels, model_labels, "the model's") if dataset.labels else ""
+    if not what:
         return model_labels
-    if len(wanted) != len(model_labels):
-        what = f"{len(wanted)} classes and the model's {len(model_labels)}"
-    else:
-        number = next(i for i, (a, b) in enumerate(zip(wanted.names, model_labels.names, strict=True)) if a != b)
-        what = f"class {number} {wanted.names[number]!r} and the model's is {model_labels.names[number]!r}"
     raise OptionError(
         f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; choose another model, or --format"
     )

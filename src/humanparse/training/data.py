@@ -68,6 +68,14 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
 
+def classes_of(recipe: Recipe, folder: Path) -> LabelSet:
+    """The classes that the data below `folder` teaches. Raises OptionError for a folder that holds nothing to learn from."""
+    if (folder / "ccp").is_dir():
+        return CIHP
+    train, _ = _splits(folder, recipe.format or None, recipe.holdout)
+    return train.labels or CIHP
+
+
 def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
     """Read all labelled photos that the run will, but for the embedded model's own, which `open_data` reads at once.
 

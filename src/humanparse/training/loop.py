@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from humanparse.errors import OptionError
+from humanparse.labels import LabelSet, difference
 from humanparse.training import checkpoint as checkpoints
 from humanparse.training.checkpoint import Average
-from humanparse.training.data import Data, look_at_data, open_data, word_before
+from humanparse.training.data import Data, classes_of, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
 from humanparse.training.export import export, network_of
 from humanparse.training.journal import Journal
@@ -88,6 +89,8 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     with _threads(recipe.threads), kept_memory():
         torch.manual_seed(recipe.seed)
+        if saved:
+            _check_classes(saved.labels, classes_of(recipe, data), out)
         look_at_data(recipe, data, say)
         if word := word_before(data, out):
             say(word)
@@ -268,6 +271,12 @@ def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None
             f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); choose another --out, or the same recipe"
         )
     return saved
+
+
+def _check_classes(before: LabelSet, now: LabelSet, out: Path) -> None:
+    """Raises OptionError if the data's classes are not those that the run began with, which its weights mean."""
+    if what := difference(before, now, "the data's"):
+        raise OptionError(f"{out} holds a run of other classes: it has {what}; choose another --out, or the data it began with")
 
 
 @contextmanager
