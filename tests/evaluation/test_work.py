@@ -53,6 +53,23 @@ def test_earlier_work_is_never_overwritten_unasked(tmp_path):
     assert names(path) == ["a"]
 
 
+def test_a_file_that_another_evaluation_writes_to_is_left_to_it(tmp_path):
+    path = tmp_path / "work.jsonl"
+    with WorkFile(path, RUN, resume=False) as file:
+        for resume in (False, True):
+            with pytest.raises(OptionError, match=r"another evaluation keeps its scores in .*; wait"):
+                WorkFile(path, RUN, resume)
+        file.append(score("a"))
+    assert names(path) == ["a"] and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_discarded_file_leaves_nothing_behind(tmp_path):
+    with WorkFile(tmp_path / "work.jsonl", RUN, resume=False) as file:
+        file.append(score("a"))
+        file.discard()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_that_broke_off_before_its_first_picture_left_nothing_to_lose(tmp_path):
     path = tmp_path / "work.jsonl"
     WorkFile(path, RUN, resume=False).__exit__()

@@ -19,6 +19,7 @@ from humanparse.labels import CIHP  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
+from humanparse.training import loop  # noqa: E402
 from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.journal import read_log  # noqa: E402
@@ -114,6 +115,26 @@ def test_a_folder_with_a_run_is_not_touched_unless_it_goes_on_with_the_same_reci
         learn(SMALL, data, straight, say=quiet)
     with pytest.raises(OptionError, match=r"another recipe \(ema, seed differ\)"):
         learn(replace(SMALL, seed=5, ema=0.9), data, straight, resume=True, say=quiet)
+
+
+def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monkeypatch):
+    monkeypatch.setattr(loop, "LOCK_S", 0.0)
+    first, second = [], []
+
+    def say(line):
+        first.append(line)
+        if len(first) == 1:
+            with pytest.raises(OptionError, match=r"another training writes to .* now; wait for its end"):
+                learn(SMALL, data, out, say=second.append)
+
+    learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),)), data, out, say=say)
+    assert first and "waiting for its end" in second[0]
+
+
+def test_a_folder_that_cannot_be_one_is_refused_at_once(data, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(OptionError, match=r"cannot write to the folder .*run: File exists; choose another --out"):
+        learn(SMALL, data, tmp_path / "run", say=quiet)
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(data, straight):

@@ -107,17 +107,17 @@ def evaluate(
     path = work or Path(WORK_FILE)
     with WorkFile(path, run, resume) as file:
         _measure_all(samples, source, labels, file, summary, worst, quiet)
-    named = {"dataset": dataset.name, "format": dataset.format, "model": source.name, **source.shown}
-    figures = summary.figures() | named
-    typer.echo(as_text(figures), nl=False)
-    if not quiet and not any(one["pixels"] for one in figures["classes"][1:]):
-        typer.echo("the labels hold no class but the background: are they maps of class numbers?", err=True)
-    if json:
-        json.write_text(as_json(figures), encoding="ascii")
-    if sheet:
-        _draw(sheet, worst, samples, source)
-    if not work:
-        path.unlink()
+        named = {"dataset": dataset.name, "format": dataset.format, "model": source.name, **source.shown}
+        figures = summary.figures() | named
+        typer.echo(as_text(figures), nl=False)
+        if not quiet and not any(one["pixels"] for one in figures["classes"][1:]):
+            typer.echo("the labels hold no class but the background: are they maps of class numbers?", err=True)
+        if json:
+            json.write_text(as_json(figures), encoding="ascii")
+        if sheet:
+            _draw(sheet, worst, samples, source)
+        if not work:
+            file.discard()
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.overlap import PictureScore
+from humanparse.weights.lock import lock_file
 
 SCHEMA = "humanparse-evaluation-work/1"
 
@@ -24,12 +26,35 @@ class WorkFile:
 
     run: what is being measured, in plain Python values: data set, model, options. resume: whether to go on with a
     file that is there.
+    The file is this process's alone until the end of the block.
     Raises OptionError for a file that is there while `resume` is False (it may hold hours of work), for another
-    run's file, and for a file that is something else.
+    run's file, for one that another process writes to now, and for a file that is something else.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], resume: bool):
         self.path = path
+        with ExitStack() as stack:
+            self._hold(stack)
+            self._begin(run, resume)
+            self._file = stack.enter_context(open(path, "a", encoding="ascii"))
+            self._stack = stack.pop_all()
+
+    def _hold(self, stack: ExitStack) -> None:
+        """Keep other processes away until the stack ends, by a lock beside the file, which may be deleted itself."""
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        try:
+            stack.enter_context(lock_file(lock, timeout_s=0))
+        except TimeoutError:
+            raise OptionError(
+                f"another evaluation keeps its scores in {self.path} now; wait for its end, or name another file by --work"
+            ) from None
+        except OSError as error:
+            raise OptionError(f"cannot write {lock}: {error.strerror}; name another file by --work") from None
+        stack.callback(_remove, lock)  # while it is still held
+
+    def _begin(self, run: dict[str, Any], resume: bool) -> None:
+        """Make the file, or find it as a run before left it."""
+        path = self.path
         if path.exists() and not resume:
             if self._header() is None or self._holds_scores():
                 raise OptionError(f"{path} is there already: add --resume to go on with that run, or delete it")
@@ -38,13 +63,17 @@ class WorkFile:
             path.write_text(json.dumps({"schema": SCHEMA, **run}) + "\n", encoding="ascii")
         self._check(run)
         self._drop_broken_line()
-        self._file = open(path, "a", encoding="ascii")  # noqa: SIM115 (closed in __exit__)
 
     def __enter__(self) -> WorkFile:
         return self
 
     def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def discard(self) -> None:
+        """Delete the file, which is not needed any more: nothing can be appended then."""
         self._file.close()
+        self.path.unlink()
 
     def scores(self) -> Iterator[PictureScore]:
         """Those of the pictures that were measured before, in the order in which they were."""
@@ -95,3 +124,8 @@ class WorkFile:
             for line in file:
                 length += len(line) if line.endswith(b"\n") else 0
             file.truncate(length)
+
+
+def _remove(lock: Path) -> None:
+    with suppress(OSError):  # Windows keeps files that are open
+        lock.unlink()

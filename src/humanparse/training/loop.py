@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -37,8 +37,10 @@ from humanparse.training.start import load_start
 from humanparse.training.trial import measure
 from humanparse.training.workers import batches, workers_deaths_told
 from humanparse.weights.catalog import ModelCard
+from humanparse.weights.lock import lock_file
 
-LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
+LAST, BEST, MODEL, LOCK = "last.pt", "best.pt", "model.onnx", "_lock"
+LOCK_S = 10.0  # the workers of a run that was killed hold its lock until they notice, which takes them five seconds
 
 
 class Task(Protocol):
@@ -69,9 +71,10 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
 
     Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
     """
-    last = learn(recipe, data, out, resume=resume, say=say)
-    weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
-    export(weights, out / MODEL)
+    with _only_run(out, say):
+        last = _learn(recipe, data, out, resume, say)
+        weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
+        export(weights, out / MODEL)
     return Trained(last, weights, out / MODEL)
 
 
@@ -79,12 +82,16 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
 
     resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
-    say: called with each line for the user. Raises OptionError for a folder or recipe that does not fit, BrokenModel for a
-    file to start from that does not.
+    say: called with each line for the user. Raises OptionError for data, a folder or a recipe that does not fit, and for a
+    folder that another training writes to; BrokenModel for a file to start from that does not fit.
     """
+    with _only_run(out, say):
+        return _learn(recipe, data, out, resume, say)
+
+
+def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[str], None]) -> Path:
     last = out / LAST
     saved = _saved(last, recipe, resume)
-    out.mkdir(parents=True, exist_ok=True)
     device = choose_device(recipe.device)
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     with _threads(recipe.threads), kept_memory():
@@ -257,6 +264,21 @@ def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> floa
     for group in optimiser.param_groups:
         group["lr"] = rate * (stage.backbone_lr if group["part"] == "backbone" else stage.lr)
     return rate * stage.lr
+
+
+@contextmanager
+def _only_run(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Inside, `out` is there and this process's alone. Raises OptionError if it cannot be."""
+    with ExitStack() as stack:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            waiting = partial(say, f"another training writes to {out}, or has just been killed: waiting for its end")
+            stack.enter_context(lock_file(out / LOCK, LOCK_S, waiting))
+        except TimeoutError:
+            raise OptionError(f"another training writes to {out} now; wait for its end, or choose another --out") from None
+        except OSError as error:
+            raise OptionError(f"cannot write to the folder {out}: {error.strerror}; choose another --out") from None
+        yield
 
 
 def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
