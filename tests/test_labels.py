@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from humanparse.errors import OptionError
-from humanparse.labels import CIHP, LIP, MHP_V2, PALETTES, PASCAL_PERSON_PART, label_set
+from humanparse.labels import CIHP, LIP, MHP_V2, PALETTES, PASCAL_PERSON_PART, LabelSet, label_set
 
 SETS = (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2)
 every_set = pytest.mark.parametrize("labels", SETS, ids=lambda labels: labels.name)
@@ -67,6 +67,24 @@ def test_every_sided_class_is_in_one_pair_with_its_other_side(labels):
 
 def test_mhp_has_eight_pairs_and_pascal_none():
     assert (len(MHP_V2.left_right_pairs), len(PASCAL_PERSON_PART.left_right_pairs)) == (8, 0)
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (("Background", "body", "body"), "classes 1 and 2 are both called 'body'"),
+    (("Background", "Body", "body"), "classes 1 and 2 are both called 'body'"),
+    (("Background", " "), "class 1 has no name"),
+    (("Background", "Left-arm"), "there is a class 'Left-arm' but no 'Right-arm'"),
+    (("Background", "Right-arm", "left-arm"), "there is a class 'Right-arm' but no 'Left-arm'"),
+])
+def test_names_by_which_classes_cannot_be_told_apart_or_mirrored_are_refused(names, message):
+    with pytest.raises(OptionError, match=message):
+        LabelSet("mine", names)
+
+
+def test_what_is_no_class_gets_a_name_that_no_class_has():
+    assert CIHP.name_beside("person") == "person"
+    assert LabelSet("mine", ("Background", "Person")).name_beside("person") == "whole-person"
+    assert LabelSet("mine", ("Background", "person", "whole-person")).name_beside("person") == "whole-whole-person"
 
 
 @every_set

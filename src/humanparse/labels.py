@@ -23,12 +23,18 @@ HEADS = FACES | {"hair", "hat", "sunglasses", "glasses"}
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a model: `names[i]` is class i; class 0 is the background."""
+    """The classes of a model: `names[i]` is class i; class 0 is the background.
+
+    Raises OptionError for two classes of one name, one without a name, and a left side without its right one.
+    """
 
     name: str
     names: tuple[str, ...]
     clear_colours: tuple[Colour, ...] = ()    # hand-picked; generated where empty
     classic_colours: tuple[Colour, ...] = ()  # of the data set's own tools; PASCAL VOC's where empty
+
+    def __post_init__(self):
+        _check_names(self.names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -75,11 +81,41 @@ class LabelSet:
             return self.clear_colours or _generated(self.names)
         return self.classic_colours or _pascal_voc(len(self))
 
+    def name_beside(self, usual: str) -> str:
+        """What something else than a class, such as a whole person, is called beside the classes.
+
+        `usual`, or, if a class is called so, "whole-" and that.
+        """
+        taken = {name.casefold() for name in self.names}
+        while usual.casefold() in taken:
+            usual = f"whole-{usual}"
+        return usual
+
     def index(self, name: str) -> int:
         """Class number of a name. Raises OptionError for a name that is not in the set."""
         if name not in self.names:
             raise OptionError(f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}")
         return self.names.index(name)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    """Raises OptionError for names by which classes cannot be told apart, or mirrored."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise OptionError(f"class {number} has no name; give each class one of its own")
+        before = seen.setdefault(name.casefold(), number)  # files are named by classes, capitals or not
+        if before != number:
+            raise OptionError(
+                f"classes {before} and {number} are both called {name!r}; give each class a name of its own"
+            )
+    for name in names:
+        for side, other in (("Left-", "Right-"), ("Right-", "Left-")):
+            if name.startswith(side) and name.replace(side, other, 1) not in names:
+                raise OptionError(
+                    f"there is a class {name!r} but no {name.replace(side, other, 1)!r}, which it would be in a mirror; "
+                    f"name both, or call the one {name.removeprefix(side)!r}"
+                )
 
 
 def difference(one: LabelSet, other: LabelSet, whose: str) -> str:

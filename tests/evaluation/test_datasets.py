@@ -143,6 +143,24 @@ def test_class_names_in_another_encoding_are_refused(put, tmp_path):
         open_dataset(tmp_path)
 
 
+def test_class_names_are_checked_when_they_are_read(put, tmp_path):
+    put("images/a.png")
+    put("labels/a.png", CLASSES)
+    put("labels.txt", "Background\nbody\nbody\n")
+    with pytest.raises(OptionError, match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a name"):
+        open_dataset(tmp_path)
+
+
+def test_sides_that_are_not_written_as_a_pair_are_noted(put, tmp_path):
+    put("images/a.png")
+    put("labels/a.png", CLASSES)
+    put("labels.txt", "Background\nleft_arm\nright_arm\nleftovers\nd\ne\n")
+    (note,) = open_dataset(tmp_path).notes
+    assert "'left_arm' and its right side are no pair" in note and "write pairs as Left-arm and Right-arm" in note
+    put("labels.txt", "Background\nLeft-arm\nRight-arm\nleftovers\nd\ne\n")
+    assert open_dataset(tmp_path).notes == ()
+
+
 def test_nothing_is_read_before_a_sample_is_loaded(put, tmp_path):
     put_cihp(put, "Validation", "1")
     (tmp_path / "Validation/Category_ids/1.png").write_bytes(b"not a PNG")

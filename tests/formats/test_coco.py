@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from humanparse import formats
 from humanparse.errors import OptionError
-from humanparse.labels import CIHP, PASCAL_PERSON_PART
+from humanparse.labels import CIHP, PASCAL_PERSON_PART, LabelSet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools itself
 
@@ -114,3 +114,10 @@ def test_photos_of_different_label_sets_are_not_merged():
 def test_no_photos_give_an_empty_data_set():
     data = formats.coco_dataset([])
     assert (data["images"], data["annotations"], data["categories"]) == ([], [], [])
+
+
+def test_a_class_called_person_is_another_category_than_people():
+    labels = LabelSet("mine", ("Background", "person"))
+    parsing = parsing_from_maps(np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint16), labels=labels)
+    names = [one["name"] for one in formats.to_coco(parsing)["categories"]]
+    assert names == ["person", "whole-person"]

@@ -1,9 +1,10 @@
 """pipelines.py: the forms of other pipelines."""
 
 import numpy as np
-from made_up import empty_parsing, made_up_parsing
+from made_up import empty_parsing, made_up_parsing, parsing_from_maps
 
 from humanparse import formats
+from humanparse.labels import LabelSet
 
 
 def test_modelscopes_form_has_a_mask_a_label_and_a_score_for_every_part_and_person():
@@ -14,6 +15,12 @@ def test_modelscopes_form_has_a_mask_a_label_and_a_score_for_every_part_and_pers
     assert {mask.shape for mask in found["masks"]} == {(120, 160)} and found["masks"][0].dtype == np.float32
     assert (sum(found["masks"][-2:]) == (parsing.person_map > 0)).all()
     assert empty_parsing().to_modelscope() == {"masks": [], "labels": [], "scores": []}
+
+
+def test_people_have_a_name_that_no_class_of_the_model_has():
+    labels = LabelSet("mine", ("Background", "Human"))
+    parsing = parsing_from_maps(np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint16), labels=labels)
+    assert parsing.to_modelscope()["labels"] == ["Human", "whole-Human"]
 
 
 def test_hugging_faces_form_is_a_list_of_labels_scores_and_greyscale_masks():

@@ -35,6 +35,11 @@ def test_metadata_that_makes_no_sense_is_refused(text):
         read(text)
 
 
+def test_a_model_with_two_classes_of_one_name_is_refused():
+    with pytest.raises(BrokenModel, match="both called 'ear'"):
+        read(json.dumps({**json.loads(CARD.to_json()), "labels": "pets", "names": ["Background", "ear", "ear"]}))
+
+
 def test_a_file_without_our_metadata_is_refused():
     with pytest.raises(BrokenModel, match="not made by humanparse"):
         ModelCard.from_metadata({}, "other.onnx")

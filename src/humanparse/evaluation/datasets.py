@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -211,10 +211,11 @@ def _plain(folder: Path) -> Dataset:
             return Truth(classes)
         return Truth(classes, _read_beside(classes, persons / f"{name}.png"))
 
-    return _dataset(
+    dataset = _dataset(
         folder, "plain", labels, folder / "images", folder / "labels",
         lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
     )
+    return replace(dataset, notes=dataset.notes + _unknown_sides(names, labels)) if labels else dataset
 
 
 def _dataset(
@@ -327,6 +328,19 @@ def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
     return parts
 
 
+def _unknown_sides(path: Path, labels: LabelSet) -> tuple[str, ...]:
+    """A note on classes that look like the two sides of a pair, and are not written as one."""
+    there = {name.casefold() for name in labels.names}
+    for name in labels.names:
+        low = name.casefold()
+        if low.startswith("left") and not name.startswith("Left-") and f"right{low[4:]}" in there:
+            return (
+                f"{path}: {name!r} and its right side are no pair, and keep their names in mirrored photos; "
+                "write pairs as Left-arm and Right-arm",
+            )
+    return ()
+
+
 def _read_names(path: Path) -> LabelSet:
     """One class name a line; a known label set if its names are those."""
     names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
@@ -335,4 +349,7 @@ def _read_names(path: Path) -> LabelSet:
             return known
     if not 2 <= len(names) <= 255:
         raise OptionError(f"{path} holds {len(names)} names; expected one class a line, the background first")
-    return LabelSet(path.parent.resolve().name, names)
+    try:
+        return LabelSet(path.parent.resolve().name, names)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from None

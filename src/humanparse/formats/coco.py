@@ -36,7 +36,8 @@ def coco_dataset(
     takes the names of their files, without folders. No two may be the same: readers would take one
     photo for the other, or refuse the file.
     polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons` for what they lose.
-    Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last.
+    Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last
+    ("whole-person" where a class is called "person").
     Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0 for nobody's part) and
     part_of (the number of the person's annotation; 0 for people and nobody's parts). Empty masks are left out.
     Raises OptionError for photos of different label sets, whose classes have different numbers,
@@ -89,7 +90,7 @@ def _named(
 
 def _categories(labels: LabelSet) -> list[dict[str, Any]]:
     parts = [{"id": number, "name": name, "supercategory": "part"} for number, name in enumerate(labels.names) if number]
-    return [*parts, {"id": len(labels), "name": PERSON, "supercategory": PERSON}]
+    return [*parts, {"id": len(labels), "name": labels.name_beside(PERSON), "supercategory": PERSON}]
 
 
 def _annotations(parsing: Parsing, image_id: int, first_id: int, polygons: bool) -> list[dict[str, Any]]:

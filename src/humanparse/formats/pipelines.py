@@ -36,6 +36,10 @@ def to_huggingface(parsing: Parsing) -> list[dict[str, Any]]:
 
 
 def labelled_regions(parsing: Parsing) -> list[tuple[str, Part | Person]]:
-    """Every part with its label, person by person, then those of nobody, then every person as "Human"."""
+    """Every part with its label, person by person, then those of nobody, then every person as "Human".
+
+    Where a class of the model is called so, people are "whole-Human".
+    """
+    human = parsing.labels.name_beside("Human")
     parts = [part for person in parsing.people for part in person.parts.values()] + list(parsing.loose_parts)
-    return [(part.label, part) for part in parts] + [("Human", person) for person in parsing.people]
+    return [(part.label, part) for part in parts] + [(human, person) for person in parsing.people]
