@@ -46,6 +46,19 @@ def test_losses_are_told_with_their_sum(tmp_path):
     assert second == {"step": 5, "validation": {"mIoU": 0.5}, "best": True}
 
 
+def test_what_is_no_number_is_null_in_the_log(tmp_path):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    with Journal(tmp_path, 0, say=lambda line: None) as journal:
+        journal.trained(1, 2, {"a": float("nan"), "b": 1.0}, lr=0.1)
+        journal.validated(1, {"mIoU": float("nan"), "person PQ": float("inf")}, best=False)
+        journal.draw()
+    first, second = (json.loads(line, parse_constant=refuse) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    assert first["loss"] is None and first["losses"] == {"a": None, "b": 1.0}
+    assert second["validation"] == {"mIoU": None, "person PQ": None}
+
+
 def test_curves_fall_where_losses_fall(tmp_path):
     entries = [{"step": step, "loss": 10 - step, "losses": {}} for step in range(1, 10)]
     entries.append({"step": 9, "validation": {"mIoU": 0.5}})

@@ -19,7 +19,7 @@ from humanparse.labels import CIHP  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
-from humanparse.training import loop  # noqa: E402
+from humanparse.training import output  # noqa: E402
 from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.journal import read_log  # noqa: E402
@@ -118,7 +118,7 @@ def test_a_folder_with_a_run_is_not_touched_unless_it_goes_on_with_the_same_reci
 
 
 def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monkeypatch):
-    monkeypatch.setattr(loop, "LOCK_S", 0.0)
+    monkeypatch.setattr(output, "LOCK_S", 0.0)
     first, second = [], []
 
     def say(line):
@@ -201,8 +201,11 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
         return parts | {"classes": parts["classes"] * float("nan")} if step == 2 else parts
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
-    learn(replace(SMALL, validate_every=0), data, out, say=quiet)
+    told = []
+    learn(replace(SMALL, log_every=3, validate_every=0), data, out, say=told.append)
     assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
+    assert told[1] == "the loss was no number in 1 steps, which left the weights as they were" and len(told) == 3
+    assert "nan" not in told[0] and "NaN" not in (out / "log.jsonl").read_text()  # of the steps that gave a number
 
 
 def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):

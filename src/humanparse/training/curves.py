@@ -50,8 +50,8 @@ def _figures(entries: Sequence[dict[str, Any]]) -> Series:
     return series
 
 
-def _add(series: Series, name: str, step: int, value: float) -> None:
-    if np.isfinite(value):
+def _add(series: Series, name: str, step: int, value: float | None) -> None:
+    if value is not None and np.isfinite(value):
         steps, values = series.setdefault(name, ([], []))
         steps.append(float(step))
         values.append(float(value))

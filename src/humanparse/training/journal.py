@@ -1,13 +1,14 @@
 """What a run tells: a line a moment on the terminal, all of it as JSON lines, curves as a picture, and TensorBoard.
 
 `log.jsonl` has one object a line: {"step", "stage", "lr", "photos_per_s", "loss", "losses": {name: value}} for training,
-{"step", "validation": {name: value}} for what was measured, {"step", "note"} for anything else. When a run goes on from a
-checkpoint, what was written after it is taken back, so that no step is told twice.
+{"step", "validation": {name: value}} for what was measured, {"step", "note"} for anything else. A value that is no number is
+null. When a run goes on from a checkpoint, what was written after it is taken back, so that no step is told twice.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Journal:
         self.folder, self.say = folder, say
         self.entries = [entry for entry in read_log(folder / LOG) if entry.get("step", 0) <= done] if done else []
         with whole_file(folder / LOG) as part:
-            part.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries), encoding="utf-8")
+            part.write_text("".join(map(_line, self.entries)), encoding="utf-8")
         self.file = (folder / LOG).open("a", encoding="utf-8")
         self.board = _board(folder / BOARD, done)
 
@@ -66,14 +67,26 @@ class Journal:
             picture.save(part, format="PNG")
 
     def _write(self, entry: dict[str, Any]) -> None:
+        entry = _plain(entry)
         self.entries.append(entry)
-        self.file.write(json.dumps(entry) + "\n")
+        self.file.write(_line(entry))
         self.file.flush()
 
     def _scalars(self, step: int, values: dict[str, float]) -> None:
         if self.board:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(_plain(entry), allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -31,16 +31,15 @@ from humanparse.training.export import export, network_of
 from humanparse.training.journal import Journal
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.memory import kept_memory
+from humanparse.training.output import check_room, run_folder
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
 from humanparse.training.start import load_start
 from humanparse.training.trial import measure
 from humanparse.training.workers import batches, workers_deaths_told
 from humanparse.weights.catalog import ModelCard
-from humanparse.weights.lock import lock_file
 
-LAST, BEST, MODEL, LOCK = "last.pt", "best.pt", "model.onnx", "_lock"
-LOCK_S = 10.0  # the workers of a run that was killed hold its lock until they notice, which takes them five seconds
+LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 
 
 class Task(Protocol):
@@ -71,7 +70,7 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
 
     Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
     """
-    with _only_run(out, say):
+    with run_folder(out, say):
         last = _learn(recipe, data, out, resume, say)
         weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
         export(weights, out / MODEL)
@@ -85,7 +84,7 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     say: called with each line for the user. Raises OptionError for data, a folder or a recipe that does not fit, and for a
     folder that another training writes to; BrokenModel for a file to start from that does not fit.
     """
-    with _only_run(out, say):
+    with run_folder(out, say):
         return _learn(recipe, data, out, resume, say)
 
 
@@ -105,6 +104,7 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0")
         task = make_task(recipe, opened)
+        check_room(out, task.network)
         started = load_start(recipe.init, task.network, opened.labels) if recipe.init and not saved else None
         task.to(device, memory_format)
         task.train_mode()
@@ -144,6 +144,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99))
         self.autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16)
         self.best = -1.0
+        self.spoilt = 0  # steps since the last line of the log whose loss was no number
 
     def restore(self, saved: checkpoints.Saved) -> int:
         """Put everything where the checkpoint had it; returns the steps that are done."""
@@ -169,11 +170,13 @@ class _Run:
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)
             if step % recipe.log_every == 0 or step == recipe.steps:
-                means = {name: sum(values) / len(values) for name, values in costs.items()}
+                means = {name: _mean_of_numbers(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
                 number = recipe.stages.index(stage) + 1
                 journal.trained(step, recipe.steps, means, stage=number, lr=float(f"{rate:.4g}"), photos_per_s=round(speed, 2))
-                costs, began, photos = {}, time.monotonic(), 0
+                if self.spoilt:
+                    journal.note(step, f"the loss was no number in {self.spoilt} steps, which left the weights as they were")
+                costs, began, photos, self.spoilt = {}, time.monotonic(), 0, 0
             measured = recipe.validate_every and (step % recipe.validate_every == 0 or step == recipe.steps)
             if measured:
                 self._measure(step, journal)
@@ -208,6 +211,7 @@ class _Run:
         else:  # one bad scene must not end a night's work, nor stay in BatchNorm's running figures
             for buffer, before in zip(self.task.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)
+            self.spoilt += 1
         return {name: value.item() for name, value in parts.items()}
 
     def _measure(self, step: int, journal: Journal) -> None:
@@ -266,19 +270,10 @@ def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> floa
     return rate * stage.lr
 
 
-@contextmanager
-def _only_run(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, `out` is there and this process's alone. Raises OptionError if it cannot be."""
-    with ExitStack() as stack:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            waiting = partial(say, f"another training writes to {out}, or has just been killed: waiting for its end")
-            stack.enter_context(lock_file(out / LOCK, LOCK_S, waiting))
-        except TimeoutError:
-            raise OptionError(f"another training writes to {out} now; wait for its end, or choose another --out") from None
-        except OSError as error:
-            raise OptionError(f"cannot write to the folder {out}: {error.strerror}; choose another --out") from None
-        yield
+def _mean_of_numbers(values: list[float]) -> float:
+    """The mean without NaN and infinity; NaN if there is nothing else."""
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
