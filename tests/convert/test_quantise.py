@@ -46,6 +46,7 @@ def small(photos):
     out = photos.parent / "small.int8.onnx"
     quantise(model_file(None), out, photos, say=said.append)
     assert "b.png is left out" in said[0]
+    assert said[1].startswith("only 1 photo to measure the ranges of values by") and "32 of all kinds" in said[1]
     return out
 
 

@@ -22,6 +22,7 @@ from humanparse.search import LeftOut, photos_below
 from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 MAX_PHOTOS = 32  # of the folder, spread over it evenly
+FEW_PHOTOS = 8   # below this many, a line warns
 INPUT = "pixels"  # what every file of ours calls it
 TRIAL_HW = (192, 256)  # size of the noise that the finished file is tried with; calibration never sees it
 # Kept in float in M2FP: the queries' decoder, whose masks decide what the next layer sees; where the deformable attention
@@ -58,7 +59,12 @@ def quantise(
     inputs = [{INPUT: pixels} for pixels in _inputs(files, card, say)]
     if not inputs:
         raise OptionError(f"none of the {len(files)} pictures tried in {photos} can be read")
-    say(f"quantising {card.name} with {len(inputs)} photos; this takes minutes for a large model")
+    if len(inputs) < FEW_PHOTOS:
+        say(
+            f"only {_counted(len(inputs))} to measure the ranges of values by: what these do not show may be rounded badly; "
+            f"{MAX_PHOTOS} of all kinds that the model will see are better"
+        )
+    say(f"quantising {card.name} with {_counted(len(inputs))}; this takes minutes for a large model")
     queries = card.head != "centres"
     logging.getLogger("nncf").setLevel(logging.ERROR)  # its own set_log_level silences the handlers of the whole program
     with whole_file(out) as part:
@@ -96,6 +102,10 @@ def choose_photos(
     for note in left_out.notes():
         say(note)
     return found[:: -(-len(found) // most)]
+
+
+def _counted(photos: int) -> str:
+    return f"{photos} photo" if photos == 1 else f"{photos} photos"
 
 
 def _fold(model: Path, out: Path) -> None:
