@@ -118,7 +118,7 @@ def test_a_list_teaches_where_the_label_map_knows_nothing(tmp_path):
     cv2.imwrite(str(tmp_path / "persons/00.png"), np.where(persons == 2, 7, persons))  # numbers may have gaps
     (tmp_path / "wears.json").write_text(json.dumps({"00": {"7": {"wears": ["Clothes"], "unsure": ["Left-leg"]}}}))
     opened = open_data(Recipe(holdout=0, compose=0.0), tmp_path, tmp_path)
-    _, classes, people, possible = opened.maker._read(opened.maker.samples[0])
+    _, classes, people, possible = opened.maker.read(opened.maker.samples[0])
     assert possible == [ANYTHING, bits({2, 3})]
     assert (classes[(people == 2) & (classes != 1)] == LISTED).all() and (classes[people == 1] != LISTED).all()
     mirrored = {tuple(opened.maker.make(index, 96).possible) for index in range(20)}
@@ -133,7 +133,7 @@ def test_a_list_of_somebody_who_is_not_there_is_refused(folder, tmp_path):
 
 
 def test_people_whose_labels_are_known_teach_what_they_do_not_wear(folder):
-    _, _, _, possible = maker(folder)._read(maker(folder).samples[0])
+    _, _, _, possible = maker(folder).read(maker(folder).samples[0])
     assert possible == [bits({1, 2, 3, 4})] * 2
 
 

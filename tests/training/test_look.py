@@ -1,5 +1,8 @@
 """All photos are looked at before the first step: what is wrong with any of them is told at once."""
 
+import json
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -12,12 +15,17 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import open_dataset
 from humanparse.training import look
 from humanparse.training.data import look_at_data
+from humanparse.training.folder import read_scene_maps
 from humanparse.training.look import look_through
 from humanparse.training.recipe import Recipe
 
 
 def quiet(line: str) -> None:
     pass
+
+
+def photos_of(folder) -> list:
+    return [(sample, partial(read_scene_maps, num_classes=len(NAMES))) for sample in open_dataset(folder).samples]
 
 
 def cut_short(path) -> None:
@@ -62,14 +70,14 @@ def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, mon
     for name in ("00", "01", "02"):
         cut_short(folder / f"images/{name}.png")
     with pytest.raises(OptionError, match="and 2 more, all listed above"):
-        look_through(open_dataset(folder).samples, len(NAMES), told.append)
+        look_through(photos_of(folder), told.append)
     assert [line.split(":")[0] for line in told] == [str(folder / f"images/0{number}.png") for number in range(3)]
 
 
 def test_a_long_look_says_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(look, "TELL_EVERY_S", -1.0)
     told = []
-    look_through(open_dataset(write_folder(tmp_path, 2)).samples, len(NAMES), told.append)
+    look_through(photos_of(write_folder(tmp_path, 2)), told.append)
     assert told == ["looking through the photos: 1 of 2", "looking through the photos: 2 of 2"]
 
 
@@ -79,6 +87,20 @@ def test_labels_of_nothing_but_background_and_unknown_are_refused(tmp_path):
         cv2.imwrite(str(folder / f"labels/{name}.png"), np.full((96, 96), 255, np.uint8))
     with pytest.raises(OptionError, match="the labels of all 2 photos hold nothing but background"):
         look_at_data(Recipe(), folder, quiet)
+
+
+def test_where_lists_say_what_people_wear_labels_may_hold_people_alone(tmp_path):
+    folder = write_folder(tmp_path, 1)
+    cv2.imwrite(str(folder / "labels/00.png"), np.full((96, 96), 255, np.uint8))
+    (folder / "wears.json").write_text(json.dumps({"00": {"1": {"wears": ["Clothes"]}}}))
+    look_at_data(Recipe(holdout=0), folder, quiet)
+
+
+def test_a_list_of_somebody_who_is_not_there_is_found_too(tmp_path):
+    folder = write_folder(tmp_path, 1)
+    (folder / "wears.json").write_text(json.dumps({"00": {"3": {"wears": ["Clothes"]}}}))
+    with pytest.raises(OptionError, match=r"1 of 1 photos .*person 3 of '00'"):
+        look_at_data(Recipe(holdout=0), folder, quiet)
 
 
 def test_what_is_left_out_of_the_data_is_said(tmp_path):

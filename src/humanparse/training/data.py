@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ import numpy as np
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
-from humanparse.training.folder import IGNORE, FolderScenes, folder_lists, held_out_scenes
+from humanparse.training.folder import IGNORE, FolderScenes, folder_lists, held_out_scenes, read_scene_maps
 from humanparse.training.look import look_through
 from humanparse.training.losses import CLASS_WEIGHTS
 from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
@@ -28,6 +29,7 @@ from humanparse.training.scenes import Scene, SceneMaker
 from humanparse.training.validate import composites, singles
 
 TRAINING_SPLITS = ("Training", "train")
+TEACHER_MASKS = "teacher.npz"  # in the run's folder: what the teacher said of the photos
 COUNTED = 200  # photos in which classes are counted, for their weights
 
 
@@ -60,11 +62,7 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
     if not recipe.also:
         return data
     more = open_dataset(recipe.also)
-    _same_classes(more, data.labels)
-    also = FolderScenes(
-        _learnt(more.samples, folder), data.labels, recipe.seed, recipe.compose, folder_lists(more.folder, data.labels)
-    )
-    maker = _Mixed(data.maker, also, recipe.also_share, recipe.seed)
+    maker = _Mixed(data.maker, _also(recipe, more, folder, data.labels), recipe.also_share, recipe.seed)
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
 
@@ -83,27 +81,42 @@ def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> No
     Raises OptionError for a folder that holds nothing to learn from, and for photos or labels that cannot be read, with
     all their names.
     """
-    samples, notes, labels = [], [], CIHP
+    photos, notes, labels = [], [], CIHP
     if not (folder / "ccp").is_dir():
         train, held = _splits(folder, recipe.format or None, recipe.holdout)
         labels = train.labels or CIHP
         notes += (*train.notes, *held.notes)
-        samples += train.samples
+        photos += _read_by(_scenes(recipe, train, labels))
         if recipe.validate_every:
-            samples += _spread(held.samples, recipe.validate_pictures)
+            read = partial(read_scene_maps, num_classes=len(labels))
+            photos += [(sample, read) for sample in _spread(held.samples, recipe.validate_pictures)]
     if recipe.also:
         more = open_dataset(recipe.also)
-        _same_classes(more, labels)
         notes += more.notes
-        samples += _learnt(more.samples, folder)
+        photos += _read_by(_also(recipe, more, folder, labels))
     for note in notes:
         say(note)
-    look_through(samples, len(labels), say)
+    look_through(photos, say)
+
+
+def _read_by(scenes: FolderScenes) -> list[tuple[Sample, Callable[[Sample], tuple]]]:
+    return [(sample, scenes.read) for sample in scenes.samples]
+
+
+def _scenes(recipe: Recipe, dataset: Dataset, labels: LabelSet) -> FolderScenes:
+    """Scenes of all photos of a labelled data set."""
+    return FolderScenes(dataset.samples, labels, recipe.seed, recipe.compose, folder_lists(dataset.folder, labels))
+
+
+def _also(recipe: Recipe, more: Dataset, folder: Path, labels: LabelSet) -> FolderScenes:
+    """Scenes of the second folder. Raises OptionError if it has other classes, or nothing that may be learnt from."""
+    _same_classes(more, labels)
+    return _scenes(recipe, replace(more, samples=_learnt(more.samples, folder)), labels)
 
 
 def word_before(folder: Path, out: Path) -> str:
     """What to tell the user before `open_data`, if it will take long; else ""."""
-    kept = out / "teacher.npz"
+    kept = out / TEACHER_MASKS
     if not (folder / "ccp").is_dir() or kept.is_file():
         return ""
     return f"the teacher looks at each photo of {folder} once, which takes minutes; what it says is kept in {kept}"
@@ -115,7 +128,7 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
         raise OptionError(
             f"guesses is {guesses}, which is no folder; make it by `python -m humanparse.training guess`, or leave it out"
         )
-    photos = load_photos(folder, validation=False, cache=out / "teacher.npz", guesses=guesses)
+    photos = load_photos(folder, validation=False, cache=out / TEACHER_MASKS, guesses=guesses)
 
     def held_out() -> Iterator[Scene]:
         held, half = load_photos(folder, validation=True), -(-recipe.validate_pictures // 2)
@@ -140,7 +153,7 @@ def _labelled(recipe: Recipe, folder: Path) -> Data:
     weights = CLASS_WEIGHTS if labels == CIHP else class_weights(_spread(train.samples, COUNTED), len(labels))
     teacher = folder / TEACHER_FILE
     return Data(
-        labels, FolderScenes(train.samples, labels, recipe.seed, recipe.compose, folder_lists(train.folder, labels)),
+        labels, _scenes(recipe, train, labels),
         lambda: held_out_scenes(samples, len(labels)), weights, teacher if teacher.is_file() else None,
     )
 

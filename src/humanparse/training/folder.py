@@ -65,7 +65,7 @@ class FolderScenes:
 
     def _photo(self, rng: np.random.Generator, size: int) -> Scene:
         """A part of a photo, or all of it and what lies beyond."""
-        pixels, classes, people, possible = self._read(self._any(rng))
+        pixels, classes, people, possible = self.read(self._any(rng))
         short = min(classes.shape)
         zoom = size / short * np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
         slack = np.abs(np.array(classes.shape[::-1]) * zoom - size) / 2
@@ -85,7 +85,7 @@ class FolderScenes:
 
     def _paste(self, rng: np.random.Generator, scene: Scene) -> None:
         """A person of another photo, cut out and laid over the scene."""
-        pixels, classes, people, possible = self._read(self._any(rng))
+        pixels, classes, people, possible = self.read(self._any(rng))
         numbers, areas = np.unique(people[people > 0], return_counts=True)
         numbers = numbers[areas >= MIN_PASTED_PX]
         if not len(numbers):
@@ -110,10 +110,11 @@ class FolderScenes:
         scene.people[here] = scene.num_people
         scene.possible += self._seen(possible[number - 1 : number], flip)
 
-    def _read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-        """pixels, classes and people as of `read_scene_maps`; and of each person the classes that may be seen, as bits.
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+        """Pixels, classes and people as of `read_scene_maps`; and of each person the classes that may be seen, as bits.
 
-        Unknown pixels of people with a list are LISTED.
+        Unknown pixels of people with a list are LISTED. Raises as `read_scene_maps` does, and OptionError for a list of somebody
+        who is not there.
         """
         pixels, classes, people = read_scene_maps(sample, len(self.labels))
         lists, possible = _by_place(sample, self.lists.get(sample.name, {})), []

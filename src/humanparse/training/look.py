@@ -9,49 +9,51 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
 
 from humanparse.cores import usable_cores
 from humanparse.errors import HumanParseError, OptionError
 from humanparse.evaluation.datasets import Sample
 from humanparse.many import in_order
-from humanparse.training.folder import IGNORE, read_scene_maps
+from humanparse.training.wears import IGNORE
 
 TELL_EVERY_S = 10.0  # between lines about how far the look is
 NAMED = 20           # bad files that the error itself names; more are listed before it
 
+Read = Callable[[Sample], tuple]  # such as `folder.read_scene_maps`; raises HumanParseError or OSError
 
-def look_through(samples: Sequence[Sample], num_classes: int, say: Callable[[str], None]) -> None:
+
+def look_through(photos: Sequence[tuple[Sample, Read]], say: Callable[[str], None]) -> None:
     """Read every photo with its labels, once.
 
+    photos: each with what reads it: pixels, classes uint8 (H, W), and more.
     say: called with a line now and then where it takes long.
     Raises OptionError that names all photos that cannot be learnt from, each with its reason; and if
-    the labels of all of them hold no class but the background.
+    the labels of all of them hold no class but the background, where no lists say what people wear.
     """
     bad, with_class, told = [], 0, time.monotonic()
-    read = partial(_read, num_classes=num_classes)
-    with closing(in_order(read, samples, usable_cores())) as looked_at:
-        for number, (sample, ended) in enumerate(looked_at, start=1):
+    with closing(in_order(_read, photos, usable_cores())) as looked_at:
+        for number, ((sample, _), ended) in enumerate(looked_at, start=1):
             reason, shows_class = ended.result()
             with_class += shows_class
             if reason:
                 bad.append(f"{sample.image}: {reason.removeprefix(f'{sample.image.name} ')}")
             if time.monotonic() - told > TELL_EVERY_S:
-                say(f"looking through the photos: {number} of {len(samples)}")
+                say(f"looking through the photos: {number} of {len(photos)}")
                 told = time.monotonic()
     if bad:
-        raise OptionError(_told(bad, len(samples), say))
-    if samples and not with_class:
+        raise OptionError(_told(bad, len(photos), say))
+    if photos and not with_class:
         raise OptionError(
-            f"the labels of all {len(samples)} photos hold nothing but background (0) and unknown (255), so there "
+            f"the labels of all {len(photos)} photos hold nothing but background (0) and unknown (255), so there "
             "is nothing to learn; expected a class number in each pixel"
         )
 
 
-def _read(sample: Sample, num_classes: int) -> tuple[str, bool]:
+def _read(photo: tuple[Sample, Read]) -> tuple[str, bool]:
     """What is wrong with a photo or its labels, "" for nothing; whether any pixel is of a class."""
+    sample, read = photo
     try:
-        _, classes, _ = read_scene_maps(sample, num_classes)
+        classes = read(sample)[1]
     except HumanParseError as error:
         return str(error), False
     except OSError as error:
