@@ -44,7 +44,8 @@ def run_folder(out: Path, say: Callable[[str], None]) -> Iterator[None]:
             if not _is_full(error):
                 raise
             raise HumanParseError(
-                f"the disk of {out} is full; make room there, and add --resume to go on from the last checkpoint"
+                f"the disk of {out} is full, or cannot be written to; make room there, and add --resume to go on from the "
+                "last checkpoint"
             ) from error
 
 
@@ -64,4 +65,4 @@ def _is_full(error: Exception) -> bool:
     """Whether the error says that there is no space left, in whose words ever."""
     if isinstance(error, OSError):
         return error.errno in FULL
-    return "PytorchStreamWriter failed writing" in str(error)  # all that PyTorch says of it
+    return "inline_container.cc" in str(error)  # the file of PyTorch's that writes checkpoints; it says no more of the cause
