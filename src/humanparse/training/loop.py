@@ -82,7 +82,8 @@ def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
 
     resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
     say: called with each line for the user. Raises OptionError for data, a folder or a recipe that does not fit, and for a
-    folder that another training writes to; BrokenModel for a file to start from that does not fit.
+    folder that another training writes to; BrokenModel for a file to start from that does not fit; HumanParseError if the
+    disk fills up or a process that makes scenes dies.
     """
     with run_folder(out, say):
         return _learn(recipe, data, out, resume, say)
@@ -175,7 +176,7 @@ class _Run:
                 number = recipe.stages.index(stage) + 1
                 journal.trained(step, recipe.steps, means, stage=number, lr=float(f"{rate:.4g}"), photos_per_s=round(speed, 2))
                 if self.spoilt:
-                    journal.note(step, f"the loss was no number in {self.spoilt} steps, which left the weights as they were")
+                    journal.note(step, f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}")
                 costs, began, photos, self.spoilt = {}, time.monotonic(), 0, 0
             measured = recipe.validate_every and (step % recipe.validate_every == 0 or step == recipe.steps)
             if measured:
