@@ -153,7 +153,8 @@ class HumanParser:
         """Parse photos several at a time; the results come in the order of the photos, each as soon as it and those
         before it are done.
 
-        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead.
+        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead, in a thread of their own,
+            so that a camera or a queue may keep them waiting. What it raises comes after the results before it.
         jobs: photos at a time, each in a thread; None chooses by cores and model. Each holds its own photo.
         on_error: for a photo that cannot be read "raise" its error, which ends the loop, or "return" a ParseFailure in
             its place. Other errors are always raised.

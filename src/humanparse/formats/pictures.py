@@ -6,7 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from humanparse import render
 from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
+from humanparse.many import in_order
 from humanparse.result import Parsing
 
 MAX_SIDES = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}  # what each kind of file can hold
@@ -75,8 +76,8 @@ def _png(pixels: np.ndarray) -> bytes:
     if len(tops) == 1:
         bands = [compress(0)]
     else:
-        with ThreadPoolExecutor(min(len(tops), usable_cores())) as pool:
-            bands = list(pool.map(compress, tops))
+        with closing(in_order(compress, tops, min(len(tops), usable_cores()))) as ended:
+            bands = [band.result() for _, band in ended]
     checksum = 1
     for _, adler, size in bands:
         checksum = _adler32_joined(checksum, adler, size)
