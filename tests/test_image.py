@@ -269,7 +269,7 @@ def test_an_error_of_the_reader_s_own_file_object_is_passed_on():
 
 def test_heic_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # makes the import fail, installed or not
-    with pytest.raises(MissingExtra, match=r"pip install 'humanparse\[heif\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'pillow-heif>="):
         read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 

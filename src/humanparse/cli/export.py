@@ -40,7 +40,7 @@ def export(
 
     triton: a model repository that takes photos and gives maps and JSON. tensorrt: ONNX files and the lines of trtexec.
     openvino: .xml and .bin. onnx: one file from the photo's pixels to its maps, for browsers, phones and C++.
-    Needs the package onnx: pip install 'humanparse[export]'; for openvino: pip install 'humanparse[openvino]'.
+    Needs the package onnx: pip install 'onnx>=1.21'; for openvino: pip install 'openvino>=2025.0'.
 
     \b
     Examples:

@@ -13,6 +13,7 @@ import typer
 from humanparse.cli import errors
 from humanparse.convert import fetch
 from humanparse.errors import OptionError, UnknownModel
+from humanparse.extras import install_line
 
 if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel
@@ -82,7 +83,8 @@ def pull(
             if not store.checkpoint(model):
                 accept_licence = _accept(model, accept_licence, quiet)
                 if not fetch.can_convert():
-                    say("PyTorch is not installed; converting needs it after the download: pip install 'humanparse[torch]'")
+                    say("PyTorch is not installed; converting needs it after the download: "
+                        f"{install_line('torch')}")
             with _progress(quiet) as show:
                 store.pull(model, accept_licence=accept_licence, progress=show, say=say)
             file = fetch.convert_pulled(model, say)
