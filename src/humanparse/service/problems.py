@@ -72,6 +72,9 @@ class Problem(Exception):
     def __reduce__(self):
         return Problem, (self.code, self.detail, self.retry_after_s)  # however it was made
 
+    def __str__(self) -> str:
+        return self.detail
+
     @property
     def status(self) -> int:
         return KINDS[self.code].status
