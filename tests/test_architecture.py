@@ -11,7 +11,8 @@ import humanparse
 
 ROOT = Path(humanparse.__file__).parent
 LEVELS = {
-    "extras": -1, "cores": 0, "errors": 0, "labels": 0, "quiet": 0, "streams": 0,
+    "extras": -2, "errors": -1,
+    "arguments": 0, "cores": 0, "labels": 0, "quiet": 0, "streams": 0,
     "cluster": 1, "files": 1, "image": 1, "many": 1, "masks": 1, "text": 1,
     "preprocess": 2, "result": 2, "search": 2, "model": 2,
     "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3,

@@ -51,7 +51,9 @@ def list_models() -> None:
         table.add_row(model.name, model.people, model.classes, model.license, _mb(here) if here else "", _state(model))
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
     typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
-    typer.echo(f"Fetched models are kept in {errors.printable(store.home() / 'models')}.")
+    kept = store.home_if_any()
+    where = f"in {errors.printable(kept / 'models')}" if kept else "nowhere yet: set HUMANPARSE_HOME to a folder"
+    typer.echo(f"Fetched models are kept {where}.")
 
 
 def pull(

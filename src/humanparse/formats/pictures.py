@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from humanparse import render
+from humanparse.arguments import number_between
 from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
@@ -48,8 +49,7 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
     """
     if kind not in MAX_SIDES:
         raise OptionError(f"there is no kind of picture {kind!r}; choose one of {', '.join(MAX_SIDES)}")
-    if not 1 <= quality <= 100:
-        raise OptionError(f"quality is {quality!r}; choose a number from 1 to 100")
+    number_between("quality", quality, 1, 100)
     if max(picture.size) > MAX_SIDES[kind]:
         size = f"{picture.width}x{picture.height}"
         raise OptionError(f"the picture is {size} but {kind} holds at most {MAX_SIDES[kind]} pixels a side; choose png")

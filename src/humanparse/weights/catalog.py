@@ -70,6 +70,11 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(BUNDLED.glob("*.onnx"), key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))}
 
 
+def is_name(model: str | Path | None) -> bool:
+    """Whether that is a model of the catalogue (None: the one in the package), and not a file or folder."""
+    return model is None or str(model) in bundled_models() or str(model) in HUB
+
+
 def model_file(model: str | Path | None) -> Path:
     """The file of a model: a name of the catalogue, an .onnx file, a folder with one, or None for the model in the package.
 
