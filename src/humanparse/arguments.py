@@ -1,10 +1,13 @@
-"""Numbers that callers give: what is none, or lies outside of its range, is refused in one way."""
+"""What callers give, checked: whatever has the wrong type or lies outside of its range is refused in one way."""
 
 from __future__ import annotations
 
 import operator
+import os
 import sys
+from collections.abc import Iterable
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from humanparse.errors import OptionError
@@ -40,6 +43,25 @@ def number_between(
 def is_number(value: Any) -> bool:
     """Whether it is one, of Python's or NumPy's; text and truth values are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def one_or_more(name: str, value: Any) -> list:
+    """Return the values of a list, or a single one, text or number, as a list of one.
+
+    Raises OptionError for what is neither.
+    """
+    if isinstance(value, str) or is_number(value):
+        return [value]
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return list(value)
+    raise OptionError(f"{name} is {value!r}; give one, or a list of them")
+
+
+def folder_path(name: str, value: Any) -> Path:
+    """Return the path of a folder. Raises OptionError for what cannot be one."""
+    if isinstance(value, str | os.PathLike) and "\0" not in os.fsdecode(value):
+        return Path(os.fsdecode(value))
+    raise OptionError(f"{name} is {value!r}; give the path of a folder")
 
 
 def yes_or_no(name: str, value: Any) -> bool:

@@ -47,9 +47,11 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
     transparent in white; "webp". quality: of the last two, 1 to 100. Quick rather than as small as can be.
     Raises OptionError for another kind or quality, and for a picture that is too large for its kind.
     """
-    if kind not in MAX_SIDES:
+    if not isinstance(picture, Image.Image):
+        raise OptionError(f"picture is {type(picture).__name__}; give a PIL image, such as `result.overlay()`")
+    if kind not in list(MAX_SIDES):
         raise OptionError(f"there is no kind of picture {kind!r}; choose one of {', '.join(MAX_SIDES)}")
-    number_between("quality", quality, 1, 100)
+    quality = round(number_between("quality", quality, 1, 100))
     if max(picture.size) > MAX_SIDES[kind]:
         size = f"{picture.width}x{picture.height}"
         raise OptionError(f"the picture is {size} but {kind} holds at most {MAX_SIDES[kind]} pixels a side; choose png")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from humanparse.arguments import is_number, number_between
+from humanparse.arguments import is_number, number_between, one_or_more
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
 from humanparse.masks import Mask
@@ -106,13 +106,13 @@ def _chosen(parsing: Parsing, person_ids: Iterable[int] | int | None, labels: It
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
         chosen = np.zeros(parsing.size_hw, bool)
-        for number in [person_ids] if isinstance(person_ids, int | np.integer) else person_ids:
+        for number in one_or_more("person_ids", person_ids):
             mask = _person(parsing, number).mask
             x0, y0, x1, y1 = mask.box_xyxy
             chosen[y0:y1, x0:x1] |= mask.crop
     if labels is not None:
         wanted = np.zeros(256, np.uint8)
-        wanted[[parsing.labels.index(name) for name in ([labels] if isinstance(labels, str) else labels)]] = 1
+        wanted[[parsing.labels.index(name) for name in one_or_more("labels", labels)]] = 1
         chosen &= cv2.LUT(np.ascontiguousarray(parsing.label_map), wanted).view(bool)
     return chosen
 
@@ -143,11 +143,11 @@ def _owned_parts(
     parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str
 ) -> list[list[Mask]]:
     """The parts that carry these labels, person by person; for None everybody's, and then nobody's."""
-    wanted = {parsing.labels.index(name) for name in ([labels] if isinstance(labels, str) else labels)}
+    wanted = {parsing.labels.index(name) for name in one_or_more("labels", labels)}
     if person_ids is None:
         owned = [[*person.parts.values()] for person in parsing.people] + [[part] for part in parsing.loose_parts]
     else:
-        ids = [person_ids] if isinstance(person_ids, int | np.integer) else person_ids
+        ids = one_or_more("person_ids", person_ids)
         owned = [[*_person(parsing, number).parts.values()] for number in ids]
     return [[part.mask for part in parts if part.class_id in wanted and part.area] for parts in owned]
 
