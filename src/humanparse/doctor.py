@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 from humanparse.cores import usable_cores
 from humanparse.many import in_order
+from humanparse.packaged import environment, is_bundled
+from humanparse.packaged import python as python_command
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
@@ -170,11 +172,13 @@ def models() -> list[Finding]:
 
 def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
     """Load a module in a process of its own. Returns what is wrong, or ""."""
-    command = [sys.executable, "-P", "-c", f"import humanparse, {module}"]
+    if is_bundled():
+        return ""  # the engines are tried here, too
+    command = python_command("-c", f"import humanparse, {module}")
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, encoding="utf-8", errors="replace",
-            timeout=timeout_s, check=False,
+            command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            encoding="utf-8", errors="replace", timeout=timeout_s, check=False,
         )
     except subprocess.TimeoutExpired:
         return f"it took more than {timeout_s:g} s"
@@ -183,10 +187,14 @@ def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
 
 def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
     """`try_here` in a process of its own, whose sudden death is a finding as well."""
-    # -P: as for the humanparse command, files of the current folder are not to be taken for packages.
-    command = [sys.executable, "-P", "-m", "humanparse.doctor", name]
+    if is_bundled():
+        return try_here(name)
+    command = python_command("-m", "humanparse.doctor", name)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, encoding="utf-8",
+            timeout=timeout_s, check=False,
+        )
     except subprocess.TimeoutExpired:
         return Finding("engine", name, PROBLEM, f"did not parse a tiny picture within {timeout_s:g} s", _again(name))
     try:
