@@ -85,6 +85,7 @@ def test_a_bundled_program_starts_no_children(monkeypatch):
     monkeypatch.setattr(doctor, "try_here", lambda name: f"{name} was tried here")
     assert doctor.try_apart("onnxruntime") == "onnxruntime was tried here"
     assert doctor.import_apart("no_such_module") == ""
+    assert [finding.state for finding in doctor.packages()] == [doctor.NOTE]
 
 
 def test_pyinstaller_finds_our_hook():

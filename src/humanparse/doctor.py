@@ -78,6 +78,8 @@ def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
 
     Extras may be missing, but not be too old or broken. trial: see `import_apart`.
     """
+    if is_bundled():
+        return [Finding("package", "all", NOTE, "inside a bundled program, which does not know their versions")]
     wanted = [one for one in _requirements() if one.extra not in LEFT_OUT]
     # Each once, though several extras may want it.
     modules = dict.fromkeys(_module(one) for one in wanted if _installed(one.name)[1])

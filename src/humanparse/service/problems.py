@@ -73,7 +73,7 @@ class Problem(Exception):
         return Problem, (self.code, self.detail, self.retry_after_s)  # however it was made
 
     def __str__(self) -> str:
-        return self.detail
+        return f"{self.code}: {self.detail}"
 
     @property
     def status(self) -> int:
