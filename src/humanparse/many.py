@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
@@ -108,6 +110,13 @@ class _Task:
 
 
 @dataclass(frozen=True)
+class _Taken:
+    """A task that the source has given to the workers."""
+
+    task: _Task
+
+
+@dataclass(frozen=True)
 class _NoMore:
     """The source has ended, of itself or with an error."""
 
@@ -142,12 +151,12 @@ class _Run:
         source: type[_Reader | _ReadHere], release: Release,
     ):
         self.ready: deque[_Task] = deque()
-        self._events: SimpleQueue[_Task | _NoMore | BaseException] = SimpleQueue()
+        self._events: SimpleQueue[_Taken | _Task | _NoMore | BaseException] = SimpleQueue()
         self._most, self._release = 2 * jobs, release
         self._ahead: list[_Task] = []
-        self._asked, self._last = False, None
-        self._source = source(iter(items), self._events)
+        self._asked, self._last = 0, None
         self._workers = _Workers(function, jobs, self._events)
+        self._source = source(iter(items), self._events, self._workers.give)
 
     def start(self) -> None:
         atexit.register(self._workers.end)
@@ -155,12 +164,13 @@ class _Run:
         _thread.start_new_thread(_start, (threads, self._events))
 
     def goes_on(self) -> bool:
-        """Ask for the next item if there is room for it.
+        """Ask for the next items if there is room for them.
 
         After the last result, returns False or raises the error of the source.
         """
-        if not (self._asked or self._last) and len(self._ahead) + len(self.ready) < self._most:
-            self._asked = True
+        room = self._most - self._asked - len(self._ahead) - len(self.ready)
+        for _ in range(min(room, self._source.at_once) if self._last is None else 0):
+            self._asked += 1
             self._source.ask()
         if self._last is None or self._ahead or self.ready:
             return True
@@ -170,10 +180,10 @@ class _Run:
 
     def listen(self) -> None:
         """Take notice of all that has happened; wait if nothing can be handed back."""
-        event = None if self.ready else _waited_for(self._events)
-        while event or not self._events.empty():
-            self._take(event or self._events.get_nowait())
-            event = None
+        if not self.ready:
+            self._take(_waited_for(self._events))
+        while not self._events.empty():
+            self._take(self._events.get_nowait())
 
     def next(self) -> tuple[Any, Ended]:
         task = self.ready.popleft()
@@ -184,18 +194,16 @@ class _Run:
         atexit.unregister(self._workers.end)
         self._source.end()
 
-    def _take(self, event: _Task | _NoMore | BaseException) -> None:
-        if isinstance(event, BaseException):
-            raise event
-        if isinstance(event, _Task) and event.ended:
+    def _take(self, event: _Taken | _Task | _NoMore | BaseException) -> None:
+        if isinstance(event, _Taken):
+            self._asked -= 1
+            self._ahead.append(event.task)
+        elif isinstance(event, _Task):
             self.ready.extend(self._release(self._ahead, event))
-            return
-        self._asked = False
-        if isinstance(event, _Task):
-            self._ahead.append(event)
-            self._workers.give(event)
-        else:
+        elif isinstance(event, _NoMore):
             self._last = event
+        else:
+            raise event
 
 
 def _from_the_oldest(ahead: list[_Task], _: _Task) -> list[_Task]:
@@ -250,7 +258,8 @@ class _Workers:
     def end(self) -> None:
         """Drop what waits and let finish what runs. Interrupted, it can be called again."""
         while not self._todo.empty():
-            self._todo.get()
+            with suppress(Empty):  # a worker may have been quicker
+                self._todo.get_nowait()
         for _ in self._lives:
             self._todo.put(None)
         for life in self._lives:  # not Thread.join, which an interrupt may damage
@@ -271,12 +280,14 @@ def _work(function: Callable, todo: SimpleQueue, events: SimpleQueue, life: RLoc
 
 
 class _Reader:
-    """Reads the items in a thread of its own, when asked for them, and puts them into `events`."""
+    """Reads the items in a thread of its own, when asked for them, and gives them to the workers."""
 
-    def __init__(self, items: Iterator, events: SimpleQueue):
+    at_once = sys.maxsize  # items that may be asked for before one has come
+
+    def __init__(self, items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]):
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._life = RLock()
-        told = items, self._asked, events, self._life
+        told = items, self._asked, events, give, self._life
         self.threads = [Thread(target=_read, args=told, daemon=True, name="humanparse-reader")]
 
     def ask(self) -> None:
@@ -284,16 +295,22 @@ class _Reader:
 
     def end(self) -> None:
         """Ask no more. An item that is being read is waited for, but not for ever."""
+        while not self._asked.empty():
+            with suppress(Empty):  # the thread may have been quicker
+                self._asked.get_nowait()
         self._asked.put(False)
         self._life.acquire(timeout=SOURCE_S)
 
 
-def _read(items: Iterator, asked: SimpleQueue, events: SimpleQueue, life: RLock) -> None:
+def _read(
+    items: Iterator, asked: SimpleQueue, events: SimpleQueue, give: Callable[[_Task], None],
+    life: RLock,
+) -> None:
     if not life.acquire(blocking=False):
         return
     try:
-        while asked.get():
-            events.put(_next_of(items))
+        while asked.get() and _take_one(items, events, give):
+            pass
     except BaseException as error:  # whatever it is, the loop waits for it
         events.put(_NoMore(error))
     finally:
@@ -303,19 +320,26 @@ def _read(items: Iterator, asked: SimpleQueue, events: SimpleQueue, life: RLock)
 class _ReadHere:
     """Reads the items in the thread that asks for them. Errors of the source come at once."""
 
-    def __init__(self, items: Iterator, events: SimpleQueue):
-        self._items, self._events = items, events
+    at_once = 1
+
+    def __init__(self, items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]):
+        self._told = items, events, give
         self.threads: list[Thread] = []
 
     def ask(self) -> None:
-        self._events.put(_next_of(self._items))
+        _take_one(*self._told)
 
     def end(self) -> None:
         """Leaves nothing."""
 
 
-def _next_of(items: Iterator) -> _Task | _NoMore:
+def _take_one(items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]) -> bool:
+    """Whether there was one; its being taken is told before it can be done."""
     try:
-        return _Task(next(items))
+        task = _Task(next(items))
     except StopIteration:
-        return _NoMore()
+        events.put(_NoMore())
+        return False
+    events.put(_Taken(task))
+    give(task)
+    return True
