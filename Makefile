@@ -1,14 +1,15 @@
 # Two commands, each doing all its own set-up in a local virtual environment:
 #   make demo    install humanparse and parse two real photos with the model inside the package
 #   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
-# And one that needs the network: make audit, which looks for known holes in what is installed.
+# And two that need the network: make audit, which looks for known holes in what is installed, and make floor, which tries
+# the oldest versions that pyproject.toml allows, all together.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test audit clean
+.PHONY: demo test audit floor clean
 
 demo: $(VENV)/.installed
 	$(BIN)/humanparse demo
@@ -30,6 +31,14 @@ audit: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
 	$(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
+# The oldest Python and the oldest packages: whoever has them is promised that they work.
+floor:
+	$(PYTHON) -m venv --clear $(VENV)-floor
+	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check . \
+		$$($(PYTHON) deploy/requirements.py | sed 's/;.*//; s/,.*//; s/>=/==/')
+	$(VENV)-floor/bin/humanparse doctor
+	$(VENV)-floor/bin/humanparse demo --output $(VENV)-floor/results
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -44,6 +53,6 @@ $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist humanparse-demo
+	rm -rf $(VENV) $(VENV)-floor build dist humanparse-demo
 
 comma := ,

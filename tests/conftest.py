@@ -8,6 +8,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ray_cluster import _two_nodes, ray_cluster  # noqa: F401  (fixtures for all tests; loads no Ray)
 
+import humanparse  # noqa: F401  (before any test module loads ONNX Runtime, which it keeps quiet)
+
 # A shell starts background commands with Ctrl-C ignored, and children inherit that: those that tests interrupt would go on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

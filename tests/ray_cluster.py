@@ -98,7 +98,7 @@ def two_nodes() -> Iterator[RayCluster]:
 @pytest.fixture(scope="session")
 def _two_nodes() -> Iterator[RayCluster]:
     if importlib.util.find_spec("ray") is None or not sys.platform.startswith("linux"):
-        pytest.skip("needs Ray on Linux: pip install 'humanparse[ray]'")
+        pytest.skip("needs Ray on Linux: pip install '.[ray]'")
     with two_nodes() as cluster:
         yield cluster
 

@@ -11,12 +11,13 @@ import humanparse
 
 ROOT = Path(humanparse.__file__).parent
 LEVELS = {
-    "cores": 0, "errors": 0, "labels": 0, "streams": 0,
+    "extras": -2, "errors": -1,
+    "arguments": 0, "packaged": 0, "cores": 0, "labels": 0, "quiet": 0, "streams": 0,
     "cluster": 1, "files": 1, "image": 1, "many": 1, "masks": 1, "text": 1,
     "preprocess": 2, "result": 2, "search": 2, "model": 2,
     "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3,
     "convert": 4, "evaluation": 4, "tta": 4, "parser": 5, "batch": 6, "training": 6, "service": 6, "deployment": 6,
-    "scale": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9,
+    "scale": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9, "__pyinstaller": 9,
 }
 DOORS = {
     ("result.py", "render"), ("result.py", "formats"),  # the short methods of Parsing, explained there

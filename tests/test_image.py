@@ -269,7 +269,7 @@ def test_an_error_of_the_reader_s_own_file_object_is_passed_on():
 
 def test_heic_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # makes the import fail, installed or not
-    with pytest.raises(MissingExtra, match=r"pip install 'humanparse\[heif\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'pillow-heif>="):
         read_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 
@@ -711,3 +711,48 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
     )
     grown_mb = int(subprocess.run([sys.executable, "-c", script, path], check=True, capture_output=True, text=True).stdout)
     assert grown_mb < 3 * 72
+
+
+# What is no picture at all
+
+class Upload:
+    """As FastAPI hands them out: its methods are coroutines."""
+
+    async def read(self, size: int = -1) -> bytes:
+        return b""
+
+
+class Broken:
+    def read(self, size: int = -1) -> bytes:
+        raise RuntimeError("the camera is off")
+
+
+class NoPath:
+    def __fspath__(self):
+        return 5
+
+
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO(b"x")
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(("source", "reason"), [
+    ("a\0b.jpg", "'a.x00b.jpg' .*null byte"),
+    ("\ud800.jpg", "cannot be read from"),
+    (closed_file(), "this BytesIO .*closed"),
+    (Upload(), "asynchronous Upload; give its bytes"),
+    (Broken(), "the camera is off"),
+    (NoPath(), "cannot be read from"),
+    (None, "cannot read a picture from NoneType"),
+])
+def test_what_cannot_be_read_is_no_image(source, reason):
+    with pytest.raises(NotAnImage, match=reason):
+        read_image(source)
+
+
+@pytest.mark.parametrize("limit", ["10", None, True, float("nan")])
+def test_a_limit_that_is_no_number_is_refused(limit):
+    with pytest.raises(OptionError, match=r"max_megapixels is .* positive number"):
+        read_image(np.zeros((2, 2, 3), np.uint8), max_megapixels=limit)

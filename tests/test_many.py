@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import queue
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
 import pytest
+from waiting import LONG_S
 
 from humanparse import many
 from humanparse.many import in_order, in_order_of_completion, jobs_for, shared_threads
 
 both = pytest.mark.parametrize("run", [in_order, in_order_of_completion])
+
+INTERRUPTED_LOOPS = """
+import random, signal, sys
+from contextlib import closing
+from humanparse import many
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+run, rounds, moments = getattr(many, sys.argv[1]), int(sys.argv[2]), random.Random(7)
+for _ in range(rounds):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-4, 3e-3))
+        with closing(run(str, iter(int, 1), jobs=2)) as ended:  # the items never end
+            for _ in ended:
+                pass
+    except KeyboardInterrupt:
+        pass
+print("every loop ended")
+"""
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -45,6 +68,90 @@ def test_leaving_early_drops_the_waiting_items():
     with closing(in_order(done.append, range(1000), jobs=2)) as ended:
         next(ended)
     assert len(done) <= 5
+
+
+@both
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timers that signal")
+def test_a_loop_that_is_interrupted_at_any_moment_ends(run):
+    child = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_LOOPS, run.__name__, "600"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )
+    assert (child.stdout, child.stderr) == ("every loop ended\n", "")
+
+
+def test_a_result_does_not_wait_for_the_next_item():
+    waiting = queue.Queue()
+    waiting.put(0)
+    items = iter(lambda: waiting.get(timeout=LONG_S), 5)  # each is made of the result before it
+    results = []
+    for _, ended in in_order(lambda number: number + 1, items, jobs=2):
+        results.append(ended.result())
+        waiting.put(results[-1])
+    assert results == [1, 2, 3, 4, 5]
+
+
+def test_a_loop_that_ends_early_does_not_wait_for_its_source(monkeypatch):
+    monkeypatch.setattr(many, "SOURCE_S", 0.01)
+    comes = threading.Event()
+
+    def items():
+        yield "first"
+        comes.wait()
+
+    with closing(in_order(str.upper, items(), jobs=2)) as ended:
+        assert next(ended)[1].result() == "FIRST"
+    comes.set()
+
+
+@both
+def test_an_item_that_is_being_worked_on_is_finished_when_the_loop_ends_early(run):
+    begun, finished = threading.Event(), []
+
+    def work(number: int) -> None:
+        if number:
+            begun.set()
+            threading.Event().wait(0.05)  # the loop ends meanwhile
+            finished.append(number)
+
+    with closing(run(work, [0, 1], jobs=1)) as ended:
+        next(ended)
+        assert begun.wait(LONG_S)
+    assert finished == [1]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), SystemExit(3)])
+def test_what_the_source_raises_comes_after_the_results_before_it(error):
+    def items():
+        yield from (1, 2)
+        raise error
+
+    results = []
+    with pytest.raises(type(error)) as raised:
+        for _, ended in in_order(str, items(), jobs=2):
+            results.append(ended.result())
+    assert results == ["1", "2"] and raised.value is error
+
+
+def test_an_exit_of_the_process_waits_for_what_is_running(tmp_path):
+    code = """
+from pathlib import Path
+from threading import Event
+from humanparse.many import in_order
+
+def work(name):
+    if name == "second":
+        begun.set()
+        Event().wait(0.2)  # the process begins to exit meanwhile
+    Path(name).write_text("whole")
+
+begun = Event()
+loop = in_order(work, ["first", "second"], jobs=1)
+next(loop)
+begun.wait()
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=LONG_S, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 
 @both

@@ -1,7 +1,10 @@
 """HumanParser: any photo in, people and parts out. Quick ones with a fake engine, the rest with the model in the package."""
 
+import copy
 import io
 import json
+import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from humanparse import HumanParser, ParseFailure, errors, many
 from humanparse.engines import FakeEngine
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
+from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard, model_file
 
 DEMO = Path(humanparse.cli.__file__).parent / "demo"
 PREPROCESS = Preprocess((127.5,) * 3, (127.5,) * 3, area_px=160 * 240, multiple=16)
@@ -97,10 +100,92 @@ def test_people_below_the_score_are_left_out():
     assert len(fake_parser(min_score=1.0).parse(photo()).people) == 0
 
 
-@pytest.mark.parametrize("options", [{"min_score": 1.5}, {"min_score": -0.1}, {"threads": 0}])
+@pytest.mark.parametrize("options", [
+    {"min_score": 1.5}, {"min_score": -0.1}, {"min_score": "0.5"}, {"min_score": None}, {"min_score": float("nan")},
+    {"threads": 0}, {"threads": "2"}, {"threads": 1.5}, {"max_megapixels": "10"}, {"max_megapixels": 0},
+    {"short_side": "128"}, {"max_side": 640.5}, {"max_side": 3}, {"flip": "no"}, {"scales": 1.5}, {"scales": None},
+    {"scales": ("1",)}, {"scales": "1"},
+])
 def test_impossible_options_are_refused(options):
-    with pytest.raises(errors.OptionError):
+    name, = options
+    with pytest.raises(errors.OptionError, match=name if name != "scales" else "scales are"):
         fake_parser(**options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    parser = fake_parser(
+        min_score=np.float32(0.5), threads=np.int64(1), max_side=np.int32(640), max_megapixels=np.float64(2))
+    assert (parser.min_score, parser.max_megapixels) == (0.5, 2)
+
+
+@pytest.mark.parametrize("engine", [None, 5, object])
+def test_what_is_no_engine_is_refused(engine):
+    with pytest.raises(errors.OptionError, match="engine is"):
+        HumanParser(engine=engine)
+
+
+@pytest.mark.parametrize("images", ["street.jpg", b"bytes", Path("street.jpg"), 5, None])
+def test_parse_many_wants_several_photos(images):
+    with pytest.raises(errors.OptionError, match="give a list of photos"):
+        fake_parser().parse_many(images)
+
+
+@pytest.mark.parametrize("jobs", [0, "2", 1.5])
+def test_impossible_jobs_are_refused(jobs):
+    with pytest.raises(errors.OptionError, match="jobs is"):
+        fake_parser().parse_many([], jobs=jobs)
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(errors.OptionError, match="name is 5"):
+        fake_parser().parse(photo(), name=5)
+
+
+def test_outputs_and_sizes_of_another_model_are_refused():
+    parser = fake_parser()
+    with pytest.raises(errors.BrokenModel, match="no output"):
+        parser.finish({}, (40, 60))
+    for photo_hw in (5, (5,), (0, 4), ("40", "60")):
+        with pytest.raises(errors.OptionError):
+            parser.finish({}, photo_hw)
+
+
+def test_what_cannot_be_read_at_all_does_not_end_the_loop():
+    closed = io.BytesIO(b"x")
+    closed.close()
+    results = list(fake_parser().parse_many([photo(), "a\0b.jpg", closed, 5, photo()], on_error="return"))
+    assert [type(one).__name__ for one in results] == ["Parsing", *["ParseFailure"] * 3, "Parsing"]
+    assert all(isinstance(one.error, errors.NotAnImage) for one in results[1:4])
+
+
+# In other processes
+
+@pytest.mark.parametrize("way", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_a_parser_survives_pickle_and_copy_as_what_it_was_made_with(way):
+    parser = HumanParser(min_score=0.4, max_side=320, threads=1, flip=True, max_megapixels=3)
+    parser.min_score = 0.6  # as it is now
+    other = way(parser)
+    assert other.engine is not parser.engine
+    assert (other.name, other.min_score, other.max_megapixels) == (parser.name, 0.6, 3)
+    assert other.preprocess == parser.preprocess
+    pixels = photo()
+    assert (other.parse(pixels).label_map == parser.parse(pixels).label_map).all()
+
+
+def test_a_parser_of_a_file_finds_it_from_any_folder(tmp_path, monkeypatch):
+    shutil.copy(model_file(None), tmp_path / "own.onnx")
+    monkeypatch.chdir(tmp_path)
+    packed = pickle.dumps(HumanParser("own.onnx", threads=1))
+    monkeypatch.chdir("/")
+    assert pickle.loads(packed).name == DEFAULT_MODEL
+
+
+def test_a_shallow_copy_shares_the_model():
+    parser = fake_parser()
+    other = copy.copy(parser)
+    other.min_score = 0.9
+    assert other.engine is parser.engine and parser.min_score != 0.9
+    assert other.parse(photo()).people
 
 
 def test_a_model_that_lacks_an_output_is_refused():

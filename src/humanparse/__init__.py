@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from humanparse.quiet import keep_quiet
+
 if TYPE_CHECKING:
     from humanparse import errors
     from humanparse.masks import Mask
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["HumanParser", "Mask", "ParseFailure", "Parsing", "Part", "Person", "__version__", "errors"]
+
+keep_quiet()
 
 _HOMES = {
     "HumanParser": "humanparse.parser",

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from humanparse.cores import usable_cores
 from humanparse.engines import ENGINES
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.packaged import packaged
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
 
-PHOTO = Path(__file__).with_name("cli") / "demo/astronaut.jpg"
+PHOTO = "cli/demo/astronaut.jpg"  # in the package
 SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000)}  # width, height
 STAGES = ("read", "preprocess", "network", "postprocess")
 PACKAGES = ("numpy", "pillow", "opencv-python-headless", "onnxruntime")
@@ -104,12 +105,12 @@ def peak_mb() -> float | None:
 # ---- the parser -------------------------------------------------------------------------------------------------------
 
 
-def jpeg(size: tuple[int, int], photo: Path = PHOTO) -> bytes:
-    """The photo in that size (width, height), encoded."""
+def jpeg(size: tuple[int, int], photo: Path | None = None) -> bytes:
+    """The photo, by default one of the package's, in that size (width, height), encoded."""
     from PIL import Image
 
     file = io.BytesIO()
-    with Image.open(photo) as opened:
+    with Image.open(photo or packaged(PHOTO)) as opened:
         opened.convert("RGB").resize(size).save(file, "JPEG", quality=90)
     return file.getvalue()
 

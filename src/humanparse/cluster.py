@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.extras import EXTRAS
 
 OLDEST = (2, 58)  # before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
 CONNECT_S = 10.0
@@ -67,7 +68,7 @@ def _check_installed() -> None:
     found = version("ray")
     if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
         raise OptionError(f"Ray {found} is installed, but {'.'.join(map(str, OLDEST))} is the oldest that is safe to serve with: "
-                          "pip install --upgrade 'humanparse[ray]'")
+                          f"pip install --upgrade '{EXTRAS['ray'][0]}'")
 
 
 def _prepare(address: str | None, wanted: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """What is installed, what works, what is missing, and what to do about it: the checks behind `humanparse doctor`.
 
-Each check is one function that returns findings. An engine is tried in a process of its own
+Each check is one function that returns findings. Packages are loaded and engines are tried in processes of their own
 (`python -m humanparse.doctor NAME`), because one that meets a processor it was not built for ends the whole process.
 Nothing heavy is imported here, so that the doctor also works where NumPy does not.
 """
@@ -14,17 +14,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from humanparse.cores import usable_cores
+from humanparse.many import in_order
+from humanparse.packaged import environment, is_bundled
+from humanparse.packaged import python as python_command
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
 LEFT_OUT = {"test", "dev"}  # extras for those who work on humanparse itself
 X86_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8")
 ARM_SETS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
+
+# What a package is imported as, where that is not its own name.
+MODULES = {"pillow": "PIL", "opencv-python-headless": "cv2", "python-multipart": "python_multipart"}
 
 # Packages that write the same folder: with two of them, whichever came last has overwritten the other.
 SAME_FOLDER = {
@@ -65,23 +73,36 @@ def python() -> list[Finding]:
     return [Finding("python", "version", OK, what)]
 
 
-def packages() -> list[Finding]:
-    """Each required package: there, and not older than it must be. Extras may be missing, but not be too old."""
-    found = []
-    for name, floor, extra in _requirements():
-        if extra in LEFT_OUT:
-            continue
-        version, topic = _installed(name), f"extra {extra}" if extra else "package"
-        install = f"pip install 'humanparse[{extra}]'" if extra else f"pip install '{name}{f'>={floor}' if floor else ''}'"
-        if version and _older(version, floor):
-            found.append(Finding(topic, name, PROBLEM, f"{version} is older than {floor}", f"pip install -U '{name}>={floor}'"))
-        elif version:
-            found.append(Finding(topic, name, OK, version))
-        elif extra:
-            found.append(Finding(topic, name, NOTE, "not installed", f"if you want it: {install}"))
-        else:
-            found.append(Finding(topic, name, PROBLEM, "not installed", install))
-    return found
+def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
+    """Each required package: there, not older than it must be, and loaded in a process of its own.
+
+    Extras may be missing, but not be too old or broken. trial: see `import_apart`.
+    """
+    if is_bundled():
+        return [Finding("package", "all", NOTE, "inside a bundled program, which does not know their versions")]
+    wanted = [one for one in _requirements() if one.extra not in LEFT_OUT]
+    # Each once, though several extras may want it.
+    modules = dict.fromkeys(_module(one) for one in wanted if _installed(one.name)[1])
+    with closing(in_order(trial or import_apart, modules, usable_cores())) as ended:
+        reasons = {module: reason.result() for module, reason in ended}
+    return [_package(one, reasons.get(_module(one), "")) for one in wanted]
+
+
+def _package(one: Requirement, broken: str) -> Finding:
+    """broken: why it cannot be loaded, or ""."""
+    build, version = _installed(one.name)
+    topic = f"extra {one.extra}" if one.extra else "package"
+    if not version and one.extra:
+        return Finding(topic, one.name, NOTE, "not installed", f"if you want it: pip install '{one.line}'")
+    if not version:
+        return Finding(topic, one.name, PROBLEM, "not installed", f"pip install '{one.line}'")
+    if _older(version, one.floor):
+        what = f"{version} is older than {one.floor}"
+        return Finding(topic, one.name, PROBLEM, what, f"pip install -U '{one.name}>={one.floor}'")
+    if broken:
+        what = f"{version} cannot be loaded: {broken}"
+        return Finding(topic, one.name, PROBLEM, what, f"pip install -U --force-reinstall {build}")
+    return Finding(topic, one.name, OK, version)
 
 
 def same_folders() -> list[Finding]:
@@ -151,19 +172,38 @@ def models() -> list[Finding]:
 # ---- trying an engine -------------------------------------------------------------------------------------------------
 
 
+def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
+    """Load a module in a process of its own. Returns what is wrong, or ""."""
+    if is_bundled():
+        return ""  # the engines are tried here, too
+    command = python_command("-c", f"import humanparse, {module}")
+    try:
+        done = subprocess.run(
+            command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            encoding="utf-8", errors="replace", timeout=timeout_s, check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it took more than {timeout_s:g} s"
+    return "" if done.returncode == 0 else f"{_last_line(done.stderr)} ({_ending(done.returncode)})"
+
+
 def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
     """`try_here` in a process of its own, whose sudden death is a finding as well."""
-    # -P: as for the humanparse command, files of the current folder are not to be taken for packages.
-    command = [sys.executable, "-P", "-m", "humanparse.doctor", name]
+    if is_bundled():
+        return try_here(name)
+    command = python_command("-m", "humanparse.doctor", name)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, encoding="utf-8",
+            timeout=timeout_s, check=False,
+        )
     except subprocess.TimeoutExpired:
         return Finding("engine", name, PROBLEM, f"did not parse a tiny picture within {timeout_s:g} s", _again(name))
     try:
         return Finding(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, TypeError, IndexError):
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return Finding("engine", name, PROBLEM, f"its process ended with {_ending(done.returncode)}: {last:.200}", _again(name))
+        what = f"its process ended with {_ending(done.returncode)}: {_last_line(done.stderr)}"
+        return Finding("engine", name, PROBLEM, what, _again(name))
 
 
 def try_here(name: str) -> Finding:
@@ -181,6 +221,9 @@ def try_here(name: str) -> Finding:
         return Finding("engine", name, NOTE, what or "not installed", f"if you want it: {install}")
     except HumanParseError as error:
         return Finding("engine", name, PROBLEM, str(error), _again(name))
+    except ImportError as error:
+        todo = "repair the package above that cannot be loaded; if there is none, report this line"
+        return Finding("engine", name, PROBLEM, f"cannot be loaded: {error}", todo)
     except Exception as error:
         return Finding("engine", name, PROBLEM, f"{type(error).__name__}: {error}", _again(name))
     took = parsing.timings_ms.get("network", 0)
@@ -188,8 +231,13 @@ def try_here(name: str) -> Finding:
 
 
 def _again(name: str) -> str:
-    needs = {"torch": "torch", "openvino": "openvino"}.get(name, "--force-reinstall humanparse onnxruntime")
-    return f"install it again: pip install -U {needs}; if that does not help, report this line and `humanparse version`"
+    build = _installed(name)[0] or name
+    return (f"install it again: pip install -U --force-reinstall {build}; "
+            "if that does not help, report this line and `humanparse version`")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1][:200]
 
 
 def _ending(code: int) -> str:
@@ -209,8 +257,21 @@ def _metadata():
         return {}
 
 
-def _requirements() -> list[tuple[str, str, str]]:
-    """(package, lowest version or "", extra or "") of all that humanparse asks for."""
+def _module(one: Requirement) -> str:
+    return MODULES.get(one.name, one.name.replace("-", "_"))
+
+
+class Requirement(NamedTuple):
+    """One package that humanparse asks for. line: as pip takes it. floor, extra: "" where there is none."""
+
+    name: str
+    line: str
+    floor: str
+    extra: str
+
+
+def _requirements() -> list[Requirement]:
+    """All that humanparse asks for on a machine like this one, what is always needed first."""
     try:
         lines = metadata.requires("humanparse") or []
     except metadata.PackageNotFoundError:
@@ -220,9 +281,12 @@ def _requirements() -> list[tuple[str, str, str]]:
         name = re.match(r"[A-Za-z0-9._-]+", line)[0]
         if name == "humanparse":  # an extra that brings another extra
             continue
-        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", line)
-        found.append((name, _floor(line.split(";")[0]), extra[1] if extra else ""))
-    return sorted(found, key=lambda row: row[2])
+        wanted, _, condition = line.partition(";")
+        extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", condition)
+        machines = re.search(r"""platform_machine\s+in\s+['"]([^'"]+)['"]""", condition)
+        if not machines or platform.machine() in machines[1].split():
+            found.append(Requirement(name, wanted.strip(), _floor(wanted), extra[1] if extra else ""))
+    return sorted(found, key=lambda one: one.extra)
 
 
 def _floor(text: str) -> str:
@@ -239,10 +303,10 @@ def _older(version: str, floor: str) -> bool:
     return here + [0] * (longest - len(here)) < wanted + [0] * (longest - len(wanted))
 
 
-def _installed(name: str) -> str:
-    """The version of a package, or of another that brings the same folder; "" if there is none."""
+def _installed(name: str) -> tuple[str, str]:
+    """(name, version) of a package, or of another that brings the same folder; ("", "") if there is none."""
     rivals = next((group for group in SAME_FOLDER.values() if name in group), (name,))
-    return next((version for one in (name, *rivals) if (version := _exactly(one))), "")
+    return next(((one, version) for one in (name, *rivals) if (version := _exactly(one))), ("", ""))
 
 
 def _exactly(name: str) -> str:

@@ -14,9 +14,12 @@
     └── MissingExtra             an optional package that is not installed (also an ImportError)
 
 Each message says what arrived, what was expected and what to do. `code` is a stable word for programs.
+Errors survive pickle and copy, so that they reach the process that waits for them.
 """
 
 from __future__ import annotations
+
+from humanparse.extras import install_line
 
 
 class HumanParseError(Exception):
@@ -72,5 +75,9 @@ class OptionError(HumanParseError, ValueError):
 class MissingExtra(HumanParseError, ImportError):
     code = "missing_extra"
 
-    def __init__(self, need: str, extra: str):
-        super().__init__(f"{need}: pip install 'humanparse[{extra}]'")
+    def __init__(self, need: str, extra: str = ""):
+        """need: what needs which package. extra: one of EXTRAS, or "" if `need` is the whole message.
+
+        The latter is how pickle and copy call it.
+        """
+        super().__init__(f"{need}: {install_line(extra)}" if extra else need)

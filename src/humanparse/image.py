@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,10 +32,21 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from humanparse.errors import BrokenImage, ImageError, ImageTooLarge, MissingExtra, NotAnImage, OptionError
+from humanparse.arguments import is_number
+from humanparse.errors import (
+    BrokenImage,
+    HumanParseError,
+    ImageError,
+    ImageTooLarge,
+    MissingExtra,
+    NotAnImage,
+    OptionError,
+)
 
 MAX_MEGAPIXELS = 40.0  # 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
+
+GIVE = "give a path, bytes, an open file, a PIL image or a NumPy array"
 
 MAX_SCANS = 100  # of a JPEG: a progressive one of a camera or editor has about 10
 
@@ -74,8 +86,26 @@ def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
     file; ImageTooLarge above the limit; MissingExtra for HEIC without pillow-heif; OptionError for a limit that is not
     a positive number. Trouble with the file system (FileNotFoundError, PermissionError, ...) is passed on as it is.
     """
-    if not max_megapixels > 0:  # not `<= 0`, which would let NaN switch the limit off
-        raise OptionError(f"max_megapixels is {max_megapixels} but must be a positive number")
+    check_limit(max_megapixels)
+    try:
+        return _read(source, max_megapixels)
+    except (HumanParseError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a closed file, a NUL in a path: what callers give can raise nearly anything
+        reason = str(error) or type(error).__name__
+        raise NotAnImage(f"image cannot be read from {_shown(source)} ({reason}); {GIVE}") from error
+
+
+def check_limit(max_megapixels: float) -> None:
+    """Raises OptionError unless it is a number above 0, which may be infinite."""
+    if not (is_number(max_megapixels) and max_megapixels > 0):  # not `<= 0`, which would let NaN switch the limit off
+        raise OptionError(f"max_megapixels is {max_megapixels!r} but must be a positive number")
+
+
+# Sources
+
+
+def _read(source: Any, max_megapixels: float) -> Picture:
     if isinstance(source, np.ndarray):
         return Picture(_from_array(source, max_megapixels))
     if isinstance(source, Image.Image):
@@ -84,14 +114,19 @@ def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
         return Picture(_from_file(io.BytesIO(bytes(source)), "image", max_megapixels))
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(os.fsdecode(source)), max_megapixels)
+    if iscoroutinefunction(getattr(source, "read", None)):
+        kind = type(source).__name__
+        raise NotAnImage(f"cannot wait for an asynchronous {kind}; give its bytes (`await it.read()`), or the file inside")
     if hasattr(source, "read"):
         path = _path_of(source)
         return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path))
     kind = type(source).__name__
-    raise NotAnImage(f"cannot read a picture from {kind}; give a path, bytes, an open file, a PIL image or a NumPy array")
+    raise NotAnImage(f"cannot read a picture from {kind}; {GIVE}")
 
 
-# Sources
+def _shown(source: Any) -> str:
+    """A path as it was given; of all else only what it is."""
+    return repr(source) if isinstance(source, str | os.PathLike) else f"this {type(source).__name__}"
 
 
 def _from_path(path: Path, limit_mp: float) -> Picture:

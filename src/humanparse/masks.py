@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
+
+from humanparse.arguments import number_between
+from humanparse.errors import OptionError
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
 
@@ -42,15 +46,17 @@ class Mask:
     def from_rle(cls, rle: dict) -> Mask:
         """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}.
 
-        Raises ValueError if they disagree, are not whole numbers, or the picture has more than MAX_PIXELS.
+        Raises OptionError if they are no such things, disagree, or the picture has more than MAX_PIXELS.
         """
-        height, width = _whole_numbers(rle["size"], "size")
+        if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
+            raise OptionError("run lengths are a dictionary with the keys size and counts, as COCO has them")
+        height, width = _two(_whole_numbers(rle["size"], "size"))
         if min(height, width) < 0 or height * width > MAX_PIXELS:
-            raise ValueError(f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels")
+            raise OptionError(f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels")
         counts = rle["counts"]
         runs = _decode(counts) if isinstance(counts, str | bytes) else _whole_numbers(counts, "runs")
         if min(runs, default=0) < 0 or sum(runs) != height * width:  # Python's sum: NumPy's would wrap around
-            raise ValueError(f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}")
+            raise OptionError(f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}")
         values = np.arange(len(runs)) % 2 == 1
         return cls.from_dense(np.repeat(values, runs).reshape(width, height).T)
 
@@ -90,8 +96,7 @@ class Mask:
         A hole is cut out by a way of no width from the outline to the hole and back, which even-odd filling (pycocotools,
         OpenCV, Pillow) does not see. The smallest specks and pinholes, together at most 0.2 % of the area, are left out.
         """
-        if not tolerance_px >= 0:
-            raise ValueError(f"tolerance_px is {tolerance_px!r}; choose 0 for every step of the outline, or a number of pixels")
+        number_between("tolerance_px", tolerance_px, 0, hint=" pixels: 0 for every step of the outline")
         if self.area == 0:
             return []
         outlines, family = cv2.findContours(_half_steps(self.crop), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -112,14 +117,14 @@ class Mask:
         return [polygon / 2 + self.box_xyxy[:2] for polygon in polygons.values()]
 
     def iou(self, other: Mask) -> float:
-        """Intersection over union in [0, 1]; two empty masks score 0. Raises ValueError if the pictures differ in size."""
+        """Intersection over union in [0, 1]; two empty masks score 0. Raises OptionError if the pictures differ in size."""
         union = self.area + other.area - (overlap := self.intersection(other))
         return overlap / union if union else 0.0
 
     def intersection(self, other: Mask) -> int:
-        """Number of shared pixels. Raises ValueError if the pictures differ in size."""
+        """Number of shared pixels. Raises OptionError if the pictures differ in size."""
         if self.size_hw != other.size_hw:
-            raise ValueError(f"masks belong to pictures of different size: {self.size_hw} and {other.size_hw}")
+            raise OptionError(f"masks belong to pictures of different size: {self.size_hw} and {other.size_hw}")
         a, b = self.box_xyxy, other.box_xyxy
         x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
         if x0 >= x1 or y0 >= y1:
@@ -156,12 +161,18 @@ def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
 
 
+def _two(numbers: list[int]) -> list[int]:
+    if len(numbers) != 2:
+        raise OptionError(f"the size of a mask is {numbers}; expected height and width")
+    return numbers
+
+
 def _whole_numbers(values, what: str) -> list[int]:
-    """The numbers as Python's, which do not wrap around. Raises ValueError for others."""
+    """The numbers as Python's, which do not wrap around. Raises OptionError for others."""
     try:
         return [operator.index(value) for value in values]
     except TypeError as error:
-        raise ValueError(f"the {what} of a mask should be whole numbers: {error}") from error
+        raise OptionError(f"the {what} of a mask should be whole numbers: {error}") from error
 
 
 def _encode(runs) -> str:
@@ -181,23 +192,23 @@ def _encode(runs) -> str:
 
 
 def _decode(text: str | bytes) -> list[int]:
-    """The inverse of `_encode`. Raises ValueError where the text breaks off or holds a letter that is not of the code."""
+    """The inverse of `_encode`. Raises OptionError where the text breaks off or holds a letter that is not of the code."""
     runs: list[int] = []
     value = shift = 0
-    for letter in text.encode("ascii") if isinstance(text, str) else text:
+    for letter in text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text:
         group = letter - 48
         if not 0 <= group < 64:
-            raise ValueError(f"COCO run lengths hold no letter {chr(letter)!r}")
+            raise OptionError(f"COCO run lengths hold no letter {chr(letter)!r}")
         value |= (group & 0x1F) << shift
         shift += 5
         if group & 0x20:
             if shift > 60:
-                raise ValueError("COCO run lengths hold a number of more than 60 bits")
+                raise OptionError("COCO run lengths hold a number of more than 60 bits")
             continue
         if group & 0x10:
             value |= -1 << shift
         runs.append(value + runs[-2] if len(runs) > 2 else value)
         value = shift = 0
     if shift:
-        raise ValueError("COCO run lengths break off in the middle of a number")
+        raise OptionError("COCO run lengths break off in the middle of a number")
     return runs

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from humanparse.arguments import number_between, whole_number
 from humanparse.cores import usable_cores
-from humanparse.engines import Engine, bytes_of, open_engine
+from humanparse.engines import AUTO, ENGINES, Engine, bytes_of, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError
-from humanparse.image import MAX_MEGAPIXELS, read_image
+from humanparse.image import MAX_MEGAPIXELS, check_limit, read_image
 from humanparse.labels import LabelSet
 from humanparse.many import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
 from humanparse.postprocess import (
@@ -33,7 +36,7 @@ from humanparse.preprocess import Geometry
 from humanparse.result import ParseFailure, Parsing
 from humanparse.tta import Seen, View, average, views
 from humanparse.weights import store
-from humanparse.weights.catalog import ModelCard, model_file
+from humanparse.weights.catalog import ModelCard, is_name, model_file
 from humanparse.weights.hub import HUB
 
 MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
@@ -62,6 +65,9 @@ class HumanParser:
     flip, scales: look at every photo also mirrored, and at these multiples of the input's sides, and average: a little
         better, and slower by as many times as there are looks (see tta.py). Not for M2FP's query head
     Raises UnknownModel, BrokenModel or DownloadFailed for the model, OptionError for an impossible value.
+
+    It is pickled as these arguments, and opens the model again where it is unpickled or deep-copied: in another process,
+    or on another machine that has the model.
     """
 
     def __init__(
@@ -79,27 +85,45 @@ class HumanParser:
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ):
-        if not 0 <= min_score <= 1:
-            raise OptionError(f"min_score is {min_score}; it is a probability between 0 and 1")
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads is {threads}; give at least 1, or None for all cores")
+        self.min_score = number_between("min_score", min_score, 0, 1)
+        self.max_megapixels = max_megapixels
+        check_limit(max_megapixels)
+        if threads is not None:
+            threads = whole_number("threads", threads, 1, ", or None for all cores")
         self._threads = threads
+        self._arguments = {
+            "model": model, "engine": engine, "precision": precision, "device": device, "threads": threads,
+            "short_side": short_side, "max_side": max_side, "flip": flip, "scales": scales,
+        }
         self._engines = _Engines()
         if isinstance(engine, str):
             file = _file(model)
-            opened = partial(open_engine, engine, file, precision=precision, device=device, cache=store.home() / "compiled")
+            self._arguments["model"] = model if is_name(model) else str(file.absolute())
+            kept = store.home_if_any()
+            cache = kept / "compiled" if kept else None
+            opened = partial(open_engine, engine, file, precision=precision, device=device, cache=cache)
             engine, where = opened(threads), str(file)
             if device == "cpu":  # photos in turn suit a GPU, whose memory need not hold the model twice
                 self._engines = _Engines(opened, bytes_of(file))
-        else:
+        elif hasattr(engine, "run") and hasattr(engine, "metadata"):
             where = type(engine).__name__
+        else:
+            raise OptionError(f"engine is {engine!r}; give one of {', '.join((AUTO, *ENGINES))}, or an Engine")
         self.engine = engine
         self.card = ModelCard.from_metadata(engine.metadata, where)
         self.preprocess = self.card.preprocess.resized(short_side, max_side)
-        self.min_score = min_score
-        self.max_megapixels = max_megapixels
         self._settings = _settings(self.card, where)
         self._views = views(flip, scales, self.card.head, self.preprocess)
+
+    def __reduce__(self):
+        kept = {"min_score": self.min_score, "max_megapixels": self.max_megapixels}
+        return _opened_again, (type(self), self._arguments | kept)
+
+    def __copy__(self) -> HumanParser:
+        """One that shares the loaded model."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        return other
 
     @property
     def name(self) -> str:
@@ -118,6 +142,8 @@ class HumanParser:
         Returns a Parsing in the photo's size as a person sees it; without people it is an ordinary, empty one.
         Raises ImageError (see errors.py) for a picture that cannot be read, OSError for a file that cannot be opened.
         """
+        if not isinstance(name, str | None):
+            raise OptionError(f"name is {name!r}; give the photo a name as text, or None for that of its file")
         clock = _Clock()
         with clock("read"):
             picture = read_image(image, max_megapixels=self.max_megapixels)
@@ -141,7 +167,10 @@ class HumanParser:
         """The last step alone, where the network ran elsewhere, on what `preprocess` gave for a photo of that size.
 
         outputs: of the network, by name, each with its leading batch axis. The Parsing's image is black: nobody saw it.
+        Raises BrokenModel for outputs that this model does not give, OptionError for an impossible size.
         """
+        photo_hw = _size(photo_hw)
+        self._check(outputs)
         maps = self._maps(outputs, self.preprocess.geometry(photo_hw))
         people, loose = assemble(maps, self.labels, self.min_score)
         photo = np.broadcast_to(np.zeros(3, np.uint8), (*photo_hw, 3))
@@ -153,7 +182,8 @@ class HumanParser:
         """Parse photos several at a time; the results come in the order of the photos, each as soon as it and those
         before it are done.
 
-        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead.
+        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead, in a thread of their own,
+            so that a camera or a queue may keep them waiting. What it raises comes after the results before it.
         jobs: photos at a time, each in a thread; None chooses by cores and model. Each holds its own photo.
         on_error: for a photo that cannot be read "raise" its error, which ends the loop, or "return" a ParseFailure in
             its place. Other errors are always raised.
@@ -162,8 +192,10 @@ class HumanParser:
         """
         if on_error not in ("raise", "return"):
             raise OptionError(f"on_error is {on_error!r}; choose 'raise' or 'return'")
-        if jobs is not None and jobs < 1:
-            raise OptionError(f"jobs is {jobs}; give at least 1, or None to have it chosen")
+        if jobs is not None:
+            jobs = whole_number("jobs", jobs, 1, ", or None to have it chosen")
+        if isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable):
+            raise OptionError(f"images is one {type(images).__name__}; give a list of photos, or call parse for one")
         return self._many(images, jobs or jobs_for(self._engines.model_bytes, self._threads), on_error == "return")
 
     def _many(self, images: Iterable, jobs: int, return_errors: bool) -> Iterator[Parsing | ParseFailure]:
@@ -185,6 +217,11 @@ class HumanParser:
             inputs, geometry = view(pixels, self.preprocess) if view else self.preprocess(pixels)
         with clock("network"):
             outputs = self.engine.run(inputs)
+        self._check(outputs)
+        return outputs, geometry
+
+    def _check(self, outputs: dict[str, np.ndarray]) -> None:
+        """Raises BrokenModel unless they are those of the model's head and classes."""
         missing = [name for name in OUTPUTS[self.card.head] if name not in outputs]
         if missing:
             lacking = ", ".join(missing)
@@ -193,7 +230,6 @@ class HumanParser:
         if (found := outputs[output].shape[axis] - others) != len(self.labels):
             raise BrokenModel(f"model {self.name!r} tells {found} classes apart, but its labels {self.labels.name!r} are "
                               f"{len(self.labels)}; convert it again with the labels that it was trained on")
-        return outputs, geometry
 
     def _averaged(self, pixels: np.ndarray, clock: _Clock) -> tuple[dict[str, np.ndarray], Geometry]:
         """The same, averaged over all views."""
@@ -208,6 +244,18 @@ class HumanParser:
         if self.card.head == "semantic":
             return parse_semantic(outputs, geometry, self._settings)
         return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
+
+
+def _opened_again(kind: type[HumanParser], arguments: dict[str, Any]) -> HumanParser:
+    return kind(**arguments)
+
+
+def _size(photo_hw: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = photo_hw
+    except (TypeError, ValueError):
+        raise OptionError(f"photo_hw is {photo_hw!r}; give (height, width) in pixels") from None
+    return whole_number("the height", height, 1), whole_number("the width", width, 1)
 
 
 def _file(model: str | Path | None) -> Path:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from humanparse.arguments import whole_number
 from humanparse.errors import OptionError
 
 FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
@@ -79,8 +80,8 @@ class Preprocess:
         Raises OptionError for a side under MIN_SIDE, and for a rule that fits photos into one fixed size.
         """
         for name, side in (("short_side", short_side), ("max_side", max_side)):
-            if side is not None and side < MIN_SIDE:
-                raise OptionError(f"{name} is {side} pixels; people are found from {MIN_SIDE} pixels on")
+            if side is not None:
+                whole_number(name, side, MIN_SIDE, " pixels: smaller people are not found")
         if self.fit_hw and (short_side or max_side):
             height, width = self.fit_hw
             raise OptionError(f"this model's input is always {width}x{height} pixels; leave the input size alone")

@@ -12,12 +12,14 @@ a view and of its mirror image coincide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
+from humanparse.arguments import is_number, yes_or_no
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
 from humanparse.postprocess.probability import sigmoid, softmax
@@ -64,10 +66,11 @@ def views(flip: bool, scales: Sequence[float], head: str, preprocess: Preprocess
 
     scales: of the input's sides. Raises OptionError for impossible scales, and for a model that cannot be averaged.
     """
+    given, scales = scales, tuple(scales) if isinstance(scales, Iterable) else ()
+    if not scales or not all(_is_scale(one) for one in scales):
+        raise OptionError(f"scales are {given!r}; give one or more numbers from {SMALLEST} to {LARGEST:g}, such as 0.75, 1, 1.25")
     scales = tuple(float(scale) for scale in scales)
-    if not scales or not all(SMALLEST <= scale <= LARGEST for scale in scales):
-        raise OptionError(f"scales are {scales}; give one or more numbers from {SMALLEST} to {LARGEST:g}, such as 0.75, 1, 1.25")
-    if not flip and scales == (1.0,):
+    if not yes_or_no("flip", flip) and scales == (1.0,):
         return ()
     if head == "queries":
         raise OptionError(
@@ -78,6 +81,10 @@ def views(flip: bool, scales: Sequence[float], head: str, preprocess: Preprocess
         height, width = preprocess.fit_hw
         raise OptionError(f"this model's input is always {width}x{height} pixels; leave scales alone (flip works)")
     return tuple(View(scale, mirrored) for scale in scales for mirrored in ((False, True) if flip else (False,)))
+
+
+def _is_scale(value: Any) -> bool:
+    return is_number(value) and SMALLEST <= value <= LARGEST
 
 
 def average(seen: Sequence[Seen], grid: Geometry, head: str, labels: LabelSet) -> dict[str, np.ndarray]:

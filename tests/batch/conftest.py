@@ -15,7 +15,7 @@ from humanparse.weights.catalog import METADATA_KEY, ModelCard
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """Finds one person over the whole photo, whose face is its upper half."""
-    onnx = pytest.importorskip("onnx", reason="the tiny model is built with onnx: pip install 'humanparse[torch]'")
+    onnx = pytest.importorskip("onnx", reason="the tiny model is built with onnx: pip install '.[torch]'")
     from onnx import TensorProto, helper, numpy_helper
 
     masks, logits = np.full((1, 2, 8, 8), -9, np.float32), np.full((1, 2, 22), -9, np.float32)

@@ -12,7 +12,7 @@ import pytest
 from batch_helpers import failures_in, finished, picture_bytes, rows_in, started, visible_files, write_photos
 from waiting import until
 
-pytest.importorskip("ray", reason="needs Ray: pip install 'humanparse[ray]'")
+pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
 
 PHOTOS = 3000  # enough that the run is in the middle when both nodes work
 

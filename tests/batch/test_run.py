@@ -18,7 +18,7 @@ from humanparse.batch.work import result_path
 from humanparse.cli import app
 from humanparse.masks import Mask
 
-pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'humanparse[batch]'")
+pytest.importorskip("pyarrow", reason="needs pyarrow: pip install '.[batch]'")
 
 
 @pytest.fixture

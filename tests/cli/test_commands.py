@@ -18,6 +18,7 @@ import humanparse
 from humanparse.cli import demo
 from humanparse.formats import FORMATS
 from humanparse.labels import LIP
+from humanparse.packaged import packaged
 
 TESTS = Path(__file__).parents[1]
 COMMANDS = ("parse", "batch", "demo", "labels", "version")
@@ -103,9 +104,10 @@ def test_demo_parses_both_photos_and_says_what_to_do_next(run, written):
 
 
 def test_the_photos_of_the_demo_are_small_and_explained():
-    assert sum(photo.stat().st_size for photo in demo.PHOTOS) < 150_000
-    notice = demo.PHOTOS[0].with_name("README.txt").read_text("utf-8")
-    assert all(photo.name in notice for photo in demo.PHOTOS)
+    folder = packaged("cli/demo")
+    assert sum((folder / name).stat().st_size for name in demo.PHOTOS) < 150_000
+    notice = (folder / "README.txt").read_text("utf-8")
+    assert all(name in notice for name in demo.PHOTOS)
 
 
 def test_the_help_starts_without_heavy_imports():

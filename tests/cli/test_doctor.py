@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from importlib import metadata
@@ -79,6 +80,7 @@ def test_a_check_that_fails_itself_is_a_finding(monkeypatch):
         raise RuntimeError("no luck")
 
     monkeypatch.setattr(doctor, "python", python)
+    monkeypatch.setattr(doctor, "packages", list)
     monkeypatch.setattr(doctor, "engines", list)
     first = doctor.examine()[0]
     assert (first.state, first.what) == (PROBLEM, "the check failed: RuntimeError: no luck")
@@ -96,13 +98,13 @@ def test_old_and_missing_packages_are_problems_and_missing_extras_are_not(instal
         ["numpy>=2.0", "pillow>=12.3", "typer>=0.16", "torch>=2.10; extra == 'train'", "pillow-heif>=1.1; extra == 'heif'",
          "ruff>=0.9; extra == 'dev'", "humanparse[torch]; extra == 'train'"],
     )
-    found = {finding.name: finding for finding in doctor.packages()}
+    found = {finding.name: finding for finding in doctor.packages(lambda module: "")}
     assert {name: finding.state for name, finding in found.items()} == {
         "numpy": PROBLEM, "pillow": OK, "typer": PROBLEM, "torch": PROBLEM, "pillow-heif": NOTE,
     }
     assert found["numpy"].todo == "pip install -U 'numpy>=2.0'"
     assert found["typer"].todo == "pip install 'typer>=0.16'"
-    assert found["pillow-heif"].todo == "if you want it: pip install 'humanparse[heif]'"
+    assert found["pillow-heif"].todo == "if you want it: pip install 'pillow-heif>=1.1'"
 
 
 @pytest.mark.parametrize(("version", "floor", "older"), [
@@ -115,7 +117,47 @@ def test_versions_are_compared_by_numbers(version, floor, older):
 
 def test_another_build_of_opencv_will_do(installed):
     installed({"opencv-python": "4.12"}, ["opencv-python-headless>=4.10"])
-    assert [finding.state for finding in doctor.packages()] == [OK]
+    assert [finding.state for finding in doctor.packages(lambda module: "")] == [OK]
+    found, = doctor.packages(lambda module: f"no {module} here")
+    assert (found.state, found.what) == (PROBLEM, "4.12 cannot be loaded: no cv2 here")
+    assert found.todo == "pip install -U --force-reinstall opencv-python"
+
+
+def test_a_package_that_is_there_but_cannot_be_loaded_is_named(installed, tmp_path, monkeypatch):
+    for name, code in {"sound": "", "broken": "raise ImportError('built for another NumPy')"}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    source = Path(doctor.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(source)]))
+    installed({"sound": "1.0", "broken": "1.0"}, ["sound>=1.0", "broken>=1.0; extra == 'heif'"])
+    found = {finding.name: finding for finding in doctor.packages()}
+    assert (found["sound"].state, found["sound"].what) == (OK, "1.0")
+    assert found["broken"].state == PROBLEM
+    assert "ImportError: built for another NumPy (exit code 1)" in found["broken"].what
+
+
+def test_a_package_that_hangs_while_it_is_loaded_is_a_finding(tmp_path, monkeypatch):
+    (tmp_path / "stuck.py").write_text("import threading; threading.Event().wait()")
+    source = Path(doctor.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(source)]))
+    assert doctor.import_apart("stuck", timeout_s=0.5) == "it took more than 0.5 s"
+
+
+def test_an_engine_whose_package_is_broken_is_not_blamed(monkeypatch):
+    from humanparse import parser
+
+    def broken(*_, **__):
+        raise ImportError("numpy.core.multiarray failed to import")
+
+    monkeypatch.setattr(parser, "open_engine", broken)
+    found = doctor.try_here("onnxruntime")
+    assert found.state == PROBLEM and "pip install" not in found.todo
+    assert "package above" in found.todo
+
+
+def test_what_other_machines_need_is_not_asked_for(installed, monkeypatch):
+    installed({}, ["isal>=1.7; platform_machine in 'x86_64 arm64'"])
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "riscv64")
+    assert doctor.packages() == []
 
 
 @pytest.mark.parametrize(("other", "state"), [("4.10", PROBLEM), ("4.12", NOTE)])
@@ -158,15 +200,16 @@ def test_an_engine_that_hangs_is_a_finding(tmp_path, monkeypatch):
 def test_a_missing_engine_is_no_problem_and_an_unknown_one_is(monkeypatch):
     from humanparse import parser
     from humanparse.errors import MissingExtra
+    from humanparse.extras import install_line
 
     def missing(*_, **__):
-        raise MissingExtra("the x engine needs X", "x")
+        raise MissingExtra("the x engine needs X", "redis")
 
     assert doctor.try_here("no-such").state == PROBLEM
     monkeypatch.setattr(parser, "open_engine", missing)
     found = doctor.try_here("x")
     assert (found.state, found.what) == (NOTE, "the x engine needs X")
-    assert found.todo == "if you want it: pip install 'humanparse[x]'"
+    assert found.todo == f"if you want it: {install_line('redis')}"
 
 
 def test_damaged_and_broken_off_models_are_found():

@@ -166,5 +166,5 @@ def test_onnxruntime_says_that_an_xml_is_not_for_it(small):
 
 def test_without_the_package_onnx_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtra, match=r"humanparse\[export\]"):
+    with pytest.raises(MissingExtra, match=r"pip install 'onnx>="):
         write_tensorrt(model_file(None), tmp_path / "out")

@@ -11,7 +11,7 @@ import pytest
 from waiting import LONG_S, running, until
 
 from humanparse.errors import ModelError
-from humanparse.service.workers import COMMAND, Worker, WorkerDied, oom_kills
+from humanparse.service.workers import Worker, WorkerDied, oom_kills, worker_command
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 HELLO = {"models": ["small"], "options": {"threads": 1}}
@@ -213,4 +213,4 @@ def test_real_worker_loads_the_model_inside_the_package_and_parses():
         head, _ = await worker.call({"do": "parse", "model": "", "min_score": None, "max_side": None}, b"no", LONG_S)
         assert head["problem"]["code"] == "not_an_image"
 
-    with_worker(use, COMMAND, hello={"models": ["humanparse-small"], "options": {"engine": "onnxruntime", "threads": 1}})
+    with_worker(use, worker_command(), hello={"models": ["humanparse-small"], "options": {"engine": "onnxruntime", "threads": 1}})

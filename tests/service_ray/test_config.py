@@ -19,7 +19,7 @@ from humanparse.weights.catalog import model_file
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or importlib.util.find_spec("ray") is None,
-    reason="needs Ray on Linux: pip install 'humanparse[ray]'",
+    reason="needs Ray on Linux: pip install '.[ray]'",
 )
 yaml = pytest.importorskip("yaml")  # comes with Ray
 DEPLOY = Path(__file__).parents[2] / "deploy/ray"

@@ -22,7 +22,7 @@ from humanparse.weights.catalog import model_file
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or importlib.util.find_spec("ray") is None,
-    reason="needs Ray on Linux: pip install 'humanparse[ray]'",
+    reason="needs Ray on Linux: pip install '.[ray]'",
 )
 PHOTO = (Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg").read_bytes()
 PATIENCE = ("--worker-start-s", "150", "--deadline-s", "100", "--max-wait-s", "100")  # two cores may be busy with much else

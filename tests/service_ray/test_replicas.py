@@ -17,7 +17,7 @@ from humanparse.service.settings import Settings
 from humanparse.service.workers import WorkerDied
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'humanparse[ray]'"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[ray]'"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # of Ray, when it is imported
 ]
 PARSE = {"do": "parse", "model": "first"}
@@ -223,7 +223,7 @@ def test_no_ray_and_an_old_ray_are_told(monkeypatch):
     with pytest.raises(OptionError, match=r"Ray 2\.57\.1 .*2\.58"):
         cluster.join(None, cpus=1, object_store_bytes=1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"humanparse\[ray\]"):
+    with pytest.raises(MissingExtra, match=r"pip install 'ray"):
         cluster.join(None, cpus=1, object_store_bytes=1)
 
 

@@ -15,6 +15,7 @@ from dataclasses import fields
 from email.utils import formatdate
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hub_server import (
     ETAG,
@@ -31,8 +32,9 @@ from hub_server import (
 )
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError, UnknownModel
+from humanparse.parser import HumanParser
 from humanparse.weights import download, store
-from humanparse.weights.catalog import model_file
+from humanparse.weights.catalog import DEFAULT_MODEL, model_file
 from humanparse.weights.download import Limits, part_of
 from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB, RemoteFile, endpoint
 from humanparse.weights.lock import lock_file
@@ -135,6 +137,36 @@ def test_an_endpoint_that_is_no_web_address_is_bad_usage(hub, monkeypatch, given
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", given)
     with pytest.raises(OptionError, match="MODELSCOPE_ENDPOINT"):
         pull()
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without a home, as one whom a container's /etc/passwd does not list."""
+    def nobody(uid: int):
+        raise KeyError(uid)
+
+    for name in ("HUMANPARSE_HOME", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+
+@posix
+def test_without_a_home_only_what_needs_one_fails(homeless):
+    assert store.home_if_any() is None
+    assert HumanParser(threads=1).parse(np.zeros((32, 32, 3), np.uint8)).people == ()
+    assert (store.record(MODEL), store.accepted(MODEL), store.size(MODEL)) == (None, False, 0)
+    assert not store.verify(MODEL) and not store.converted(MODEL)
+    with pytest.raises(UnknownModel, match="models pull"):
+        HumanParser(MODEL.name)
+    with pytest.raises(OptionError, match="set HUMANPARSE_HOME to one that can be written"):
+        store.pull(MODEL, accept_licence=True)
+
+
+@posix
+def test_a_home_of_nobody_is_done_without(homeless, monkeypatch):
+    monkeypatch.setenv("HUMANPARSE_HOME", "~no-such-user/models")
+    assert store.home_if_any() is None
+    assert HumanParser(threads=1).name == DEFAULT_MODEL
 
 
 def test_the_home_is_the_systems_cache_folder_unless_told_otherwise(monkeypatch, tmp_path):

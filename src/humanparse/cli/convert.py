@@ -39,8 +39,10 @@ def convert(
     """Convert an M2FP checkpoint to an .onnx file, and check that both give the same.
 
     The file is kept only if ONNX Runtime agrees with PyTorch on it at sizes that were not traced.
-    Needs PyTorch: pip install 'humanparse[torch]'. The official checkpoints may not be used commercially.
-    int8 needs NNCF: pip install 'humanparse[quantize]'. Compare its results with fp32's before you rely on it.
+    Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4'.
+    The official checkpoints may not be used commercially.
+    int8 needs NNCF: pip install 'nncf>=3.0' 'onnx>=1.21'.
+    Compare its results with fp32's before you rely on it.
 
     \b
     Examples:

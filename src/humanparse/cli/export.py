@@ -10,9 +10,9 @@ import typer
 
 from humanparse.errors import OptionError
 from humanparse.files import check_target
+from humanparse.packaged import packaged
 
 TARGETS = ("triton", "tensorrt", "openvino", "onnx")
-DEMO = Path(__file__).parent / "demo"
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
 
     triton: a model repository that takes photos and gives maps and JSON. tensorrt: ONNX files and the lines of trtexec.
     openvino: .xml and .bin. onnx: one file from the photo's pixels to its maps, for browsers, phones and C++.
-    Needs the package onnx: pip install 'humanparse[export]'; for openvino: pip install 'humanparse[openvino]'.
+    Needs the package onnx: pip install 'onnx>=1.21'; for openvino: pip install 'openvino>=2025.0'.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def export(
     from humanparse.weights.catalog import model_file
 
     file = model_file(model)
-    photos = tuple(check or sorted(DEMO.glob("*.jpg")))
+    photos = tuple(check or sorted(packaged("cli/demo").glob("*.jpg")))
     for target in {"openvino": (out, out.with_suffix(".bin")), "onnx": (out,)}.get(to, ()):
         check_target(target, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
     if to == "triton":

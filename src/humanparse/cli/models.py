@@ -13,6 +13,7 @@ import typer
 from humanparse.cli import errors
 from humanparse.convert import fetch
 from humanparse.errors import OptionError, UnknownModel
+from humanparse.extras import install_line
 
 if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel
@@ -50,7 +51,9 @@ def list_models() -> None:
         table.add_row(model.name, model.people, model.classes, model.license, _mb(here) if here else "", _state(model))
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
     typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
-    typer.echo(f"Fetched models are kept in {errors.printable(store.home() / 'models')}.")
+    kept = store.home_if_any()
+    where = f"in {errors.printable(kept / 'models')}" if kept else "nowhere yet: set HUMANPARSE_HOME to a folder"
+    typer.echo(f"Fetched models are kept {where}.")
 
 
 def pull(
@@ -82,7 +85,8 @@ def pull(
             if not store.checkpoint(model):
                 accept_licence = _accept(model, accept_licence, quiet)
                 if not fetch.can_convert():
-                    say("PyTorch is not installed; converting needs it after the download: pip install 'humanparse[torch]'")
+                    say("PyTorch is not installed; converting needs it after the download: "
+                        f"{install_line('torch')}")
             with _progress(quiet) as show:
                 store.pull(model, accept_licence=accept_licence, progress=show, say=say)
             file = fetch.convert_pulled(model, say)

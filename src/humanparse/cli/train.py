@@ -36,7 +36,7 @@ def train(
     """Train a model by a recipe; the result is an .onnx file that every other command takes.
 
     Stop it at any moment; with --resume it goes on as if nothing had been. Keys of recipes: docs/training.md.
-    Needs PyTorch: pip install 'humanparse[train]'.
+    Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4' 'scipy>=1.13'.
 
     \b
     Examples:

@@ -8,11 +8,11 @@ from importlib.metadata import version as installed
 
 import typer
 
+import humanparse
 from humanparse.doctor import SAME_FOLDER
 
 # A package may come under several names; the first installed one counts.
 PACKAGES = {
-    "humanparse": ("humanparse",),
     "numpy": ("numpy",),
     "onnxruntime": SAME_FOLDER["onnxruntime"],
     "opencv": SAME_FOLDER["cv2"],
@@ -27,7 +27,7 @@ def version() -> None:
       humanparse version
     """
     lines = {name: _first_installed(names) for name, names in PACKAGES.items()}
-    typer.echo(f"humanparse {lines.pop('humanparse')}")
+    typer.echo(f"humanparse {humanparse.__version__}")
     typer.echo(f"python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for name, found in lines.items():
         typer.echo(f"{name} {found}")

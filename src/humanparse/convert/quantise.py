@@ -8,7 +8,6 @@ become the scales. ONNX Runtime's own quantiser lost a third of the embedded mod
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +47,6 @@ def quantise(
     model, out = Path(model), Path(out)
     card = ModelCard.from_metadata(open_engine("onnxruntime", model).metadata, str(model))
     files = choose_photos(Path(photos), max_photos, say)
-    sys.modules.setdefault("openvino_telemetry", None)  # NNCF would report its use through it, and does without
     try:
         import nncf
         import onnx

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from humanparse.deployment.graph import INPUT, Written, load, open_batch, takes_batches, the_onnx_package
 from humanparse.errors import OptionError
+from humanparse.packaged import packaged
 from humanparse.weights.catalog import ModelCard
 
 MAX_BATCH = 8          # photos in one run of the network
@@ -26,7 +27,6 @@ MAX_DELAY_US = 2000    # that the first of them waits for others
 INSTANCES = 2          # of each Python model: while one decodes a photo, another can
 WARM_HW = (480, 640)   # of the photo whose size the network is warmed up with
 EMPTY = "Triton wants this folder, though an ensemble has no file of its own.\n"  # empty folders get lost on the way
-MODELS = Path(__file__).parent / "triton_models"
 
 
 def write_triton(model: Path, folder: Path) -> Written:
@@ -79,7 +79,7 @@ def _write_python(folder: Path, card: ModelCard, config: str, source: str) -> No
     _write(folder, config)
     version = folder / "1"
     version.mkdir()
-    shutil.copyfile(MODELS / source, version / "model.py")
+    shutil.copyfile(packaged("deployment/triton_models") / source, version / "model.py")
     (version / "card.json").write_text(card.to_json(), "utf-8")
 
 

@@ -10,6 +10,8 @@ import onnxruntime
 from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel, OptionError
 
+onnxruntime.disable_telemetry_events()  # of Windows; elsewhere see quiet.py
+
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from contextlib import suppress
 from functools import cache as once
 from pathlib import Path
@@ -14,14 +13,12 @@ from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel, MissingExtra, OptionError
 from humanparse.files import sha256_of, write_private
 
-# OpenVINO brings a package that reports usage, and does without where it cannot be imported. None makes it so.
-sys.modules.setdefault("openvino_telemetry", None)
 try:
     import openvino
 except ImportError as error:
     raise MissingExtra("the openvino engine needs OpenVINO", "openvino") from error
 
-from humanparse.engines.deformable import fuse  # noqa: E402
+from humanparse.engines.deformable import fuse
 
 MAX_CACHE_BYTES = 2_000_000_000  # of compiled models that are kept; one is about as large as its .onnx file
 SUMS = ".sha256"  # the ending of a file beside a compiled model

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from humanparse import render
+from humanparse.arguments import folder_path, one_or_more
 from humanparse.errors import OptionError
 from humanparse.files import FORMAT_SUFFIXES, whole_file
 from humanparse.formats.coco import coco_dataset, to_coco
@@ -40,9 +41,9 @@ def save(parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, 
     Raises OptionError for an unknown format or palette, before anything is written, and OSError if writing fails.
     """
     parsing.labels.palette(palette)  # raises now for an unknown one
-    formats = _known(formats)
+    formats, folder = _known(formats), folder_path("folder", folder)
     targets = paths(parsing.name, folder, formats)
-    _make_folder(Path(folder))
+    _make_folder(folder)
     for name, target in zip(formats, targets, strict=True):
         with whole_file(target) as part, open(part, "xb") as file:
             FORMATS[name].write(parsing, file, palette)
@@ -51,9 +52,10 @@ def save(parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, 
 
 def paths(name: str, folder: str | Path, formats: Iterable[str] | str) -> list[Path]:
     """The files that `save` writes for a photo of that name. Raises OptionError for an unknown format or a path as name."""
-    if not name or Path(name).name != name or "\\" in name or "\0" in name:
+    if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or "\0" in name:
         raise OptionError(f"{name!r} cannot name a file; give the photo a name without folders")
-    return [Path(folder) / f"{name}{FORMATS[one].suffix}" for one in _known(formats)]
+    folder = folder_path("folder", folder)
+    return [folder / f"{name}{FORMATS[one].suffix}" for one in _known(formats)]
 
 
 # The writers
@@ -138,11 +140,11 @@ CONTENT_TYPES = {name: _MEDIA_TYPES[one.suffix.rpartition(".")[2]] for name, one
 
 def _known(formats: Iterable[str] | str) -> list[str]:
     """The formats without repeats; a single name is a list of one. Raises OptionError for an unknown one."""
-    names = list(dict.fromkeys([formats] if isinstance(formats, str) else formats))
+    names = one_or_more("formats", formats)
     for name in names:
-        if name not in FORMATS:
+        if name not in list(FORMATS):  # a list is in no dictionary, but may be asked for
             raise OptionError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _make_folder(folder: Path) -> None:

@@ -46,7 +46,7 @@ def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
     """The inverse of `to_json`; see `from_dict`. Raises OptionError for text that is not JSON."""
     try:
         data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
-    except (ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise OptionError(f"this is not JSON: {error}") from error
     return from_dict(data, image)
 
@@ -151,7 +151,10 @@ def _mask(data: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
         raise OptionError("the data hold no masks; write them with masks=True")
     if tuple(data["mask"]["size"]) != size_hw:
         raise ValueError(f"a mask is for {data['mask']['size']} but the picture is {list(size_hw)} (height, width)")
-    return Mask.from_rle(data["mask"])
+    try:
+        return Mask.from_rle(data["mask"])
+    except OptionError as error:
+        raise ValueError(str(error)) from error
 
 
 def _label_set(name: str, names: tuple[str, ...]) -> LabelSet:

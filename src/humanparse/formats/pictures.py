@@ -6,16 +6,18 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from humanparse import render
+from humanparse.arguments import number_between
 from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
+from humanparse.many import in_order
 from humanparse.result import Parsing
 
 MAX_SIDES = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}  # what each kind of file can hold
@@ -45,10 +47,11 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
     transparent in white; "webp". quality: of the last two, 1 to 100. Quick rather than as small as can be.
     Raises OptionError for another kind or quality, and for a picture that is too large for its kind.
     """
-    if kind not in MAX_SIDES:
+    if not isinstance(picture, Image.Image):
+        raise OptionError(f"picture is {type(picture).__name__}; give a PIL image, such as `result.overlay()`")
+    if kind not in list(MAX_SIDES):
         raise OptionError(f"there is no kind of picture {kind!r}; choose one of {', '.join(MAX_SIDES)}")
-    if not 1 <= quality <= 100:
-        raise OptionError(f"quality is {quality!r}; choose a number from 1 to 100")
+    quality = round(number_between("quality", quality, 1, 100))
     if max(picture.size) > MAX_SIDES[kind]:
         size = f"{picture.width}x{picture.height}"
         raise OptionError(f"the picture is {size} but {kind} holds at most {MAX_SIDES[kind]} pixels a side; choose png")
@@ -75,8 +78,8 @@ def _png(pixels: np.ndarray) -> bytes:
     if len(tops) == 1:
         bands = [compress(0)]
     else:
-        with ThreadPoolExecutor(min(len(tops), usable_cores())) as pool:
-            bands = list(pool.map(compress, tops))
+        with closing(in_order(compress, tops, min(len(tops), usable_cores()))) as ended:
+            bands = [band.result() for _, band in ended]
     checksum = 1
     for _, adler, size in bands:
         checksum = _adler32_joined(checksum, adler, size)

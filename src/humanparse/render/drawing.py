@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from humanparse.errors import OptionError
+from humanparse.arguments import number_between
 from humanparse.labels import Colour
 from humanparse.masks import Mask
 from humanparse.render.legend import Panel, legend_entries, legend_heading
@@ -50,8 +50,7 @@ def overlay(
     Returns RGB; the photo is at the top left, so its pixels keep their coordinates.
     Raises OptionError for an unknown palette or an opacity outside 0 to 1.
     """
-    if not 0 <= opacity <= 1:
-        raise OptionError(f"opacity is {opacity!r}; choose a number from 0 (the photo alone) to 1 (the colours alone)")
+    number_between("opacity", opacity, 0, 1, ": 0 for the photo alone, 1 for the colours alone")
     colours = parsing.labels.palette(palette)
     panel = Panel(legend_heading(parsing), legend_entries(parsing, palette), parsing.size_hw) if legend else None
     canvas = panel.canvas() if panel else np.empty(parsing.image.shape, np.uint8)

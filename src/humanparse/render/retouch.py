@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from humanparse.arguments import is_number, number_between, one_or_more
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
 from humanparse.masks import Mask
@@ -31,8 +33,7 @@ def cutout(
     is kept. Returns RGBA; where nothing is kept it is transparent and the size of the photo.
     Raises OptionError for a person or label that does not exist and for a feather below 0.
     """
-    if not 0 <= feather_px < math.inf:
-        raise OptionError(f"feather_px is {feather_px!r}; choose 0 for a hard edge or the width of the soft edge in pixels")
+    number_between("feather_px", feather_px, 0, hint=": the width of the soft edge in pixels, 0 for none")
     kept = Mask.from_dense(_chosen(parsing, person_ids, labels))
     x0, y0, x1, y1 = kept.box_xyxy if crop and kept.area else (0, 0, *parsing.size_hw[::-1])
     rgba = np.zeros((y1 - y0, x1 - x0, 4), np.uint8)
@@ -58,7 +59,7 @@ def blur(
     A face that was not found stays sharp: look at the result before you rely on it.
     Raises OptionError for a person or label that does not exist and for a strength that is not above 0.
     """
-    if not 0 < strength < math.inf:
+    if not is_number(strength) or not 0 < strength < math.inf:
         raise OptionError(f"strength is {strength!r}; choose a number above 0, where 1 hides a face and 2 hides more")
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
@@ -81,13 +82,20 @@ def recolour(
     person_ids: whose parts; None takes everybody's, and those that belong to nobody.
     Returns RGB, the size of the photo. Raises OptionError for a person or label that does not exist and for a bad colour.
     """
-    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+    if not _is_colour(colour):
         raise OptionError(f"colour is {colour!r}; give red, green and blue, 0 to 255 each")
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
         if masks:
             _recolour_part(photo, _joined(masks), colour)
     return Image.fromarray(photo)
+
+
+def _is_colour(value: Any) -> bool:
+    try:
+        return len(value) == 3 and all(is_number(one) and 0 <= one <= 255 for one in value)
+    except TypeError:
+        return False
 
 
 # Cut-out
@@ -98,13 +106,13 @@ def _chosen(parsing: Parsing, person_ids: Iterable[int] | int | None, labels: It
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
         chosen = np.zeros(parsing.size_hw, bool)
-        for number in [person_ids] if isinstance(person_ids, int | np.integer) else person_ids:
+        for number in one_or_more("person_ids", person_ids):
             mask = _person(parsing, number).mask
             x0, y0, x1, y1 = mask.box_xyxy
             chosen[y0:y1, x0:x1] |= mask.crop
     if labels is not None:
         wanted = np.zeros(256, np.uint8)
-        wanted[[parsing.labels.index(name) for name in ([labels] if isinstance(labels, str) else labels)]] = 1
+        wanted[[parsing.labels.index(name) for name in one_or_more("labels", labels)]] = 1
         chosen &= cv2.LUT(np.ascontiguousarray(parsing.label_map), wanted).view(bool)
     return chosen
 
@@ -135,11 +143,11 @@ def _owned_parts(
     parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str
 ) -> list[list[Mask]]:
     """The parts that carry these labels, person by person; for None everybody's, and then nobody's."""
-    wanted = {parsing.labels.index(name) for name in ([labels] if isinstance(labels, str) else labels)}
+    wanted = {parsing.labels.index(name) for name in one_or_more("labels", labels)}
     if person_ids is None:
         owned = [[*person.parts.values()] for person in parsing.people] + [[part] for part in parsing.loose_parts]
     else:
-        ids = [person_ids] if isinstance(person_ids, int | np.integer) else person_ids
+        ids = one_or_more("person_ids", person_ids)
         owned = [[*_person(parsing, number).parts.values()] for number in ids]
     return [[part.mask for part in parts if part.class_id in wanted and part.area] for parts in owned]
 

@@ -21,7 +21,7 @@ from ray.serve.request_router import FIFOMixin, RequestRouter
 from humanparse.errors import HumanParseError
 from humanparse.service.pool import PROBE_S, WorkerPool
 from humanparse.service.settings import Settings
-from humanparse.service.workers import COMMAND, Worker, WorkerDied
+from humanparse.service.workers import Worker, WorkerDied, worker_command
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Replica:
         Ray Serve sends no requests meanwhile, and asks a few replicas at a time. Raises ModelError if there are none of before.
         """
         chosen = Settings(**self._options, models=tuple(user_config["models"]), workers=1)
-        pool = WorkerPool(chosen, COMMAND, self._idle.set)
+        pool = WorkerPool(chosen, worker_command(), self._idle.set)
         try:
             await pool.start()
         except HumanParseError as error:

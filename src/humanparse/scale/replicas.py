@@ -22,7 +22,7 @@ from humanparse.service.pool import PROBE_S
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.service.wire import Frame
-from humanparse.service.workers import COMMAND, Worker, WorkerDied
+from humanparse.service.workers import Worker, WorkerDied, worker_command
 
 POLL_S = 1.0
 LATE_S = 5.0     # a replica tells that its time is over; one that does not within this much more is gone
@@ -320,7 +320,7 @@ class Replicas:
 
 async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
     """Do a task that is about files of this machine in a child of ours, which then ends."""
-    worker = await Worker.spawn(COMMAND)
+    worker = await Worker.spawn(worker_command())
     try:
         await worker.load({"models": [], "options": {"threads": 1}}, timeout_s)
         return await worker.call(head, b"", timeout_s)

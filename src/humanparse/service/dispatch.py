@@ -18,7 +18,7 @@ from humanparse.service.held import Held
 from humanparse.service.pool import WorkerPool
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
-from humanparse.service.workers import COMMAND, Worker, WorkerDied
+from humanparse.service.workers import Worker, WorkerDied, worker_command
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Dispatcher:
         pool: Callable[[Callable[[], None]], Any] | None = None,
     ):
         self._settings = settings
-        self._pool = pool(self._pump) if pool else WorkerPool(settings, command or COMMAND, self._pump, metrics)
+        self._pool = pool(self._pump) if pool else WorkerPool(settings, command or worker_command(), self._pump, metrics)
         self._queue = Admission(
             queue_size=settings.queue_size, max_wait_s=settings.max_wait_s,
             num_workers=settings.workers)

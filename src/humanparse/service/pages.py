@@ -19,12 +19,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from humanparse.packaged import packaged
 from humanparse.service.paths import root_of
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-STATIC = Path(__file__).parent / "static"
-SAMPLE = Path(__file__).parent.parent / "cli" / "demo" / "astronaut.jpg"  # one of the photos of `humanparse demo`
+SAMPLE = "cli/demo/astronaut.jpg"  # one of the photos of `humanparse demo`
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -36,8 +36,10 @@ LIMITS = ("max_body_mb", "max_megapixels")  # settings that the page knows, so t
 def page_routes() -> APIRouter:
     """/, /static/…, /docs and /openapi.json."""
     router = APIRouter(include_in_schema=False)
-    files = {path.relative_to(STATIC).as_posix(): path for path in sorted(STATIC.rglob("*")) if path.is_file()}
-    kept = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in (files | {"sample.jpg": SAMPLE}).items()}
+    static_files = packaged("service/static")
+    files = {path.relative_to(static_files).as_posix(): path for path in sorted(static_files.rglob("*")) if path.is_file()}
+    files["sample.jpg"] = packaged(SAMPLE)
+    kept = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files.items()}
 
     @lru_cache(maxsize=16)  # more than a service has proxies; clients may be able to say others
     def filled_in(settings: Settings, root: str) -> Asset:

@@ -69,6 +69,12 @@ class Problem(Exception):
     detail: str
     retry_after_s: float | None = None
 
+    def __reduce__(self):
+        return Problem, (self.code, self.detail, self.retry_after_s)  # however it was made
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
     @property
     def status(self) -> int:
         return KINDS[self.code].status

@@ -16,9 +16,10 @@ from typing import Any, get_type_hints
 
 from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
-from humanparse.weights.store import home
+from humanparse.weights.store import home_if_any
 
 PREFIX = "HUMANPARSE_"
+NOWHERE = Path(os.devnull)  # no folder can be made below it
 
 
 def row(default: Any, help: str, *, unit: str = "", group: str, least: float | None = None, most: float | None = None) -> Any:
@@ -143,8 +144,16 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Where jobs and the cache on disk are kept."""
-        return Path(self.data_dir).expanduser() if self.data_dir else home() / "service"
+        """Where jobs and the cache on disk are kept. A user without a home has none: they are as on a broken disk.
+
+        Raises OptionError for a ~ in `data_dir` that stands for nothing.
+        """
+        if not self.data_dir:
+            return (home_if_any() or NOWHERE) / "service"
+        try:
+            return Path(self.data_dir).expanduser()
+        except RuntimeError as error:
+            raise OptionError(f"data_dir is {self.data_dir!r}: {error} Give the folder's whole path") from None
 
     @property
     def most_replicas(self) -> int:

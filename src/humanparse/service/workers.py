@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from humanparse.errors import ModelError
+from humanparse.packaged import environment, python
 from humanparse.service import wire
 
-COMMAND = (sys.executable, "-P", "-m", "humanparse.service.worker")  # -P: import nothing from the current folder
 # Not for a process that decodes what strangers sent.
 SECRETS = ("HUMANPARSE_TOKEN", "HUMANPARSE_REDIS_URL", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 PIPE_BUFFER = 2**20
@@ -176,6 +174,11 @@ class Worker:
             log.warning("worker %d: %s", self.pid, line.decode(errors="replace").rstrip()[:LONGEST_LINE])
 
 
+def worker_command() -> tuple[str, ...]:
+    """What starts a worker. Raises HumanParseError in a bundled program, which has no Python for it."""
+    return python("-m", "humanparse.service.worker")
+
+
 def oom_kills() -> int | None:
     """How many processes Linux has killed so far for want of memory; None where it does not tell."""
     try:
@@ -186,7 +189,7 @@ def oom_kills() -> int | None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return {name: value for name, value in environment().items() if name not in SECRETS}
 
 
 def _epitaph(status: int | None) -> str:

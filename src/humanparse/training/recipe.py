@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from humanparse.errors import OptionError
+from humanparse.packaged import packaged
 from humanparse.text import read_text
 
-SHIPPED = Path(__file__).parent / "recipes"
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")
 DEVICES = ("auto", "cpu", "cuda")
@@ -122,7 +122,7 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
 
 def recipe_file(recipe: str | Path) -> Path:
     """The file of a recipe: a name of those in the package (unless such a file is there), or a path."""
-    path, shipped = Path(recipe), SHIPPED / f"{recipe}.toml"
+    path, shipped = Path(recipe), packaged("training/recipes") / f"{recipe}.toml"
     if path.is_file():
         return path
     if shipped.is_file():
@@ -132,7 +132,7 @@ def recipe_file(recipe: str | Path) -> Path:
 
 
 def shipped_recipes() -> list[str]:
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return sorted(path.stem for path in packaged("training/recipes").glob("*.toml"))
 
 
 def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.labels import LabelSet, label_set
+from humanparse.packaged import packaged
 from humanparse.preprocess import Preprocess
 from humanparse.weights import store
 from humanparse.weights.hub import HUB
 
 METADATA_KEY = "humanparse"
-BUNDLED = Path(__file__).parent / "bundled"
 DEFAULT_MODEL = "humanparse-small"
 HEADS = ("centres", "queries", "semantic")
 
@@ -67,7 +67,13 @@ class ModelCard:
 
 def bundled_models() -> dict[str, Path]:
     """The models inside the package, by name, the default first."""
-    return {path.stem: path for path in sorted(BUNDLED.glob("*.onnx"), key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))}
+    files = packaged("weights/bundled").glob("*.onnx")
+    return {path.stem: path for path in sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))}
+
+
+def is_name(model: str | Path | None) -> bool:
+    """Whether that is a model of the catalogue (None: the one in the package), and not a file or folder."""
+    return model is None or str(model) in bundled_models() or str(model) in HUB
 
 
 def model_file(model: str | Path | None) -> Path:

@@ -68,7 +68,27 @@ class Check:
 
 
 def home() -> Path:
-    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's folder for caches."""
+    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's folder for caches.
+
+    Raises OptionError where there is none: for a user without a home, as in some containers.
+    """
+    try:
+        return _home()
+    except RuntimeError as error:  # of Path.home and expanduser
+        raise OptionError(
+            f"there is no folder to keep things in ({error}); set HUMANPARSE_HOME to one that can be written"
+        ) from None
+
+
+def home_if_any() -> Path | None:
+    """The same for what can be done without."""
+    try:
+        return home()
+    except OptionError:
+        return None
+
+
+def _home() -> Path:
     if chosen := os.environ.get("HUMANPARSE_HOME", "").strip():
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -119,7 +139,7 @@ def converted(model: HubModel) -> Path | None:
 
 def accepted(model: HubModel) -> bool:
     """Whether somebody has accepted the model's licence on this machine."""
-    return (folder(model) / LICENSE).is_file()
+    return home_if_any() is not None and (folder(model) / LICENSE).is_file()
 
 
 def pull(
@@ -223,6 +243,8 @@ def remove(model: HubModel, say: Callable[[str], None] = lambda text: None) -> i
 
 def size(model: HubModel) -> int:
     """Bytes that the model takes on the disk, parts of broken-off downloads included."""
+    if home_if_any() is None:
+        return 0
     place = folder(model)
     return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file()) if place.is_dir() else 0
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import parse
+from humanparse.packaged import packaged
 
 if TYPE_CHECKING:
     from humanparse.result import Parsing
 
-PHOTOS = (Path(__file__).with_name("astronaut.jpg"), Path(__file__).with_name("hopper.jpg"))
+PHOTOS = ("astronaut.jpg", "hopper.jpg")  # beside this file
 
 
 def demo(
@@ -34,7 +35,7 @@ def demo(
     parser = parse.load_parser()
     parse.make_folder(output)
     rows, written = [], []
-    for photo in PHOTOS:
+    for photo in (packaged("cli/demo") / name for name in PHOTOS):
         began = time.perf_counter()
         parsing = parser.parse(photo, name=photo.stem)
         rows.append((photo.stem, parsing, time.perf_counter() - began))

@@ -1,0 +1,42 @@
+"""The packages that optional parts need, and the line that installs those that are missing.
+
+The packages themselves are named, not an extra of humanparse: so the line also works where humanparse
+was installed from a folder or a wheel, and never fetches another package of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+_ONNX, _TORCH = ("onnx>=1.21",), ("torch>=2.10", "onnx>=1.21", "safetensors>=0.4")
+
+EXTRAS = {  # as in pyproject.toml, where extras may be made of others
+    "torch": _TORCH,
+    "openvino": ("openvino>=2025.0",),
+    "quantize": ("nncf>=3.0", *_ONNX),
+    "export": _ONNX,
+    "train": (*_TORCH, "scipy>=1.13"),
+    "heif": ("pillow-heif>=1.1",),
+    "redis": ("redis>=5.2",),
+    "batch": ("pyarrow>=17", "fsspec>=2024.10"),
+    "ray": ("ray[data,serve]>=2.58",),
+}
+
+
+def install_line(extra: str) -> str:
+    """Return the pip command for the packages of an extra that are not installed.
+
+    If all of them are, one of them is broken or too old, and all are named.
+    """
+    wanted = EXTRAS[extra]
+    missing = [package for package in wanted if not _installed(package)]
+    return " ".join(["pip install", *(f"'{package}'" for package in missing or wanted)])
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(re.match(r"[A-Za-z0-9._-]+", package)[0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
