@@ -18,7 +18,7 @@ import numpy as np
 from humanparse.arguments import number_between, whole_number
 from humanparse.cores import usable_cores
 from humanparse.engines import AUTO, ENGINES, Engine, bytes_of, open_engine
-from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError
+from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError, UnknownModel
 from humanparse.image import MAX_MEGAPIXELS, check_limit, read_image
 from humanparse.labels import LabelSet
 from humanparse.many import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
@@ -50,9 +50,8 @@ CLASSES = {"centres": ("classes", 1, 0), "queries": ("pred_logits", 2, 2), "sema
 class HumanParser:
     """Parses photos with one model. Make one and keep it; it may be used from several threads.
 
-    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one; a model
-        that is to be fetched, is, if its licence was accepted before or by HUMANPARSE_ACCEPT_LICENCE=1 (converting it
-        needs PyTorch, once); else the error says how
+    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one. Nothing is
+        fetched here: for a model that is not on this machine the error says how (`pull`, or `humanparse models pull`)
     engine:  the runtime's name, "onnxruntime" or "openvino"; "auto" takes the faster one for the model of those installed
         (docs/speed-network.md); or an Engine of your own (then `model` is not opened)
     precision: of a float model's arithmetic: "fp32", or "bf16", which rounds and needs OpenVINO and a processor that has it
@@ -64,7 +63,7 @@ class HumanParser:
     max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
     flip, scales: look at every photo also mirrored, and at these multiples of the input's sides, and average: a little
         better, and slower by as many times as there are looks (see tta.py). Not for M2FP's query head
-    Raises UnknownModel, BrokenModel or DownloadFailed for the model, OptionError for an impossible value.
+    Raises UnknownModel or BrokenModel for the model, OptionError for an impossible value.
 
     It is pickled as these arguments, and opens the model again where it is unpickled or deep-copied: in another process,
     or on another machine that has the model.
@@ -97,7 +96,7 @@ class HumanParser:
         }
         self._engines = _Engines()
         if isinstance(engine, str):
-            file = _file(model)
+            file = model_file(model)
             self._arguments["model"] = model if is_name(model) else str(file.absolute())
             kept = store.home_if_any()
             cache = kept / "compiled" if kept else None
@@ -155,6 +154,21 @@ class HumanParser:
             maps.label_map, maps.person_map, people, self.labels, picture.pixels, loose,
             name=name or picture.name, model=self.name, timings_ms=clock.times_ms, file_name=picture.file_name,
         )
+
+    @staticmethod
+    def pull(name: str, *, accept_licence: bool = False) -> Path:
+        """Fetch a model of the catalogue and convert it, once; costs nothing if it is here. The only way to the network.
+
+        accept_licence: you have read its licence (`humanparse models list` names it) and accept it; also said by
+        HUMANPARSE_ACCEPT_LICENCE=1. Returns the file. Raises UnknownModel for a name that is not to be fetched,
+        OptionError without the licence, DownloadFailed, and MissingExtra without PyTorch.
+        """
+        if name not in HUB:
+            raise UnknownModel(f"{name!r} is no model that is fetched; choose one of {', '.join(HUB)}")
+        from humanparse.convert.fetch import fetch
+
+        accepted = accept_licence or store.licences_accepted()
+        return fetch(HUB[name], accept_licence=accepted, say=logging.getLogger("humanparse").info)
 
     def look(self, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], Geometry]:
         """The network's outputs for a photo, averaged over the views if there are several: what people are read off.
@@ -256,16 +270,6 @@ def _size(photo_hw: tuple[int, int]) -> tuple[int, int]:
     except (TypeError, ValueError):
         raise OptionError(f"photo_hw is {photo_hw!r}; give (height, width) in pixels") from None
     return whole_number("the height", height, 1), whole_number("the width", width, 1)
-
-
-def _file(model: str | Path | None) -> Path:
-    """The model's file. A model of the hub is fetched and converted first, if its licence was accepted."""
-    wanted = HUB.get(str(model))
-    if wanted and (store.accepted(wanted) or store.licences_accepted()):
-        from humanparse.convert.fetch import fetch
-
-        return fetch(wanted, accept_licence=True, say=logging.getLogger("humanparse").info)
-    return model_file(model)
 
 
 def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings | SemanticSettings:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from humanparse.cli import models
 from humanparse.convert import fetch
-from humanparse.errors import BrokenModel, UnknownModel
+from humanparse.errors import BrokenModel, OptionError, UnknownModel
 from humanparse.extras import install_line
 from humanparse.labels import CIHP
 from humanparse.parser import HumanParser
@@ -77,18 +77,23 @@ def test_pull_fetches_converts_and_prints_the_path(run, hub, convert):
     assert HumanParser(MODEL.name).name == MODEL.name
 
 
-def test_the_parser_fetches_a_model_by_itself_once_its_licence_is_accepted(hub, monkeypatch):
-    monkeypatch.setattr(fetch, "convert", lambda checkpoint, out: write_tiny_model(out))
-    with pytest.raises(UnknownModel, match="humanparse models pull m2fp-r101-cihp"):
-        HumanParser(MODEL.name)
-    monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "false")
-    with pytest.raises(UnknownModel):
+def test_the_parser_never_fetches_even_if_the_licence_was_accepted(hub, monkeypatch):
+    monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "1")
+    with pytest.raises(UnknownModel, match=r"HumanParser.pull\('m2fp-r101-cihp'.* humanparse models pull m2fp-r101-cihp$"):
         HumanParser(MODEL.name)
     assert hub.asked == []
-    monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "1")
-    assert HumanParser(MODEL.name).name == MODEL.name
+
+
+def test_pulling_is_a_function_of_its_own(hub, monkeypatch):
+    monkeypatch.setattr(fetch, "convert", lambda checkpoint, out: write_tiny_model(out))
+    with pytest.raises(OptionError, match="must be accepted"):
+        HumanParser.pull(MODEL.name)
+    assert hub.asked == []
+    assert HumanParser.pull(MODEL.name, accept_licence=True).is_file()
     asked = len(hub.asked)
     assert HumanParser(MODEL.name).parse(np.zeros((40, 40, 3), np.uint8)).people == () and len(hub.asked) == asked > 0
+    with pytest.raises(UnknownModel, match="choose one of"):
+        HumanParser.pull("humanparse-small")
 
 
 def test_a_second_pull_does_nothing_again(run, hub, convert):

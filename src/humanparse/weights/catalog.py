@@ -88,7 +88,10 @@ def model_file(model: str | Path | None) -> Path:
     if name in HUB:
         if file := store.converted(HUB[name]):
             return file
-        raise UnknownModel(f"{name} is not on this machine yet; fetch and convert it once with: humanparse models pull {name}")
+        raise UnknownModel(
+            f"{name} is not on this machine yet; fetch and convert it once with "
+            f"HumanParser.pull({name!r}, accept_licence=True), or: humanparse models pull {name}"
+        )
     if Path(name).is_dir():
         return _only_model_in(Path(name))
     if Path(name).is_file():

@@ -167,7 +167,10 @@ def pull(
             f"{folder(model)} from a machine that has it"
         )
     if not (accept_licence or accepted(model)):
-        raise OptionError(f"the licence of {model.name} ({model.license}: not commercially) must be accepted: --accept-licence")
+        raise OptionError(
+            f"the licence of {model.name} ({model.license}: not commercially) must be accepted: --accept-licence, "
+            "or accept_licence=True"
+        )
     with _changing(model, limits.lock_s, say):
         if found := checkpoint(model):  # the process that we waited for has fetched it
             return found
