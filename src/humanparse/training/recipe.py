@@ -68,6 +68,14 @@ class Recipe:
             9000, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=6e-4, backbone_lr=1e-4, warmup_steps=300,
             backbone_share=0.6, frozen=27,
         ),
+        Stage(
+            1200, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=8e-4, backbone_lr=1e-4, warmup_steps=200,
+            frozen=11,
+        ),
+        Stage(
+            2100, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=7e-4, backbone_lr=1e-4, warmup_steps=100,
+            frozen=11,
+        ),
     )
     data: str = ""
     format: str = ""
