@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from humanparse import HumanParser
+from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.training import photos as P
 from humanparse.training import yardstick as Y
@@ -101,6 +102,17 @@ def test_without_guesses_tagged_photos_are_unlabelled_ones(listed):
     photos = P.load_photos(listed, validation=False)
     assert photos.tagged == [] and "1005" in {photo.name for photo in photos.unlabelled}
     assert (photos.everyday[0].labels != COAT).all()
+
+
+def test_guesses_of_other_photos_and_damaged_photos_are_refused(listed, tmp_path):
+    cv2.imwrite(str(tmp_path / f"{LEARNT}.png"), np.zeros((4, 4), np.uint8))
+    with pytest.raises(OptionError, match=rf"{LEARNT}\.png was not made for the photo"):
+        P.load_photos(listed, validation=False, guesses=tmp_path)
+    root = tmp_path / "data"
+    shutil.copytree(listed, root)
+    (root / "ccp/train/labels/0002.png").write_bytes(b"no picture")
+    with pytest.raises(OptionError, match=r"0002\.png is missing or damaged"):
+        P.load_photos(root, validation=False)
 
 
 def test_scenes_of_every_kind_come_and_know_what_may_be_worn(photos):

@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.training.wears import ANYTHING, IGNORE, LISTED, Wears, bits, wears_from
 
@@ -207,15 +208,26 @@ def _jpegs(folder: Path, validation: bool) -> list[Path]:
 
 
 def _read(path: Path, label_folder: Path | None = None) -> Photo:
-    pixels = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    pixels = cv2.cvtColor(_picture(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     if label_folder is None:
         return Photo(path.stem, pixels)
-    labels = cv2.imread(str(label_folder / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+    labels = _picture(label_folder / f"{path.stem}.png", cv2.IMREAD_GRAYSCALE)
     if labels.shape != pixels.shape[:2]:
-        raise ValueError(f"{path.name}: the photo is {pixels.shape[:2]} but its label is {labels.shape}")
+        raise OptionError(
+            f"{path.name} is {pixels.shape[1]}x{pixels.shape[0]} pixels but its label is {labels.shape[1]}x{labels.shape[0]}; "
+            "they must have one size"
+        )
     body = _body(labels)
     people = np.where((labels == IGNORE) & ~body, UNKNOWN_PERSON, body).astype(np.int16)
     return Photo(path.stem, pixels, labels, people, (None,), (_possible(labels, body),))
+
+
+def _picture(path: Path, how: int) -> np.ndarray:
+    """A picture as OpenCV reads it. Raises OptionError with its path for one that is missing or damaged."""
+    picture = cv2.imread(str(path), how)
+    if picture is None:
+        raise OptionError(f"{path} is missing or damaged; put it back, or take its photo out of the data")
+    return picture
 
 
 def _body(labels: np.ndarray) -> np.ndarray:
@@ -255,7 +267,9 @@ def _with_guess(photo: Photo, guesses: Path) -> Photo:
     file = guesses / f"{photo.name}.png"
     if not file.is_file():
         return photo
-    guessed = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    guessed = _picture(file, cv2.IMREAD_GRAYSCALE)
+    if guessed.shape != photo.pixels.shape[:2]:
+        raise OptionError(f"{file} was not made for the photo {photo.name}: it has another size; write the guesses anew")
     if photo.labels is None:
         people = np.where(guessed == IGNORE, UNKNOWN_PERSON, guessed > 0).astype(np.int16)
         return replace(photo, labels=guessed, people=people)

@@ -20,6 +20,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
+from humanparse.text import read_text
 
 IGNORE = 255
 LISTED = 254
@@ -87,7 +88,7 @@ def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
     all but `wears` may be left out. Raises OptionError for a file that says something else, FileNotFoundError for none.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        told = json.loads(read_text(path))
         return {
             photo: {_number(number): wears_from(one, labels) for number, one in people.items()}
             for photo, people in told.items()
