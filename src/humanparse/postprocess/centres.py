@@ -56,7 +56,7 @@ class CentreSettings:
     """
 
     person_weight: float = 0.7
-    foreground: float = 0.55
+    foreground: float = 0.45
     peak: float = 0.2
     peak_radius_px: float = 16
     join: float = 0.12
