@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from humanparse.service.pages import STATIC
+from humanparse.packaged import packaged
 from page.welcome_picture import FILE, drawn
 
 BUDGET = 150_000  # bytes of a first visit
@@ -34,7 +34,7 @@ def test_a_first_visit_transfers_at_most_150_kb(client, visit):
 
 def test_every_module_is_named_in_the_page_so_that_none_is_waited_for(client):
     page = client.get("/").text
-    for file in (STATIC / "js").glob("*.js"):
+    for file in packaged("service/static/js").glob("*.js"):
         assert f"static/js/{file.name}" in page
 
 
