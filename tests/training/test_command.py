@@ -49,7 +49,7 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("starts from humanparse-small:")
     assert "these start anew: class_head.bias, class_head.weight" in lines[0]
-    assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(f"{tmp_path / 'run/model.onnx'}: 15.1 MB")
+    assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(f"{tmp_path / 'run/model.onnx'}: 15.2 MB")
     assert (tmp_path / "run/curves.png").is_file()
 
     again = run(*arguments)
