@@ -31,6 +31,7 @@ import machine
 import numpy as np
 
 from humanparse.bench import PHOTO
+from humanparse.packaged import packaged
 
 SCENE_SEED, PEOPLE, INSTANCES, QUERIES, CLASSES, HUMAN, MASK_GAIN = 0, 5, 45, 100, 22, 20, 10
 WAYS = {  # name: engine, precision, file
@@ -227,7 +228,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--reference", type=Path, required=True, help="the folder with reference.py")
     parser.add_argument("--reference-python", type=Path, default=Path(sys.executable), help="the Python that runs it")
     parser.add_argument("--keep", type=Path, help="folder that keeps the checkpoint and the models made of it")
-    parser.add_argument("--photos", type=Path, default=PHOTO.parent, help="folder of photos that int8 is calibrated with")
+    parser.add_argument(
+        "--photos", type=Path, default=packaged(PHOTO).parent, help="folder of photos that int8 is calibrated with"
+    )
     parser.add_argument("--size", default="640x480", help="of the photo, as WIDTHxHEIGHT")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)

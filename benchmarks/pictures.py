@@ -20,6 +20,7 @@ import machine
 
 from humanparse import HumanParser, formats, render
 from humanparse.bench import PHOTO, SIZES
+from humanparse.packaged import packaged
 
 
 def main() -> None:
@@ -71,7 +72,7 @@ def _rows(name: str, work: dict[str, Callable[[], object]], repeat: int) -> list
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photo", type=Path, default=PHOTO)
+    parser.add_argument("--photo", type=Path, default=packaged(PHOTO))
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--without-isal", action="store_true")
     parser.add_argument("--markdown", action="store_true")

@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 from humanparse import HumanParser
 from humanparse.cli.demo import PHOTOS
+from humanparse.packaged import packaged
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 parser = HumanParser()
-small = Image.open(PHOTOS[0]).convert("RGB")
+small = Image.open(packaged("cli/demo") / PHOTOS[0]).convert("RGB")
 parser.parse(small)
 before = peak_mb()
 crowd = np.tile(np.asarray(small.resize((1000, 1000))), (5, 8, 1))

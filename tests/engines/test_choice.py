@@ -9,6 +9,7 @@ from humanparse import HumanParser
 from humanparse.bench import PHOTO
 from humanparse.engines import bytes_of, choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
+from humanparse.packaged import packaged
 from humanparse.weights.catalog import model_file
 
 openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
@@ -29,7 +30,7 @@ def test_auto_leaves_a_missing_file_to_the_engine(tmp_path):
 
 
 def test_the_int8_model_in_the_package_is_of_the_same_network_as_the_fp32_one():
-    full, eight = (HumanParser(model, engine="onnxruntime").parse(PHOTO) for model in (None, "humanparse-int8"))
+    full, eight = (HumanParser(model, engine="onnxruntime").parse(packaged(PHOTO)) for model in (None, "humanparse-int8"))
     assert is_int8(model_file("humanparse-int8")) and not is_int8(model_file(None))
     assert (full.label_map == eight.label_map).mean() > 0.94
     assert eight.model == "humanparse-int8"

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from humanparse import HumanParser, formats
 from humanparse.cli.demo import PHOTOS
 from humanparse.labels import CIHP
+from humanparse.packaged import packaged
 
 
 def test_each_part_is_a_polygon_of_its_person_s_group(tmp_path):
@@ -41,6 +42,6 @@ def test_a_photo_without_people_has_no_shapes():
 
 
 def test_the_photo_s_file_is_named_with_its_ending():
-    assert formats.to_labelme(HumanParser().parse(PHOTOS[0]))["imagePath"] == "astronaut.jpg"
+    assert formats.to_labelme(HumanParser().parse(packaged("cli/demo") / PHOTOS[0]))["imagePath"] == "astronaut.jpg"
     assert formats.to_labelme(empty_parsing(name="street"))["imagePath"] == "street"
     assert formats.to_labelme(empty_parsing(), "../photos/street.png")["imagePath"] == "../photos/street.png"
