@@ -43,6 +43,7 @@ MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
 SETTINGS = {"centres": CentreSettings, "queries": QuerySettings, "semantic": SemanticSettings}  # by head, as are
 QUERY_OUTPUTS = ("pred_logits", "pred_masks")
 OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": QUERY_OUTPUTS, "semantic": QUERY_OUTPUTS}
+MORE_OUTPUTS = {"centres": ("wears",), "queries": (), "semantic": ()}  # which models made before may lack
 CLASSES = {"centres": ("classes", 1, 0), "queries": ("pred_logits", 2, 2), "semantic": ("pred_logits", 2, 1)}  # by head: the
 # output and its axis that tell how many classes the network knows, and how many of them are no part: person, no object
 

@@ -32,7 +32,7 @@ def test_auto_leaves_a_missing_file_to_the_engine(tmp_path):
 def test_the_int8_model_in_the_package_is_of_the_same_network_as_the_fp32_one():
     full, eight = (HumanParser(model, engine="onnxruntime").parse(packaged(PHOTO)) for model in (None, "humanparse-int8"))
     assert is_int8(model_file("humanparse-int8")) and not is_int8(model_file(None))
-    assert (full.label_map == eight.label_map).mean() > 0.94
+    assert (full.label_map == eight.label_map).mean() > 0.93
     assert eight.model == "humanparse-int8"
 
 

@@ -13,6 +13,7 @@ def test_outputs_come_by_name_at_stride_four():
     outputs = engine.run(np.zeros((1, 3, 64, 96), np.float32))
     assert {name: value.shape for name, value in outputs.items()} == {
         "classes": (1, 20, 16, 24), "person": (1, 1, 16, 24), "centre": (1, 1, 16, 24), "offset": (1, 2, 16, 24),
+        "wears": (1, 20, 16, 24),
     }
 
 

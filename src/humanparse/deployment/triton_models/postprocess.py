@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from humanparse.parser import OUTPUTS, HumanParser
+from humanparse.parser import MORE_OUTPUTS, OUTPUTS, HumanParser
 from humanparse.weights.catalog import METADATA_KEY
 
 
@@ -14,6 +14,9 @@ class Elsewhere:
 
     def __init__(self, card):
         self.metadata = {METADATA_KEY: card}
+
+    def run(self, pixels):
+        raise NotImplementedError("the network runs in Triton")
 
 
 class TritonPythonModel:
@@ -28,11 +31,11 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request):
-        def tensor(name):
-            return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-
-        height, width = (int(side) for side in tensor("photo_hw"))
-        outputs = {name: tensor(name) for name in OUTPUTS[self.parser.card.head]}
+        head = self.parser.card.head
+        names = ("photo_hw", *OUTPUTS[head], *MORE_OUTPUTS[head])
+        given = {name: pb_utils.get_input_tensor_by_name(request, name) for name in names}
+        outputs = {name: tensor.as_numpy() for name, tensor in given.items() if tensor is not None}
+        height, width = (int(side) for side in outputs.pop("photo_hw"))
         parsing = self.parser.finish(outputs, (height, width))
         return pb_utils.InferenceResponse([
             pb_utils.Tensor("labels", parsing.label_map[None]),
