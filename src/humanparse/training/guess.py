@@ -19,6 +19,7 @@ import numpy as np
 from humanparse.files import whole_file
 from humanparse.labels import LabelSet
 from humanparse.parser import HumanParser
+from humanparse.postprocess.centres import STRIDE
 from humanparse.training.photos import (
     Photo,
     is_learnt_everyday,
@@ -89,7 +90,7 @@ def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.nd
 def class_logits(parser: HumanParser, pixels: np.ndarray, body: np.ndarray) -> np.ndarray:
     """float32 (C, n): class logits of the pixels of one person, with what the network says of the whole of them."""
     outputs, geometry = parser.look(pixels)
-    rows, columns = geometry.cells(4)
+    rows, columns = geometry.cells(STRIDE)
     height, width = pixels.shape[:2]
 
     def full(maps: np.ndarray) -> np.ndarray:
