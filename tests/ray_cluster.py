@@ -86,7 +86,8 @@ def two_nodes() -> Iterator[RayCluster]:
         cluster.add_node()
         yield cluster
     finally:
-        process.stdin.close()  # which ends the nodes
+        process.stdin.write(b'["end"]\n')  # a child that was forked meanwhile may hold a copy of stdin, so that it has no end
+        process.stdin.close()
         try:
             process.wait(START_S)
         finally:
@@ -139,6 +140,8 @@ def serve_nodes() -> None:
                 case ["kill", name]:
                     cluster.remove_node(nodes.pop(name), allow_graceful=False)
                     answer(node=name)
+                case ["end"]:
+                    break
                 case ["processes"]:
                     raylets = {name: node.all_processes["raylet"][0].process.pid for name, node in nodes.items()}
                     answer(processes={name: children(pid) for name, pid in raylets.items()})

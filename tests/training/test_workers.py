@@ -1,5 +1,6 @@
 """Batches come from worker processes as they would from here, and what goes wrong there is told in one line."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -97,6 +98,16 @@ def test_a_workers_error_comes_over_in_one_line(error, kind, message):
         assert "in fail" in raised.value.__notes__[0]  # where it was, for --debug
 
 
+@LINUX
+def test_no_worker_outlives_a_loop_that_is_left_early():
+    before = set(multiprocessing.active_children())
+    left = batches(scene, STEPS, LARGEST, 2, False, lambda line: None)
+    next(left)
+    assert set(multiprocessing.active_children()) != before
+    left.close()
+    assert set(multiprocessing.active_children()) == before
+
+
 def test_without_workers_an_error_is_raised_as_it_is():
     def scenes(index, size):
         raise IndexError("7")
@@ -106,11 +117,13 @@ def test_without_workers_an_error_is_raised_as_it_is():
 
 
 @LINUX
-def test_a_workers_death_is_told_with_what_to_do():
+def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
+    before = set(multiprocessing.active_children())
     with pytest.raises(HumanParseError) as raised, workers_deaths_told():
         taken(in_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))
     message = str(raised.value)
     assert "is gone" in message and "set workers lower" in message and "\n" not in message and "It is possible" not in message
+    assert set(multiprocessing.active_children()) == before  # although the error, and with it PyTorch's frames, is still there
 
 
 def test_other_errors_of_pytorch_stay_as_they_are():

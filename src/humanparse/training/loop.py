@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -159,9 +159,13 @@ class _Run:
 
     def go(self, done: int, journal: Journal) -> None:
         """Take the steps that are left."""
+        with closing(self._batches(done, journal.say)) as left:
+            self._go(done, left, journal)
+
+    def _go(self, done: int, left: Iterator[dict[str, Tensor]], journal: Journal) -> None:
         recipe = self.recipe
         costs, began, photos = {}, time.monotonic(), 0
-        for step, batch in enumerate(self._batches(done, journal.say), start=done + 1):
+        for step, batch in enumerate(left, start=done + 1):
             photos += len(batch["pixels"])
             stage, within = stage_of(recipe, step)
             entered = within == 1 or step == done + 1

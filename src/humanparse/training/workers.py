@@ -66,10 +66,14 @@ def batches(
         collate_fn=partial(collate, piped=piped), prefetch_factor=AHEAD if workers else None,
         multiprocessing_context="fork" if workers else None, pin_memory=pin_memory,
     )
-    for batch in loader:
-        if isinstance(batch, Failed):
-            raise _error(batch)
-        yield {name: torch.as_tensor(value) for name, value in batch.items()}
+    iterator = iter(loader)
+    try:
+        for batch in iterator:
+            if isinstance(batch, Failed):
+                raise _error(batch)
+            yield {name: torch.as_tensor(value) for name, value in batch.items()}
+    finally:
+        _end_workers(iterator)
 
 
 class SceneTargets(Dataset):
@@ -95,6 +99,12 @@ def collate(encoded: Sequence[Encoded | Failed], piped: bool) -> dict[str, Tenso
     if not piped:
         return default_collate(list(encoded))
     return {name: np.stack([one[name] for one in encoded]) for name in encoded[0]}
+
+
+def _end_workers(iterator: Iterator) -> None:
+    """End the workers now: PyTorch does so when the iterator is collected, which an error's traceback puts off, and until
+    then they hold copies of whatever this process has open. There is no public way."""
+    getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
 @contextmanager
