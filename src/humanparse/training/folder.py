@@ -18,6 +18,7 @@ from humanparse.evaluation.datasets import Sample
 from humanparse.evaluation.truth import Truth
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
+from humanparse.training.photos import MOSTLY_UNKNOWN
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
 from humanparse.training.scenes import UNKNOWN_PERSON, Scene
 from humanparse.training.wears import (
@@ -32,7 +33,6 @@ from humanparse.training.wears import (
 )
 
 WEARS_FILE = "wears.json"
-MOSTLY_UNKNOWN = 0.05   # share of a person's pixels: with more unknown ones, nobody knows what else they wear
 OUTSIDE = 114           # grey of what lies beyond the photo's edge
 TEACHER_TRUST = 1.0     # in full photos, the teacher sees what it was trained on
 MIN_PASTED_PX = 400     # people smaller than this in their own photo are not pasted elsewhere

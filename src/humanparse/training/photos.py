@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.outfits import FOUND_SHARE
 from humanparse.labels import CIHP
 from humanparse.training.wears import ANYTHING, IGNORE, LISTED, Wears, bits, wears_from
 
@@ -34,9 +35,7 @@ TAGGED_BLOCKS = (4, 9)   # of the photos with tags, so many of every ten blocks
 EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)  # everyday photos, by a hash of their names
 MOSTLY_UNKNOWN = 0.05    # share of a labelled person's pixels: with more unknown ones, any garment may be among them
 PASSER_BY = 0.35         # the teacher's probability from which an unlisted passer-by of Penn-Fudan may be a person
-GARMENT_KINDS = tuple(map(CIHP.index, (
-    "Hat", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants", "Scarf", "Skirt",
-)))
+GARMENT_KINDS = tuple(map(CIHP.index, FOUND_SHARE))
 
 
 @dataclass(frozen=True)
