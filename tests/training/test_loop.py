@@ -20,10 +20,20 @@ from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
 from humanparse.training import output  # noqa: E402
+from humanparse.training.checkpoint import Average  # noqa: E402
+from humanparse.training.data import open_data  # noqa: E402
 from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.journal import read_log  # noqa: E402
-from humanparse.training.loop import Steps, choose_device, learn, set_rates, stage_of, train  # noqa: E402
+from humanparse.training.loop import (  # noqa: E402
+    Steps,
+    choose_device,
+    learn,
+    make_task,
+    set_rates,
+    stage_of,
+    train,
+)
 from humanparse.training.losses import CLASS_WEIGHTS  # noqa: E402
 from humanparse.training.photos import TEACHER_FILE  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402
@@ -225,6 +235,26 @@ def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
     learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, say=quiet)
     told = [("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
     assert told == [False, False, False, True, False, False]
+
+
+def test_the_mirrored_scenes_are_asked_as_often_as_the_recipe_says(data, out):
+    learn(replace(SMALL, mirror_every=3, validate_every=0), data, out, say=quiet)
+    told = [("mirror" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
+    assert told == [False, False, True, False, False, True]
+
+
+def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_scenes(data):
+    task = make_task(replace(SMALL, mirror_every=1), open_data(SMALL, data, data))
+    average = Average(task.network, 0.5)
+    task.follow(average.state)
+    pixels = torch.randn(1, 3, 64, 64)
+    alone = task.average(pixels)["classes"]
+    back = task.mirrored({"pixels": pixels.flip(3)})["classes"].flip(3)
+    assert torch.equal(back, alone[:, task.sides]) and not torch.equal(back, alone)
+    with torch.no_grad():
+        task.network.class_head.bias += 1000.0
+    average.update(task.network, 10)
+    assert (task.average(pixels)["classes"] - alone).mean() > 100, "the averaged weights were not followed"
 
 
 def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, out):

@@ -116,3 +116,12 @@ def test_what_nobody_knows_of_an_outfit_costs_nothing():
     assert L.worn_loss(pooled, worn).item() < 0.001
     assert L.worn_loss(-pooled, worn).item() > 5
     assert L.worn_loss(pooled, torch.full_like(worn, -1)).item() == 0
+
+
+def test_agreeing_with_the_mirrored_scene_costs_nothing_and_only_people_count():
+    known, person = torch.randn(1, 4, 2, 3), torch.tensor([[[1.0, 0, 0], [1, 0, 0]]])
+    other = known.clone()
+    other[..., 1:] = torch.randn(1, 4, 2, 2)  # where nobody is
+    assert L.mirror_loss(other, known, person).item() == pytest.approx(0, abs=1e-6)
+    assert L.mirror_loss(-known, known, person) > 0.1
+    assert L.mirror_loss(-known, known, torch.zeros(1, 2, 3)).item() == 0

@@ -18,6 +18,7 @@ from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
 from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.preprocess import Preprocess
+from humanparse.training.folder import mirrored_classes
 from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene
@@ -44,7 +45,9 @@ class EmbeddedTask:
         self.card = embedded_card(recipe, labels)
         self.network = centre_parser(len(labels))
         self.class_weights = class_weights
-        self.teacher_every = recipe.teacher_every
+        self.teacher_every, self.mirror_every = recipe.teacher_every, recipe.mirror_every
+        self.sides = torch.from_numpy(mirrored_classes(labels)[: len(labels)]).long()
+        self.average: CentreParser | None = None
         self.encode = partial(encode, labels)
         self.teacher: BodyPix | None = None
         blending = [number for number, stage in enumerate(recipe.stages, start=1) if stage.backbone_share < 1]
@@ -74,7 +77,20 @@ class EmbeddedTask:
                 with torch.no_grad():
                     known = self.teacher(batch["pixels"])
                 student = self.network.teacher_maps(features)
-        return losses(outputs, batch, known, student, self.class_weights)
+            twin = self.mirrored(batch) if self.mirror_every and step % self.mirror_every == 0 else None
+        return losses(outputs, batch, known, student, self.class_weights, twin)
+
+    @torch.no_grad()
+    def mirrored(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Class maps of the averaged weights for the mirrored scenes, laid back over the scenes: "classes" and "wears"."""
+        outputs = self.average(batch["pixels"].flip(3))
+        return {name: outputs[name].flip(3)[:, self.sides] for name in ("classes", "wears")}
+
+    def follow(self, average: dict[str, Tensor]) -> None:
+        """Take the averaged weights, which the loop keeps up to date in place, for what the mirrored scenes are asked of."""
+        if self.mirror_every:
+            self.average = centre_parser(len(self.card.labels)).requires_grad_(False).eval()
+            self.average.load_state_dict(average, assign=True)
 
     def groups(self, weight_decay: float) -> list[dict]:
         """Parameter groups: the pretrained parts learn slowly and without decay (their folded scales are large)."""

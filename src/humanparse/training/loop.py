@@ -53,6 +53,7 @@ class Task(Protocol):
     def groups(self, weight_decay: float) -> list[dict]: ...
     def train_mode(self) -> None: ...
     def enter(self, stage: Stage, anew: bool) -> bool: ...
+    def follow(self, average: dict[str, Tensor]) -> None: ...
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None: ...
 
 
@@ -141,7 +142,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
         self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
-        self.average = Average(task.network, recipe.ema)
+        self._average_anew()
         self.optimiser = torch.optim.AdamW(task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99))
         self.autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16)
         self.best = -1.0
@@ -170,7 +171,7 @@ class _Run:
             stage, within = stage_of(recipe, step)
             entered = within == 1 or step == done + 1
             if entered and self.task.enter(stage, anew=within == 1):
-                self.average = Average(self.task.network, recipe.ema)
+                self._average_anew()
             rate = set_rates(self.optimiser, stage, within)
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)
@@ -189,6 +190,10 @@ class _Run:
             if measured or step % recipe.save_every == 0 or step == recipe.steps:
                 self._save(LAST, step)
                 journal.draw()
+
+    def _average_anew(self) -> None:
+        self.average = Average(self.task.network, self.recipe.ema)
+        self.task.follow(self.average.state)
 
     def _batches(self, done: int, say: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
         largest = max(chain.from_iterable(stage.sizes for stage in self.recipe.stages), key=lambda size: size[0] ** 2 * size[1])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 IGNORE = 255
 WEIGHTS = {
     "classes": 0.6, "plain_classes": 0.4, "listed": 0.6, "class_dice": 1.0, "worn": 0.4,
-    "person": 1.0, "person_dice": 0.5, "centre": 0.5, "offset": 6.0, "teacher": 1.0,
+    "mirror": 0.6, "person": 1.0, "person_dice": 0.5, "centre": 0.5, "offset": 6.0, "teacher": 1.0,
 }
 # Pixels of rare classes count a little more; with two to six times as much they won too often (docs/lab-book.md).
 CLASS_WEIGHTS = (0.7, 1.1, 0.8, 1.2, 1.2, 0.9, 1.1, 1.0, 1.2, 0.95, 0.9, 1.0, 1.2, 0.9, 0.9, 0.9, 0.8, 0.8, 1.0, 1.0)
@@ -19,7 +19,7 @@ ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # of a class that a batch does not have:
 
 def losses(
     outputs: dict[str, Tensor], targets: dict[str, Tensor], teacher: dict[str, Tensor], student: dict[str, Tensor],
-    class_weights: tuple[float, ...] = CLASS_WEIGHTS,
+    class_weights: tuple[float, ...] = CLASS_WEIGHTS, mirrored: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Each loss by name, already weighted; their sum is what is minimised.
 
@@ -28,7 +28,8 @@ def losses(
 
     outputs: of CentreParser; targets: of targets.py with a leading batch axis, and `teacher_trust` (B,);
     teacher, student: logit maps by head name, of BodyPix and of the model's own copies of its heads; empty without a
-    teacher. class_weights: how much a pixel of each class counts.
+    teacher. class_weights: how much a pixel of each class counts. mirrored: class maps of the averaged weights for the
+    mirrored scenes, laid back over these ("classes", "wears"); None where they were not asked.
     """
     outputs = {name: value.float() for name, value in outputs.items()}
     person = outputs["person"][:, 0]
@@ -47,6 +48,11 @@ def losses(
     }
     if teacher:
         parts["teacher"] = teacher_loss(student, teacher, targets["teacher_trust"])
+    if mirrored:
+        maps = {name: value.float() for name, value in mirrored.items()}
+        theirs = person_means(maps["wears"], targets["owner"], targets["worn"].shape[1])
+        known = steer(maps["classes"], theirs, targets["owner"])
+        parts["mirror"] = mirror_loss(steered, known, targets["person"])
     return {name: value * WEIGHTS[name] for name, value in parts.items()}
 
 
@@ -159,6 +165,17 @@ def teacher_loss(student: dict[str, Tensor], teacher: dict[str, Tensor], trust: 
         excess = excess - F.binary_cross_entropy(soft, soft, reduction="none")
         total = total + (excess.mean((1, 2, 3)) * trust).mean() * (4.0 if name != "segments" else 1.0)
     return total / len(teacher)
+
+
+def mirror_loss(logits: Tensor, known: Tensor, person: Tensor) -> Tensor:
+    """Cross-entropy with the class probabilities of the averaged weights for the mirrored scene, less its own entropy.
+
+    logits, known (B, C, h, w), already on the same pixels; person (B, h, w), how much a pixel counts. Source: mean teachers
+    (Tarvainen and Valpola, arXiv 1703.01780).
+    """
+    soft = known.log_softmax(1)
+    excess = (soft.exp() * (soft - logits.log_softmax(1))).sum(1)
+    return (excess * person).sum() / person.sum().clamp(min=1)
 
 
 def total(parts: dict[str, Tensor]) -> Tensor:

@@ -92,6 +92,7 @@ class Recipe:
     ema: float = 0.998
     freeze_norm: bool = False
     teacher_every: int = 3
+    mirror_every: int = 0
     points: int = 12544
     seed: int = 1
     device: str = "auto"
@@ -267,7 +268,8 @@ def _check(recipe: Recipe) -> None:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}")
     ranges = {
         "also_share": (0, 1), "compose": (0, 1), "ema": (0, 1), "weight_decay": (0, None), "clip_norm": (1e-6, None),
-        "holdout": (0, None), "points": (1, None), "teacher_every": (1, None), "workers": (0, None), "threads": (1, None),
+        "holdout": (0, None), "points": (1, None), "teacher_every": (1, None),
+        "mirror_every": (0, None), "workers": (0, None), "threads": (1, None),
         "log_every": (1, None), "save_every": (1, None), "validate_every": (0, None), "validate_pictures": (1, None),
         "seed": (0, None),
     }

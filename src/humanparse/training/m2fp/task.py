@@ -59,6 +59,9 @@ class M2FPTask:
         """All stages are alike: what they may ask of the backbone is refused in recipes for M2FP."""
         return False
 
+    def follow(self, average: dict[str, Tensor]) -> None:
+        """Nothing is learnt from the averaged weights."""
+
     def train_mode(self) -> None:
         """Training, but with the backbone's BatchNorm left as it is if the recipe says so: few photos tell it too little."""
         self.network.train()
