@@ -31,7 +31,7 @@ import machine
 import numpy as np
 
 from humanparse.bench import PHOTO
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 SCENE_SEED, PEOPLE, INSTANCES, QUERIES, CLASSES, HUMAN, MASK_GAIN = 0, 5, 45, 100, 22, 20, 10
 WAYS = {  # name: engine, precision, file
@@ -192,8 +192,8 @@ class Way:
 
 def model_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     """The reference's weights as ours, in fp32 and int8; made where they are missing."""
-    from humanparse.convert.onnx import convert_checkpoint
-    from humanparse.convert.quantise import quantise
+    from humanparse.export.m2fp import convert_checkpoint
+    from humanparse.export.quantise import quantise
 
     checkpoint, files = folder / "pytorch_model.pt", {kind: folder / f"m2fp.{kind}.onnx" for kind in ("fp32", "int8")}
     if not files["fp32"].exists():
@@ -207,7 +207,7 @@ def model_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
 
 def write_scene(file: Path, size: tuple[int, int]) -> tuple[int, int]:
     """What is laid over the raw outputs for a photo of that size: people and parts as ellipses. Returns the mask size."""
-    from humanparse.convert.onnx import MULTI_PERSON
+    from humanparse.export.m2fp import MULTI_PERSON
 
     cells = tuple(side // 4 for side in MULTI_PERSON.geometry(size[::-1]).input_hw)
     rng = np.random.default_rng(SCENE_SEED)

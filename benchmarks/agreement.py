@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from humanparse.convert.checkpoint import load_network, read_checkpoint
-from humanparse.convert.onnx import MEAN, MULTI_PERSON, STD, convert_checkpoint
 from humanparse.engines import open_engine
+from humanparse.export.checkpoint import load_network, read_checkpoint
+from humanparse.export.m2fp import MEAN, MULTI_PERSON, STD, convert_checkpoint
 from humanparse.postprocess.queries import QuerySettings, find_instances, parse_queries
 from humanparse.postprocess.resample import sample_twice
 from humanparse.postprocess.semantic import SemanticSettings, parse_semantic

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from humanparse.convert import onnx as m2fp_onnx
-from humanparse.convert.export import export
+from humanparse.export import m2fp as m2fp_onnx
+from humanparse.export.onnx import export
 from humanparse.model.bodypix import MobileNetV1, load_bodypix
 from humanparse.model.centre_parser import conv_bn, separable
 from humanparse.model.m2fp import M2FP
@@ -41,7 +41,7 @@ from humanparse.training.data import Data, open_data
 from humanparse.training.embedded import EmbeddedTask, spare_bf16
 from humanparse.training.export import CHECK_SIZES_HW, OUTPUTS
 from humanparse.training.export import TOLERANCE as CENTRES_TOLERANCE
-from humanparse.training.journal import Journal
+from humanparse.training.log import Journal
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.photos import TEACHER_FILE, load_photos
 from humanparse.training.recipe import Recipe, Stage

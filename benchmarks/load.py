@@ -83,7 +83,7 @@ def bare_throughput(photo: bytes, settings: Settings, seconds: float) -> float:
 
 
 def _bare(photo: bytes, threads: int, seconds: float, start, counts) -> None:
-    from humanparse.service import answers
+    from humanparse.service.child import answers
     from humanparse.service.options import Options
 
     models, head = answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": threads}), Options().head()

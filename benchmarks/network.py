@@ -29,10 +29,10 @@ import machine
 import numpy as np
 import torch
 
-from humanparse.convert.export import export
-from humanparse.convert.onnx import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
 from humanparse.engines import ENGINES, open_engine
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
+from humanparse.export.onnx import export
 from humanparse.labels import CIHP
 from humanparse.model.centre_parser import centre_parser
 from humanparse.model.m2fp import m2fp_r101

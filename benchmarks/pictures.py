@@ -20,7 +20,7 @@ import machine
 
 from humanparse import HumanParser, formats, render
 from humanparse.bench import PHOTO, SIZES
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 
 def main() -> None:

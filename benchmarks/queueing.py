@@ -1,8 +1,8 @@
 """A simulation of servers with bounded queues, event by event, with the service's own rule for who may wait.
 
 Requests come at random (Poisson) or from clients who wait for their answers; a balancer gives each to a node; the node's
-`humanparse.service.admission.Admission`, the very code of the service, lets it wait or turns it away; workers take as long as was
-measured. Nothing runs, and time is a number. tests/deploy/test_queueing.py compares it with the formulas of Erlang and of
+`humanparse.service.work.admission.Admission`, the very code of the service, lets it wait or turns it away; workers take
+as long as was measured. Nothing runs, and time is a number. tests/deploy/test_queueing.py compares it with the formulas of Erlang and of
 Pollaczek and Khinchine.
 """
 
@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from humanparse.service.admission import INTERACTIVE, Admission, Entry
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
+from humanparse.service.work.admission import INTERACTIVE, Admission, Entry
 
 KIND = ("parse", "")  # all pictures take a like time
 

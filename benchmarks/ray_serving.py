@@ -60,7 +60,7 @@ class Served:
             kilobytes = _pss_kb(pid)
             if pid == self.process.pid:
                 web += kilobytes
-            elif "humanparse.service.worker" in _command(pid):
+            elif "humanparse.service.child.main" in _command(pid):
                 parsers += kilobytes
             else:
                 rest += kilobytes

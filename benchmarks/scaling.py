@@ -147,7 +147,7 @@ async def _clients(port: int, photo: bytes, clients: int, seconds: float, tally:
 
 def _photo_costs(size: tuple[int, int]) -> dict:
     """Processor time by stage, bytes in and out, of one photo of that size."""
-    from humanparse.service import answers
+    from humanparse.service.child import answers
     from humanparse.service.options import Options
 
     models, head, photo = answers.load(["humanparse-small"], {"threads": 1}), Options().head(), jpeg(demo_photo(), size)

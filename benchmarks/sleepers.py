@@ -26,9 +26,9 @@ def main() -> int:
     if sys.argv[1:] == [WORKER]:
         return work()
     from humanparse.service.app import create_app
-    from humanparse.service.dispatch import Dispatcher
     from humanparse.service.server import run
     from humanparse.service.settings import Settings
+    from humanparse.service.work.dispatcher import Dispatcher
 
     kinds = {one.name: type(one.default) for one in fields(Settings)}
     given = {name: kinds[name](value) for name, value in (text.split("=") for text in sys.argv[1:])}
@@ -38,7 +38,7 @@ def main() -> int:
 
 def work() -> int:
     """The service's own worker, with nothing to load and nothing to do."""
-    from humanparse.service import worker
+    from humanparse.service.child import main
 
     sigma = math.sqrt(math.log(1 + SPREAD**2))
     draw = random.Random()
@@ -49,8 +49,8 @@ def work() -> int:
 
     sleeping = types.ModuleType("answers")
     vars(sleeping).update(load=lambda *_: None, describe=lambda _: [MODEL], probe=lambda _: None, answer=answer)
-    sys.modules["humanparse.service.answers"] = sleeping
-    return worker.main()
+    sys.modules["humanparse.service.child.answers"] = sleeping
+    return main.main()
 
 
 if __name__ == "__main__":

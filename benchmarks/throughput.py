@@ -5,7 +5,7 @@
 Photos of 640×480 as JPEG, from bytes to result with the embedded model. Every way gets the same number of photos in
 turn, again and again; "ratio" is the median over the rounds of photos a second against one photo after the other with
 all cores. "CPU" is the processor time of a photo, which others on the machine disturb least. `HumanParser.parse_many`
-chooses by these figures (src/humanparse/many.py), and so do the workers of the service.
+chooses by these figures (src/humanparse/system/parallel.py), and so do the workers of the service.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import machine
 
 from humanparse import HumanParser
-from humanparse.cores import usable_cores
+from humanparse.system.cores import usable_cores
 
 
 def main() -> None:

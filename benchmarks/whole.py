@@ -19,8 +19,7 @@ import numpy as np
 
 import humanparse
 from humanparse import HumanParser
-from humanparse.deployment import write_whole
-from humanparse.deployment.whole import runner
+from humanparse.export.single_graph.whole import runner, write_whole
 from humanparse.image import read_image
 from humanparse.weights.catalog import model_file
 

@@ -3,9 +3,9 @@
 import asyncio
 import json
 
-from humanparse.service.archive import unzip
-from humanparse.service.dispatch import BACKGROUND, Reply
+from humanparse.service.child.archive import unzip
 from humanparse.service.problems import Problem
+from humanparse.service.work.dispatcher import BACKGROUND, Reply
 
 
 class FakeRun:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from humanparse import cores
+from humanparse.system import cores
 
 
 @pytest.fixture

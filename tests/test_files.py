@@ -6,7 +6,7 @@ import time
 import pytest
 
 from humanparse.errors import OptionError
-from humanparse.files import check_target, remove_leftovers, whole_file, write_private
+from humanparse.system.files import check_target, remove_leftovers, whole_file, write_private
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):

@@ -12,8 +12,8 @@ from contextlib import closing
 import pytest
 from waiting import LONG_S
 
-from humanparse import many
-from humanparse.many import in_order, in_order_of_completion, jobs_for, shared_threads
+from humanparse.system import parallel
+from humanparse.system.parallel import in_order, in_order_of_completion, jobs_for, shared_threads
 
 both = pytest.mark.parametrize("run", [in_order, in_order_of_completion])
 
@@ -92,7 +92,7 @@ def test_a_result_does_not_wait_for_the_next_item():
 
 
 def test_a_loop_that_ends_early_does_not_wait_for_its_source(monkeypatch):
-    monkeypatch.setattr(many, "SOURCE_S", 0.01)
+    monkeypatch.setattr(parallel, "SOURCE_S", 0.01)
     comes = threading.Event()
 
     def items():
@@ -137,7 +137,7 @@ def test_an_exit_of_the_process_waits_for_what_is_running(tmp_path):
     code = """
 from pathlib import Path
 from threading import Event
-from humanparse.many import in_order
+from humanparse.system.parallel import in_order
 
 def work(name):
     if name == "second":
@@ -160,17 +160,17 @@ def test_no_items_end_at_once(run):
 
 
 @pytest.mark.parametrize(("cores", "model_bytes", "threads", "jobs"), [
-    (1, 7e6, None, 1), (2, 7e6, None, 2), (2, 7e6, 2, 1), (6, 7e6, 2, 3), (64, 7e6, None, many.MAX_JOBS), (2, 7e6, 5, 1),
+    (1, 7e6, None, 1), (2, 7e6, None, 2), (2, 7e6, 2, 1), (6, 7e6, 2, 3), (64, 7e6, None, parallel.MAX_JOBS), (2, 7e6, 5, 1),
     (64, 2.5e8, None, 1),
 ])
 def test_jobs_follow_cores_and_model(monkeypatch, cores, model_bytes, threads, jobs):
-    monkeypatch.setattr(many, "usable_cores", lambda: cores)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: cores)
     assert jobs_for(model_bytes, threads) == jobs
 
 
 @pytest.mark.parametrize(("cores", "jobs", "threads"), [(2, 2, 1), (8, 2, 7), (8, 8, 1), (2, 5, 1), (4, 1, 4)])
 def test_jobs_and_threads_fill_the_cores(monkeypatch, cores, jobs, threads):
-    monkeypatch.setattr(many, "usable_cores", lambda: cores)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: cores)
     assert shared_threads(jobs) == threads
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from humanparse import HumanParser
 from humanparse.cli.demo import PHOTOS
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import humanparse
-from humanparse import doctor, packaged
+from humanparse import doctor
 from humanparse.errors import HumanParseError
-from humanparse.service.workers import worker_command
+from humanparse.service.work.process import worker_command
+from humanparse.system import packaged
 
 ROOT = Path(humanparse.__file__).parent
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -55,8 +56,8 @@ print(HumanParser(threads=1).parse(np.zeros((48, 64, 3), np.uint8)).size_hw)
 def test_workers_find_the_archive_that_their_server_runs_from(archive, tmp_path):
     code = """
 import subprocess
-from humanparse.packaged import environment, python
-child = python("-c", "import humanparse.service.worker as one; print(one.__file__)")
+from humanparse.system.packaged import environment, python
+child = python("-c", "import humanparse.service.child.main as one; print(one.__file__)")
 print(subprocess.run(child, env=environment(), capture_output=True, text=True, check=True).stdout)
 """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -67,7 +68,7 @@ print(subprocess.run(child, env=environment(), capture_output=True, text=True, c
 
 
 @pytest.mark.parametrize("name", [
-    "weights/bundled", "cli/demo", "service/static", "training/recipes", "deployment/triton_models", "py.typed",
+    "weights/bundled", "cli/demo", "service/page/static", "training/recipes", "export/triton_models", "py.typed",
 ])
 def test_all_that_is_needed_is_there(name):
     assert packaged.packaged(name).exists()

@@ -14,10 +14,11 @@ from PIL import Image
 
 import humanparse.cli
 import humanparse.parser
-from humanparse import HumanParser, ParseFailure, errors, many
+from humanparse import HumanParser, ParseFailure, errors
 from humanparse.engines import FakeEngine
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
+from humanparse.system import parallel
 from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard, model_file
 
 DEMO = Path(humanparse.cli.__file__).parent / "demo"
@@ -292,7 +293,7 @@ def test_pictures_of_nothing_hold_nobody(parser):
 
 @pytest.mark.parametrize("cores", [1, 2, 4])
 def test_many_photos_are_parsed_as_one_is(parser, monkeypatch, cores):
-    for module in (many, humanparse.parser):
+    for module in (parallel, humanparse.parser):
         monkeypatch.setattr(module, "usable_cores", lambda: cores)
     names = ["astronaut", "hopper", "astronaut"]
     for name, result in zip(names, HumanParser().parse_many(DEMO / f"{name}.jpg" for name in names), strict=True):

@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from humanparse import text
 from humanparse.errors import OptionError
-from humanparse.text import lines_of, read_text
+from humanparse.system import text
+from humanparse.system.text import lines_of, read_text
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]  # Python writes a mark for the last three
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from humanparse.quiet import keep_quiet
+from humanparse.system.quiet import keep_quiet
 
 if TYPE_CHECKING:
     from humanparse import errors

@@ -20,10 +20,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from humanparse.cores import usable_cores
-from humanparse.many import in_order
-from humanparse.packaged import environment, is_bundled
-from humanparse.packaged import python as python_command
+from humanparse.system.cores import usable_cores
+from humanparse.system.packaged import environment, is_bundled
+from humanparse.system.packaged import python as python_command
+from humanparse.system.parallel import in_order
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture

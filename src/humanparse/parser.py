@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from humanparse.arguments import number_between, whole_number
-from humanparse.cores import usable_cores
 from humanparse.engines import AUTO, ENGINES, Engine, bytes_of, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError, UnknownModel
 from humanparse.image import MAX_MEGAPIXELS, check_limit, read_image
 from humanparse.labels import LabelSet
-from humanparse.many import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
 from humanparse.postprocess import (
     CentreSettings,
     Maps,
@@ -34,6 +32,8 @@ from humanparse.postprocess import (
 )
 from humanparse.preprocess import Geometry
 from humanparse.result import ParseFailure, Parsing
+from humanparse.system.cores import usable_cores
+from humanparse.system.parallel import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
 from humanparse.tta import Seen, View, average, views
 from humanparse.weights import store
 from humanparse.weights.catalog import ModelCard, is_name, model_file
@@ -166,7 +166,7 @@ class HumanParser:
         """
         if name not in HUB:
             raise UnknownModel(f"{name!r} is no model that is fetched; choose one of {', '.join(HUB)}")
-        from humanparse.convert.fetch import fetch
+        from humanparse.export.fetch import fetch
 
         accepted = accept_licence or store.licences_accepted()
         return fetch(HUB[name], accept_licence=accepted, say=logging.getLogger("humanparse").info)

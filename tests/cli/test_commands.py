@@ -18,7 +18,7 @@ import humanparse
 from humanparse.cli import demo
 from humanparse.formats import FORMATS
 from humanparse.labels import LIP
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 TESTS = Path(__file__).parents[1]
 COMMANDS = ("parse", "batch", "demo", "labels", "version")

@@ -17,12 +17,12 @@ from hub_server import HubServer, breaks_off, stalls, status
 from onnx import TensorProto, helper
 
 from humanparse.cli import models
-from humanparse.convert import fetch
 from humanparse.errors import BrokenModel, OptionError, UnknownModel
-from humanparse.extras import install_line
+from humanparse.export import fetch
 from humanparse.labels import CIHP
 from humanparse.parser import HumanParser
 from humanparse.preprocess import Preprocess
+from humanparse.system.extras import install_line
 from humanparse.weights import store
 from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard
 from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB
@@ -170,7 +170,7 @@ def test_offline_is_explained_before_any_licence(run, hub, monkeypatch):
 
 def test_without_pytorch_the_install_line_is_told_before_and_after(run, hub, monkeypatch):
     monkeypatch.setattr(fetch, "can_convert", lambda: False)
-    for name in [name for name in sys.modules if name.startswith("humanparse.convert")]:
+    for name in [name for name in sys.modules if name.startswith(("humanparse.export.m2fp", "humanparse.export.checkpoint"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     result = run("models", "pull", MODEL.name, "--accept-licence")

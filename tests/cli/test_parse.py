@@ -10,9 +10,9 @@ import threading
 import pytest
 from PIL import Image
 
-from humanparse import many
 from humanparse.cli import parse
 from humanparse.errors import BrokenModel, UnknownModel
+from humanparse.system import parallel
 
 FOUR = ["colormap.png", "json", "labels.png", "overlay.png"]
 
@@ -215,9 +215,9 @@ def test_jobs_of_two_run_two_photos_at_a_time(run, photo, parser, monkeypatch):
     (("--model", "nowhere.onnx"), 2, None),
 ])
 def test_jobs_and_threads_share_the_cores(run, photo, parser, here, monkeypatch, model, photos, threads):
-    monkeypatch.setattr(many, "usable_cores", lambda: 4)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 4)
     with open(here / "large.onnx", "wb") as file:
-        file.truncate(many.SMALL_MODEL_BYTES)
+        file.truncate(parallel.SMALL_MODEL_BYTES)
     names = [photo(f"{number}.jpg").name for number in range(photos)]
     run("parse", *names, *model)
     assert parser.loaded[0][1]["threads"] == threads

@@ -13,9 +13,9 @@ import safetensors.torch
 import torch
 from official import official_state, tiny_network
 
-from humanparse.convert.checkpoint import load_network, read_checkpoint, save_safetensors
-from humanparse.convert.onnx import choose_labels
 from humanparse.errors import BrokenModel, OptionError
+from humanparse.export.checkpoint import load_network, read_checkpoint, save_safetensors
+from humanparse.export.m2fp import choose_labels
 from humanparse.labels import CIHP, LIP, PASCAL_PERSON_PART
 
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from humanparse import HumanParser
 from humanparse.cli import app
-from humanparse.convert.export import export
-from humanparse.convert.onnx import convert_checkpoint
 from humanparse.engines import open_engine
 from humanparse.errors import BrokenModel, ModelError, OptionError
+from humanparse.export.m2fp import convert_checkpoint
+from humanparse.export.onnx import export
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 import humanparse
 from humanparse import HumanParser
 from humanparse.cli import app
-from humanparse.convert.onnx import convert_checkpoint
-from humanparse.convert.quantise import choose_photos, quantise
 from humanparse.engines import choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, MissingExtra, OptionError
+from humanparse.export.m2fp import convert_checkpoint
+from humanparse.export.quantise import choose_photos, quantise
 from humanparse.weights.catalog import model_file
 
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"

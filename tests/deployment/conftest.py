@@ -41,7 +41,7 @@ def m2fp(tmp_path_factory):
     pytest.importorskip("torch")
     from official import tiny_network
 
-    from humanparse.convert.export import export
+    from humanparse.export.onnx import export
 
     out = tmp_path_factory.mktemp("m2fp") / "m2fp.onnx"
     rule = Preprocess((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), short_side=96, filter="pil-bilinear")

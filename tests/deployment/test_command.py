@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from humanparse.cli import app
 from humanparse.cli.errors import BAD_USAGE, NO_MODEL
-from humanparse.deployment import Written
+from humanparse.export.graph import Written
 from humanparse.weights.catalog import model_file
 
 pytest.importorskip("onnx", reason="exporting needs the package onnx")
@@ -71,12 +71,12 @@ def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
 
 
 @pytest.mark.parametrize(("to", "writer", "out", "there"), [
-    ("onnx", "write_whole", "x.onnx", "x.onnx"), ("openvino", "write_openvino", "x.xml", "x.bin"),
+    ("onnx", "single_graph.whole.write_whole", "x.onnx", "x.onnx"), ("openvino", "openvino.write_openvino", "x.xml", "x.bin"),
 ])
 def test_what_is_there_is_written_over_only_if_that_is_wanted(
     run, tmp_path, monkeypatch, to, writer, out, there
 ):
-    monkeypatch.setattr(f"humanparse.deployment.{writer}", lambda *_, **__: Written(()))
+    monkeypatch.setattr(f"humanparse.export.{writer}", lambda *_, **__: Written(()))
     (tmp_path / there).write_text("precious")
     result = run("--to", to, "-o", out)
     assert result.exit_code == BAD_USAGE and f"{there} is there already" in result.stderr

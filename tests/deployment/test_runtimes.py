@@ -9,10 +9,12 @@ import pytest
 
 import humanparse
 from humanparse import HumanParser
-from humanparse.deployment import tensorrt, write_openvino, write_tensorrt
 from humanparse.engines import choose_engine
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import BrokenModel, MissingExtra, ModelError, OptionError
+from humanparse.export import tensorrt
+from humanparse.export.openvino import write_openvino
+from humanparse.export.tensorrt import write_tensorrt
 from humanparse.weights.catalog import model_file
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")

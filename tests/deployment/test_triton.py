@@ -13,8 +13,9 @@ import pytest
 
 import humanparse
 from humanparse import HumanParser
-from humanparse.deployment import graph, write_triton
 from humanparse.errors import OptionError
+from humanparse.export import graph
+from humanparse.export.triton import write_triton
 from humanparse.weights.catalog import model_file
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
@@ -167,7 +168,7 @@ def test_the_configuration_names_what_the_model_has(repository, parse_config):
 
 def test_a_graph_with_a_batch_of_one_inside_is_not_batched(tmp_path, monkeypatch, parse_config):
     monkeypatch.setattr(graph, "takes_batches", lambda model, folder: False)
-    monkeypatch.setattr("humanparse.deployment.triton.takes_batches", lambda model, folder: False)
+    monkeypatch.setattr("humanparse.export.triton.takes_batches", lambda model, folder: False)
     written = write_triton(model_file(None), tmp_path)
     config = parse_config(tmp_path / f"{NAME}-network/config.pbtxt")
     assert config.max_batch_size == 0 and list(config.input[0].dims) == [1, 3, -1, -1]

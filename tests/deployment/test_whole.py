@@ -8,10 +8,11 @@ import onnxruntime
 import pytest
 
 from humanparse import HumanParser
-from humanparse.deployment import whole, write_whole
-from humanparse.deployment.builder import Builder, Value
-from humanparse.deployment.whole_people import rectangles
 from humanparse.errors import BrokenModel, ModelError, OptionError
+from humanparse.export.single_graph import whole
+from humanparse.export.single_graph.builder import Builder, Value
+from humanparse.export.single_graph.people import rectangles
+from humanparse.export.single_graph.whole import write_whole
 from humanparse.weights.catalog import model_file
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")

@@ -9,7 +9,7 @@ from humanparse import HumanParser
 from humanparse.bench import PHOTO
 from humanparse.engines import bytes_of, choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 from humanparse.weights.catalog import model_file
 
 openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")

@@ -8,11 +8,11 @@ pytest.importorskip("torch")
 
 from official import tiny_network
 
-from humanparse.convert.export import export
-from humanparse.convert.onnx import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
 from humanparse.engines import open_engine
-from humanparse.engines.deformable import fuse
 from humanparse.engines.openvino import core
+from humanparse.engines.openvino_attention import fuse
+from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
+from humanparse.export.onnx import export
 from humanparse.labels import CIHP
 from humanparse.weights.catalog import ModelCard, model_file
 

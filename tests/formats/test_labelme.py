@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from humanparse import HumanParser, formats
 from humanparse.cli.demo import PHOTOS
 from humanparse.labels import CIHP
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 
 def test_each_part_is_a_polygon_of_its_person_s_group(tmp_path):

@@ -35,11 +35,11 @@ with atheris.instrument_imports(include=["PIL", "humanparse.image", "humanparse.
 
     from humanparse.errors import ImageError, MissingExtra
     from humanparse.image import read_image
-    from humanparse.service import archive
+    from humanparse.service.api.forms import FILE_FIELDS, _Form
     from humanparse.service.cache import entry
-    from humanparse.service.forms import FILE_FIELDS, _Form
+    from humanparse.service.child import archive
     from humanparse.service.jobs.files import JobFiles
-    from humanparse.service.jobs.room import Room
+    from humanparse.service.jobs.quota import Room
     from humanparse.service.jobs.upload import ARCHIVE_FIELD, _Folder
     from humanparse.service.problems import Problem
     from humanparse.service.settings import Settings

@@ -9,8 +9,8 @@ import pytest
 from served import serve
 
 from hardening.looking import ask, connected
-from humanparse.service import auth
-from humanparse.service.hosts import Hosts
+from humanparse.service.http import auth
+from humanparse.service.http.hosts import Hosts
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 

@@ -23,7 +23,7 @@ from hardening.conftest import PHOTO
 from hardening.looking import ask
 from humanparse.errors import BrokenImage, ImageError, MissingExtra
 from humanparse.image import MAX_SCANS, read_image
-from humanparse.service import archive
+from humanparse.service.child import archive
 from humanparse.service.problems import Problem
 
 CRASHES = sorted(Path(__file__).with_name("crashes").iterdir())

@@ -93,7 +93,7 @@ def test_nothing_connects_to_anywhere(notes, process):
 
 def test_the_web_process_starts_nothing_but_workers_and_those_nothing(notes):
     started = notes[0]["web"]["subprocess.Popen"]
-    assert started and all("humanparse.service.worker" in str(one) for one in started)
+    assert started and all("humanparse.service.child.main" in str(one) for one in started)
     assert not notes[0]["workers"]["subprocess.Popen"] and not notes[0]["workers"]["os.exec"]
 
 

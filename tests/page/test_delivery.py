@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 from page.welcome_picture import FILE, drawn
 
-STATIC = packaged("service/static")
+STATIC = packaged("service/page/static")
 BUDGET = 150_000  # bytes of a first visit
 
 

@@ -130,7 +130,7 @@ def test_photos_of_the_same_name_do_not_overwrite_each_other(visit, astronaut):
         assert len(set(opened.namelist())) == 6 and "astronaut-2.json" in opened.namelist()
 
 
-SCRIPTS = Path(humanparse.__file__).parent / "service/static/js"
+SCRIPTS = Path(humanparse.__file__).parent / "service/page/static/js"
 NAMES = """
 import { newPicture } from './state.js';
 const pictures = [];

@@ -16,7 +16,7 @@ from humanparse import HumanParser
 
 PACKAGE = Path(humanparse.__file__).parent
 SAMPLE = PACKAGE / "cli/demo/astronaut.jpg"
-FILE = PACKAGE / "service/static/sample-colours.webp"
+FILE = PACKAGE / "service/page/static/sample-colours.webp"
 OPACITY = 0.62
 COLOURS = 48  # more make the file larger than they are worth
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from humanparse.postprocess.pieces import (
+from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,

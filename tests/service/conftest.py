@@ -14,11 +14,11 @@ from starlette.testclient import TestClient
 
 import humanparse
 from humanparse.errors import HumanParseError
-from humanparse.service import answers
-from humanparse.service.dispatch import Reply, Status
+from humanparse.service.child import answers
 from humanparse.service.held import Held
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
+from humanparse.service.work.dispatcher import Reply, Status
 
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 

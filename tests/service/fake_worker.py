@@ -14,7 +14,8 @@ import types
 from pathlib import Path
 
 from humanparse.errors import BrokenImage, MissingExtra, ModelError
-from humanparse.service import wire, worker
+from humanparse.service.child import main
+from humanparse.service.work import wire
 
 
 def load(models, options):
@@ -88,9 +89,9 @@ def take_wire():
 
 
 WIRE = -1
-_take_wire, worker._take_wire = worker._take_wire, take_wire
-sys.modules["humanparse.service.answers"] = types.ModuleType("answers")
-vars(sys.modules["humanparse.service.answers"]).update(load=load, describe=describe, probe=probe, answer=answer)
+_take_wire, main._take_wire = main._take_wire, take_wire
+sys.modules["humanparse.service.child.answers"] = types.ModuleType("answers")
+vars(sys.modules["humanparse.service.child.answers"]).update(load=load, describe=describe, probe=probe, answer=answer)
 
 if __name__ == "__main__":
-    sys.exit(worker.main())
+    sys.exit(main.main())

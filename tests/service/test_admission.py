@@ -2,19 +2,17 @@
 
 import pytest
 
-from humanparse.service.admission import (
+from humanparse.service.problems import Problem
+from humanparse.service.work.admission import (
     BACKGROUND,
     BATCH,
     INTERACTIVE,
-    MAX_SUSPECTS,
-    REFUSED_S,
     SPREAD_S,
     Admission,
     Entry,
-    Refusals,
     ServiceTimes,
 )
-from humanparse.service.problems import Problem
+from humanparse.service.work.quarantine import MAX_SUSPECTS, REFUSED_S, Quarantine
 
 
 class Clock:
@@ -218,45 +216,45 @@ def test_each_kind_has_its_own_mean_that_follows_slowly():
 # Pictures that stop workers
 
 def test_two_strikes_are_refused_and_one_is_not():
-    refusals = Refusals(Clock())
-    refusals.strike("bad")
-    refusals.check("bad")
-    refusals.strike("bad")
+    quarantine = Quarantine(Clock())
+    quarantine.strike("bad")
+    quarantine.check("bad")
+    quarantine.strike("bad")
     with pytest.raises(Problem, match="refused_image"):
-        refusals.check("bad")
-    refusals.check("good")
+        quarantine.check("bad")
+    quarantine.check("good")
 
 
 def test_picture_that_was_answered_is_innocent():
-    refusals = Refusals(Clock())
-    refusals.strike("a")
-    refusals.clear("a")
-    refusals.strike("a")
-    assert not refusals.refused("a")
+    quarantine = Quarantine(Clock())
+    quarantine.strike("a")
+    quarantine.clear("a")
+    quarantine.strike("a")
+    assert not quarantine.refused("a")
 
 
 def test_refusal_ends_after_an_hour():
-    refusals = Refusals(clock := Clock())
-    refusals.strike("bad")
-    refusals.strike("bad")
+    quarantine = Quarantine(clock := Clock())
+    quarantine.strike("bad")
+    quarantine.strike("bad")
     clock.now = REFUSED_S
-    assert refusals.refused("bad")
+    assert quarantine.refused("bad")
     clock.now += 1
-    assert not refusals.refused("bad")
+    assert not quarantine.refused("bad")
 
 
 def test_picture_without_digest_is_never_refused():
-    refusals = Refusals(Clock())
-    refusals.strike("")
-    refusals.strike("")
-    assert not refusals.refused("")
+    quarantine = Quarantine(Clock())
+    quarantine.strike("")
+    quarantine.strike("")
+    assert not quarantine.refused("")
 
 
 def test_only_so_many_are_remembered():
-    refusals = Refusals(Clock())
+    quarantine = Quarantine(Clock())
     for number in range(MAX_SUSPECTS + 1):
-        refusals.strike(str(number))
-        refusals.strike(str(number))
-    assert not refusals.refused("0")
-    assert refusals.refused("1")
-    assert refusals.refused(str(MAX_SUSPECTS))
+        quarantine.strike(str(number))
+        quarantine.strike(str(number))
+    assert not quarantine.refused("0")
+    assert quarantine.refused("1")
+    assert quarantine.refused(str(MAX_SUSPECTS))

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from humanparse.service import archive
-from humanparse.service.archive import ENTRIES, unzip
+from humanparse.service.child import archive
+from humanparse.service.child.archive import ENTRIES, unzip
 from humanparse.service.problems import Problem
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.service.cache import Cache, Cached, cache_key
-from humanparse.service.cache import cache as cache_module
+from humanparse.service.cache import tiers as cache_module
 from humanparse.service.cache.disk import Disk
 from humanparse.service.cache.entry import Damaged, decode, encode
 from humanparse.service.cache.memory import OVERHEAD, Memory
@@ -319,7 +319,7 @@ def killed_while_writing(target) -> Path:
     """Ends without a last word while it writes a file; returns the half of it."""
     before = set(target.parent.iterdir())
     code = (
-        "import os, sys; from pathlib import Path; from humanparse.files import whole_file\n"
+        "import os, sys; from pathlib import Path; from humanparse.system.files import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as part:\n"
         "    part.write_text('half')\n"
         "    os._exit(9)\n")

@@ -13,10 +13,10 @@ import pytest
 from waiting import LONG_S, soon
 
 from humanparse.errors import ModelError
-from humanparse.service.admission import BACKGROUND, BATCH, INTERACTIVE
-from humanparse.service.dispatch import Dispatcher, Task
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
+from humanparse.service.work.admission import BACKGROUND, BATCH, INTERACTIVE
+from humanparse.service.work.dispatcher import Dispatcher, Task
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
@@ -325,7 +325,7 @@ def test_picture_is_not_to_blame_for_an_operator_who_kills_workers():
 
 def test_picture_that_uses_up_all_memory_twice_is_refused(monkeypatch):
     counts = iter(range(100))
-    monkeypatch.setattr("humanparse.service.workers.oom_kills", lambda: next(counts))
+    monkeypatch.setattr("humanparse.service.work.process.oom_kills", lambda: next(counts))
 
     async def use(dispatcher):
         assert await code_of(dispatcher.run(task("kill", b"", "huge"))) == "worker_crashed"

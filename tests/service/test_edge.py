@@ -16,9 +16,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from raw_http import loggers_restored, request, served
 
-from humanparse.service import auth, logs
-from humanparse.service.edge import Edge, problem_response
+from humanparse.service import logs
 from humanparse.service.held import Held
+from humanparse.service.http import auth
+from humanparse.service.http.middleware import Edge, problem_response
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import Request
 
-from humanparse.service.forms import FILE_FIELDS, MAX_FIELD_BYTES, read_form
+from humanparse.service.api.forms import FILE_FIELDS, MAX_FIELD_BYTES, read_form
 from humanparse.service.problems import Problem
 
 KIND = "multipart/form-data; boundary=b"

@@ -8,8 +8,8 @@ import pytest
 from served import serve
 
 from humanparse.image import read_image
-from humanparse.service import inference_protocol
-from humanparse.service.inference_protocol import HEADER, read_inference
+from humanparse.service.api import v2
+from humanparse.service.api.v2 import HEADER, read_inference
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -183,7 +183,7 @@ def test_a_binary_element_that_lies_about_its_length_is_told(tail):
 
 
 def test_too_many_numbers_in_json_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr(inference_protocol, "MAX_JSON_VALUES", 3)
+    monkeypatch.setattr(v2, "MAX_JSON_VALUES", 3)
     with pytest.raises(Problem, match="more than 3 values") as caught:
         read_inference(image())
     assert caught.value.status == 413

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeRun, until
 
-from humanparse.service.jobs import Jobs, jobs, keeper, runner
+from humanparse.service.jobs import Jobs, runner, service, store_thread
 from humanparse.service.jobs.store import Item, Store
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -32,9 +32,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(runner, "RETRY_S", (IDLE, IDLE))
     monkeypatch.setattr(runner, "BUSY_S", IDLE)
     monkeypatch.setattr(runner, "STORAGE_S", IDLE)
-    monkeypatch.setattr(keeper, "PAUSES_S", (IDLE, IDLE))
-    monkeypatch.setattr(jobs, "TEND_S", IDLE)
-    monkeypatch.setattr(jobs, "WATCH_S", 0)
+    monkeypatch.setattr(store_thread, "PAUSES_S", (IDLE, IDLE))
+    monkeypatch.setattr(service, "TEND_S", IDLE)
+    monkeypatch.setattr(service, "WATCH_S", 0)
     monkeypatch.setattr("humanparse.service.jobs.store.BUSY_S", IDLE)
 
 
@@ -590,7 +590,7 @@ def test_a_locked_database_is_waited_for_then_reported_and_nothing_is_lost(tmp_p
 
 def test_a_full_disk_makes_a_job_wait_and_an_upload_fail(tmp_path, monkeypatch):
     full = [True]
-    right = jobs.JobFiles.write_result
+    right = service.JobFiles.write_result
 
     def write(files, number, body):
         if full[0]:
@@ -603,13 +603,13 @@ def test_a_full_disk_makes_a_job_wait_and_an_upload_fail(tmp_path, monkeypatch):
     async def go():
         run = FakeRun()
         async with started(tmp_path, run) as here:
-            monkeypatch.setattr(jobs.JobFiles, "write_result", write)
+            monkeypatch.setattr(service.JobFiles, "write_result", write)
             job = await made(here, b"a")
             await until(lambda: any("No space" in problem for problem in here.problems))
             assert (await here.get(job.id)).state == "running"
             full[0] = False
             assert (await ended(here, job.id)).done == 1 and run.asked == [b"a"] and not here.problems
-            monkeypatch.setattr(jobs.JobFiles, "create", create)
+            monkeypatch.setattr(service.JobFiles, "create", create)
             with pytest.raises(Problem) as caught:
                 await made(here, b"b")
             assert caught.value.code == "storage_full" and "secret" not in caught.value.detail

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from humanparse.service.app import create_app
 from humanparse.service.held import Held
-from humanparse.service.jobs import jobs as jobs_module
+from humanparse.service.jobs import service as jobs_module
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
 

@@ -10,9 +10,9 @@ import pytest
 from waiting import LONG_S, running, soon
 
 from humanparse.errors import ModelError
-from humanparse.service.pool import Slot, WorkerPool
 from humanparse.service.settings import Settings
-from humanparse.service.workers import WorkerDied
+from humanparse.service.work.pool import Slot, WorkerPool
+from humanparse.service.work.process import WorkerDied
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from raw_http import request, served
 
-from humanparse.service.edge import Edge
+from humanparse.service.http.middleware import Edge
 from humanparse.service.metrics import Metrics
 from humanparse.service.settings import Settings
 

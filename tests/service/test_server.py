@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import Server as UvicornServer
 
 from humanparse.errors import BrokenModel, OptionError
-from humanparse.service.edge import Edge
+from humanparse.service.http.middleware import Edge
 from humanparse.service.server import bind, run
 from humanparse.service.settings import Settings
 
@@ -205,7 +205,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end():
 PROGRAM = """
     import asyncio, contextlib, sys, time
     from fastapi import FastAPI
-    from humanparse.service.edge import Edge
+    from humanparse.service.http.middleware import Edge
     from humanparse.service.server import run
     from humanparse.service.settings import Settings
 

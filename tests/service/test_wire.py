@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from humanparse.service import wire
+from humanparse.service.work import wire
 
 
 def frame(head: dict, blob: bytes = b"") -> bytes:

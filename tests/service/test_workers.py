@@ -11,7 +11,7 @@ import pytest
 from waiting import LONG_S, running, until
 
 from humanparse.errors import ModelError
-from humanparse.service.workers import Worker, WorkerDied, oom_kills, worker_command
+from humanparse.service.work.process import Worker, WorkerDied, oom_kills, worker_command
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 HELLO = {"models": ["small"], "options": {"threads": 1}}
@@ -182,7 +182,7 @@ def test_program_that_is_not_there_is_one_clear_line():
 
 SERVER = """
 import asyncio, sys
-from humanparse.service.workers import Worker
+from humanparse.service.work.process import Worker
 
 async def main():
     worker = await Worker.spawn(sys.argv[2:])

@@ -174,9 +174,9 @@ def test_a_long_queue_brings_more_replicas_and_all_listen_where_ray_does(deploye
 
 def test_where_ray_serve_lets_strangers_in_they_need_a_token(monkeypatch):
     from humanparse.errors import OptionError
-    from humanparse.scale import application
+    from humanparse.ray import application
 
-    monkeypatch.setattr("humanparse.scale.replica.keep_to_rays_address", lambda: None)
+    monkeypatch.setattr("humanparse.ray.replica.keep_to_rays_address", lambda: None)
     monkeypatch.setattr(application, "_proxy_host", lambda: "0.0.0.0")
     with pytest.raises(OptionError, match="HUMANPARSE_TOKEN"):
         application._web({"workers": 1})

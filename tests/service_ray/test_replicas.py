@@ -8,13 +8,13 @@ import zipfile
 import pytest
 from waiting import soon
 
-from humanparse import cluster
 from humanparse.errors import MissingExtra, ModelError, OptionError
-from humanparse.scale.replicas import Replicas, State
-from humanparse.service.dispatch import Dispatcher, Task
+from humanparse.ray import cluster
+from humanparse.ray.replicas import Replicas, State
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.service.workers import WorkerDied
+from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.process import WorkerDied
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[ray]'"),
@@ -151,7 +151,7 @@ def test_a_replica_that_dies_costs_a_second_attempt_and_nothing_else():
 
 
 def test_a_replica_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("humanparse.scale.replicas.LATE_S", 0.05)
+    monkeypatch.setattr("humanparse.ray.replicas.LATE_S", 0.05)
     made = Made(act=lambda head: asyncio.sleep(1000))
     with pytest.raises(WorkerDied, match="in time"):
         run(made, lambda these: these.call(PARSE, b"", 0.05))

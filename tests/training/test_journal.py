@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from humanparse.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves
-from humanparse.training.journal import Journal, read_log
+from humanparse.training.log import Journal, read_log
 
 
 def write_steps(folder, steps, done=0):

@@ -24,7 +24,7 @@ from humanparse.training.checkpoint import Average  # noqa: E402
 from humanparse.training.data import open_data  # noqa: E402
 from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
-from humanparse.training.journal import read_log  # noqa: E402
+from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import (  # noqa: E402
     Steps,
     choose_device,

@@ -14,8 +14,8 @@ from humanparse.labels import CIHP, LabelSet  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.model.m2fp import m2fp_tiny  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
+from humanparse.training.init import exported_tensors, load_exported, load_start  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402
-from humanparse.training.start import exported_tensors, load_exported, load_start  # noqa: E402
 from humanparse.weights.catalog import model_file  # noqa: E402
 
 OWN = LabelSet("own", ("Background", "Hat", "Rest"))

@@ -33,11 +33,11 @@ from hub_server import (
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError, UnknownModel
 from humanparse.parser import HumanParser
+from humanparse.system.lock import lock_file
 from humanparse.weights import download, store
 from humanparse.weights.catalog import DEFAULT_MODEL, model_file
 from humanparse.weights.download import Limits, part_of
 from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB, RemoteFile, endpoint
-from humanparse.weights.lock import lock_file
 
 MODEL = HUB["m2fp-r101-cihp"]
 DATA = os.urandom(50_000)

@@ -9,8 +9,8 @@ from contextlib import closing
 from humanparse.batch.manifest import Manifest
 from humanparse.batch.sources import Item, Known, Slice
 from humanparse.batch.work import Outcome, SliceDone, Work
-from humanparse.many import in_order_of_completion
 from humanparse.parser import HumanParser
+from humanparse.system.parallel import in_order_of_completion
 
 
 def outcomes(

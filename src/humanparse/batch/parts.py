@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from humanparse.errors import OptionError
-from humanparse.files import sync_folder, whole_file
+from humanparse.system.files import sync_folder, whole_file
 
 PART = "part-{:06d}.parquet"
 ROWS_A_GROUP = 1000

@@ -21,9 +21,9 @@ from humanparse.batch.manifest import Manifest, check_identity
 from humanparse.batch.sources import Slice, Sources, import_parquet
 from humanparse.batch.work import PARQUET, Outcome, SliceDone, result_path
 from humanparse.errors import HumanParseError, OptionError
-from humanparse.files import remove_leftovers, whole_file
 from humanparse.formats import FORMATS
-from humanparse.weights.lock import lock_file
+from humanparse.system.files import remove_leftovers, whole_file
+from humanparse.system.lock import lock_file
 
 FAILURES = "_failures.jsonl"  # names that begin with _ are left out by readers of Parquet folders
 LOCK, UNFINISHED = "_lock", "_unfinished"

@@ -27,7 +27,6 @@ from typing import BinaryIO, NamedTuple
 
 from humanparse import search
 from humanparse.errors import BrokenImage, ImageTooLarge, MissingExtra, OptionError
-from humanparse.files import PICTURE_ENDINGS
 from humanparse.search import (
     OUTPUT,
     OWN,
@@ -40,7 +39,8 @@ from humanparse.search import (
     nothing_found,
     pattern_in,
 )
-from humanparse.text import lines_of
+from humanparse.system.files import PICTURE_ENDINGS
+from humanparse.system.text import lines_of
 
 TARS = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet", ".pq")

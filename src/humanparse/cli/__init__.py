@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from humanparse import streams
 from humanparse.cli import (
     batch,
     bench,
@@ -28,6 +27,7 @@ from humanparse.cli import (
     train,
     version,
 )
+from humanparse.system import streams
 
 app = typer.Typer(
     name="humanparse",

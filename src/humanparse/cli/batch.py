@@ -17,7 +17,7 @@ from humanparse.cli import errors, parse
 from humanparse.cli.options import Device, Engine, MaxMegapixels, MaxSide, MinScore, Model, Palette, Precision, ShortSide
 from humanparse.errors import OptionError
 from humanparse.labels import check_palette
-from humanparse.many import shared_threads
+from humanparse.system.parallel import shared_threads
 
 if TYPE_CHECKING:
     from humanparse.batch.run import Output
@@ -148,7 +148,7 @@ def _work(formats: tuple[str, ...], palette: str, model: str | None, options: di
 def _identity(sources: Sources, column: str | None, work: Work, parser: HumanParser) -> dict:
     """What makes results equal: another run with the same goes on in the same folder."""
     from humanparse.batch.work import PARQUET
-    from humanparse.files import sha256_of
+    from humanparse.system.files import sha256_of
     from humanparse.weights.catalog import model_file
 
     return {
@@ -168,7 +168,7 @@ def _digest(names: list[str]) -> str:
 @contextmanager
 def _engine(ray: bool, address: str | None, work: Work, parser: HumanParser, jobs: int | None, jobs_here: int) -> Iterator:
     if ray:
-        from humanparse.batch import on_ray
+        from humanparse.ray import batch as on_ray
 
         with on_ray.connected(address, jobs) as cpus:
             yield partial(on_ray.outcomes, work=work, workers=jobs or cpus)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from humanparse.errors import MissingExtra, OptionError
-from humanparse.files import check_target
+from humanparse.system.files import check_target
 
 INT8 = "int8"
 
@@ -68,7 +68,7 @@ def convert(
 
 def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: str) -> None:
     """An int8 file of an .onnx file of ours, or of a checkpoint by way of one."""
-    from humanparse.convert.quantise import choose_photos, quantise
+    from humanparse.export.quantise import choose_photos, quantise
 
     choose_photos(photos)  # before anything that takes minutes
     say = partial(typer.echo, err=True)
@@ -87,8 +87,8 @@ def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: 
 def from_checkpoint(checkpoint: Path, out: Path, labels: str | None, precision: str, license: str) -> None:
     """A float file, or the tensors alone, of a checkpoint."""
     try:
-        from humanparse.convert.checkpoint import save_safetensors
-        from humanparse.convert.onnx import convert_checkpoint
+        from humanparse.export.checkpoint import save_safetensors
+        from humanparse.export.m2fp import convert_checkpoint
     except ModuleNotFoundError as error:
         raise MissingExtra(f"converting needs PyTorch, ONNX and safetensors once ({error.name} is missing)", "torch") from error
     if out.suffix == ".safetensors":

@@ -15,7 +15,7 @@ from humanparse.cli import errors, parse
 from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide, Threads
 from humanparse.cli.report import progress_bar
 from humanparse.errors import OptionError, UnknownModel
-from humanparse.files import check_target, sha256_of
+from humanparse.system.files import check_target, sha256_of
 
 if TYPE_CHECKING:
     from humanparse.evaluation.datasets import Dataset, Sample

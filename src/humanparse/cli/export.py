@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from humanparse.errors import OptionError
-from humanparse.files import check_target
-from humanparse.packaged import packaged
+from humanparse.system.files import check_target
+from humanparse.system.packaged import packaged
 
 TARGETS = ("triton", "tensorrt", "openvino", "onnx")
 
@@ -67,7 +67,8 @@ def export(
     if missing := [path for path in check or () if not path.is_file()]:
         raise OptionError(f"there is no photo {missing[0]}; --check takes photos to compare with")
     photo_hw = _size(photo)
-    from humanparse import deployment
+    from humanparse.export import openvino, tensorrt, triton
+    from humanparse.export.single_graph import whole
     from humanparse.weights.catalog import model_file
 
     file = model_file(model)
@@ -75,13 +76,13 @@ def export(
     for target in {"openvino": (out, out.with_suffix(".bin")), "onnx": (out,)}.get(to, ()):
         check_target(target, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
     if to == "triton":
-        written = deployment.write_triton(file, out)
+        written = triton.write_triton(file, out)
     elif to == "tensorrt":
-        written = deployment.write_tensorrt(file, out, photos, photo_hw=photo_hw)
+        written = tensorrt.write_tensorrt(file, out, photos, photo_hw=photo_hw)
     elif to == "openvino":
-        written = deployment.write_openvino(file, out, photos, fp16=fp16)
+        written = openvino.write_openvino(file, out, photos, fp16=fp16)
     else:
-        written = deployment.write_whole(file, out, photos)
+        written = whole.write_whole(file, out, photos)
     for path in written.files:
         typer.echo(f"{path}  {_size_of(path)}")
     for one in written.agreement:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.convert import fetch
 from humanparse.errors import OptionError, UnknownModel
-from humanparse.extras import install_line
+from humanparse.export import fetch
+from humanparse.system.extras import install_line
 
 if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel

@@ -18,7 +18,7 @@ from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
-from humanparse.many import in_order_of_completion, jobs_for, shared_threads
+from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser

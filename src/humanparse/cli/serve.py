@@ -35,7 +35,7 @@ def serve(**given: Any) -> None:
             chosen[name] = tuple(part.strip() for part in chosen[name].split(",") if part.strip())
     settings = Settings.from_env(**chosen)
     if settings.ray:
-        from humanparse.scale.online import serve as run
+        from humanparse.ray.server import serve as run
     else:
         from humanparse.service.server import serve as run
     raise typer.Exit(run(settings))

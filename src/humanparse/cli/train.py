@@ -9,7 +9,7 @@ import typer
 
 from humanparse.cli import errors
 from humanparse.errors import MissingExtra, OptionError
-from humanparse.text import read_text
+from humanparse.system.text import read_text
 
 
 def train(

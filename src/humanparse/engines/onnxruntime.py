@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel, OptionError
+from humanparse.system.cores import usable_cores
 
 onnxruntime.disable_telemetry_events()  # of Windows; elsewhere see quiet.py
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from humanparse.cores import usable_cores
 from humanparse.errors import BrokenModel, MissingExtra, OptionError
-from humanparse.files import sha256_of, write_private
+from humanparse.system.cores import usable_cores
+from humanparse.system.files import sha256_of, write_private
 
 try:
     import openvino
 except ImportError as error:
     raise MissingExtra("the openvino engine needs OpenVINO", "openvino") from error
 
-from humanparse.engines.deformable import fuse
+from humanparse.engines.openvino_attention import fuse
 
 MAX_CACHE_BYTES = 2_000_000_000  # of compiled models that are kept; one is about as large as its .onnx file
 SUMS = ".sha256"  # the ending of a file beside a compiled model

@@ -16,7 +16,7 @@ from typing import Any
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.overlap import PictureScore
-from humanparse.weights.lock import lock_file
+from humanparse.system.lock import lock_file
 
 SCHEMA = "humanparse-evaluation-work/1"
 

@@ -18,13 +18,13 @@ from PIL import Image
 from humanparse import render
 from humanparse.arguments import folder_path, one_or_more
 from humanparse.errors import OptionError
-from humanparse.files import FORMAT_SUFFIXES, whole_file
 from humanparse.formats.coco import coco_dataset, to_coco
 from humanparse.formats.labelme import to_labelme
 from humanparse.formats.native import SCHEMA, from_dict, from_json, to_dict, to_json
 from humanparse.formats.pictures import encode_picture, labels_image, people_image
 from humanparse.formats.pipelines import labelled_regions, to_huggingface, to_modelscope
 from humanparse.result import Parsing
+from humanparse.system.files import FORMAT_SUFFIXES, whole_file
 
 __all__ = [
     "CONTENT_TYPES", "FORMATS", "SCHEMA", "Format", "coco_dataset", "encode_picture", "from_dict", "from_json",

@@ -14,11 +14,11 @@ from PIL import Image
 
 from humanparse import render
 from humanparse.arguments import number_between
-from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
-from humanparse.many import in_order
 from humanparse.result import Parsing
+from humanparse.system.cores import usable_cores
+from humanparse.system.parallel import in_order
 
 MAX_SIDES = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}  # what each kind of file can hold
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from humanparse.labels import LabelSet
 from humanparse.postprocess.assemble import Maps
-from humanparse.postprocess.paste import paste_winners
-from humanparse.postprocess.pieces import (
+from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,
@@ -23,6 +22,7 @@ from humanparse.postprocess.pieces import (
     steered,
     without_specks,
 )
+from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
 

@@ -11,17 +11,18 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from humanparse import __version__
-from humanparse.service import routes
+from humanparse.service.api import responses, v1
+from humanparse.service.api.cached import Front
+from humanparse.service.api.v2 import inference_routes
 from humanparse.service.cache import Cache
-from humanparse.service.dispatch import Dispatcher
-from humanparse.service.edge import Edge, problem_response
-from humanparse.service.front import ClientGone, Front
-from humanparse.service.inference_protocol import inference_routes
+from humanparse.service.http.disconnect import ClientGone
+from humanparse.service.http.middleware import Edge, problem_response
 from humanparse.service.jobs import Jobs, jobs_routes
 from humanparse.service.metrics import Metrics
-from humanparse.service.pages import page_routes
+from humanparse.service.page.routes import page_routes
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
+from humanparse.service.work.dispatcher import Dispatcher
 
 CLIENT_GONE = 499  # nobody reads it; the log does
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
@@ -48,9 +49,9 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     state.front = Front(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
     state.metrics.bind(dispatcher_status=state.dispatcher.status,
-                       troubles=lambda: routes.degraded(state, state.dispatcher.status()))
+                       troubles=lambda: responses.degraded(state, state.dispatcher.status()))
     state.reload = state.dispatcher.reload
-    for router in (routes.picture_routes(settings), inference_routes(settings), jobs_routes(settings), routes.operation_routes(),
+    for router in (v1.picture_routes(settings), inference_routes(settings), jobs_routes(settings), v1.operation_routes(),
                    page_routes()):
         app.include_router(router)
     held = state.dispatcher.held

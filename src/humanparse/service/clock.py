@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from humanparse.files import remove_leftovers, write_private
+from humanparse.system.files import remove_leftovers, write_private
 
 SAVE_S = 60.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

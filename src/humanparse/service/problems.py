@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,3 +103,8 @@ class Problem(Exception):
         if self.code == "unauthorized":
             headers["www-authenticate"] = 'Bearer realm="humanparse"'
         return headers
+
+
+def storage_problem(error: OSError) -> Problem:
+    """What a client may know of a disk that fails."""
+    return Problem("storage_full", f"there is trouble with the disk: {os.strerror(error.errno or 5)}; try again later", 60)

@@ -24,8 +24,8 @@ from fastapi import FastAPI
 
 from humanparse.errors import OptionError
 from humanparse.service import logs
+from humanparse.service.http.connection import POLITE_REFUSALS, protocol_class
 from humanparse.service.paths import ProxyHeaders
-from humanparse.service.protocol import POLITE_REFUSALS, protocol_class
 from humanparse.service.settings import Settings
 
 logger = logging.getLogger(__name__)

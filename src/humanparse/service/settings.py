@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from humanparse.cores import usable_cores
 from humanparse.errors import OptionError
+from humanparse.system.cores import usable_cores
 from humanparse.weights.store import home_if_any
 
 PREFIX = "HUMANPARSE_"
@@ -61,7 +61,7 @@ class Settings:
     probe_s: float = row(20, "An idle worker parses a tiny picture every so often.", unit="s", group="Workers", least=0.1)
     ready_window_s: float = row(60, "Ready means: something was parsed that recently.", unit="s", group="Workers", least=0.1)
 
-    # Replicas on a cluster, in place of processes here: humanparse.scale
+    # Replicas on a cluster, in place of processes here: humanparse.ray
     ray: bool = row(False, "Parse in replicas on a Ray cluster; then `workers` is their number, at least.", group="Ray")
     ray_address: str = row("", "Where that Ray is, such as head.example:6379; empty: one of our own, here.", group="Ray")
     ray_app: str = row("humanparse", "Name in Ray Serve; another service on the same Ray needs another.", group="Ray")

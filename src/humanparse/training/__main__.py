@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from humanparse import streams
 from humanparse.errors import HumanParseError, MissingExtra
-from humanparse.files import check_target
+from humanparse.system import streams
+from humanparse.system.files import check_target
 
 ACROSS = {"single": 4, "composite": 2}  # pictures side by side on a sheet: those of one person are narrow
 
@@ -61,8 +61,8 @@ def _pictures(options: argparse.Namespace) -> None:
 
 def _sheet(options: argparse.Namespace) -> None:
     from humanparse.evaluation.sheet import draw_sheet
-    from humanparse.files import whole_file
     from humanparse.parser import HumanParser
+    from humanparse.system.files import whole_file
     from humanparse.training.photos import load_photos
     from humanparse.training.validate import good_and_bad
 

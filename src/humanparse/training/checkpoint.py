@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from humanparse.errors import BrokenModel
-from humanparse.files import whole_file
 from humanparse.labels import CIHP, LabelSet, label_set
+from humanparse.system.files import whole_file
 from humanparse.training.recipe import Recipe, recipe_from_json
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from humanparse.convert import onnx as m2fp_onnx
-from humanparse.convert.export import export as export_onnx
+from humanparse.export import m2fp as m2fp_onnx
+from humanparse.export.onnx import export as export_onnx
 from humanparse.labels import LabelSet
 from humanparse.model.centre_parser import centre_parser
 from humanparse.training import checkpoint as checkpoints
@@ -24,7 +24,7 @@ TOLERANCE = 2e-3
 
 def export(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
     """Write the averaged weights of a checkpoint as ONNX. Returns the largest difference from PyTorch, as `export.difference`
-    of humanparse.convert measures it.
+    of humanparse.export.onnx measures it.
 
     card: what the file says of itself; None takes the recipe's. Raises ModelError and keeps nothing if the difference is
     over the tolerance at any size, BrokenModel for a file that is no checkpoint of ours.

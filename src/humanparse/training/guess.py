@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from humanparse.files import whole_file
 from humanparse.labels import LabelSet
 from humanparse.parser import HumanParser
 from humanparse.postprocess.centres import STRIDE
+from humanparse.system.files import whole_file
 from humanparse.training.photos import (
     Photo,
     is_learnt_everyday,

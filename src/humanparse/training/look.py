@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from humanparse.cores import usable_cores
 from humanparse.errors import HumanParseError, OptionError
 from humanparse.evaluation.datasets import Sample
-from humanparse.many import in_order
+from humanparse.system.cores import usable_cores
+from humanparse.system.parallel import in_order
 from humanparse.training.wears import IGNORE
 
 TELL_EVERY_S = 10.0  # between lines about how far the look is

@@ -28,14 +28,14 @@ from humanparse.training.checkpoint import Average
 from humanparse.training.data import Data, classes_of, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
 from humanparse.training.export import export, network_of
-from humanparse.training.journal import Journal
+from humanparse.training.init import load_start
+from humanparse.training.log import Journal
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.memory import kept_memory
 from humanparse.training.output import check_room, run_folder
+from humanparse.training.quick_eval import measure
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
-from humanparse.training.start import load_start
-from humanparse.training.trial import measure
 from humanparse.training.workers import batches, workers_deaths_told
 from humanparse.weights.catalog import ModelCard
 

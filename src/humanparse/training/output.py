@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from humanparse.errors import HumanParseError, OptionError
-from humanparse.weights.lock import lock_file
+from humanparse.system.lock import lock_file
 
 LOCK = "_lock"
 LOCK_S = 10.0  # the workers of a run that was killed hold its lock until they notice, which takes them five seconds

@@ -16,9 +16,9 @@ import numpy as np
 
 from humanparse.errors import ImageError, OptionError
 from humanparse.evaluation.datasets import PHOTO_ENDINGS
-from humanparse.files import whole_file
 from humanparse.image import read_image
 from humanparse.parser import HumanParser
+from humanparse.system.files import whole_file
 from humanparse.training.folder import IGNORE, mirrored_classes
 
 MIN_PERSON_SCORE = 0.5   # of people that may teach; those below leave their pixels unknown

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from humanparse.errors import OptionError
-from humanparse.packaged import packaged
-from humanparse.text import read_text
+from humanparse.system.packaged import packaged
+from humanparse.system.text import read_text
 
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")

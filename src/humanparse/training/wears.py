@@ -20,7 +20,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
-from humanparse.text import read_text
+from humanparse.system.text import read_text
 
 IGNORE = 255
 LISTED = 254

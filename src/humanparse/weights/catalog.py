@@ -9,8 +9,8 @@ from pathlib import Path
 
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.labels import LabelSet, label_set
-from humanparse.packaged import packaged
 from humanparse.preprocess import Preprocess
+from humanparse.system.packaged import packaged
 from humanparse.weights import store
 from humanparse.weights.hub import HUB
 

@@ -27,7 +27,7 @@ from typing import BinaryIO
 
 from humanparse import __version__
 from humanparse.errors import DownloadFailed
-from humanparse.files import sha256_of
+from humanparse.system.files import sha256_of
 from humanparse.weights.hub import RemoteFile
 
 CHUNK = 1 << 18

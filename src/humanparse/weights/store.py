@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError
-from humanparse.files import sha256_of, whole_file
+from humanparse.system.files import sha256_of, whole_file
+from humanparse.system.lock import lock_file
 from humanparse.weights.hub import CHECKPOINT, HubModel, RemoteFile, file_url, list_url, read_list
-from humanparse.weights.lock import lock_file
 
 RECORD, LICENSE = "record.json", "license.txt"
 LOCK_S = 3600.0  # how long `adopt` and `remove` wait for another process

@@ -17,7 +17,7 @@ from humanparse.model.m2fp import m2fp_tiny  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
 from humanparse.training.checkpoint import Average  # noqa: E402
 from humanparse.training.export import export  # noqa: E402
-from humanparse.training.journal import read_log  # noqa: E402
+from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import learn  # noqa: E402
 from humanparse.training.m2fp.task import M2FPTask  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import parse
-from humanparse.packaged import packaged
+from humanparse.system.packaged import packaged
 
 if TYPE_CHECKING:
     from humanparse.result import Parsing

@@ -5,7 +5,7 @@
     cache.py   one after the other
 """
 
-from humanparse.service.cache.cache import Cache
 from humanparse.service.cache.entry import Cached, cache_key
+from humanparse.service.cache.tiers import Cache
 
 __all__ = ["Cache", "Cached", "cache_key"]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from humanparse.files import remove_leftovers, write_private
 from humanparse.service.cache.entry import KEY, PREFIX, Cached, Damaged, created_of, decode, encode
+from humanparse.system.files import remove_leftovers, write_private
 
 # No link is followed, and no pipe that somebody put there is waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -10,7 +10,7 @@
     routes.py   what clients see
 """
 
-from humanparse.service.jobs.jobs import Jobs
 from humanparse.service.jobs.routes import jobs_routes
+from humanparse.service.jobs.service import Jobs
 
 __all__ = ["Jobs", "jobs_routes"]

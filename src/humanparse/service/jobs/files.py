@@ -15,7 +15,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from humanparse.files import sync_folder, write_private
+from humanparse.system.files import sync_folder, write_private
 
 GONE = "gone-"
 

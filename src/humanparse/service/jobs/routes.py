@@ -12,8 +12,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from humanparse.service.front import ClientGone
-from humanparse.service.jobs.jobs import HEARTBEAT_S, Jobs
+from humanparse.service.http.disconnect import ClientGone
 from humanparse.service.jobs.results import as_lines, as_zip, problem_of
 from humanparse.service.jobs.schemas import (
     JobAnswer,
@@ -25,6 +24,7 @@ from humanparse.service.jobs.schemas import (
     request_body,
     result_response,
 )
+from humanparse.service.jobs.service import HEARTBEAT_S, Jobs
 from humanparse.service.jobs.store import ENDED, Item, Job
 from humanparse.service.jobs.upload import read_upload
 from humanparse.service.options import NAMES, Options, parse_options

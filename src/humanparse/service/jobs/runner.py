@@ -16,15 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from humanparse.service.archive import ENTRIES, storage_problem
-from humanparse.service.dispatch import BACKGROUND, Reply, Task
+from humanparse.service.child.archive import ENTRIES
 from humanparse.service.jobs.files import JobFiles
-from humanparse.service.jobs.keeper import Keeper
-from humanparse.service.jobs.room import MB, Room
+from humanparse.service.jobs.quota import MB, Room
 from humanparse.service.jobs.store import Item, Job
+from humanparse.service.jobs.store_thread import Keeper
 from humanparse.service.names import MAX_NAME, tell_apart
-from humanparse.service.problems import KINDS, Problem
+from humanparse.service.problems import KINDS, Problem, storage_problem
 from humanparse.service.settings import Settings
+from humanparse.service.work.dispatcher import BACKGROUND, Reply, Task
 
 UNPACK_S = 300.0                 # most time for unpacking an archive
 RETRY_S = (1.0, 4.0)             # pauses between the three tries of a picture

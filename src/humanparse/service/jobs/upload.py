@@ -9,9 +9,9 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from humanparse.service.forms import FILE_FIELDS, FORM, Sink, kind_of, read_form, unsupported
+from humanparse.service.api.forms import FILE_FIELDS, FORM, Sink, kind_of, read_form, unsupported
 from humanparse.service.jobs.files import JobFiles
-from humanparse.service.jobs.room import MB, Room
+from humanparse.service.jobs.quota import MB, Room
 from humanparse.service.jobs.store import Item
 from humanparse.service.names import clean_name, tell_apart
 from humanparse.service.problems import Problem

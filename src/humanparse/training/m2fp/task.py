@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from humanparse.convert.onnx import MEAN, STD
+from humanparse.export.m2fp import MEAN, STD
 from humanparse.labels import LabelSet
 from humanparse.model.m2fp import M2FP, m2fp_r50, m2fp_r101, m2fp_tiny
 from humanparse.preprocess import Preprocess

@@ -1,0 +1,1 @@
+"""One ONNX graph from a photo to its maps, post-processing included."""

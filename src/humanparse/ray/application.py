@@ -1,0 +1,91 @@
+"""The service as an application of Ray Serve, for config files: `serve run deploy/ray/serve.yaml`, KubeRay.
+
+Two deployments: `Web`, our application behind Ray Serve's HTTP proxy, and `Parser`, the replicas. What the config file says of
+a deployment goes before what is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from humanparse.ray.replicas import State
+from humanparse.ray.server import PARSER, app_in_front_of, parser_deployment, state
+from humanparse.service.settings import Settings
+
+WEB = "Web"
+WEB_CPUS = 0.5
+EVERYONE = "0.0.0.0"  # Ray Serve's own default
+
+
+def build(args: Mapping[str, Any]) -> Any:
+    """The application, bound. args: settings of `humanparse serve` by name; environment variables count too, where it runs."""
+    from ray import serve
+
+    settings = _settings(args, host="127.0.0.1")  # here only to have mistakes told at once: the replicas read them anew
+
+    def web() -> Any:
+        return _web(args)
+
+    entrance = serve.deployment(
+        name=WEB, max_ongoing_requests=settings.max_connections, ray_actor_options={"num_cpus": WEB_CPUS},
+        graceful_shutdown_timeout_s=settings.deadline_s + settings.drain_s, logging_config={"enable_access_log": False},
+    )(serve.ingress(web)())
+    return entrance.bind(parser_deployment(settings))
+
+
+def _web(args: Mapping[str, Any]) -> Any:
+    """The ASGI application, inside a replica of `Web`. Raises OptionError if strangers could come in without a token."""
+    from humanparse.ray.replica import keep_to_rays_address
+    from humanparse.service import logs
+
+    keep_to_rays_address()
+    settings = _settings(args, host=_proxy_host())
+    logs.configure(settings)
+    return app_in_front_of(TheirDeployment(), settings)
+
+
+class TheirDeployment:
+    """The replicas of the config file, which Ray Serve starts and ends. Implements `replicas.Deployment`."""
+
+    needed = 1
+
+    def __init__(self):
+        from ray import serve
+
+        self._app = serve.get_replica_context().app_name
+
+    def start(self) -> None:
+        """They are started beside us."""
+
+    def handle(self) -> Any:
+        from ray import serve
+
+        return serve.get_deployment_handle(PARSER, app_name=self._app)
+
+    def state(self) -> State:
+        return state(self._app, self.needed)
+
+    def reload(self) -> None:
+        """The config file does that: `user_config` of `Parser`."""
+
+    def stop(self) -> None:
+        """They end with the application."""
+
+    def leave(self) -> None:
+        """We are inside it."""
+
+
+def _settings(args: Mapping[str, Any], host: str) -> Settings:
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in args.items()}
+    return Settings.from_env(**{"host": host, "ray": True} | given)
+
+
+def _proxy_host() -> str:
+    """Where Ray Serve's HTTP proxies listen: that, and not our `host`, decides who can come in."""
+    from ray.serve.context import _get_global_client
+
+    try:
+        return _get_global_client().get_serve_details()["http_options"]["host"] or EVERYONE
+    except (AttributeError, KeyError, TypeError):  # a Ray whose inner side looks different
+        return EVERYONE

@@ -1,0 +1,348 @@
+"""The replicas, as the service's dispatcher sees them: so many tasks at a time, and what became of each.
+
+Takes the place of `service.pool.WorkerPool`. Ray Serve keeps the replicas running and chooses one for each task; the queue,
+its priorities, deadlines and the second attempt stay with the dispatcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import random
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from humanparse.errors import HumanParseError, ModelError, OptionError
+from humanparse.service.problems import Problem
+from humanparse.service.settings import Settings
+from humanparse.service.work.pool import PROBE_S
+from humanparse.service.work.process import Worker, WorkerDied, worker_command
+from humanparse.service.work.wire import Frame
+
+POLL_S = 1.0
+LATE_S = 5.0     # a replica tells that its time is over; one that does not within this much more is gone
+AGAIN_S = 1.0    # when a client that Ray Serve turned away may come again, at least
+SPREAD_S = 3.0   # over which such clients are told to come
+ABOUT = ("replica", "reload_error", "edition", "loaded_at")  # what a replica says of itself in every answer
+
+log = logging.getLogger(__name__)
+
+
+class Deployment(Protocol):
+    """The replicas' deployment in Ray Serve: ours, or a config file's. needed: replicas without which we cannot start."""
+
+    needed: int
+
+    def start(self) -> None:
+        """Begin to have replicas; called in the thread of the event loop."""
+
+    def handle(self) -> Any:
+        """Ray Serve's DeploymentHandle."""
+
+    def state(self) -> State:
+        """How the replicas are, now. May take some time."""
+
+    def reload(self) -> None:
+        """Have every replica load its models anew, some at a time."""
+
+    def stop(self) -> None:
+        """Have no more replicas. May take some time."""
+
+    def leave(self) -> None:
+        """Let go of Ray; called in the thread of the event loop."""
+
+
+class State(NamedTuple):
+    """running: replicas that take tasks; starting: others that are to. steady: nothing is being changed."""
+
+    running: int
+    starting: int
+    steady: bool
+    message: str
+
+
+class Seat:
+    """The right to one task of the replicas, whichever does it; to the dispatcher, a worker."""
+
+    def __init__(self, replicas: Replicas):
+        self._replicas = replicas
+
+    async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
+        """The answer to one task. Raises TimeoutError, WorkerDied, or Problem queue_full where Ray Serve takes no more."""
+        return await self._replicas.call(head, blob, timeout_s)
+
+    def kill(self, reason: str) -> None:
+        """Nothing: the replica has ended the work, or is gone."""
+
+
+class Place(NamedTuple):
+    """One replica, for `Dispatcher.status`."""
+
+    alive: bool
+    worker: Place.Facts | None = None
+
+    class Facts(NamedTuple):
+        last_success: float
+        rss_mb: float
+        ready: dict[str, Any]
+
+
+class Replicas:
+    """Tasks go to the replicas, as many at a time as they can do.
+
+    `on_idle` is called whenever there may be room for more, `on_crash` whenever a replica's child has ended in the middle.
+    """
+
+    def __init__(
+        self, settings: Settings, deployment: Deployment, on_idle: Callable[[], None],
+        on_crash: Callable[[], None] = lambda: None,
+    ):
+        self.models: list[dict[str, Any]] = []
+        self.restarts = 0
+        self.crashes = 0
+        self._settings = settings
+        self._deployment = deployment
+        self._on_idle = on_idle
+        self._on_crash = on_crash
+        self._handle: Any = None
+        self._state = State(0, deployment.needed, False, "")
+        self._in_work = 0
+        self._firsts: set[str] = set()  # the names that the first model has had: what answers a client who names none
+        self._edition = ""          # of the models that we tell of
+        self._loaded_at = 0.0       # when a replica last loaded that edition, on its clock
+        self._stale = False         # a replica has loaded others since
+        self._last_success = time.monotonic()
+        self._last_probe = 0.0
+        self._loaded_s = 1.0
+        self._heard_of: OrderedDict[str, dict[str, Any]] = OrderedDict()  # the last answer of each replica, the latest last
+        self._responses: set[Any] = set()
+        self._watching: asyncio.Task[None] | None = None
+
+    # For the dispatcher
+
+    def take(self) -> Seat | None:
+        """A seat, to be given back; None if the replicas have enough to do."""
+        if self._in_work >= self._room:
+            return None
+        self._in_work += 1
+        return Seat(self)
+
+    def give_back(self, seat: Seat) -> None:
+        """The work is done, well or badly."""
+        self._in_work -= 1
+
+    @property
+    def num_alive(self) -> int:
+        return self._state.running
+
+    @property
+    def num_idle(self) -> int:
+        return max(0, self._state.running - self._in_work)
+
+    @property
+    def slots(self) -> list[Place]:
+        """A place for each replica that runs or is to run."""
+        memory = [float(said.get("rss_mb", 0.0)) for said in reversed(self._heard_of.values())]
+        memory += [0.0] * (self._state.running - len(memory))
+        alive = [Place(True, Place.Facts(self._last_success, mb, {"loaded_s": self._loaded_s}))
+                 for mb in memory[:self._state.running]]
+        return alive + [Place(False)] * self._state.starting
+
+    @property
+    def last_reload_error(self) -> str:
+        """Why a replica has older models than it should have; "" if none has."""
+        return next((said["reload_error"] for said in self._heard_of.values() if said.get("reload_error")), "")
+
+    @property
+    def _room(self) -> int:
+        """Tasks at a time. Where replicas may become more, more go out than run: by those that wait, Ray Serve sees the need."""
+        if self._settings.ray_max_replicas:
+            return max(self._state.running, math.ceil(self._settings.most_replicas * self._settings.ray_target_requests))
+        return self._state.running
+
+    # From start to stop
+
+    async def start(self) -> None:
+        """All replicas are ready. Raises ModelError if the models cannot be loaded, OptionError if there is no place for them."""
+        try:
+            self._deployment.start()  # here, not in a thread of the pool: see `cluster.join`
+            self._handle = self._deployment.handle()
+            await self._until_ready()
+        except BaseException:
+            await self._end()
+            raise
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        for response in list(self._responses):
+            response.cancel()
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._end()
+
+    async def _end(self) -> None:
+        try:
+            await asyncio.to_thread(self._deployment.stop)
+        finally:
+            self._deployment.leave()
+
+    async def reload(self) -> None:
+        """Have the models loaded anew, a few replicas at a time; if they cannot be, the old ones stay (`last_reload_error`)."""
+        await asyncio.to_thread(self._deployment.reload)
+        await self._poll()
+        end = time.monotonic() + self._settings.worker_start_s * max(2, self._settings.most_replicas)
+        while not self._state.steady and time.monotonic() < end:
+            await asyncio.sleep(POLL_S / 4)
+            await self._poll()
+        await self._probe()
+
+    async def _until_ready(self) -> None:
+        """As many replicas run as are needed, and one of them has parsed a tiny picture."""
+        end = time.monotonic() + self._settings.worker_start_s
+        while True:
+            await self._poll()
+            if self._state.running >= self._deployment.needed:
+                await self._probe()
+                if self.models:
+                    return
+            if trouble := _our_error(self._state.message):
+                raise trouble
+            if time.monotonic() > end:
+                raise OptionError(_too_few(self._state, self._deployment.needed, self._settings))
+            await asyncio.sleep(POLL_S / 4)
+
+    async def _watch(self) -> None:
+        """Know how the replicas are; let them parse a tiny picture where nothing else is done, or where their models changed."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self._poll()
+                now = time.monotonic()
+                idle = not self._in_work and now - max(self._last_success, self._last_probe) > self._settings.probe_s
+                if self._state.running and (self._stale or idle):
+                    await self._probe()
+            except Exception as error:
+                log.error("the replicas cannot be asked: %s", _line(error))
+
+    async def _poll(self) -> None:
+        try:
+            state = await asyncio.to_thread(self._deployment.state)
+        except Exception:
+            self._state = State(0, self._deployment.needed, False, "")
+            raise
+        if state.running != self._state.running:
+            log.info("%d replicas run, %d are being started", state.running, state.starting)
+        self._state = state
+        while len(self._heard_of) > state.running:  # of those that are gone, nothing has come for the longest time
+            self._heard_of.popitem(last=False)
+        self._on_idle()
+
+    async def _probe(self) -> None:
+        """Have any replica parse a tiny picture and tell of its models; those of the newest edition are ours from then on."""
+        self._last_probe = time.monotonic()
+        try:
+            found, _ = await self.call({"do": "probe"}, b"", PROBE_S)
+        except (TimeoutError, WorkerDied, Problem) as error:
+            log.error("a replica did not parse a tiny picture: %s", _line(error) or "too slow")
+            return
+        if "problem" in found:
+            log.error("a replica did not parse a tiny picture: %s", found["problem"])
+            return
+        if found["loaded_at"] >= self._loaded_at:
+            self.models, self._loaded_s = found["models"], found["loaded_s"]
+            self._firsts.add(self.models[0]["name"])
+            self._edition, self._loaded_at, self._stale = found["edition"], found["loaded_at"], False
+
+    # A task
+
+    async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
+        """See `Seat.call`."""
+        if head["do"] == "unzip":
+            return await _here(head, timeout_s)
+        default = head.get("model") in self._firsts
+        answer, body = await self._asked(json.dumps({**head, "default": default}), blob, timeout_s)
+        return self._heard(json.loads(answer)), body
+
+    async def _asked(self, head: str, blob: bytes, timeout_s: float) -> tuple[str, bytes]:
+        """What a replica answers, with Ray's errors turned into ours."""
+        from ray import exceptions as ray_errors
+        from ray.serve import exceptions as serve_errors
+
+        response = self._handle.remote(head, blob, timeout_s)
+        self._responses.add(response)
+        try:
+            async with asyncio.timeout(timeout_s + LATE_S):
+                return await response
+        except TimeoutError:
+            response.cancel()
+            raise WorkerDied("the replica did not answer in time", from_outside=True) from None
+        except serve_errors.BackPressureError:
+            raise Problem("queue_full", "all replicas have as much waiting as may; try again later",
+                          retry_after_s=AGAIN_S + random.uniform(0, SPREAD_S)) from None
+        except serve_errors.DeploymentUnavailableError:
+            raise Problem("not_ready", "no replica is running; some are being started", retry_after_s=AGAIN_S) from None
+        except ray_errors.OutOfMemoryError as error:
+            raise WorkerDied(_line(error)) from None
+        except ray_errors.RayTaskError:
+            raise  # a mistake of ours in the replica
+        except (ray_errors.RayError, serve_errors.RayServeException) as error:
+            raise WorkerDied(_line(error), from_outside=True) from None
+        finally:
+            self._responses.discard(response)
+
+    def _heard(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Note what a replica says of itself. Raises what it says of the task, as `Worker.call` does."""
+        about = {name: answer.pop(name) for name in ABOUT if name in answer}
+        before = self._heard_of.pop(about["replica"], {}).get("reload_error", "")
+        if about["reload_error"] not in ("", before):
+            log.error("replica %s cannot load the models anew, the old ones stay: %s", about["replica"], about["reload_error"])
+        self._heard_of[about["replica"]] = about | {"rss_mb": answer.get("rss_mb", 0.0)}
+        if about["edition"] == self._edition:
+            self._loaded_at = max(self._loaded_at, about["loaded_at"])
+        elif about["loaded_at"] > self._loaded_at:
+            self._stale = True
+        if answer.get("timeout"):
+            raise TimeoutError
+        if "died" in answer:
+            self.crashes += 1
+            self._on_crash()
+            raise WorkerDied(answer["died"], from_outside=answer["from_outside"])
+        if "problem" not in answer:
+            self._last_success = time.monotonic()
+        return answer | about if "models" in answer else answer
+
+
+async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
+    """Do a task that is about files of this machine in a child of ours, which then ends."""
+    worker = await Worker.spawn(worker_command())
+    try:
+        await worker.load({"models": [], "options": {"threads": 1}}, timeout_s)
+        return await worker.call(head, b"", timeout_s)
+    finally:
+        await worker.end(0)
+
+
+def _our_error(message: str) -> HumanParseError | None:
+    """The error of ours for which a replica did not start, out of the traceback that Ray Serve tells of."""
+    found = re.findall(r"humanparse\.errors\.(\w+): (.+)", message)
+    if not found:
+        return None
+    name, text = found[-1]
+    return (OptionError if name == "OptionError" else ModelError)(text.strip())
+
+
+def _too_few(state: State, needed: int, settings: Settings) -> str:
+    gpus = f" and {settings.ray_gpus_per_replica:g} GPUs" if settings.ray_gpus_per_replica else ""
+    said = " ".join(state.message.split())[:500] or "nothing"
+    return (f"{state.running} of {needed} replicas started within {settings.worker_start_s:g} s (worker_start_s); "
+            f"each claims {settings.cpus_per_replica:g} processors{gpus}. Ray says: {said}")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]

@@ -1,0 +1,177 @@
+"""`humanparse serve --ray`: our web server, as without Ray, in front of replicas that Ray Serve keeps running."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from humanparse import __version__
+from humanparse.ray import cluster
+from humanparse.ray.replicas import Deployment, Replicas, State
+from humanparse.service.settings import Settings
+from humanparse.system.cores import usable_cores
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+PARSER = "Parser"  # the deployment's name in Ray Serve
+REPLICA_STOP_S = 5    # beside the deadline of what is in work
+HEALTH_TIMEOUT_S = 30
+RUNNING = ("RUNNING", "UPDATING")  # one that changes its models is back in a moment
+OBJECT_STORE_SPARE_MB = 256  # for answers, beside the pictures that may be held
+LARGEST_SHARE = 0.3  # of the memory, for Ray's object store: Ray's own default
+LOOK_BACK_S = 12  # Ray Serve counts what waits every 10 s
+ROUTER_BACKOFF_S = (0.01, 0.1)  # the first and the longest pause of Ray Serve when all replicas are busy
+
+
+def serve(settings: Settings) -> int:
+    """Run the service until it is told to end. Returns the exit code. Raises as `service.server.serve` and `cluster.join` do."""
+    from humanparse.service.server import run
+
+    return run(app_in_front_of(OurDeployment(settings), settings), settings)
+
+
+def app_in_front_of(deployment: Deployment, settings: Settings) -> FastAPI:
+    """The application of the service, with these replicas for workers."""
+    from humanparse.service.app import create_app
+    from humanparse.service.work.dispatcher import Dispatcher
+
+    def crashed() -> None:
+        app.state.metrics.worker_restarted("crashed")
+
+    dispatcher = Dispatcher(settings, pool=lambda on_idle: Replicas(settings, deployment, on_idle, crashed))
+    app = create_app(settings, dispatcher=dispatcher)
+    return app
+
+
+class OurDeployment:
+    """The replicas of one server, which begin and end with it. Implements `replicas.Deployment`."""
+
+    def __init__(self, settings: Settings):
+        self.needed = settings.workers
+        self._settings = settings
+        self._leave: Callable[[], None] | None = None
+        self._deployed = False
+
+    def start(self) -> None:
+        chosen = self._settings
+        self._leave = cluster.join(
+            chosen.ray_address, cpus=_processors(chosen), object_store_bytes=_object_store_bytes(chosen))
+        from ray import serve
+
+        _share_our_log()
+        serve.start(proxy_location="Disabled")
+        self._deploy()
+        self._deployed = True
+
+    def handle(self) -> Any:
+        from ray import serve
+
+        return serve.get_deployment_handle(PARSER, app_name=self._settings.ray_app)
+
+    def state(self) -> State:
+        return state(self._settings.ray_app, self.needed)
+
+    def reload(self) -> None:
+        self._deploy()
+
+    def stop(self) -> None:
+        if self._deployed and self._settings.ray_address:  # our own Ray takes its replicas with it
+            from ray import serve
+
+            serve.delete(self._settings.ray_app)
+
+    def leave(self) -> None:
+        if self._leave:
+            self._leave()
+
+    def _deploy(self) -> None:
+        from ray import serve
+
+        # Replicas that another server has left behind load the models anew as well.
+        parser = parser_deployment(self._settings, reload=time.time())
+        target = serve.RunTarget(parser, name=self._settings.ray_app, route_prefix=None)
+        serve.run_many([target], wait_for_applications_running=False)
+
+
+def parser_deployment(settings: Settings, reload: float = 0) -> Any:
+    """The replicas as a bound deployment of Ray Serve. reload: another number has the models loaded anew."""
+    from ray import serve
+    from ray.serve.config import RequestRouterConfig
+
+    from humanparse.ray.replica import LeastBusy, Replica, options
+
+    first_s, longest_s = ROUTER_BACKOFF_S
+    router = RequestRouterConfig(request_router_class=LeastBusy, initial_backoff_s=first_s, max_backoff_s=longest_s)
+    told = options(settings)
+    parser = serve.deployment(
+        name=PARSER, max_ongoing_requests=1, max_queued_requests=_most_waiting(settings), request_router_config=router,
+        user_config={"models": list(settings.models), "reload": reload},
+        ray_actor_options={"num_cpus": settings.cpus_per_replica, "num_gpus": settings.ray_gpus_per_replica},
+        health_check_period_s=settings.probe_s, health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=settings.deadline_s + REPLICA_STOP_S, graceful_shutdown_wait_loop_s=1,
+        logging_config={"enable_access_log": False}, **_number(settings),
+    )(Replica)
+    # Without a version of ours, each deployment is a new one to Ray Serve, and it would replace replicas that can change by
+    # themselves.
+    parser._version = hashlib.sha256(json.dumps([__version__, told]).encode()).hexdigest()[:16]
+    return parser.bind(told)
+
+
+def _most_waiting(settings: Settings) -> int:
+    """In Ray Serve's own queue: what goes out to show that more replicas are needed, and once more what may wait before it."""
+    return settings.queue_size + math.ceil(settings.most_replicas * settings.ray_target_requests)
+
+
+def _number(settings: Settings) -> dict[str, Any]:
+    """How many replicas: always as many, or by what waits and is in work."""
+    if not settings.ray_max_replicas:
+        return {"num_replicas": settings.workers}
+    return {"autoscaling_config": {
+        "min_replicas": settings.workers, "max_replicas": settings.ray_max_replicas,
+        "target_ongoing_requests": settings.ray_target_requests, "look_back_period_s": LOOK_BACK_S,
+        "upscale_delay_s": settings.ray_upscale_delay_s, "downscale_delay_s": settings.ray_downscale_delay_s,
+    }}
+
+
+def state(app: str, wanted: int) -> State:
+    """How the replicas of an application are, as Ray Serve's controller knows it. wanted: how many there should be at least."""
+    from ray import serve
+
+    found = serve.status().applications.get(app)
+    parser = found.deployments.get(PARSER) if found else None
+    if parser is None:
+        return State(0, wanted, False, found.message if found else "")
+    running = sum(parser.replica_states.get(name, 0) for name in RUNNING)
+    others = sum(number for name, number in parser.replica_states.items() if name not in (*RUNNING, "STOPPING"))
+    steady = found.status == "RUNNING" and parser.status == "HEALTHY"
+    return State(running, max(others, wanted - running), steady, f"{found.message}\n{parser.message}")
+
+
+def _share_our_log() -> None:
+    """Ray Serve's warnings become lines of our log, not lines beside it."""
+    ours, theirs = logging.getLogger("humanparse"), logging.getLogger("ray.serve")
+    theirs.handlers[:] = ours.handlers
+    theirs.setLevel(max(logging.WARNING, ours.level))
+    theirs.propagate = False
+
+
+def _processors(settings: Settings) -> int:
+    """As many as there are, or as all replicas claim together: how many replicas share a core is the operator's choice."""
+    return max(usable_cores(), math.ceil(settings.most_replicas * settings.cpus_per_replica))
+
+
+def _object_store_bytes(settings: Settings) -> int:
+    """Room for all pictures that may be held, so that none is ever written to disk."""
+    wanted = (settings.queue_max_mb + OBJECT_STORE_SPARE_MB) * 1e6
+    try:
+        present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        present = 4e9
+    return int(min(wanted, LARGEST_SHARE * present))

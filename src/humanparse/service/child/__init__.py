@@ -1,0 +1,1 @@
+"""What runs inside a worker process: a picture in, the finished body of a response out."""

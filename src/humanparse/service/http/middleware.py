@@ -1,0 +1,232 @@
+"""What every request passes before it reaches a route, and every answer on its way out.
+
+From the outside in:
+    Edge     names the request; adds the headers that every answer carries; one log line and the figures at its end
+    CORS     only if other origins are allowed in; outside of what follows, so that their pages can read errors too
+    Errors   whatever is raised becomes a problem (problems.py); a stack goes to the log and nowhere else
+    Hosts    the name that was asked for, and the page that asks (hosts.py)
+    Auth     the token (auth.py); before the limits, so that strangers hold no memory
+    Limits   framing, size of the body, bytes held by all (limits.py)
+    the app  its routes add what the log should know to `request.state.log`, a dict
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from humanparse.service import logs
+from humanparse.service.held import Held
+from humanparse.service.http.auth import Auth
+from humanparse.service.http.hosts import Hosts
+from humanparse.service.http.limits import MB, Limits, declared_length
+from humanparse.service.metrics import METHODS, Metrics
+from humanparse.service.paths import put_below, route_path
+from humanparse.service.problems import Problem
+from humanparse.service.settings import Settings
+
+logger = logging.getLogger(__name__)
+access = logging.getLogger("humanparse.access")
+
+# On every answer; one that sets a header itself, as the page does with its policy, keeps its own.
+HEADERS = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CLIENT_GONE = 499  # the status that the log gives a request whose client hung up before its answer
+REST_TO_READ = 64_000  # bytes of an unread body that are read before an early answer, to keep the connection
+# Asked for every few seconds: not worth a line while all is well.
+PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
+
+
+class Edge:
+    """The middleware around the app; see the top of this file."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None,
+        held: Held | None = None,
+    ):
+        self._app = app
+        self._metrics = metrics or Metrics()
+        self._root_path = settings.root_path
+        held = held or Held(settings.queue_max_mb * MB)
+        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
+        if settings.cors_origins:
+            self._inner = Errors(Cors(
+                self._inner, allow_origins=settings.cors_origins, allow_methods=METHODS,
+                allow_headers=("Authorization", "Content-Type", "X-Request-ID"), expose_headers=("X-Request-ID", "Retry-After")))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if self._root_path and not scope.get("root_path"):
+            put_below(scope, self._root_path)
+        exchange = _Exchange(scope, receive, send)
+        token = logs.request_id.set(exchange.request_id)
+        self._metrics.request_begun()
+        try:
+            await self._inner(scope, exchange.receive, exchange.send)
+        finally:
+            self._record(exchange)
+            logs.request_id.reset(token)
+
+    def _record(self, exchange: _Exchange) -> None:
+        """The request's log line and figures. Only the path's template is told: a real one may hold what it should not."""
+        scope, status, seconds = exchange.scope, exchange.final_status(), time.monotonic() - exchange.begun
+        fields, route = scope["state"]["log"], route_of(scope)
+        self._metrics.request_done(scope["method"], route, status, seconds)
+        if "code" in fields:
+            self._metrics.rejected(fields["code"])
+        level = logging.WARNING if status >= 500 else logging.DEBUG if route in PROBES and status < 400 else logging.INFO
+        access.log(level, "%s %s %d", scope["method"][:20], route or "(no such path)", status, extra=logs.extra(
+            request_id=exchange.request_id, client=(scope.get("client") or ("",))[0][:64], status=status,
+            bytes_in=exchange.bytes_in, bytes_out=exchange.bytes_out, total_ms=round(seconds * 1000, 1),
+            broken_off=True if exchange.started and not exchange.finished else None, **fields))
+
+
+class _Exchange:
+    """One request and its answer, as seen from the outside."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send):
+        self.scope, self._receive, self._send = scope, receive, send
+        self.begun = time.monotonic()
+        self.request_id = request_id_of(scope)
+        self.status, self.bytes_in, self.bytes_out = 0, 0, 0
+        self.started = self.finished = False
+        state = scope.setdefault("state", {})
+        state["request_id"], state["log"] = self.request_id, {}
+        self._length: int | None = None
+        with contextlib.suppress(Problem):  # Limits will say it
+            self._length = declared_length(scope)
+        self._all_read = self._length == 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._all_read = not message.get("more_body", False)
+        self.bytes_in += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._settle_rest()
+            self.started, self.status = True, message["status"]
+            self._add_headers(MutableHeaders(scope=message))
+        elif message["type"] == "http.response.body":
+            self.bytes_out += len(message.get("body", b""))
+            self.finished = not message.get("more_body", False)
+        await self._send(message)
+
+    async def _settle_rest(self) -> None:
+        """Before an early answer, read a small rest of the body: then the connection can be used again.
+
+        Not if the client waits to be told whether to send it at all; and a large rest is cheaper to cut off.
+        """
+        if self._length is None or self._length - self.bytes_in > REST_TO_READ or _expects_continue(self.scope):
+            return
+        while not self._all_read:
+            await self.receive()
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)
+        headers["x-request-id"] = self.request_id
+        if not self._all_read or _is_draining(self.scope):
+            headers["connection"] = "close"
+
+    def final_status(self) -> int:
+        """The status for the log; notes its code if nobody else did."""
+        if self.started:
+            return self.status
+        # The protocol may have answered in the app's place; it leaves the problem here.
+        refused: Problem | None = self.scope["state"].get("refused")
+        self.scope["state"]["log"]["code"] = refused.code if refused else "client_gone"
+        return refused.status if refused else CLIENT_GONE
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, which refuses a browser's question in plain text; raises Problem instead."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        if answer.status_code >= 400:
+            raise Problem("bad_request", "pages of that origin may not send this: "
+                                         f"{bytes(answer.body).decode()}; the operator's setting cors_origins decides")
+        return answer
+
+
+class Errors:
+    """Whatever is raised inside becomes an answer, if there is none yet."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        async def answer(problem: Problem) -> None:
+            if not started:
+                await problem_response(problem, scope)(scope, receive, send)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Problem as problem:
+            await answer(problem)
+        except ClientDisconnect:
+            pass  # in the middle of its body; the log line says it
+        except asyncio.CancelledError:
+            await answer(Problem("shutting_down", "the service stopped before this was done; send it again", retry_after_s=5))
+            raise
+        except Exception:
+            logger.exception("a request ended with an error that was not foreseen")
+            await answer(Problem("internal_error", "the request could not be answered; the log of the service says why"))
+
+
+def problem_response(problem: Problem, scope: Scope) -> Response:
+    """The answer for a problem; its code goes to the log and the figures."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    state.setdefault("log", {})["code"] = problem.code
+    instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
+    if f"{route_path(scope)}/".startswith("/v2/"):
+        headers = problem.headers() | {"content-type": "application/json"}
+        return Response(problem.inference_body(state.get("request_id", "")), problem.status, headers)
+    return Response(problem.body(instance, state.get("request_id", "")), problem.status, problem.headers())
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that the client or a proxy gave, if it is a harmless one; else a new one."""
+    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the path that was found, such as /v1/jobs/{id}; "" if there is none."""
+    return getattr(scope.get("route"), "path", "")
+
+
+def _expects_continue(scope: Scope) -> bool:
+    return any(name == b"expect" for name, _ in scope["headers"])
+
+
+def _is_draining(scope: Scope) -> bool:
+    return getattr(getattr(scope.get("app"), "state", None), "draining", False)

@@ -1,0 +1,1 @@
+"""The queue and the worker processes, as the server sees them. No NumPy, no engine."""

@@ -1,0 +1,199 @@
+"""A worker as the server sees it: one child process, from its start to its end, that does one task at a time.
+
+Whatever happens to the process is told to whoever waits for an answer; and no answer reaches anyone but who asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from humanparse.errors import ModelError
+from humanparse.service.work import wire
+from humanparse.system.packaged import environment, python
+
+# Not for a process that decodes what strangers sent.
+SECRETS = ("HUMANPARSE_TOKEN", "HUMANPARSE_REDIS_URL", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+PIPE_BUFFER = 2**20
+LONGEST_LINE = 2000  # characters of a worker's stderr
+END_S = 2   # for a worker without work to end by itself
+REAP_S = 5  # for a killed one to be gone; it takes longer only if the system holds it back
+SIGKILL = 9
+
+log = logging.getLogger(__name__)
+
+
+class WorkerDied(Exception):
+    """The worker ended before it answered. from_outside: somebody killed it, and neither we nor the lack of memory."""
+
+    def __init__(self, message: str, *, from_outside: bool = False):
+        super().__init__(message)
+        self.from_outside = from_outside
+
+
+class Worker:
+    """One child process, from its start to its end. `life` is done when the process is gone."""
+
+    def __init__(self, process: asyncio.subprocess.Process):
+        self.pid = process.pid
+        self.ready: dict[str, Any] = {}          # what it said when it was ready
+        self.ready_at = time.monotonic()
+        self.last_success = time.monotonic()
+        self.rss_mb = 0.0                        # after its last task
+        self.num_tasks = 0
+        self.killed_for = ""                     # why we ended it, if we did
+        self.death: WorkerDied | None = None     # how it ended
+        self._process = process
+        self._ooms = oom_kills()
+        self._call_id = 0
+        self._reply: asyncio.Future[wire.Frame] | None = None
+        self._stderr = asyncio.create_task(self._log_stderr())
+        self.life = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def spawn(cls, command: Sequence[str]) -> Worker:
+        """A new process, which has yet to `load`. Raises ModelError if there can be none."""
+        try:
+            return cls(await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                limit=PIPE_BUFFER, env=_environment(), start_new_session=True,  # so that Ctrl-C reaches the server alone
+            ))
+        except OSError as error:
+            raise ModelError(f"a worker cannot be started: {error.strerror}") from error
+
+    async def load(self, hello: Mapping[str, Any], start_s: float) -> None:
+        """Load the models that `hello` names. Raises ModelError, one clear line, if they cannot be; then it is ended."""
+        try:
+            ready, _ = await self.call(hello, b"", start_s)
+            if "fatal" in ready:
+                raise ModelError(str(ready["fatal"]))
+            self.ready, self.ready_at, self.num_tasks = ready, time.monotonic(), 0
+        except TimeoutError:
+            raise ModelError(f"a worker did not load its models within {start_s:g} s (worker_start_s)") from None
+        except WorkerDied as error:
+            raise ModelError(f"a worker ended while it loaded its models: {error}; the log says more") from None
+        finally:
+            if not self.ready:
+                await self.end(0)
+
+    @property
+    def alive(self) -> bool:
+        return not self.life.done() and not self.killed_for
+
+    async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> wire.Frame:
+        """The answer to one task. Raises TimeoutError when it takes too long, WorkerDied; after both, the worker is gone."""
+        if not self.alive:
+            raise WorkerDied("it had ended before", from_outside=True)
+        self._call_id += 1
+        self._reply = reply = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                with suppress(ConnectionError):  # the pipe broke; `_listen` tells `reply` why
+                    await wire.write_frame(self._process.stdin, {**head, "id": self._call_id}, blob)
+                answer, body = await reply
+        except (TimeoutError, asyncio.CancelledError):
+            self.kill("timeout")  # or its late answer would meet the next task
+            raise
+        finally:
+            self._reply = None
+        self.num_tasks += 1
+        if "problem" not in answer:
+            self.last_success = time.monotonic()
+        return answer, body
+
+    async def end(self, grace_s: float = END_S) -> None:
+        """End the process: ask it to, by closing its stdin, and kill it if it has not within `grace_s` seconds."""
+        self.killed_for = self.killed_for or "end"
+        self._process.stdin.close()
+        await asyncio.wait({self.life}, timeout=grace_s)
+        self.kill("end")
+        await asyncio.wait({self.life}, timeout=REAP_S)
+
+    def kill(self, reason: str) -> None:
+        """End the process at once."""
+        self.killed_for = self.killed_for or reason
+        if not self.life.done():
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _listen(self) -> None:
+        """Hand every answer to whoever waits for it, until the process is gone."""
+        try:
+            while True:
+                self._take(*await wire.read_frame(self._process.stdout))
+        except (EOFError, OSError):
+            pass
+        except asyncio.CancelledError:
+            self.kill("end")
+            raise
+        except Exception as error:  # nothing that comes after it can be trusted
+            if not self.killed_for:
+                log.error("worker %d sends nonsense: %s", self.pid, error)
+            self.kill("nonsense")
+        finally:
+            self.death = await self._reap()
+            if self._reply and not self._reply.done():
+                self._reply.set_exception(self.death)
+
+    def _take(self, answer: dict[str, Any], body: bytes) -> None:
+        if self._reply is None or self._reply.done() or answer.pop("id", None) != self._call_id:
+            raise wire.WireError("an answer to another question")
+        self.rss_mb = float(answer.get("rss_mb", self.rss_mb))
+        self._reply.set_result((answer, body))
+
+    async def _reap(self) -> WorkerDied:
+        """Wait until the process is gone, and tell how it went."""
+        try:
+            async with asyncio.timeout(END_S):  # it closed its pipes, so it is about to end by itself
+                await self._gone()
+        except TimeoutError:
+            self.kill("hung")
+            await self._gone()
+        status = self._process.returncode
+        killed = not self.killed_for and status == -SIGKILL and self._ooms is not None and oom_kills() == self._ooms
+        return WorkerDied(_epitaph(status), from_outside=self.killed_for == "end" or killed)
+
+    async def _gone(self) -> None:
+        await self._process.stdout.read()  # a pipe that nobody empties would keep `wait` from returning
+        await self._process.wait()
+        await asyncio.wait({self._stderr})
+
+    async def _log_stderr(self) -> None:
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:  # a line longer than the buffer, which is dropped
+                continue
+            if not line:
+                return
+            log.warning("worker %d: %s", self.pid, line.decode(errors="replace").rstrip()[:LONGEST_LINE])
+
+
+def worker_command() -> tuple[str, ...]:
+    """What starts a worker. Raises HumanParseError in a bundled program, which has no Python for it."""
+    return python("-m", "humanparse.service.child.main")
+
+
+def oom_kills() -> int | None:
+    """How many processes Linux has killed so far for want of memory; None where it does not tell."""
+    try:
+        with open("/proc/vmstat") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
+    except OSError:
+        return None
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in environment().items() if name not in SECRETS}
+
+
+def _epitaph(status: int | None) -> str:
+    try:
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    except (TypeError, ValueError):
+        return f"status {status}"

@@ -1,0 +1,53 @@
+"""Pictures that stopped a worker twice: they are refused for an hour, so that one picture cannot stop every worker."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from humanparse.service.problems import Problem
+
+REFUSED_S = 3600
+MAX_SUSPECTS = 1000
+
+Clock = Callable[[], float]  # seconds that never jump
+
+
+@dataclass
+class Quarantine:
+    """Pictures, by their digest, that stopped a worker twice with no success in between; for an hour each.
+
+    A picture that was answered is innocent: its worker was stopped by something else, such as another process that
+    took all memory.
+    """
+
+    clock: Clock = time.monotonic
+    _strikes: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)  # times, the latest digest last
+
+    def strike(self, digest: str) -> None:
+        """This picture stopped a worker."""
+        if not digest:
+            return
+        times = self._strikes.pop(digest, [])
+        self._strikes[digest] = [*times[-1:], self.clock()]
+        if len(self._strikes) > MAX_SUSPECTS:
+            self._strikes.popitem(last=False)
+
+    def clear(self, digest: str) -> None:
+        """This picture was answered."""
+        self._strikes.pop(digest, None)
+
+    def refused(self, digest: str) -> bool:
+        """Whether this picture has two strikes."""
+        times = self._strikes.get(digest, [])
+        if times and self.clock() - times[-1] > REFUSED_S:
+            del self._strikes[digest]
+            return False
+        return len(times) == 2
+
+    def check(self, digest: str) -> None:
+        """Raises Problem refused_image for a picture with two strikes."""
+        if self.refused(digest):
+            raise Problem("refused_image", "this picture stopped the parser twice; send it in another form, or another one")
