@@ -33,7 +33,9 @@ from PIL import Image
 from humanparse.engines import open_engine
 from humanparse.export.checkpoint import load_network, read_checkpoint
 from humanparse.export.m2fp import MEAN, MULTI_PERSON, STD, convert_checkpoint
-from humanparse.postprocess.queries import QuerySettings, find_instances, parse_queries
+from humanparse.labels import CIHP
+from humanparse.postprocess.instances import find_instances
+from humanparse.postprocess.queries import QuerySettings, parse_queries
 from humanparse.postprocess.resample import sample_twice
 from humanparse.postprocess.semantic import SemanticSettings, parse_semantic
 from humanparse.preprocess import Preprocess
@@ -142,7 +144,7 @@ def compare_single(net, photo: Image.Image) -> None:
     votes = net.semantic_inference(torch.from_numpy(logits[0]), larger)
     votes = net.single_human_sem_seg_postprocess(votes, (height, width), box, photo.height, photo.width)
     wanted = votes.argmax(0).numpy()
-    found = parse_semantic({"pred_logits": logits, "pred_masks": masks}, geometry, SemanticSettings()).label_map
+    found = parse_semantic({"pred_logits": logits, "pred_masks": masks}, geometry, SemanticSettings(), CIHP).label_map
     print(
         f"single person {photo.width}x{photo.height}: input differs by {difference:.1e}; "
         f"label map equal on {(found == wanted).mean():.4%} ({len(np.unique(wanted))} classes)"
@@ -151,7 +153,7 @@ def compare_single(net, photo: Image.Image) -> None:
 
 def _compare_results(who: str, outputs, geometry, wanted: dict, theirs_ms: float) -> None:
     start = time.perf_counter()
-    maps = parse_queries(outputs, geometry, QuerySettings(), num_parts=HUMAN)
+    maps = parse_queries(outputs, geometry, QuerySettings(), CIHP)
     ours_ms = (time.perf_counter() - start) * 1000
     label_map = wanted["semantic_outputs"].argmax(0).numpy()
     instances = find_instances(outputs, geometry, min_score=0.1)

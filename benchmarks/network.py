@@ -29,14 +29,16 @@ import machine
 import numpy as np
 import torch
 
-from humanparse.engines import ENGINES, open_engine
+from humanparse.card import ModelCard
+from humanparse.engines import open_engine
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
 from humanparse.export.onnx import export
 from humanparse.labels import CIHP
 from humanparse.model.centre_parser import centre_parser
 from humanparse.model.m2fp import m2fp_r101
-from humanparse.weights.catalog import ModelCard, model_file
+from humanparse.vocabulary import ENGINES
+from humanparse.weights.catalog import model_file
 
 SIZES = {"small": "640x480", "m2fp": "864x640"}
 PEAK_DIM, PEAK_HW, PEAK_LAYERS = 256, (80, 108), 4  # of the convolutions of the roofline

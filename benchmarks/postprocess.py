@@ -131,7 +131,7 @@ def _queries(photo_hw, people, plain):
     outputs = query_outputs(geometry, people)
 
     def ours():
-        maps = parse_queries(outputs, geometry, QuerySettings(), num_parts=20)
+        maps = parse_queries(outputs, geometry, QuerySettings(), CIHP)
         assemble(maps, CIHP, 0.3)
         return maps.label_map
 

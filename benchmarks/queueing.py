@@ -2,8 +2,8 @@
 
 Requests come at random (Poisson) or from clients who wait for their answers; a balancer gives each to a node; the node's
 `humanparse.service.work.admission.Admission`, the very code of the service, lets it wait or turns it away; workers take
-as long as was measured. Nothing runs, and time is a number. tests/deploy/test_queueing.py compares it with the formulas of Erlang and of
-Pollaczek and Khinchine.
+as long as was measured. Nothing runs, and time is a number. tests/deploy/test_queueing.py compares it with the
+formulas of Erlang and of Pollaczek and Khinchine.
 """
 
 from __future__ import annotations

@@ -11,16 +11,26 @@ import humanparse
 
 ROOT = Path(humanparse.__file__).parent
 LEVELS = {
-    "extras": -2, "errors": -1,
-    "arguments": 0, "packaged": 0, "cores": 0, "labels": 0, "quiet": 0, "streams": 0,
-    "cluster": 1, "files": 1, "image": 1, "many": 1, "masks": 1, "text": 1,
+    "extras": -2, "vocabulary": -2, "errors": -1,
+    "system": 0, "arguments": 0, "labels": 0,
+    "image": 1, "masks": 1,
     "preprocess": 2, "result": 2, "search": 2, "model": 2,
-    "postprocess": 3, "formats": 3, "render": 3, "engines": 3, "weights": 3,
-    "convert": 4, "evaluation": 4, "tta": 4, "parser": 5, "batch": 6, "training": 6, "service": 6, "deployment": 6,
-    "scale": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9, "__pyinstaller": 9,
+    "card": 3, "engines": 3, "postprocess": 3, "formats": 3, "render": 3,
+    "weights": 4, "pipeline": 4, "evaluation": 4, "tta": 4,
+    "parser": 5, "export": 6, "batch": 6, "service": 6,
+    "training": 7, "ray": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9, "__pyinstaller": 9,
+}
+SERVICE = ROOT / "service"
+SERVICE_LEVELS = {  # rooms of the service; those of one level do not know each other
+    "names": 0, "problems": 0, "clock": 0, "held": 0,
+    "settings": 1,
+    "options": 2, "logs": 2, "metrics": 2, "paths": 2,
+    "schemas": 3, "http": 3, "work": 3, "cache": 3, "page": 3,
+    "child": 4, "api": 5, "jobs": 6, "app": 7, "server": 8,
 }
 DOORS = {
     ("result.py", "render"), ("result.py", "formats"),  # the short methods of Parsing, explained there
+    ("parser.py", "export"),  # HumanParser.pull fetches and converts; nothing else there does
     ("formats/__init__.py", "render"), ("formats/pictures.py", "render"), ("labels.py", "errors"),  # next door, one way
 }
 
@@ -46,6 +56,46 @@ def test_imports_point_downwards(path):
     room = path.relative_to(ROOT).parts[0].removesuffix(".py")
     upward = {other for other in rooms_imported(path) if other != room and LEVELS[other] >= LEVELS[room]}
     assert upward <= {other for file, other in DOORS if file == path.relative_to(ROOT).as_posix()}
+
+
+def service_modules() -> list[Path]:
+    return [path for path in SERVICE.rglob("*.py") if path.parent != SERVICE or path.stem != "__init__"]
+
+
+def service_rooms_imported(path: Path) -> set[str]:
+    """The rooms of the service that a module of it imports."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("humanparse.service"):
+            within = node.module.split(".")[2:]
+            rooms |= {within[0]} if within else {alias.name for alias in node.names}
+    return rooms
+
+
+@pytest.mark.parametrize("path", service_modules(), ids=lambda path: str(path.relative_to(SERVICE)))
+def test_imports_inside_the_service_point_downwards(path):
+    room = path.relative_to(SERVICE).parts[0].removesuffix(".py")
+    upward = {
+        other for other in service_rooms_imported(path)
+        if other != room and SERVICE_LEVELS[other] >= SERVICE_LEVELS[room]
+    }
+    assert not upward
+
+
+def test_only_the_child_knows_photos_and_nobody_in_the_service_knows_engines():
+    for path in service_modules():
+        seen = rooms_imported(path)
+        assert not seen & {"engines", "pipeline", "tta", "evaluation"}, path
+        if path.parent.name != "child":
+            assert not seen & {"parser", "formats", "render", "image", "masks", "result", "postprocess"}, path
+
+
+def test_of_the_child_the_server_knows_one_name_alone():
+    for path in service_modules():
+        if path.parent.name != "child" and "child" in service_rooms_imported(path):
+            text = path.read_text()
+            assert "from humanparse.service.child.archive import ENTRIES\n" in text, path
+            assert text.count("humanparse.service.child") == 1, path
 
 
 def imported_by(statement: str) -> set[str]:

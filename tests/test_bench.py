@@ -11,12 +11,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from humanparse import HumanParser, bench
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.cli import app, parse
 from humanparse.engines import FakeEngine
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 CARD = ModelCard("made-up", CIHP, "centres", Preprocess((0,) * 3, (1,) * 3, area_px=64 * 64), "MIT")
 

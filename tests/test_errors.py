@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from humanparse.errors import HumanParseError, MissingExtra
+from humanparse.extras import EXTRAS, install_line
 from humanparse.service.problems import Problem
 from humanparse.service.work.process import WorkerDied
-from humanparse.system.extras import EXTRAS, install_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,7 +75,7 @@ def test_only_missing_packages_are_named(monkeypatch):
             raise metadata.PackageNotFoundError(name)
         return "1"
 
-    from humanparse.system.extras import metadata
+    from humanparse.extras import metadata
 
     monkeypatch.setattr(metadata, "version", version)
     assert install_line("torch") == "pip install 'onnx>=1.21'"

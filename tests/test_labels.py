@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from humanparse.errors import OptionError
-from humanparse.labels import CIHP, LIP, MHP_V2, PALETTES, PASCAL_PERSON_PART, LabelSet, label_set
+from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, label_set
+from humanparse.vocabulary import PALETTES
 
 SETS = (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2)
 every_set = pytest.mark.parametrize("labels", SETS, ids=lambda labels: labels.name)

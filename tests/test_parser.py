@@ -15,11 +15,12 @@ from PIL import Image
 import humanparse.cli
 import humanparse.parser
 from humanparse import HumanParser, ParseFailure, errors
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import FakeEngine
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
 from humanparse.system import parallel
-from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard, model_file
+from humanparse.weights.catalog import DEFAULT_MODEL, model_file
 
 DEMO = Path(humanparse.cli.__file__).parent / "demo"
 PREPROCESS = Preprocess((127.5,) * 3, (127.5,) * 3, area_px=160 * 240, multiple=16)
@@ -145,10 +146,10 @@ def test_a_name_that_is_no_text_is_refused():
 def test_outputs_and_sizes_of_another_model_are_refused():
     parser = fake_parser()
     with pytest.raises(errors.BrokenModel, match="no output"):
-        parser.finish({}, (40, 60))
+        parser.pipeline.finish({}, (40, 60))
     for photo_hw in (5, (5,), (0, 4), ("40", "60")):
         with pytest.raises(errors.OptionError):
-            parser.finish({}, photo_hw)
+            parser.pipeline.finish({}, photo_hw)
 
 
 def test_what_cannot_be_read_at_all_does_not_end_the_loop():

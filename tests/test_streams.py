@@ -10,7 +10,7 @@ import pytest
 
 SAY = """if True:
     import sys
-    from humanparse import streams
+    from humanparse.system import streams
     streams.prepare()
     print(sys.argv[1])
     print(sys.argv[1], file=sys.stderr)
@@ -45,7 +45,7 @@ def test_a_name_that_is_no_text_keeps_its_bytes(encoding):
 def test_closed_streams_lead_nowhere_and_their_numbers_are_taken():
     code = """if True:
         import os, sys
-        from humanparse import streams
+        from humanparse.system import streams
         streams.prepare()
         print("to nobody")
         print("to nobody", file=sys.stderr)

@@ -8,6 +8,7 @@ from PIL import Image
 
 import humanparse.cli
 from humanparse import HumanParser
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import FakeEngine
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP, LIP
@@ -15,7 +16,6 @@ from humanparse.postprocess.probability import sigmoid, softmax
 from humanparse.postprocess.semantic import class_votes
 from humanparse.preprocess import Geometry, Preprocess
 from humanparse.tta import Seen, View, average, views
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 DEMO = Path(humanparse.cli.__file__).parent / "demo"
 PREPROCESS = Preprocess((127.5,) * 3, (127.5,) * 3, area_px=160 * 240, multiple=16)

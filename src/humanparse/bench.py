@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from humanparse.engines import ENGINES
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.system.cores import usable_cores
 from humanparse.system.packaged import packaged
+from humanparse.vocabulary import ENGINES
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser

@@ -141,7 +141,7 @@ def engines(names: Iterable[str] | None = None, trial: Callable[[str], Finding] 
     trial = trial or try_apart
     if names is None:
         try:
-            from humanparse.engines import ENGINES as names
+            from humanparse.vocabulary import ENGINES as names
         except ImportError:  # NumPy itself is broken; the trial will say how
             names = ("onnxruntime",)
     return [trial(name) for name in names]

@@ -19,7 +19,7 @@ Errors survive pickle and copy, so that they reach the process that waits for th
 
 from __future__ import annotations
 
-from humanparse.system.extras import install_line
+from humanparse.extras import install_line
 
 
 class HumanParseError(Exception):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from humanparse.errors import OptionError
+from humanparse.vocabulary import PALETTES
 
 Colour = tuple[int, int, int]  # RGB, 0–255
-PALETTES = ("clear", "classic")
 GARMENTS = {"upperclothes", "dress", "coat", "pants", "skirt", "jumpsuits", "jumpsuit", "shorts", "robe"}
 SCARVES = {"scarf", "scarves"}
 FACES = {"face"}

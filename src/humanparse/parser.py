@@ -1,4 +1,4 @@
-"""HumanParser: a photo in, its people and their parts out. The one place where image, engine and post-processing meet."""
+"""HumanParser: a photo in, its people and their parts out: a pipeline with an engine in its middle, and threads."""
 
 from __future__ import annotations
 
@@ -16,36 +16,22 @@ from typing import Any
 import numpy as np
 
 from humanparse.arguments import number_between, whole_number
-from humanparse.engines import AUTO, ENGINES, Engine, bytes_of, open_engine
-from humanparse.errors import BrokenModel, ImageError, MissingExtra, OptionError, UnknownModel
+from humanparse.card import ModelCard
+from humanparse.engines import Engine, bytes_of, open_engine
+from humanparse.errors import ImageError, MissingExtra, OptionError, UnknownModel
 from humanparse.image import MAX_MEGAPIXELS, check_limit, read_image
 from humanparse.labels import LabelSet
-from humanparse.postprocess import (
-    CentreSettings,
-    Maps,
-    QuerySettings,
-    SemanticSettings,
-    assemble,
-    parse_centres,
-    parse_queries,
-    parse_semantic,
-)
-from humanparse.preprocess import Geometry
+from humanparse.pipeline import MIN_SCORE, Pipeline
+from humanparse.preprocess import Geometry, Preprocess
 from humanparse.result import ParseFailure, Parsing
 from humanparse.system.cores import usable_cores
+from humanparse.system.home import home_if_any
 from humanparse.system.parallel import SMALL_MODEL_BYTES, in_order, jobs_for, shared_threads
 from humanparse.tta import Seen, View, average, views
+from humanparse.vocabulary import AUTO, ENGINES
 from humanparse.weights import store
-from humanparse.weights.catalog import ModelCard, is_name, model_file
+from humanparse.weights.catalog import is_name, model_file
 from humanparse.weights.hub import HUB
-
-MIN_SCORE = 0.3  # people and parts that the model is less sure of are left out
-SETTINGS = {"centres": CentreSettings, "queries": QuerySettings, "semantic": SemanticSettings}  # by head, as are
-QUERY_OUTPUTS = ("pred_logits", "pred_masks")
-OUTPUTS = {"centres": ("classes", "person", "centre", "offset"), "queries": QUERY_OUTPUTS, "semantic": QUERY_OUTPUTS}
-MORE_OUTPUTS = {"centres": ("wears",), "queries": (), "semantic": ()}  # which models made before may lack
-CLASSES = {"centres": ("classes", 1, 0), "queries": ("pred_logits", 2, 2), "semantic": ("pred_logits", 2, 1)}  # by head: the
-# output and its axis that tell how many classes the network knows, and how many of them are no part: person, no object
 
 
 class HumanParser:
@@ -85,7 +71,7 @@ class HumanParser:
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ):
-        self.min_score = number_between("min_score", min_score, 0, 1)
+        min_score = number_between("min_score", min_score, 0, 1)
         self.max_megapixels = max_megapixels
         check_limit(max_megapixels)
         if threads is not None:
@@ -99,7 +85,7 @@ class HumanParser:
         if isinstance(engine, str):
             file = model_file(model)
             self._arguments["model"] = model if is_name(model) else str(file.absolute())
-            kept = store.home_if_any()
+            kept = home_if_any()
             cache = kept / "compiled" if kept else None
             opened = partial(open_engine, engine, file, precision=precision, device=device, cache=cache)
             engine, where = opened(threads), str(file)
@@ -110,10 +96,9 @@ class HumanParser:
         else:
             raise OptionError(f"engine is {engine!r}; give one of {', '.join((AUTO, *ENGINES))}, or an Engine")
         self.engine = engine
-        self.card = ModelCard.from_metadata(engine.metadata, where)
-        self.preprocess = self.card.preprocess.resized(short_side, max_side)
-        self._settings = _settings(self.card, where)
-        self._views = views(flip, scales, self.card.head, self.preprocess)
+        card = ModelCard.from_metadata(engine.metadata, where)
+        self.pipeline = Pipeline(card, where, min_score=min_score, short_side=short_side, max_side=max_side)
+        self._views = views(flip, scales, card.head, self.preprocess)
 
     def __reduce__(self):
         kept = {"min_score": self.min_score, "max_megapixels": self.max_megapixels}
@@ -124,6 +109,26 @@ class HumanParser:
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         return other
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model's file says of itself."""
+        return self.pipeline.card
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How photos become the network's input."""
+        return self.pipeline.preprocess
+
+    @property
+    def min_score(self) -> float:
+        """People and parts scored below this are left out."""
+        return self.pipeline.min_score
+
+    @min_score.setter
+    def min_score(self, value: float) -> None:
+        self.pipeline = copy.copy(self.pipeline)  # copies of this parser share it
+        self.pipeline.min_score = number_between("min_score", value, 0, 1)
 
     @property
     def name(self) -> str:
@@ -149,8 +154,7 @@ class HumanParser:
             picture = read_image(image, max_megapixels=self.max_megapixels)
         outputs, geometry = self._averaged(picture.pixels, clock) if self._views else self._run(picture.pixels, clock)
         with clock("postprocess"):
-            maps = self._maps(outputs, geometry)
-            people, loose = assemble(maps, self.labels, self.min_score)
+            maps, people, loose = self.pipeline.people(outputs, geometry)
         return Parsing(
             maps.label_map, maps.person_map, people, self.labels, picture.pixels, loose,
             name=name or picture.name, model=self.name, timings_ms=clock.times_ms, file_name=picture.file_name,
@@ -177,19 +181,6 @@ class HumanParser:
         pixels: uint8 (H, W, 3) RGB. Returns the outputs by name, with their batch axis, and where the photo lies in them.
         """
         return self._averaged(pixels, _Clock()) if self._views else self._run(pixels, _Clock())
-
-    def finish(self, outputs: dict[str, np.ndarray], photo_hw: tuple[int, int]) -> Parsing:
-        """The last step alone, where the network ran elsewhere, on what `preprocess` gave for a photo of that size.
-
-        outputs: of the network, by name, each with its leading batch axis. The Parsing's image is black: nobody saw it.
-        Raises BrokenModel for outputs that this model does not give, OptionError for an impossible size.
-        """
-        photo_hw = _size(photo_hw)
-        self._check(outputs)
-        maps = self._maps(outputs, self.preprocess.geometry(photo_hw))
-        people, loose = assemble(maps, self.labels, self.min_score)
-        photo = np.broadcast_to(np.zeros(3, np.uint8), (*photo_hw, 3))
-        return Parsing(maps.label_map, maps.person_map, people, self.labels, photo, loose, model=self.name)
 
     def parse_many(
         self, images: Iterable, *, jobs: int | None = None, on_error: str = "raise"
@@ -232,19 +223,8 @@ class HumanParser:
             inputs, geometry = view(pixels, self.preprocess) if view else self.preprocess(pixels)
         with clock("network"):
             outputs = self.engine.run(inputs)
-        self._check(outputs)
+        self.pipeline.check(outputs)
         return outputs, geometry
-
-    def _check(self, outputs: dict[str, np.ndarray]) -> None:
-        """Raises BrokenModel unless they are those of the model's head and classes."""
-        missing = [name for name in OUTPUTS[self.card.head] if name not in outputs]
-        if missing:
-            lacking = ", ".join(missing)
-            raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
-        output, axis, others = CLASSES[self.card.head]
-        if (found := outputs[output].shape[axis] - others) != len(self.labels):
-            raise BrokenModel(f"model {self.name!r} tells {found} classes apart, but its labels {self.labels.name!r} are "
-                              f"{len(self.labels)}; convert it again with the labels that it was trained on")
 
     def _averaged(self, pixels: np.ndarray, clock: _Clock) -> tuple[dict[str, np.ndarray], Geometry]:
         """The same, averaged over all views."""
@@ -253,31 +233,9 @@ class HumanParser:
         with clock("postprocess"):
             return average(seen, grid, self.card.head, self.labels), grid
 
-    def _maps(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Maps:
-        if self.card.head == "centres":
-            return parse_centres(outputs, geometry, self._settings, self.labels)
-        if self.card.head == "semantic":
-            return parse_semantic(outputs, geometry, self._settings)
-        return parse_queries(outputs, geometry, self._settings, num_parts=len(self.labels))
-
 
 def _opened_again(kind: type[HumanParser], arguments: dict[str, Any]) -> HumanParser:
     return kind(**arguments)
-
-
-def _size(photo_hw: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = photo_hw
-    except (TypeError, ValueError):
-        raise OptionError(f"photo_hw is {photo_hw!r}; give (height, width) in pixels") from None
-    return whole_number("the height", height, 1), whole_number("the width", width, 1)
-
-
-def _settings(card: ModelCard, where: str) -> CentreSettings | QuerySettings | SemanticSettings:
-    try:
-        return SETTINGS[card.head](**card.settings)
-    except TypeError as error:
-        raise BrokenModel(f"{where} carries settings that this version does not know ({error}); update humanparse") from error
 
 
 class _Engines:

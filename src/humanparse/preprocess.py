@@ -10,9 +10,9 @@ from PIL import Image
 
 from humanparse.arguments import whole_number
 from humanparse.errors import OptionError
+from humanparse.vocabulary import MIN_SIDE
 
 FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
-MIN_SIDE = 64  # pixels, the smallest input side that can be asked for
 GREY = 128  # around photos that are laid in the middle
 TILE_PX = 640  # photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
 

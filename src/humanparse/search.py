@@ -16,7 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from humanparse.errors import OptionError
-from humanparse.system.files import FORMAT_SUFFIXES, PICTURE_ENDINGS
+from humanparse.vocabulary import FORMAT_SUFFIXES, PICTURE_ENDINGS
 
 SORTED_NAMES = 100_000  # in a folder; more come in the file system's order, to hold less
 SHOWN_SOURCES = 5       # in a message

@@ -10,9 +10,10 @@ pytest.importorskip("torch")
 import torch
 from official import official_state, tiny_network
 
-from humanparse.engines import ENGINES, open_engine
+from humanparse.engines import open_engine
 from humanparse.export.m2fp import convert_checkpoint
 from humanparse.export.onnx import TRACED_HW
+from humanparse.vocabulary import ENGINES
 
 SIZES_HW = ((64, 64), (96, 160), (224, 64), (32, 320), (288, 192))
 

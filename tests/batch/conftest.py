@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 
 @pytest.fixture(scope="session")

@@ -200,7 +200,7 @@ def test_an_engine_that_hangs_is_a_finding(tmp_path, monkeypatch):
 def test_a_missing_engine_is_no_problem_and_an_unknown_one_is(monkeypatch):
     from humanparse import parser
     from humanparse.errors import MissingExtra
-    from humanparse.system.extras import install_line
+    from humanparse.extras import install_line
 
     def missing(*_, **__):
         raise MissingExtra("the x engine needs X", "redis")

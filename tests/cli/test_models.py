@@ -16,15 +16,17 @@ import pytest
 from hub_server import HubServer, breaks_off, stalls, status
 from onnx import TensorProto, helper
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.cli import models
 from humanparse.errors import BrokenModel, OptionError, UnknownModel
 from humanparse.export import fetch
+from humanparse.extras import install_line
 from humanparse.labels import CIHP
 from humanparse.parser import HumanParser
 from humanparse.preprocess import Preprocess
-from humanparse.system.extras import install_line
+from humanparse.system.home import home
 from humanparse.weights import store
-from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard
+from humanparse.weights.catalog import DEFAULT_MODEL
 from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB
 
 MODEL = HUB["m2fp-r101-cihp"]
@@ -210,7 +212,7 @@ def test_list_tells_name_licence_and_where(run, hub, convert):
     assert re.search(r"m2fp-r101-lip\s+one\s+LIP's 20\s+CC BY-NC 4.0\s+not here", lines[4])
     run("models", "pull", MODEL.name, "--accept-licence")
     assert re.search(r"m2fp-r101-cihp.* MB\s+here", run("models", "list").stdout)
-    assert str(store.home()) in run("models", "list").stdout
+    assert str(home()) in run("models", "list").stdout
 
 
 def test_verify_names_what_is_damaged_and_what_to_do(run, hub, convert):

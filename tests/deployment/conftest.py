@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import humanparse
+from humanparse.card import ModelCard
 from humanparse.image import read_image
 from humanparse.labels import CIHP
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import ModelCard
 
 DEMO = Path(humanparse.__file__).parent / "cli/demo"
 PHOTOS = (DEMO / "astronaut.jpg", DEMO / "hopper.jpg")

@@ -8,13 +8,14 @@ pytest.importorskip("torch")
 
 from official import tiny_network
 
+from humanparse.card import ModelCard
 from humanparse.engines import open_engine
 from humanparse.engines.openvino import core
 from humanparse.engines.openvino_attention import fuse
 from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
 from humanparse.export.onnx import export
 from humanparse.labels import CIHP
-from humanparse.weights.catalog import ModelCard, model_file
+from humanparse.weights.catalog import model_file
 
 LAYERS = 2  # of the tiny network's pixel decoder
 FULL = {"INFERENCE_PRECISION_HINT": "f32"}

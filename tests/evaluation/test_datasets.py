@@ -9,7 +9,7 @@ from PIL import Image
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import check_labels, open_dataset
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet
-from humanparse.system.files import PICTURE_ENDINGS
+from humanparse.vocabulary import PICTURE_ENDINGS
 
 CLASSES = np.array([[0, 2, 2, 5], [0, 2, 5, 5]], np.uint8)
 PEOPLE = np.array([[0, 1, 2, 2], [0, 1, 2, 2]], np.uint8)

@@ -115,11 +115,12 @@ class memory_group:
 def test_a_worker_out_of_address_space_answers_and_lives(photo):
     """Where memory is limited by ulimit, allocations fail instead: that is an answer, and no crash."""
     program = (
-        "import resource, sys; from humanparse.service import answers, worker; from humanparse.service.options import Options\n"
+        "import resource, sys; from humanparse.service.child import answers, main\n"
+        "from humanparse.service.options import Options\n"
         "models = answers.load(['humanparse-small'], {'engine': 'onnxruntime', 'threads': 1}); head = Options().head()\n"
         "tasks = {'parse': lambda task, blob: answers.answer(models, task, blob)}\n"
         "small, large = sys.stdin.buffer.read(int(sys.argv[1])), sys.stdin.buffer.read()\n"
-        "def parsed(picture): return worker._reply(tasks, {'id': 1, **head}, picture)[0].get('problem', {}).get('code', 'ok')\n"
+        "def parsed(picture): return main._reply(tasks, {'id': 1, **head}, picture)[0].get('problem', {}).get('code', 'ok')\n"
         "print(parsed(small))\n"
         "held = int(next(line for line in open('/proc/self/status') if line.startswith('VmSize')).split()[1]) * 1024\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + 100_000_000, resource.RLIM_INFINITY))\n"

@@ -14,7 +14,8 @@ from served import serve
 from waiting import until
 
 from hardening.looking import ask, essence, get_json
-from humanparse.weights.catalog import METADATA_KEY, model_file
+from humanparse.card import METADATA_KEY
+from humanparse.weights.catalog import model_file
 
 STARTED_WITH = ("with external data",)  # a start with each would only cost time
 

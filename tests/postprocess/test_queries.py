@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from humanparse import preprocess
-from humanparse.postprocess import queries
+from humanparse.labels import CIHP
+from humanparse.postprocess import instances
+from humanparse.postprocess.instances import find_instances
 from humanparse.postprocess.linking import drop_duplicates, link
 from humanparse.postprocess.probability import softmax
-from humanparse.postprocess.queries import QuerySettings, find_instances, parse_queries
+from humanparse.postprocess.queries import QuerySettings, parse_queries
 from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import Geometry, Preprocess
 
-H, W, PARTS = 40, 60, 20
+H, W, PARTS = 40, 60, len(CIHP)
 HUMAN = PARTS
 GEOMETRY = Geometry((H * 4, W * 4), (H * 4, W * 4), (H * 4, W * 4))
 
@@ -30,7 +32,7 @@ def outputs(*instances: tuple[int, float, tuple[int, int, int, int]], empty: int
 
 
 def parse(*instances, **settings):
-    return parse_queries(outputs(*instances), GEOMETRY, QuerySettings(**settings), num_parts=PARTS)
+    return parse_queries(outputs(*instances), GEOMETRY, QuerySettings(**settings), labels=CIHP)
 
 
 LEFT, RIGHT = (5, 35, 10, 30), (5, 35, 30, 50)
@@ -91,7 +93,7 @@ def test_memory_does_not_grow_with_the_queries():
     photo = Geometry((2000, 3000), (H * 4, W * 4), (H * 4, W * 4))
     made = outputs(*many)
     tracemalloc.start()
-    parse_queries(made, photo, QuerySettings(), num_parts=PARTS)
+    parse_queries(made, photo, QuerySettings(), labels=CIHP)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 * 2000 * 3000 * 4
@@ -148,11 +150,11 @@ def test_maps_and_scores_are_those_of_everything_at_full_size(photo_hw, seed, mo
     label, person, people, parts = everything_at_full_size(made, geometry, settings)
     assert len(np.unique(label)) > 2 and len(np.unique(person)) > 1
     somebody = (label > 0) | (person > 0)
-    maps = parse_queries(made, geometry, settings, num_parts=PARTS)     # measures larger masks at every second, third … pixel
+    maps = parse_queries(made, geometry, settings, labels=CIHP)     # measures larger masks at every second, third … pixel
     assert maps.person_scores == pytest.approx(people, abs=1e-3) and maps.part_scores == pytest.approx(parts, abs=1e-3)
     assert (maps.label_map == label)[somebody].mean() > 0.995 and (maps.person_map == person)[somebody].mean() > 0.995
-    monkeypatch.setattr(queries, "SCORED_PX", 1 << 40)                  # at every pixel
-    maps = parse_queries(made, geometry, settings, num_parts=PARTS)
+    monkeypatch.setattr(instances, "SCORED_PX", 1 << 40)                  # at every pixel
+    maps = parse_queries(made, geometry, settings, labels=CIHP)
     assert maps.person_scores == pytest.approx(people, abs=1e-5) and maps.part_scores == pytest.approx(parts, abs=1e-5)
     assert (maps.label_map == label).mean() > 0.9999 and (maps.person_map == person).mean() > 0.9999
 
@@ -160,10 +162,10 @@ def test_maps_and_scores_are_those_of_everything_at_full_size(photo_hw, seed, mo
 def test_neither_tiles_nor_what_is_kept_show(monkeypatch):
     geometry = RULE.geometry((701, 933))
     made = crowded(geometry, 4)
-    whole = parse_queries(made, geometry, QuerySettings(), num_parts=PARTS)
+    whole = parse_queries(made, geometry, QuerySettings(), labels=CIHP)
     monkeypatch.setattr(preprocess, "TILE_PX", 100)
-    monkeypatch.setattr(queries, "KEPT_PX", 0)
-    bit_by_bit = parse_queries(made, geometry, QuerySettings(), num_parts=PARTS)
+    monkeypatch.setattr(instances, "KEPT_PX", 0)
+    bit_by_bit = parse_queries(made, geometry, QuerySettings(), labels=CIHP)
     assert (whole.label_map == bit_by_bit.label_map).mean() > 0.9999
     assert (whole.person_map == bit_by_bit.person_map).mean() > 0.9999
 
@@ -171,7 +173,7 @@ def test_neither_tiles_nor_what_is_kept_show(monkeypatch):
 def test_a_certainty_that_is_measured_at_some_pixels_is_that_of_all(monkeypatch):
     geometry = RULE.geometry((1500, 2000))
     sparse = find_instances(crowded(geometry, 5), geometry, min_score=0.2)
-    monkeypatch.setattr(queries, "SCORED_PX", 1 << 40)
+    monkeypatch.setattr(instances, "SCORED_PX", 1 << 40)
     all_pixels = find_instances(crowded(geometry, 5), geometry, min_score=0.2)
     assert len(sparse.scores) == len(all_pixels.scores) > 10
     assert sparse.scores == pytest.approx(all_pixels.scores, abs=1e-3)
@@ -179,7 +181,7 @@ def test_a_certainty_that_is_measured_at_some_pixels_is_that_of_all(monkeypatch)
 
 def test_people_and_classes_lie_in_the_boxes_that_are_given():
     geometry = RULE.geometry((150, 311))
-    maps = parse_queries(crowded(geometry, 1), geometry, QuerySettings(), num_parts=PARTS)
+    maps = parse_queries(crowded(geometry, 1), geometry, QuerySettings(), labels=CIHP)
     for plane, boxes in ((maps.label_map, maps.class_boxes), (maps.person_map, maps.person_boxes)):
         for value in set(np.unique(plane)) - {0}:
             x0, y0, x1, y1 = boxes[value]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from humanparse.labels import CIHP
 from humanparse.postprocess.semantic import SemanticSettings, parse_semantic
 from humanparse.preprocess import Preprocess
 
@@ -44,7 +45,7 @@ def test_around_the_photo_is_grey_and_beyond_that_zero():
 
 def test_the_class_with_most_votes_wins_where_the_photo_is():
     geometry = FIT.geometry((160, 80))                                   # columns 40 to 120 of the input
-    maps = parse_semantic(outputs(BACKGROUND, (5, (10, 20, 15, 25)), (5, (10, 20, 15, 25))), geometry, SemanticSettings())
+    maps = parse_semantic(outputs(BACKGROUND, (5, (10, 20, 15, 25)), (5, (10, 20, 15, 25))), geometry, SemanticSettings(), CIHP)
     assert maps.label_map.shape == (160, 80)
     assert (maps.label_map[42:78, 22:58] == 5).all() and not maps.label_map[:38].any() and not maps.label_map[:, :18].any()
     assert ((maps.person_map == 1) == (maps.label_map > 0)).all()
@@ -53,10 +54,10 @@ def test_the_class_with_most_votes_wins_where_the_photo_is():
 
 def test_larger_photos_get_their_own_size_back():
     upper_half = (9, (0, 20, 0, 40))
-    maps = parse_semantic(outputs(BACKGROUND, upper_half, upper_half), FIT.geometry((640, 640)), SemanticSettings())
+    maps = parse_semantic(outputs(BACKGROUND, upper_half, upper_half), FIT.geometry((640, 640)), SemanticSettings(), CIHP)
     assert (maps.label_map[:310] == 9).all() and not maps.label_map[330:].any()
 
 
 def test_only_background_is_nobody():
-    maps = parse_semantic(outputs(BACKGROUND), FIT.geometry((50, 50)), SemanticSettings())
+    maps = parse_semantic(outputs(BACKGROUND), FIT.geometry((50, 50)), SemanticSettings(), CIHP)
     assert not maps.label_map.any() and not maps.person_map.any() and maps.person_scores == []

@@ -3,11 +3,11 @@
 import pytest
 
 from humanparse import formats
-from humanparse.preprocess import MIN_SIDE
 from humanparse.service import options
 from humanparse.service.options import Options, parse_options, picture_options, wanted_encoding
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
+from humanparse.vocabulary import MIN_SIDE
 
 SETTINGS = Settings(max_side=1000)
 

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.labels import CIHP, LabelSet
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import DEFAULT_MODEL, METADATA_KEY, ModelCard, model_file
+from humanparse.weights.catalog import DEFAULT_MODEL, model_file
 
 CARD = ModelCard("made-up", CIHP, "centres", Preprocess((1, 2, 3), (4, 5, 6), short_side=640), "Apache-2.0", {"peak": 0.3})
 

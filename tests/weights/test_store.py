@@ -33,6 +33,7 @@ from hub_server import (
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError, UnknownModel
 from humanparse.parser import HumanParser
+from humanparse.system.home import home, home_if_any
 from humanparse.system.lock import lock_file
 from humanparse.weights import download, store
 from humanparse.weights.catalog import DEFAULT_MODEL, model_file
@@ -152,7 +153,7 @@ def homeless(monkeypatch):
 
 @posix
 def test_without_a_home_only_what_needs_one_fails(homeless):
-    assert store.home_if_any() is None
+    assert home_if_any() is None
     assert HumanParser(threads=1).parse(np.zeros((32, 32, 3), np.uint8)).people == ()
     assert (store.record(MODEL), store.accepted(MODEL), store.size(MODEL)) == (None, False, 0)
     assert not store.verify(MODEL) and not store.converted(MODEL)
@@ -165,7 +166,7 @@ def test_without_a_home_only_what_needs_one_fails(homeless):
 @posix
 def test_a_home_of_nobody_is_done_without(homeless, monkeypatch):
     monkeypatch.setenv("HUMANPARSE_HOME", "~no-such-user/models")
-    assert store.home_if_any() is None
+    assert home_if_any() is None
     assert HumanParser(threads=1).name == DEFAULT_MODEL
 
 
@@ -173,9 +174,9 @@ def test_the_home_is_the_systems_cache_folder_unless_told_otherwise(monkeypatch,
     monkeypatch.delenv("HUMANPARSE_HOME", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.home() == tmp_path / "humanparse"
+    assert home() == tmp_path / "humanparse"
     monkeypatch.setenv("HUMANPARSE_HOME", "~/models")
-    assert store.home() == Path.home() / "models"
+    assert home() == Path.home() / "models"
 
 
 # ---- going on where it stopped ---------------------------------------------------------------------------------------

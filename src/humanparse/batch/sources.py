@@ -39,8 +39,8 @@ from humanparse.search import (
     nothing_found,
     pattern_in,
 )
-from humanparse.system.files import PICTURE_ENDINGS
 from humanparse.system.text import lines_of
+from humanparse.vocabulary import PICTURE_ENDINGS
 
 TARS = (".tar", ".tar.gz", ".tgz")
 PARQUET = (".parquet", ".pq")

@@ -8,7 +8,8 @@ import typer
 
 from humanparse.cli import parse
 from humanparse.errors import OptionError
-from humanparse.labels import PALETTES, LabelSet, label_set
+from humanparse.labels import LabelSet, label_set
+from humanparse.vocabulary import PALETTES
 
 
 def labels(

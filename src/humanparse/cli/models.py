@@ -13,7 +13,7 @@ import typer
 from humanparse.cli import errors
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.export import fetch
-from humanparse.system.extras import install_line
+from humanparse.extras import install_line
 
 if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel
@@ -51,7 +51,9 @@ def list_models() -> None:
         table.add_row(model.name, model.people, model.classes, model.license, _mb(here) if here else "", _state(model))
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
     typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
-    kept = store.home_if_any()
+    from humanparse.system.home import home_if_any
+
+    kept = home_if_any()
     where = f"in {errors.printable(kept / 'models')}" if kept else "nowhere yet: set HUMANPARSE_HOME to a folder"
     typer.echo(f"Fetched models are kept {where}.")
 
@@ -179,8 +181,8 @@ def _file(name: str) -> Path:
 
 def _card(file: Path):
     """What a model file says of itself. Raises BrokenModel."""
+    from humanparse.card import ModelCard
     from humanparse.engines import open_engine
-    from humanparse.weights.catalog import ModelCard
 
     return ModelCard.from_metadata(open_engine("onnxruntime", file).metadata, str(file))
 

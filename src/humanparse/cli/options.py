@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from humanparse.labels import PALETTES
+from humanparse.vocabulary import PALETTES
 
 Model = Annotated[str | None, typer.Option(
     "--model", "-m", metavar="MODEL", help="Name of a model, or a model file.", show_default="the built-in one",

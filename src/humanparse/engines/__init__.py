@@ -8,16 +8,11 @@ from pathlib import Path
 from humanparse.engines.base import Engine
 from humanparse.engines.fake import FakeEngine
 from humanparse.errors import OptionError
+from humanparse.vocabulary import AUTO, DEVICES, ENGINES, PRECISIONS
 
-AUTO = "auto"  # not a runtime: `choose_engine` says which
-ENGINES = ("onnxruntime", "openvino")
-PRECISIONS = ("fp32", "bf16")
-DEVICES = ("cpu", "cuda")
 GRAPH_BYTES = 8_000_000  # a file's network comes before its weights; this much holds it whole
 
-__all__ = [
-    "AUTO", "DEVICES", "ENGINES", "PRECISIONS", "Engine", "FakeEngine", "bytes_of", "choose_engine", "is_int8", "open_engine",
-]
+__all__ = ["Engine", "FakeEngine", "bytes_of", "choose_engine", "is_int8", "open_engine"]
 
 
 def open_engine(

@@ -27,8 +27,8 @@ from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, difference
-from humanparse.system.files import PICTURE_ENDINGS as PHOTO_ENDINGS
 from humanparse.system.text import read_text
+from humanparse.vocabulary import PICTURE_ENDINGS as PHOTO_ENDINGS
 
 FORMATS = ("cihp", "lip", "pascal", "mhp", "plain")
 SPLITS = ("Validation", "val", "Testing", "test")  # looked for in this order

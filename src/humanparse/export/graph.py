@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import BrokenModel, MissingExtra, ModelError
 from humanparse.image import read_image
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 if TYPE_CHECKING:
     import onnx

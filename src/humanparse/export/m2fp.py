@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from humanparse.card import ModelCard
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.export.checkpoint import Checkpoint, load_network, read_checkpoint
 from humanparse.export.onnx import export
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, label_set
 from humanparse.preprocess import Preprocess
-from humanparse.weights.catalog import ModelCard
 
 OUTPUTS = ("pred_logits", "pred_masks")
 CHECK_SIZES_HW = ((320, 320), (256, 416), (416, 224), (192, 480))

@@ -11,10 +11,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
 from humanparse.system.files import whole_file
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 OPSET = 17
 TRACED_HW = (256, 192)

@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import open_engine
 from humanparse.errors import OptionError
 from humanparse.export.graph import TOLERANCE, Written, compare, inputs_of
 from humanparse.system.files import sha256_of
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 FP16_TOLERANCE = 0.2  # in the units of `difference`: rounding weights to 11 bits moves logits a little, and decisions hardly
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import is_int8, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, ModelError, OptionError
 from humanparse.image import read_image
 from humanparse.search import LeftOut, photos_below
-from humanparse.system.files import PICTURE_ENDINGS, whole_file
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
+from humanparse.system.files import whole_file
+from humanparse.vocabulary import PICTURE_ENDINGS
 
 MAX_PHOTOS = 32  # of the folder, spread over it evenly
 FEW_PHOTOS = 8   # below this many, a line warns

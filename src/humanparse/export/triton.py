@@ -17,10 +17,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from humanparse.card import ModelCard
 from humanparse.errors import OptionError
 from humanparse.export.graph import INPUT, Written, load, open_batch, takes_batches, the_onnx_package
 from humanparse.system.packaged import packaged
-from humanparse.weights.catalog import ModelCard
 
 MAX_BATCH = 8          # photos in one run of the network
 MAX_DELAY_US = 2000    # that the first of them waits for others

@@ -24,7 +24,8 @@ from humanparse.formats.native import SCHEMA, from_dict, from_json, to_dict, to_
 from humanparse.formats.pictures import encode_picture, labels_image, people_image
 from humanparse.formats.pipelines import labelled_regions, to_huggingface, to_modelscope
 from humanparse.result import Parsing
-from humanparse.system.files import FORMAT_SUFFIXES, whole_file
+from humanparse.system.files import whole_file
+from humanparse.vocabulary import FORMAT_SUFFIXES
 
 __all__ = [
     "CONTENT_TYPES", "FORMATS", "SCHEMA", "Format", "coco_dataset", "encode_picture", "from_dict", "from_json",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from humanparse.labels import LabelSet
 from humanparse.postprocess.assemble import Maps
 from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import sigmoid, softmax
@@ -26,7 +27,7 @@ class SemanticSettings:
     """No thresholds: every pixel has a likeliest class."""
 
 
-def parse_semantic(outputs: dict[str, np.ndarray], geometry: Geometry, settings: SemanticSettings) -> Maps:
+def parse_semantic(outputs: dict[str, np.ndarray], geometry: Geometry, settings: SemanticSettings, labels: LabelSet) -> Maps:
     """outputs: pred_logits (1, Q, C + 1), C classes with background, then no object; pred_masks (1, Q, h, w) logits at
     stride 4; or votes, (C, h, w), what `class_votes` makes of these. All pixels that are not background are one person's."""
     votes = outputs["votes"] if "votes" in outputs else class_votes(outputs, geometry)   # (C, h, w) of the resized photo

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from humanparse.errors import MissingExtra, OptionError
-from humanparse.system.extras import EXTRAS
+from humanparse.extras import EXTRAS
 
 OLDEST = (2, 58)  # before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
 CONNECT_S = 10.0

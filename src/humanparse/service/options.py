@@ -1,8 +1,6 @@
 """What a request may ask for beside its picture: the options of /parse, /predict, /v1/batch and jobs, checked.
 
 They arrive as form fields, in the query or as keys of a JSON body; whatever the way, the same words mean the same.
-The names of formats are written down here, so that the web process need not load NumPy to know them; a test holds
-them to `humanparse.formats`.
 """
 
 from __future__ import annotations
@@ -11,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from humanparse.labels import PALETTES
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
+from humanparse.vocabulary import FORMAT_SUFFIXES, MIN_SIDE, PALETTES
 
-MIN_SIDE = 64       # pixels: the least side of the network's input, as in preprocess.py
 ANSWER = "answer"   # the format of /parse: one JSON with everything; the others are single files
 TENSORS = "tensors" # of /v2 alone: inference_protocol.py
-FILES = ("overlay", "outlines", "colormap", "labels", "people", "cutout", "json", "coco", "labelme", "npz")
+FILES = tuple(FORMAT_SUFFIXES)
 INCLUDE = ("rle", "polygons", "overlay", "colormap", "labels")
 PICTURES = ("png", "jpeg", "webp")
 STYLES = ("colormap", "overlay", "outlines", "cutout")

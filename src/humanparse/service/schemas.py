@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from humanparse.labels import PALETTES
 from humanparse.service import problems
-from humanparse.service.options import ANSWER, FILES, INCLUDE, MIN_SIDE, PICTURES, STYLES
+from humanparse.service.options import ANSWER, FILES, INCLUDE, PICTURES, STYLES
 from humanparse.service.settings import Settings
+from humanparse.vocabulary import MIN_SIDE, PALETTES
 
 Score = Annotated[float, Field(ge=0, le=1, description="How sure the model is, 0 to 1.")]
 Box = Annotated[list[int], Field(

@@ -16,7 +16,8 @@ from typing import Any, get_type_hints
 
 from humanparse.errors import OptionError
 from humanparse.system.cores import usable_cores
-from humanparse.weights.store import home_if_any
+from humanparse.system.home import home_if_any
+from humanparse.vocabulary import DEVICES, PRECISIONS
 
 PREFIX = "HUMANPARSE_"
 NOWHERE = Path(os.devnull)  # no folder can be made below it
@@ -130,8 +131,8 @@ class Settings:
         for one in fields(self):
             _check_range(one.name, getattr(self, one.name), one.metadata)
         _check_choice("engine", self.engine, ("auto", "onnxruntime", "openvino"))
-        _check_choice("precision", self.precision, ("fp32", "bf16"))
-        _check_choice("device", self.device, ("cpu", "cuda"))
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("device", self.device, DEVICES)
         _check_choice("log_format", self.log_format, ("json", "text"))
         _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
         object.__setattr__(self, "root_path", plain_root(self.root_path))

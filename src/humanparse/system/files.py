@@ -13,25 +13,6 @@ from pathlib import Path
 
 from humanparse.errors import OptionError
 
-# Of the pictures that image.py reads: how their names end. One list, for every command that looks for photos.
-PICTURE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
-)
-# What each format adds to its photo's name. By these our own files are known, and are not taken
-# for photos again.
-FORMAT_SUFFIXES = {
-    "overlay": ".overlay.png",
-    "outlines": ".outlines.png",
-    "colormap": ".colormap.png",
-    "labels": ".labels.png",
-    "people": ".people.png",
-    "cutout": ".cutout.png",
-    "json": ".json",
-    "coco": ".coco.json",
-    "labelme": ".labelme.json",
-    "npz": ".npz",
-}
-
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from humanparse.card import ModelCard
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
@@ -23,7 +24,6 @@ from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene
 from humanparse.training.targets import targets
-from humanparse.weights.catalog import ModelCard
 
 AutoCast = Callable[[], AbstractContextManager]
 CARD = ModelCard(

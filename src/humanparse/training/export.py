@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from humanparse.card import ModelCard
 from humanparse.export import m2fp as m2fp_onnx
 from humanparse.export.onnx import export as export_onnx
 from humanparse.labels import LabelSet
@@ -15,7 +16,6 @@ from humanparse.training import checkpoint as checkpoints
 from humanparse.training.embedded import embedded_card
 from humanparse.training.m2fp.task import m2fp_card, m2fp_network
 from humanparse.training.recipe import Recipe
-from humanparse.weights.catalog import ModelCard
 
 OUTPUTS = ("classes", "person", "centre", "offset", "wears")
 CHECK_SIZES_HW = ((160, 224), (320, 320), (480, 640), (96, 512))

@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from humanparse.card import ModelCard
 from humanparse.errors import BrokenModel, OptionError, UnknownModel
 from humanparse.export.checkpoint import Checkpoint, read_checkpoint
 from humanparse.export.m2fp import choose_labels
 from humanparse.labels import LabelSet
 from humanparse.model.centre_parser import CentreParser
 from humanparse.training import checkpoint as checkpoints
-from humanparse.weights.catalog import ModelCard, model_file
+from humanparse.weights.catalog import model_file
 
 PREFIX = "network."  # what export/onnx.py wraps a network in, so that its tensors' names in the file begin with it
 HALF = "_fp16"       # what it adds to the names of weights that are stored in half the space

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from humanparse.card import ModelCard
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet, difference
 from humanparse.training import checkpoint as checkpoints
@@ -37,7 +38,6 @@ from humanparse.training.quick_eval import measure
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
 from humanparse.training.workers import batches, workers_deaths_told
-from humanparse.weights.catalog import ModelCard
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 

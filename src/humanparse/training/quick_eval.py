@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.evaluation.mean_iou import MeanIoU
 from humanparse.parser import HumanParser
 from humanparse.training.scenes import Scene
 from humanparse.training.validate import Score
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 
 class TorchEngine:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError
 from humanparse.system.files import sha256_of, whole_file
+from humanparse.system.home import home, home_if_any
 from humanparse.system.lock import lock_file
 from humanparse.weights.hub import CHECKPOINT, HubModel, RemoteFile, file_url, list_url, read_list
 
@@ -65,37 +65,6 @@ class Check:
     path: Path
     size: int
     state: str
-
-
-def home() -> Path:
-    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's folder for caches.
-
-    Raises OptionError where there is none: for a user without a home, as in some containers.
-    """
-    try:
-        return _home()
-    except RuntimeError as error:  # of Path.home and expanduser
-        raise OptionError(
-            f"there is no folder to keep things in ({error}); set HUMANPARSE_HOME to one that can be written"
-        ) from None
-
-
-def home_if_any() -> Path | None:
-    """The same for what can be done without."""
-    try:
-        return home()
-    except OptionError:
-        return None
-
-
-def _home() -> Path:
-    if chosen := os.environ.get("HUMANPARSE_HOME", "").strip():
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "humanparse" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/humanparse"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "humanparse"
 
 
 def offline() -> bool:

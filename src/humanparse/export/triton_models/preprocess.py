@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.errors import HumanParseError
 from humanparse.image import read_image
-from humanparse.weights.catalog import METADATA_KEY, ModelCard
 
 
 class TritonPythonModel:

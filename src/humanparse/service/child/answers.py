@@ -16,12 +16,12 @@ from PIL import Image
 
 from humanparse import formats, render
 from humanparse.errors import OptionError, UnknownModel
-from humanparse.labels import PALETTES
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing
 from humanparse.service.child import tensors
 from humanparse.service.options import ANSWER, TENSORS
 from humanparse.system.files import sha256_of
+from humanparse.vocabulary import PALETTES
 from humanparse.weights.catalog import model_file
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from humanparse.card import ModelCard
 from humanparse.export.m2fp import MEAN, STD
 from humanparse.labels import LabelSet
 from humanparse.model.m2fp import M2FP, m2fp_r50, m2fp_r101, m2fp_tiny
@@ -17,7 +18,6 @@ from humanparse.training.m2fp.losses import losses
 from humanparse.training.m2fp.segments import segments
 from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene
-from humanparse.weights.catalog import ModelCard
 
 AutoCast = Callable[[], AbstractContextManager]
 BUILDERS = {"m2fp-tiny": m2fp_tiny, "m2fp-r50": m2fp_r50, "m2fp-r101": m2fp_r101}

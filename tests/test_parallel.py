@@ -20,10 +20,10 @@ both = pytest.mark.parametrize("run", [in_order, in_order_of_completion])
 INTERRUPTED_LOOPS = """
 import random, signal, sys
 from contextlib import closing
-from humanparse import many
+from humanparse.system import parallel
 
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-run, rounds, moments = getattr(many, sys.argv[1]), int(sys.argv[2]), random.Random(7)
+run, rounds, moments = getattr(parallel, sys.argv[1]), int(sys.argv[2]), random.Random(7)
 for _ in range(rounds):
     try:
         signal.setitimer(signal.ITIMER_REAL, moments.uniform(1e-4, 3e-3))
