@@ -18,6 +18,7 @@ demo: $(VENV)/.installed
 # that passes the second time has found something, in itself or in the program.
 test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	@echo $(BIN)/python -m pytest
 	@$(BIN)/python -m pytest || { \
 		echo "The tests failed. What failed is run once more, alone; make test fails whatever comes of it." >&2; \

@@ -1,19 +1,22 @@
 """Bytes of a photo → result: ModelScope's own M2FP against ours, in turns, on the same weights.
 
-    python benchmarks/against_reference.py --reference DIR --reference-python PYTHON [--rounds 5] [--keep FOLDER]
+    python benchmarks/against_reference.py --reference DIR --reference-python PYTHON [--rounds 5]
+    [--keep FOLDER]
         [--size 640x480] [--threads 2] [--photos FOLDER] [--only fp32,bf16,...] [--markdown]
 
-DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP-R101 with the CIHP settings; PYTHON runs it. Its
-random weights go through `convert_checkpoint` as official ones would, and through `quantise` with the photos of FOLDER
-(default: those of the package). --keep holds the files for the next run.
+DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP-R101 with the CIHP
+settings; PYTHON runs it. Its random weights go through `convert_checkpoint` as official ones would,
+and through `quantise` with the photos of FOLDER (default: those of the package). --keep holds the
+files for the next run.
 
-Each way runs in a process of its own and gets the same JPEG in turn, again and again; nobody else is told to work then.
-"ratio" is the median over the rounds of the reference's time by the way's own; "CPU" is processor time, which other
-programs disturb least; "memory" is the peak of the whole process, PyTorch or engine and weights included; "found" counts
-instances of the reference, and people and their parts of ours, which are joined where one person has several of a class.
+Each way runs in a process of its own and gets the same JPEG in turn, again and again; nobody else
+is told to work then. "ratio" is the median over the rounds of the reference's time by the way's
+own; "CPU" is processor time, which other programs disturb least; "memory" is the peak of the whole
+process, PyTorch or engine and weights included; "found" counts instances of the reference, and
+people and their parts of ours, which are joined where one person has several of a class.
 
-With random weights no score passes a threshold. So the same scene of people and parts is laid over the raw outputs on both
-sides, between network and post-processing: its cost is in both times.
+With random weights no score passes a threshold. So the same scene of people and parts is laid over
+the raw outputs on both sides, between network and post-processing: its cost is in both times.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ WAYS = {  # name: engine, precision, file
     "openvino, int8 and bf16": ("openvino", "bf16", "int8"),
 }
 
-# What the reference's pipeline does (pipelines/cv/image_human_parsing_pipeline.py), without its registry.
+# What the reference's pipeline does (pipelines/cv/image_human_parsing_pipeline.py), without its
+# registry.
 REFERENCE = """
 import io, json, resource, sys, time
 folder, checkpoint, photo, scene, threads = sys.argv[1:]
@@ -117,19 +121,39 @@ def main() -> None:
         size = tuple(int(side) for side in options.size.split("x"))
         photo.write_bytes(machine.jpeg(size))
         cells = write_scene(scene, size)
-        print(f"photo of {options.size}, network input {cells[1] * 4}×{cells[0] * 4}, {options.threads} threads\n")
+        print(
+            f"photo of {options.size}, network input {cells[1] * 4}×{cells[0] * 4}, {options.threads} threads\n"
+        )
         common = [str(photo), str(scene), str(options.threads)]
-        command = [str(options.reference_python), "-c", REFERENCE + LOOP, str(options.reference), "", *common]
+        command = [
+            str(options.reference_python),
+            "-c",
+            REFERENCE + LOOP,
+            str(options.reference),
+            "",
+            *common,
+        ]
         ways = {"reference": Way(command)}
         for name, (engine, precision, kind) in WAYS.items():
             if not options.only or name.split(", ")[1] in options.only:
-                ways[name] = Way([sys.executable, "-c", OURS + LOOP, engine, precision, str(files[kind]), *common])
+                ways[name] = Way(
+                    [
+                        sys.executable,
+                        "-c",
+                        OURS + LOOP,
+                        engine,
+                        precision,
+                        str(files[kind]),
+                        *common,
+                    ]
+                )
         rows = measure(ways, options.rounds)
     print(machine.table(rows, options.markdown))
 
 
 def measure(ways: dict[str, Way], rounds: int) -> list[list[str]]:
-    """Every way so many times in turn, as the rows of a table. A way that cannot run here is said and left out."""
+    """Every way so many times in turn, as the rows of a table. A way that cannot run here is said
+    and left out."""
     for name in [name for name, way in ways.items() if not way.ready()]:
         print(f"left out: {name}: {ways.pop(name).why()}")
     times = {name: [] for name in ways}
@@ -144,10 +168,17 @@ def measure(ways: dict[str, Way], rounds: int) -> list[list[str]]:
         taken = np.array(taken)
         wall, cpu, network, peak, found = np.median(taken, 0)
         ratios = [statistics.median(base[:, column] / taken[:, column]) for column in (0, 1)]
-        rows.append([
-            name, f"{wall * 1000:.0f} ms", f"{cpu * 1000:.0f} ms", f"{network * 1000:.0f} ms", *(f"{one:.2f}" for one in ratios),
-            f"{peak:.0f} MB", f"{found:.0f}",
-        ])
+        rows.append(
+            [
+                name,
+                f"{wall * 1000:.0f} ms",
+                f"{cpu * 1000:.0f} ms",
+                f"{network * 1000:.0f} ms",
+                *(f"{one:.2f}" for one in ratios),
+                f"{peak:.0f} MB",
+                f"{found:.0f}",
+            ]
+        )
     return rows
 
 
@@ -158,14 +189,20 @@ class Way:
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=quiet,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=quiet,
         )
 
     def ready(self) -> bool:
         return self._line("ready") is not None
 
     def __call__(self) -> list[float]:
-        """Seconds, processor seconds, seconds of the network, peak MB, and how many people and parts were found."""
+        """Seconds, processor seconds, seconds of the network, peak MB, and how many people and
+        parts were found."""
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         line = self._line("took")
@@ -195,46 +232,83 @@ def model_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
     from humanparse.export.m2fp import convert_checkpoint
     from humanparse.export.quantise import quantise
 
-    checkpoint, files = folder / "pytorch_model.pt", {kind: folder / f"m2fp.{kind}.onnx" for kind in ("fp32", "int8")}
+    checkpoint, files = (
+        folder / "pytorch_model.pt",
+        {kind: folder / f"m2fp.{kind}.onnx" for kind in ("fp32", "int8")},
+    )
     if not files["fp32"].exists():
-        command = [str(options.reference_python), "-c", REFERENCE, str(options.reference), str(checkpoint), "", "save", "2"]
+        command = [
+            str(options.reference_python),
+            "-c",
+            REFERENCE,
+            str(options.reference),
+            str(checkpoint),
+            "",
+            "save",
+            "2",
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         convert_checkpoint(checkpoint, files["fp32"])
-    if not files["int8"].exists() and (not options.only or any("int8" in one for one in options.only)):
+    if not files["int8"].exists() and (
+        not options.only or any("int8" in one for one in options.only)
+    ):
         quantise(files["fp32"], files["int8"], options.photos)
     return files
 
 
 def write_scene(file: Path, size: tuple[int, int]) -> tuple[int, int]:
-    """What is laid over the raw outputs for a photo of that size: people and parts as ellipses. Returns the mask size."""
+    """What is laid over the raw outputs for a photo of that size: people and parts as ellipses.
+    Returns the mask size."""
     from humanparse.export.m2fp import MULTI_PERSON
 
     cells = tuple(side // 4 for side in MULTI_PERSON.geometry(size[::-1]).input_hw)
     rng = np.random.default_rng(SCENE_SEED)
     rows, columns = (np.linspace(0, 1, side, dtype=np.float32) for side in cells)
-    logits, masks = np.zeros((1, QUERIES, CLASSES), np.float32), np.full((1, QUERIES, *cells), -6, np.float32)
+    logits, masks = (
+        np.zeros((1, QUERIES, CLASSES), np.float32),
+        np.full((1, QUERIES, *cells), -6, np.float32),
+    )
     logits[0, :, -1] = 8
     for query in range(INSTANCES):
         person = query < PEOPLE
         logits[0, query, HUMAN if person else rng.integers(1, HUMAN)] += rng.uniform(9, 14)
-        y, x, tall, wide = *rng.uniform(0.1, 0.9, 2), *rng.uniform(0.04, 0.15, 2) * (3 if person else 1)
+        y, x, tall, wide = (
+            *rng.uniform(0.1, 0.9, 2),
+            *rng.uniform(0.04, 0.15, 2) * (3 if person else 1),
+        )
         masks[0, query] = 6 - 6 * np.hypot((rows[:, None] - y) / tall, (columns - x) / wide)
     np.savez(file, logits=logits, masks=masks, gain=np.float32(MASK_GAIN))
     return cells
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="the folder with reference.py")
-    parser.add_argument("--reference-python", type=Path, default=Path(sys.executable), help="the Python that runs it")
-    parser.add_argument("--keep", type=Path, help="folder that keeps the checkpoint and the models made of it")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--photos", type=Path, default=packaged(PHOTO).parent, help="folder of photos that int8 is calibrated with"
+        "--reference", type=Path, required=True, help="the folder with reference.py"
+    )
+    parser.add_argument(
+        "--reference-python",
+        type=Path,
+        default=Path(sys.executable),
+        help="the Python that runs it",
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="folder that keeps the checkpoint and the models made of it"
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=packaged(PHOTO).parent,
+        help="folder of photos that int8 is calibrated with",
     )
     parser.add_argument("--size", default="640x480", help="of the photo, as WIDTHxHEIGHT")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", type=lambda text: text.split(","), help="of fp32, bf16, int8, 'int8 and bf16'")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), help="of fp32, bf16, int8, 'int8 and bf16'"
+    )
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
 

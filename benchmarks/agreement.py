@@ -1,10 +1,12 @@
-"""Does the converted M2FP say what ModelScope's own code says? The full-size network with random weights, step by step.
+"""Does the converted M2FP say what ModelScope's own code says? The full-size network with random
+weights, step by step.
 
     python benchmarks/agreement.py --reference DIR [--photo PHOTO]
 
-DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP with the CIHP settings, and `CLASSES`, its class
-names; the Python that runs this needs both that and humanparse[torch,openvino]. The weights go through
-`convert_checkpoint` as they would from ModelScope, and then these are compared:
+DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP with the CIHP settings, and
+`CLASSES`, its class names; the Python that runs this needs both that and
+humanparse[torch,openvino]. The weights go through `convert_checkpoint` as they would from
+ModelScope, and then these are compared:
 
     network         raw outputs of PyTorch, ONNX Runtime and OpenVINO, at sizes that were not traced
     preprocessing   the network's input, for photos of several sizes
@@ -12,8 +14,8 @@ names; the Python that runs this needs both that and humanparse[torch,openvino].
     end to end      the same, from photo to label map, with each engine
     single person   input and label map of the single-person way, from the same made-up raw outputs
 
-With random weights no score passes a threshold. So a scene of PEOPLE and parts is laid over the raw outputs, the same on
-both sides, before post-processing: several people and many classes come out.
+With random weights no score passes a threshold. So a scene of PEOPLE and parts is laid over the raw
+outputs, the same on both sides, before post-processing: several people and many classes come out.
 """
 
 from __future__ import annotations
@@ -58,11 +60,17 @@ def main() -> None:
     net = reference.build(seed=0)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, file = Path(folder, "pytorch_model.pt"), Path(folder, "m2fp.onnx")
-        torch.save({"model": net.state_dict(), "optimizer": {"state": {0: torch.zeros(3)}}}, checkpoint)
-        checkpoint.with_name("configuration.json").write_text(json.dumps({"model": {"classes": reference.CLASSES}}))
+        torch.save(
+            {"model": net.state_dict(), "optimizer": {"state": {0: torch.zeros(3)}}}, checkpoint
+        )
+        checkpoint.with_name("configuration.json").write_text(
+            json.dumps({"model": {"classes": reference.CLASSES}})
+        )
         start = time.perf_counter()
         made = convert_checkpoint(checkpoint, file)
-        print(f"converted {made.card.name} in {time.perf_counter() - start:.0f} s, difference {made.difference:.1e}")
+        print(
+            f"converted {made.card.name} in {time.perf_counter() - start:.0f} s, difference {made.difference:.1e}"
+        )
         ours = load_network(read_checkpoint(checkpoint))
         engines = {name: open_engine(name, file) for name in ("onnxruntime", "openvino")}
         compare_network(net, ours, engines)
@@ -74,7 +82,8 @@ def main() -> None:
 
 
 def staged(outputs: dict) -> dict:
-    """The same outputs with a scene on top: people and parts as ellipses, whose edges the network's own masks ripple."""
+    """The same outputs with a scene on top: people and parts as ellipses, whose edges the network's
+    own masks ripple."""
     logits, masks = (np.array(outputs[name]) for name in NAMES)
     rng = np.random.default_rng(0)
     rows, columns = (np.linspace(0, 1, side, dtype=np.float32) for side in masks.shape[2:])
@@ -83,19 +92,26 @@ def staged(outputs: dict) -> dict:
     for query in range(INSTANCES):
         person = query < PEOPLE
         logits[0, query, HUMAN if person else rng.integers(0, HUMAN)] += rng.uniform(8.5, 14)
-        y, x, tall, wide = *rng.uniform(0.1, 0.9, 2), *rng.uniform(0.04, 0.15, 2) * (3 if person else 1)
+        y, x, tall, wide = (
+            *rng.uniform(0.1, 0.9, 2),
+            *rng.uniform(0.04, 0.15, 2) * (3 if person else 1),
+        )
         masks[0, query] += 6 - 6 * np.hypot((rows[:, None] - y) / tall, (columns - x) / wide)
     return {"pred_logits": logits, "pred_masks": masks}
 
 
 def reference_raw(net: torch.nn.Module, image: torch.Tensor, photo_hw: tuple[int, int]) -> dict:
     with torch.no_grad():
-        return net.forward({"batched_inputs": [{"image": image, "height": photo_hw[0], "width": photo_hw[1]}]})
+        return net.forward(
+            {"batched_inputs": [{"image": image, "height": photo_hw[0], "width": photo_hw[1]}]}
+        )
 
 
 def compare_network(net, ours, engines) -> None:
     """Random pictures through the reference, our network and the engines."""
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (MULTI_PERSON.mean, MULTI_PERSON.std))
+    mean, std = (
+        torch.tensor(value).view(3, 1, 1) for value in (MULTI_PERSON.mean, MULTI_PERSON.std)
+    )
     for size in SIZES_HW:
         image = torch.rand(3, *size, generator=torch.Generator().manual_seed(1)) * 255
         wanted = {name: reference_raw(net, image, size)["outputs"][name].numpy() for name in NAMES}
@@ -109,13 +125,20 @@ def compare_network(net, ours, engines) -> None:
 
 
 def compare_photo(net, engines, photo: Image.Image) -> None:
-    """One photo: its input, its post-processing from the reference's raw outputs, and end to end."""
+    """One photo: its input, its post-processing from the reference's raw outputs, and end to
+    end."""
     pixels, geometry = MULTI_PERSON(np.asarray(photo))
     resized = geometry.resized_hw
-    image = torch.from_numpy(np.array(photo.resize(resized[::-1], Image.Resampling.BILINEAR))).permute(2, 0, 1).float()
+    image = (
+        torch.from_numpy(np.array(photo.resize(resized[::-1], Image.Resampling.BILINEAR)))
+        .permute(2, 0, 1)
+        .float()
+    )
     raw = reference_raw(net, image, geometry.photo_hw)
     difference = np.abs(raw["images"].tensor.numpy() - pixels).max()
-    print(f"photo {photo.width}x{photo.height} → {resized[1]}x{resized[0]}: input differs by {difference:.1e}")
+    print(
+        f"photo {photo.width}x{photo.height} → {resized[1]}x{resized[0]}: input differs by {difference:.1e}"
+    )
     outputs = staged(raw["outputs"])
     raw["outputs"] = {name: torch.from_numpy(value) for name, value in outputs.items()}
     start = time.perf_counter()
@@ -127,24 +150,38 @@ def compare_photo(net, engines, photo: Image.Image) -> None:
 
 
 def compare_single(net, photo: Image.Image) -> None:
-    """One photo fitted into FIT_HW as the reference does it, and label maps from the same blurred noise."""
+    """One photo fitted into FIT_HW as the reference does it, and label maps from the same blurred
+    noise."""
     from modelscope.models.cv.image_human_parsing.parsing_utils import center_to_target_size_test
 
     pixels, geometry = SINGLE_PERSON(np.asarray(photo))
     fitted, box = center_to_target_size_test(np.asarray(photo), FIT_HW[::-1])
-    normalised = (torch.from_numpy(np.array(fitted)).permute(2, 0, 1) - net.pixel_mean) / net.pixel_std
+    normalised = (
+        torch.from_numpy(np.array(fitted)).permute(2, 0, 1) - net.pixel_mean
+    ) / net.pixel_std
     height, width = normalised.shape[1:]
     difference = np.abs(normalised.numpy() - pixels[0, :, :height, :width]).max()
 
     rng = np.random.default_rng(0)
     cells = geometry.input_hw[0] // 4, geometry.input_hw[1] // 4
     logits = rng.normal(0, 4, (1, 100, 21)).astype(np.float32)
-    masks = np.stack([cv2.GaussianBlur(rng.normal(0, 80, cells).astype(np.float32), (0, 0), 8) for _ in range(100)])[None]
-    larger = torch.nn.functional.interpolate(torch.from_numpy(masks), scale_factor=4.0, mode="bilinear")[0]
+    masks = np.stack(
+        [
+            cv2.GaussianBlur(rng.normal(0, 80, cells).astype(np.float32), (0, 0), 8)
+            for _ in range(100)
+        ]
+    )[None]
+    larger = torch.nn.functional.interpolate(
+        torch.from_numpy(masks), scale_factor=4.0, mode="bilinear"
+    )[0]
     votes = net.semantic_inference(torch.from_numpy(logits[0]), larger)
-    votes = net.single_human_sem_seg_postprocess(votes, (height, width), box, photo.height, photo.width)
+    votes = net.single_human_sem_seg_postprocess(
+        votes, (height, width), box, photo.height, photo.width
+    )
     wanted = votes.argmax(0).numpy()
-    found = parse_semantic({"pred_logits": logits, "pred_masks": masks}, geometry, SemanticSettings(), CIHP).label_map
+    found = parse_semantic(
+        {"pred_logits": logits, "pred_masks": masks}, geometry, SemanticSettings(), CIHP
+    ).label_map
     print(
         f"single person {photo.width}x{photo.height}: input differs by {difference:.1e}; "
         f"label map equal on {(found == wanted).mean():.4%} ({len(np.unique(wanted))} classes)"
@@ -157,17 +194,32 @@ def _compare_results(who: str, outputs, geometry, wanted: dict, theirs_ms: float
     ours_ms = (time.perf_counter() - start) * 1000
     label_map = wanted["semantic_outputs"].argmax(0).numpy()
     instances = find_instances(outputs, geometry, min_score=0.1)
-    theirs = sorted(wanted["part_outputs"] + wanted["human_outputs"], key=lambda one: (one["category_id"], -one["score"]))
-    order = [index for index in np.lexsort((-instances.scores, instances.classes)) if instances.classes[index] > 0]
+    theirs = sorted(
+        wanted["part_outputs"] + wanted["human_outputs"],
+        key=lambda one: (one["category_id"], -one["score"]),
+    )
+    order = [
+        index
+        for index in np.lexsort((-instances.scores, instances.classes))
+        if instances.classes[index] > 0
+    ]
     same = [instances.classes[index] for index in order] == [one["category_id"] for one in theirs]
     equal, foreground = (maps.label_map == label_map).mean(), (label_map > 0).mean()
     line = f"  {who:14} label map equal on {equal:.4%} ({foreground:.0%} foreground, {len(np.unique(label_map)) - 1} classes); "
-    line += f"{len(order)} instances, {sum(instances.classes == HUMAN)} people, same classes: {same}"
+    line += (
+        f"{len(order)} instances, {sum(instances.classes == HUMAN)} people, same classes: {same}"
+    )
     if same and theirs:
         whole = (0, 0, geometry.photo_hw[1], geometry.photo_hw[0])
-        scores = max(abs(instances.scores[index] - one["score"]) for index, one in zip(order, theirs, strict=True))
+        scores = max(
+            abs(instances.scores[index] - one["score"])
+            for index, one in zip(order, theirs, strict=True)
+        )
         masks = [
-            _iou(sample_twice(instances.logits[index], 4, geometry, whole) > 0, one["mask"].numpy() > 0)
+            _iou(
+                sample_twice(instances.logits[index], 4, geometry, whole) > 0,
+                one["mask"].numpy() > 0,
+            )
             for index, one in zip(order, theirs, strict=True)
         ]
         line += f"; scores differ by {scores:.1e}, least mask IoU {min(masks):.5f}"
@@ -185,9 +237,15 @@ def _worst(found: np.ndarray, wanted: np.ndarray) -> str:
 def _options() -> argparse.Namespace:
     import humanparse
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, required=True, help="the folder with reference.py")
-    parser.add_argument("--photo", type=Path, default=Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="the folder with reference.py"
+    )
+    parser.add_argument(
+        "--photo", type=Path, default=Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
+    )
     return parser.parse_args()
 
 

@@ -1,13 +1,17 @@
-"""Does `--matching reference` give the numbers of M2FP's official evaluation code? Many made-up data sets through both.
+"""Does `--matching reference` give the numbers of M2FP's official evaluation code? Many made-up
+data sets through both.
 
     python benchmarks/agreement_evaluation.py --official DIR [--cases N] [--seed N]
 
-DIR is a clone of github.com/soeaver/M2FP (CC BY-NC 4.0; only run, nothing of it is here). It needs tqdm and pycocotools.
+DIR is a clone of github.com/soeaver/M2FP (CC BY-NC 4.0; only run, nothing of it is here). It needs
+tqdm and pycocotools.
 
-Each case is a small data set: images with none to four people, unknown pixels (255), predictions that are shifted,
-split in two (duplicates), of the wrong class, left out or invented, and scores of which many are equal. What the official
-code leaves to chance is settled for both sides: pictures are taken by name, and equal scores keep their order (NumPy's
-default sort does not say; the order of pictures is the file system's). AP^p of a data set without any prediction
+Each case is a small data set: images with none to four people, unknown pixels (255), predictions
+that are shifted, split in two (duplicates), of the wrong class, left out or invented, and scores of
+which many are equal. What the official
+code leaves to chance is settled for both sides: pictures are taken by name, and equal scores keep
+their order (NumPy's default sort does not say; the order of pictures is the file system's). AP^p of
+a data set without any prediction
 cannot be compared: the official code stops there with an error.
 """
 
@@ -57,8 +61,12 @@ def main() -> None:
             worst[name] = max(worst.get(name, 0.0), difference)
             if difference > 1e-6:
                 print(f"case {case}: {name} is {ours[name]} but {wanted} in the official code")
-    print(f"{options.cases} data sets, {skipped} of them without any person found (AP^p and PCP not compared there)")
-    print(f"in {above_one} of them duplicates raise AP^r above 1; in {other} the standard matching gives another AP^r")
+    print(
+        f"{options.cases} data sets, {skipped} of them without any person found (AP^p and PCP not compared there)"
+    )
+    print(
+        f"in {above_one} of them duplicates raise AP^r above 1; in {other} the standard matching gives another AP^r"
+    )
     for name, difference in worst.items():
         print(f"  {name:14} largest difference {difference:.1e}")
 
@@ -78,12 +86,20 @@ def made_up(rng: np.random.Generator, name: str) -> tuple[str, Truth, Found]:
             labels[y : y + 3, x : x + 4] = 255
     if rng.random() < 0.3:
         labels[:4, :9] = 255
-    return name, Truth(labels.astype(np.uint8), people, parts, part_classes), _found(rng, labels, people, parts, part_classes)
+    return (
+        name,
+        Truth(labels.astype(np.uint8), people, parts, part_classes),
+        _found(rng, labels, people, parts, part_classes),
+    )
 
 
 def _blocks(rng: np.random.Generator, y: int, x: int) -> list:
     """Windows of a person of 12 rows and 10 columns, each with a class."""
-    cuts = [0, *sorted(rng.choice(np.arange(1, 12), rng.integers(1, 4), replace=False).tolist()), 12]
+    cuts = [
+        0,
+        *sorted(rng.choice(np.arange(1, 12), rng.integers(1, 4), replace=False).tolist()),
+        12,
+    ]
     windows = [np.s_[y + top : y + bottom, x : x + 10] for top, bottom in itertools.pairwise(cuts)]
     return [(window, int(rng.integers(1, CLASSES))) for window in windows]
 
@@ -103,17 +119,28 @@ def _found(rng, labels, people, parts, part_classes) -> Found:
 
 
 def _worse(rng, numbered, classes):
-    """A map of instances with some left out, cut in two and invented, numbered 1..n, and their scores."""
+    """A map of instances with some left out, cut in two and invented, numbered 1..n, and their
+    scores."""
     made = np.zeros_like(numbered)
     kinds: list[int] = []
     for number in range(1, numbered.max() + 1):
         region = numbered == number
         if not region.any() or rng.random() < 0.2:
             continue
-        half = rng.random(SIZE_HW[0])[:, None] < rng.random() if rng.random() < 0.3 else np.zeros((SIZE_HW[0], 1), bool)
+        half = (
+            rng.random(SIZE_HW[0])[:, None] < rng.random()
+            if rng.random() < 0.3
+            else np.zeros((SIZE_HW[0], 1), bool)
+        )
         for piece in (region & half, region & ~half):
             if piece.any():
-                kinds.append(0 if classes is None else classes[number] if rng.random() < 0.9 else int(rng.integers(1, CLASSES)))
+                kinds.append(
+                    0
+                    if classes is None
+                    else classes[number]
+                    if rng.random() < 0.9
+                    else int(rng.integers(1, CLASSES))
+                )
                 made[piece] = len(kinds)
     if rng.random() < 0.4:
         kinds.append(int(rng.integers(1, CLASSES)))
@@ -121,7 +148,9 @@ def _worse(rng, numbered, classes):
     present = [number for number in range(1, len(kinds) + 1) if (made == number).any()]
     table = np.zeros(len(kinds) + 1, int)
     table[present] = np.arange(1, len(present) + 1)
-    scores = rng.integers(1, 6, len(present)) / 5 if rng.random() < 0.5 else rng.random(len(present))
+    scores = (
+        rng.integers(1, 6, len(present)) / 5 if rng.random() < 0.5 else rng.random(len(present))
+    )
     if classes is None:
         ranks = np.where(rng.random(len(present)) < 0.1, 0.004, scores)  # a few too faint to count
         return table[made], scores, ranks
@@ -135,10 +164,15 @@ def run_ours(pictures, matching: str = "reference") -> dict:
     figures = summary.figures()
     people, classes = figures["people"], figures["classes"]
     return {
-        "mIoU": summary.classes.mean, "PixelACC": summary.classes.pixel_accuracy, "MeanACC": summary.classes.mean_accuracy,
+        "mIoU": summary.classes.mean,
+        "PixelACC": summary.classes.pixel_accuracy,
+        "MeanACC": summary.classes.mean_accuracy,
         "IoU": [one["iou"] for one in classes],
-        "APr": _by_threshold(people["ap_r"]), "APr per class": [one["ap_r"] for one in classes[1:]],
-        "APh": _by_threshold(people["ap_h"]), "APp": _by_threshold(people["ap_p"]), "PCP at 0.5": people["pcp_50"],
+        "APr": _by_threshold(people["ap_r"]),
+        "APr per class": [one["ap_r"] for one in classes[1:]],
+        "APh": _by_threshold(people["ap_h"]),
+        "APp": _by_threshold(people["ap_p"]),
+        "PCP at 0.5": people["pcp_50"],
     }
 
 
@@ -147,9 +181,12 @@ def _by_threshold(figures: dict) -> list:
 
 
 def load_official(root: Path) -> SimpleNamespace:
-    """The official modules, with the names that NumPy has dropped, and with sorting and listing that leave nothing to chance."""
+    """The official modules, with the names that NumPy has dropped, and with sorting and listing
+    that leave nothing to chance."""
     sys.path.insert(0, str(root / "m2fp/evaluation"))
-    parsing, semantic = (importlib.import_module(f"parsing_eval.{name}") for name in ("parsing_eval", "semseg_eval"))
+    parsing, semantic = (
+        importlib.import_module(f"parsing_eval.{name}") for name in ("parsing_eval", "semseg_eval")
+    )
     for module in (parsing, semantic):
         module.np = _Numpy()
         module.glob = SimpleNamespace(glob=lambda pattern: sorted(glob.glob(pattern)))
@@ -178,19 +215,35 @@ class _Dense:
 
 
 def run_official(official, pictures, root: Path) -> tuple[dict, bool]:
-    """Write the pictures as the official code wants them and ask it. Returns its figures, and whether AP^p is among them."""
+    """Write the pictures as the official code wants them and ask it. Returns its figures, and
+    whether AP^p is among them."""
     predictions = _write(pictures, root)
-    semantic = {"semseg_format": "mask", "ignore_label": 255, "label_shift": 0, "name_trans": ("jpg", "png")}
+    semantic = {
+        "semseg_format": "mask",
+        "ignore_label": 255,
+        "label_shift": 0,
+        "name_trans": ("jpg", "png"),
+    }
     metadata = SimpleNamespace(
-        category_gt_root=str(root / "category"), instance_gt_root=str(root / "instance"), human_gt_root=str(root / "human"),
-        num_parsing=CLASSES, semseg=semantic,
+        category_gt_root=str(root / "category"),
+        instance_gt_root=str(root / "instance"),
+        human_gt_root=str(root / "human"),
+        num_parsing=CLASSES,
+        semseg=semantic,
     )
     metrics = ["mIoU", "APr", "APh"] + (["APp"] if predictions else [])
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), np.errstate(all="ignore"):
-        stats = official.ParsingEval(predictions, metadata, str(root / "pred"), 0.01, metrics=metrics).evaluate()
+        stats = official.ParsingEval(
+            predictions, metadata, str(root / "pred"), 0.01, metrics=metrics
+        ).evaluate()
     figures = {
-        "mIoU": stats["mIoU"], "PixelACC": stats["PixelACC"], "MeanACC": stats["MeanACC"], "IoU": stats["IoU"],
-        "APr": list(stats["APr"].values()), "APr per class": stats["APr_cat"], "APh": list(stats["APh"].values()),
+        "mIoU": stats["mIoU"],
+        "PixelACC": stats["PixelACC"],
+        "MeanACC": stats["MeanACC"],
+        "IoU": stats["IoU"],
+        "APr": list(stats["APr"].values()),
+        "APr per class": stats["APr_cat"],
+        "APh": list(stats["APh"].values()),
     }
     if predictions:
         figures |= {"APp": list(stats["APp"].values()), "PCP at 0.5": stats["PCP"][0.5]}
@@ -212,12 +265,23 @@ def _write(pictures, root: Path) -> list[dict]:
         _png(root / f"pred/human/{name}.png", found.person_map)
         parts = zip(found.part_classes.tolist(), found.part_scores.tolist(), strict=True)
         people = enumerate(found.person_scores.tolist(), 1)
-        _json(root / f"pred/part/{name}.json", [
-            {"category_id": label, "score": score, "part_id": number} for number, (label, score) in enumerate(parts, 1)
-        ])
-        _json(root / f"pred/human/{name}.json", [{"score": score, "human_id": number} for number, score in people])
+        _json(
+            root / f"pred/part/{name}.json",
+            [
+                {"category_id": label, "score": score, "part_id": number}
+                for number, (label, score) in enumerate(parts, 1)
+            ],
+        )
+        _json(
+            root / f"pred/human/{name}.json",
+            [{"score": score, "human_id": number} for number, score in people],
+        )
         predictions += [
-            {"img_name": name, "score": float(score), "parsing": _Dense(found.label_map * (found.person_map == number))}
+            {
+                "img_name": name,
+                "score": float(score),
+                "parsing": _Dense(found.label_map * (found.person_map == number)),
+            }
             for number, score in enumerate(found.parsing_scores, 1)
         ]
     return predictions
@@ -239,8 +303,12 @@ def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--official", type=Path, required=True, help="a clone of github.com/soeaver/M2FP")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--official", type=Path, required=True, help="a clone of github.com/soeaver/M2FP"
+    )
     parser.add_argument("--cases", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -1,11 +1,14 @@
-"""What does `humanparse batch` cost beside the parsing itself, is every photo in the output once, and does its memory grow?
+"""What does `humanparse batch` cost beside the parsing itself, is every photo in the output once,
+and does its memory grow?
 
     python benchmarks/batch.py [--photos 20000] [--some 2000] [--ray] [--markdown]
 
-Photos of 32 to 63 pixels a side, the embedded model with an input of 64 pixels: as little parsing as there can be, so that the
-rest shows. "bare" is `parse_many` over the same files with nothing written. Each way is a process of its own. "CPU" is the
-processor time of a photo in milliseconds, start included, which others on the machine disturb least; with --ray it is that of
-the driver alone. "peak" is the memory of the process (the driver). The keys in the output are compared with the photos.
+Photos of 32 to 63 pixels a side, the embedded model with an input of 64 pixels: as little parsing
+as there can be, so that the rest shows. "bare" is `parse_many` over the same files with nothing
+written. Each way is a process of its own. "CPU" is the processor time of a photo in milliseconds,
+start included, which others on the machine disturb least; with --ray it is that of the driver
+alone. "peak" is the memory of the process (the driver). The keys in the output are compared with
+the photos.
 """
 
 from __future__ import annotations
@@ -50,13 +53,34 @@ def main() -> None:
         rows = [["way", "photos", "photos/s", "CPU a photo", "peak", "exact"]]
         some, every = min(options.some, options.photos), options.photos
         for count in (some, every):
-            rows.append(_row("bare", count, measured([sys.executable, "-c", BARE, str(folder / "photos"), str(count)])))
-        ways = [("Parquet", some, []), ("Parquet", every, []), ("files: json", some, ["--format", "json"])]
+            rows.append(
+                _row(
+                    "bare",
+                    count,
+                    measured([sys.executable, "-c", BARE, str(folder / "photos"), str(count)]),
+                )
+            )
+        ways = [
+            ("Parquet", some, []),
+            ("Parquet", every, []),
+            ("files: json", some, ["--format", "json"]),
+        ]
         if options.ray:
             ways.append(("Parquet, --ray", some, ["--ray"]))
         for name, count, more in ways:
             out = folder / "out"
-            words = [sys.executable, "-m", "humanparse", "batch", str(folder / "photos"), "-o", str(out), "-q", *SIDE, *more]
+            words = [
+                sys.executable,
+                "-m",
+                "humanparse",
+                "batch",
+                str(folder / "photos"),
+                "-o",
+                str(out),
+                "-q",
+                *SIDE,
+                *more,
+            ]
             cost = measured([*words, "--limit", str(count)])
             rows.append(_row(name, count, cost, "yes" if _is_exact(out, keys, count) else "NO"))
             shutil.rmtree(out)
@@ -88,13 +112,16 @@ def _write_photos(folder: Path, count: int) -> list[str]:
 
 
 def _is_exact(out: Path, keys: list[str], count: int) -> bool:
-    """Whether so many different photos are in the output, each once; all of them if that is how many there are."""
+    """Whether so many different photos are in the output, each once; all of them if that is how
+    many there are."""
     from pyarrow import dataset
 
     if any(out.glob("part-*")):
         found = dataset.dataset(out, format="parquet").to_table(columns=["key"])["key"].to_pylist()
     else:
-        found = [path.relative_to(out).as_posix().removesuffix(".json") for path in out.rglob("*.json")]
+        found = [
+            path.relative_to(out).as_posix().removesuffix(".json") for path in out.rglob("*.json")
+        ]
     return len(found) == len(set(found)) == count and set(found) <= set(keys)
 
 
@@ -104,7 +131,9 @@ def _row(name: str, count: int, cost: Cost, exact: str = "") -> list[str]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=int, default=20_000)
     parser.add_argument("--some", type=int, default=2_000)
     parser.add_argument("--ray", action="store_true")

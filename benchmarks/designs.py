@@ -1,9 +1,12 @@
-"""Which design learns the most in the same time: heads and backbones of the embedded model, trained and measured alike.
+"""Which design learns the most in the same time: heads and backbones of the embedded model, trained
+and measured alike.
 
-    python benchmarks/designs.py DATA [--minutes 8] [--design NAME ...] [--out runs/designs] [--markdown]
+    python benchmarks/designs.py DATA [--minutes 8] [--design NAME ...] [--out runs/designs]
+    [--markdown]
 
-Each design learns from the same scenes of DATA (docs/training.md) for so many minutes of wall clock, with a schedule that
-ends then, and is measured on held-out photos and composites, and for its time on one photo, in turn with the others.
+Each design learns from the same scenes of DATA (docs/training.md) for so many minutes of wall
+clock, with a schedule that ends then, and is measured on held-out photos and composites, and for
+its time on one photo, in turn with the others.
 
 centres-bodypix     the embedded model as it is: centre heads on BodyPix's MobileNetV1-0.75, held to BodyPix while it learns
 centres-mobilenetv2 the same heads on MobileNetV2-1.0 with ImageNet's weights (a .tflite below DATA/teachers; ai-edge-litert)
@@ -47,12 +50,21 @@ from humanparse.training.photos import TEACHER_FILE, load_photos
 from humanparse.training.recipe import Recipe, Stage
 
 MOBILENET_V2 = "teachers/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))  # the
+# the
+BLOCKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 # blocks of MobileNetV2 (arXiv 1801.04381): expansion, channels, how many, stride of the first
 SIZES = ((320, 16), (384, 12), (512, 6))
-TRIAL_STEPS = 12     # of which the second half tells how many steps there is time for
+TRIAL_STEPS = 12  # of which the second half tells how many steps there is time for
 COMPOSITES = 50
-ROUNDS = 15          # photos parsed for the time
+ROUNDS = 15  # photos parsed for the time
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,13 @@ def queries_bodypix(recipe: Recipe, data: Data) -> M2FPTask:
     task.network = M2FP(
         backbone,
         PixelDecoder((96, 192, 384, 384), dim=96, num_layers=2, num_heads=4, ffn_dim=256),
-        TransformerDecoder(len(data.labels) + 1, dim=96, num_queries=50, num_layers=3, num_heads=4, ffn_dim=256),
+        TransformerDecoder(
+            len(data.labels) + 1, dim=96, num_queries=50, num_layers=3, num_heads=4, ffn_dim=256
+        ),
     )
-    small = Preprocess(m2fp_onnx.MEAN, m2fp_onnx.STD, area_px=480 * 640, max_long_side=1280, multiple=32)
+    small = Preprocess(
+        m2fp_onnx.MEAN, m2fp_onnx.STD, area_px=480 * 640, max_long_side=1280, multiple=32
+    )
     task.card = replace(task.card, preprocess=small)
     return task
 
@@ -98,7 +114,9 @@ class OnMobileNetV2(EmbeddedTask):
     """What brings MobileNetV2's features to the other parts is new, and learns as fast as they."""
 
     def groups(self, weight_decay: float) -> list[dict]:
-        new = [one for name, one in self.network.backbone.named_parameters() if name.startswith("lift")]
+        new = [
+            one for name, one in self.network.backbone.named_parameters() if name.startswith("lift")
+        ]
         known = {id(one) for one in new}
         groups = super().groups(weight_decay)
         for group in groups:
@@ -124,7 +142,8 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """To stride 32; gives the last features at strides 4, 8, 16 and 32 (24, 32, 96 and 320 channels)."""
+    """To stride 32; gives the last features at strides 4, 8, 16 and 32 (24, 32, 96 and 320
+    channels)."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +151,9 @@ class MobileNetV2(nn.Module):
         self.blocks, in_dim = nn.ModuleList(), 32
         for expansion, dim, count, stride in BLOCKS:
             for number in range(count):
-                self.blocks.append(InvertedResidual(in_dim, dim, expansion, stride if number == 0 else 1))
+                self.blocks.append(
+                    InvertedResidual(in_dim, dim, expansion, stride if number == 0 else 1)
+                )
                 in_dim = dim
 
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
@@ -166,27 +187,41 @@ def mobilenet_v2(path: Path) -> MobileNetV2:
 
     network = MobileNetV2()
     convolutions = [one for one in network.modules() if isinstance(one, nn.Conv2d)]
-    found = [op for op in interpreter._get_ops_details() if op["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    found = [
+        op
+        for op in interpreter._get_ops_details()
+        if op["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D")
+    ]
     for conv, op in zip(convolutions, found, strict=False):  # after the last comes the classifier
-        weight = real(op["inputs"][1])                       # (out, h, w, in), depthwise (1, h, w, out)
-        weight = weight.transpose((3, 0, 1, 2) if op["op_name"] == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2))
+        # (out, h, w, in), depthwise (1, h, w, out)
+        weight = real(op["inputs"][1])
+        weight = weight.transpose(
+            (3, 0, 1, 2) if op["op_name"] == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2)
+        )
         conv.weight.data.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
         conv.bias.data.copy_(torch.from_numpy(real(op["inputs"][2])))
     return network
 
 
 class Lifted(nn.Module):
-    """MobileNetV2's narrow features brought to the channels that the centre parser's other parts take."""
+    """MobileNetV2's narrow features brought to the channels that the centre parser's other parts
+    take."""
 
     def __init__(self, backbone: MobileNetV2):
         super().__init__()
         self.backbone = backbone
-        self.lift4, self.lift8, self.lift16 = conv_bn(24, 96, 1), conv_bn(32, 192, 1), conv_bn(96, 384, 1)
+        self.lift4, self.lift8, self.lift16 = (
+            conv_bn(24, 96, 1),
+            conv_bn(32, 192, 1),
+            conv_bn(96, 384, 1),
+        )
         self.lift32 = conv_bn(320, 384, 1)
 
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
         x = self.backbone(pixels)
-        coarse = F.interpolate(self.lift32(x[32]), scale_factor=2.0, mode="bilinear", align_corners=False)
+        coarse = F.interpolate(
+            self.lift32(x[32]), scale_factor=2.0, mode="bilinear", align_corners=False
+        )
         return {4: self.lift4(x[4]), 8: self.lift8(x[8]), 16: self.lift16(x[16]) + coarse}
 
 
@@ -205,14 +240,27 @@ class ForQueries(nn.Module):
         return x[4], x[8], x[16], self.deep(self.halve(x[16]))
 
 
-def learn(name: str, minutes: float, data: Path, out: Path, teacher_masks: Path) -> tuple[loop.Task, int]:
-    """Train a design. Returns its task, whose network has the averaged weights, and the steps that there was time for."""
+def learn(
+    name: str, minutes: float, data: Path, out: Path, teacher_masks: Path
+) -> tuple[loop.Task, int]:
+    """Train a design. Returns its task, whose network has the averaged weights, and the steps that
+    there was time for."""
     out.mkdir(parents=True, exist_ok=True)
     design = DESIGNS[name]
 
     def run(steps: int, seconds: float | None = None) -> loop._Run:
-        stage = Stage(steps, SIZES, lr=design.lr, backbone_lr=design.backbone_lr, warmup_steps=min(50, steps))
-        recipe = Recipe(name=name, stages=(stage,), ema=0.99, teacher_every=3, seed=21, device="cpu", save_every=10**6)
+        stage = Stage(
+            steps, SIZES, lr=design.lr, backbone_lr=design.backbone_lr, warmup_steps=min(50, steps)
+        )
+        recipe = Recipe(
+            name=name,
+            stages=(stage,),
+            ema=0.99,
+            teacher_every=3,
+            seed=21,
+            device="cpu",
+            save_every=10**6,
+        )
         torch.manual_seed(recipe.seed)
         opened = open_data(recipe, data, teacher_masks)
         task = design.task(recipe, opened)
@@ -247,17 +295,34 @@ def exported(task: loop.Task, file: Path) -> HumanParser:
     for conv in task.network.modules():
         vars(conv).pop("forward", None)  # what spare_bf16 put there
     if isinstance(task, EmbeddedTask):
-        export(task.network, file, task.card, OUTPUTS, check_sizes_hw=CHECK_SIZES_HW, tolerance=10 * CENTRES_TOLERANCE,
-               units={"offset": 64})
+        export(
+            task.network,
+            file,
+            task.card,
+            OUTPUTS,
+            check_sizes_hw=CHECK_SIZES_HW,
+            tolerance=10 * CENTRES_TOLERANCE,
+            units={"offset": 64},
+        )
     else:
-        export(task.network, file, task.card, m2fp_onnx.OUTPUTS, check_sizes_hw=m2fp_onnx.CHECK_SIZES_HW,
-               tolerance=10 * m2fp_onnx.TOLERANCE, share=m2fp_onnx.SHARE)
+        export(
+            task.network,
+            file,
+            task.card,
+            m2fp_onnx.OUTPUTS,
+            check_sizes_hw=m2fp_onnx.CHECK_SIZES_HW,
+            tolerance=10 * m2fp_onnx.TOLERANCE,
+            share=m2fp_onnx.SHARE,
+        )
     return HumanParser(file)
 
 
 def figures(parser: HumanParser, data: Path) -> dict[str, float]:
     photos, row = load_photos(data, validation=True), {}
-    for kind, scenes in {"single": held.singles(photos), "composite": islice(held.composites(photos), COMPOSITES)}.items():
+    for kind, scenes in {
+        "single": held.singles(photos),
+        "composite": islice(held.composites(photos), COMPOSITES),
+    }.items():
         score = held.Score(held.MeanIoU(len(parser.labels)))
         for scene in scenes:
             score.add(parser, scene)
@@ -294,11 +359,25 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder with ccp/, backgrounds/ and teachers/")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of training for each design (default: 8)")
-    parser.add_argument("--design", action="append", choices=DESIGNS, help="only this one; may be given several times")
-    parser.add_argument("--out", type=Path, default=Path("runs/designs"), help="folder for models (default: runs/designs)")
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="of training for each design (default: 8)"
+    )
+    parser.add_argument(
+        "--design",
+        action="append",
+        choices=DESIGNS,
+        help="only this one; may be given several times",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/designs"),
+        help="folder for models (default: runs/designs)",
+    )
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     if not (options.data / TEACHER_FILE).is_file():

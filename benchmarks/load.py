@@ -1,14 +1,18 @@
-"""What does the service do under load: throughput, waiting, rejects and health, beside the bare parser on the same cores?
+"""What does the service do under load: throughput, waiting, rejects and health, beside the bare
+parser on the same cores?
 
-    python benchmarks/load.py [--seconds 10] [--clients 1 8 64] [--queue-size 16] [--pause S] [--threads N] [PHOTO]
+    python benchmarks/load.py [--seconds 10] [--clients 1 8 64] [--queue-size 16] [--pause S]
+    [--threads N] [PHOTO]
 
-(For requests at random times instead of clients who wait for their answers: `at_random`, which benchmarks/scaling.py uses.)
+(For requests at random times instead of clients who wait for their answers: `at_random`, which
+benchmarks/scaling.py uses.)
 
-Starts `humanparse serve` on a free port of this machine, without a cache, and lets so many clients at a time send the
-photo (a demo picture by default, as a 640×480 JPEG) again and again; who is turned away tries again when Retry-After says
-so, or after --pause seconds. Beside them one more client asks /healthz twenty times a second. "bare" is what as many processes
-as the service has workers reach with the same work and no HTTP: picture in, finished answer out. The clients run on the
-same cores as the service and take their share of them. Ratios are within one run.
+Starts `humanparse serve` on a free port of this machine, without a cache, and lets so many clients
+at a time send the photo (a demo picture by default, as a 640×480 JPEG) again and again; who is
+turned away tries again when Retry-After says so, or after --pause seconds. Beside them one more
+client asks /healthz twenty times a second. "bare" is what as many processes as the service has
+workers reach with the same work and no HTTP: picture in, finished answer out. The clients run on
+the same cores as the service and take their share of them. Ratios are within one run.
 """
 
 from __future__ import annotations
@@ -31,8 +35,8 @@ from parse import demo_photo, jpeg
 
 from humanparse.service.settings import Settings
 
-TIMEOUT_S = 60.0       # an answer that takes longer is a hang
-RAMP_S = 2.0           # over which the clients come, before anything counts
+TIMEOUT_S = 60.0  # an answer that takes longer is a hang
+RAMP_S = 2.0  # over which the clients come, before anything counts
 HEALTH_EVERY_S = 0.05
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -52,28 +56,40 @@ def main() -> None:
     photo = jpeg(options.photo, (640, 480))
     settings = Settings(cache_mb=0, queue_size=options.queue_size, threads=options.threads)
     print(machine.describe("fastapi", "uvicorn"))
-    print(f"other processes: {machine.others_share():.0%} of the cores; {settings.workers} workers of {settings.threads} "
-          f"threads; {options.queue_size} requests may wait; {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB")
+    print(
+        f"other processes: {machine.others_share():.0%} of the cores; {settings.workers} workers of {settings.threads} "
+        f"threads; {options.queue_size} requests may wait; {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB"
+    )
     bare = bare_throughput(photo, settings, options.seconds)
-    print(f"\nbare: {bare:.1f} photos/s\n\n{'clients':>8}{'photos/s':>10}{'of bare':>9}{'of peak':>9}{'p50':>9}{'p99':>9}"
-          f"{'rejects':>9}{'p99':>9}{'health p99':>12}  statuses")
-    rows = [(clients, asyncio.run(loaded(photo, settings, clients, options))) for clients in options.clients]
+    print(
+        f"\nbare: {bare:.1f} photos/s\n\n{'clients':>8}{'photos/s':>10}{'of bare':>9}{'of peak':>9}{'p50':>9}{'p99':>9}"
+        f"{'rejects':>9}{'p99':>9}{'health p99':>12}  statuses"
+    )
+    rows = [
+        (clients, asyncio.run(loaded(photo, settings, clients, options)))
+        for clients in options.clients
+    ]
     peak = max(len(tally.accepted_s) for _, tally in rows)
     for clients, tally in rows:
         rate = len(tally.accepted_s) / options.seconds
-        print(f"{clients:8}{rate:10.1f}{rate / bare:9.0%}{len(tally.accepted_s) / peak:9.0%}{_ms(tally.accepted_s, 50)}"
-              f"{_ms(tally.accepted_s, 99)}{len(tally.rejected_s):9}{_ms(tally.rejected_s, 99)}{_ms(tally.health_s, 99):>12}"
-              f"  {dict(tally.statuses)}")
+        print(
+            f"{clients:8}{rate:10.1f}{rate / bare:9.0%}{len(tally.accepted_s) / peak:9.0%}{_ms(tally.accepted_s, 50)}"
+            f"{_ms(tally.accepted_s, 99)}{len(tally.rejected_s):9}{_ms(tally.rejected_s, 99)}{_ms(tally.health_s, 99):>12}"
+            f"  {dict(tally.statuses)}"
+        )
 
 
 # The bare parser
+
 
 def bare_throughput(photo: bytes, settings: Settings, seconds: float) -> float:
     """Finished answers a second of `settings.workers` processes that do nothing else."""
     context = multiprocessing.get_context("spawn")
     start, counts = context.Barrier(settings.workers), context.Queue()
-    workers = [context.Process(target=_bare, args=(photo, settings.threads, seconds, start, counts))
-               for _ in range(settings.workers)]
+    workers = [
+        context.Process(target=_bare, args=(photo, settings.threads, seconds, start, counts))
+        for _ in range(settings.workers)
+    ]
     for worker in workers:
         worker.start()
     total = sum(counts.get() for _ in workers)
@@ -86,7 +102,10 @@ def _bare(photo: bytes, threads: int, seconds: float, start, counts) -> None:
     from humanparse.service.child import answers
     from humanparse.service.options import Options
 
-    models, head = answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": threads}), Options().head()
+    models, head = (
+        answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": threads}),
+        Options().head(),
+    )
     start.wait()
     until, count = time.perf_counter() + seconds, 0
     while time.perf_counter() < until:
@@ -97,10 +116,27 @@ def _bare(photo: bytes, threads: int, seconds: float, start, counts) -> None:
 
 # The service
 
-async def loaded(photo: bytes, settings: Settings, clients: int, options: argparse.Namespace) -> Tally:
+
+async def loaded(
+    photo: bytes, settings: Settings, clients: int, options: argparse.Namespace
+) -> Tally:
     """So many clients for so long, on a fresh server."""
-    command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--cache-mb", "0", "--log-level", "error",
-               "--queue-size", str(settings.queue_size), "--threads", str(settings.threads)]
+    command = [
+        sys.executable,
+        "-m",
+        "humanparse",
+        "serve",
+        "--port",
+        "0",
+        "--cache-mb",
+        "0",
+        "--log-level",
+        "error",
+        "--queue-size",
+        str(settings.queue_size),
+        "--threads",
+        str(settings.threads),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             port = int(server.stdout.readline().rsplit(":", 1)[1].strip(" /\n"))
@@ -125,7 +161,9 @@ async def _measured(port: int, photo: bytes, clients: int, options: argparse.Nam
     return tally
 
 
-async def _client(port: int, request: bytes, until: float, pause_s: float | None, tally: Tally) -> None:
+async def _client(
+    port: int, request: bytes, until: float, pause_s: float | None, tally: Tally
+) -> None:
     while (start := time.perf_counter()) < until:
         status, retry_after_s = await asyncio.wait_for(_send(port, request), TIMEOUT_S)
         ended = time.perf_counter()
@@ -137,15 +175,20 @@ async def _client(port: int, request: bytes, until: float, pause_s: float | None
             await asyncio.sleep(retry_after_s if pause_s is None else pause_s)
 
 
-async def at_random(port: int, photo: bytes, rate: float, seconds: float, tally: Tally, seed: int = 0) -> None:
-    """Requests at random (Poisson) times, `rate` a second, whoever still waits; who is turned away does not come again."""
+async def at_random(
+    port: int, photo: bytes, rate: float, seconds: float, tally: Tally, seed: int = 0
+) -> None:
+    """Requests at random (Poisson) times, `rate` a second, whoever still waits; who is turned away
+    does not come again."""
     request, sent = _post(photo), []
 
     async def send() -> None:
         start = time.perf_counter()
         status, _ = await asyncio.wait_for(_send(port, request), TIMEOUT_S)
         tally.statuses[status] += 1
-        (tally.accepted_s if status == 200 else tally.rejected_s).append(time.perf_counter() - start)
+        (tally.accepted_s if status == 200 else tally.rejected_s).append(
+            time.perf_counter() - start
+        )
 
     start = time.perf_counter()
     for due in random_times(rate, seconds, seed):
@@ -171,13 +214,19 @@ async def _health(port: int, until: float, tally: Tally) -> None:
 
 
 def _post(photo: bytes) -> bytes:
-    lines = ["POST /parse HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: image/jpeg",
-             f"Content-Length: {len(photo)}"]
+    lines = [
+        "POST /parse HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        "Content-Type: image/jpeg",
+        f"Content-Length: {len(photo)}",
+    ]
     return "\r\n".join((*lines, "", "")).encode() + photo
 
 
 async def _send(port: int, request: bytes) -> tuple[int, float]:
-    """Send one request on a connection of its own, read all of the answer; its status and Retry-After in seconds. No client
+    """Send one request on a connection of its own, read all of the answer; its status and
+    Retry-After in seconds. No client
     library: it would take more of the cores that are being measured."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -192,18 +241,26 @@ async def _send(port: int, request: bytes) -> tuple[int, float]:
 def _ms(seconds: list[float], percentile: int) -> str:
     if not seconds:
         return f"{'–':>9}"
-    value = max(seconds) if len(seconds) < 3 else statistics.quantiles(seconds, n=100, method="inclusive")[percentile - 1]
+    value = (
+        max(seconds)
+        if len(seconds) < 3
+        else statistics.quantiles(seconds, n=100, method="inclusive")[percentile - 1]
+    )
     return f"{value * 1000:6.0f} ms"
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photo", nargs="?", type=Path, default=demo_photo())
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--queue-size", type=int, default=16)
     parser.add_argument("--pause", type=float, help="seconds (default: what Retry-After says)")
-    parser.add_argument("--threads", type=int, default=0, help="of each worker (default: the service's choice)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of each worker (default: the service's choice)"
+    )
     return parser.parse_args()
 
 

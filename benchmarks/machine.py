@@ -1,4 +1,5 @@
-"""What every benchmark prints first, and other pieces that they share: they live in the package, for `humanparse bench`."""
+"""What every benchmark prints first, and other pieces that they share: they live in the package,
+for `humanparse bench`."""
 
 from humanparse.bench import describe, jpeg, others_share, table
 

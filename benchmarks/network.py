@@ -1,17 +1,21 @@
-"""How fast is the network alone: engines and precisions against PyTorch, and against what this machine could do?
+"""How fast is the network alone: engines and precisions against PyTorch, and against what this
+machine could do?
 
-    python benchmarks/network.py [--model small|m2fp] [--int8 FILE] [--reference DIR] [--size 640x480] [--rounds 5] [--markdown]
+    python benchmarks/network.py [--model small|m2fp] [--int8 FILE] [--reference DIR] [--size
+    640x480] [--rounds 5] [--markdown]
 
-Every way runs in turn on the same input, again and again, so that they share what else happens on the machine; "ratio" is
-the median over the rounds of the first way's time by the way's own. The first is the reference if there is one, else PyTorch.
-"CPU" is processor time, which others disturb least, and "CPU ratio" is taken of it. The roofline is the network's
-multiplications at the rate of large 3×3 convolutions (OpenVINO, in each precision, measured in the same rounds): "over
-roofline" is a way's processor time divided by that, 1 being the best there is. For int8, whose files keep some layers in
-float, it is strict.
+Every way runs in turn on the same input, again and again, so that they share what else happens on
+the machine; "ratio" is the median over the rounds of the first way's time by the way's own. The
+first is the reference if there is one, else PyTorch. "CPU" is processor time, which others disturb
+least, and "CPU ratio" is taken of it. The roofline is the network's multiplications at the rate of
+large 3×3 convolutions (OpenVINO, in each precision, measured in the same rounds): "over roofline"
+is a way's processor time divided by that, 1 being the best there is. For int8, whose files keep
+some layers in float, it is strict.
 
-m2fp is M2FP-R101 with random weights. DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP; it is run
-by --reference-python, a Python that has what it needs. FILE is the int8 model that `humanparse convert` made; the first run
-of m2fp keeps its fp32 file in --keep, so that one can be made of it.
+m2fp is M2FP-R101 with random weights. DIR holds a `reference.py` whose `build(seed)` returns
+ModelScope's M2FP; it is run by --reference-python, a Python that has what it needs. FILE is the
+int8 model that `humanparse convert` made; the first run of m2fp keeps its fp32 file in --keep, so
+that one can be made of it.
 """
 
 from __future__ import annotations
@@ -71,7 +75,11 @@ def main() -> None:
     flops = 2 * multiplications(network, pixels)
     print(f"{options.model} at {width}×{height}: {flops / 2e9:.1f} billion multiplications\n")
     with tempfile.TemporaryDirectory() as folder:
-        fp32 = model_file(None) if options.model == "small" else m2fp_file(network, options.keep or Path(folder))
+        fp32 = (
+            model_file(None)
+            if options.model == "small"
+            else m2fp_file(network, options.keep or Path(folder))
+        )
         ways = ways_to_run(network, pixels, {"fp32": fp32, "int8": options.int8})
         if options.reference:
             ways = {"reference": Reference(options, height, width), **ways}
@@ -92,7 +100,8 @@ def measure(ways: dict[str, Way], rounds: int, flops: float) -> list[list[str]]:
             cpu[name].append(work())
             wall[name].append(time.perf_counter() - start)
     operations = 2 * PEAK_DIM**2 * 9 * PEAK_HW[0] * PEAK_HW[1] * PEAK_LAYERS
-    rate = {name.split()[1]: operations / min(cpu[name]) for name in peaks if name in cpu}  # operations a processor second
+    # operations a processor second
+    rate = {name.split()[1]: operations / min(cpu[name]) for name in peaks if name in cpu}
     for kind, value in rate.items():
         print(f"roofline {kind}: {value / 1e9:.0f} billion operations a second and core")
     wall = {name: times for name, times in wall.items() if name not in peaks}
@@ -101,22 +110,36 @@ def measure(ways: dict[str, Way], rounds: int, flops: float) -> list[list[str]]:
     for name in wall:
         kind = next((kind for kind in ("int8", "bf16") if kind in name), "fp32")
         over = f"{statistics.median(cpu[name]) * rate[kind] / flops:.2f}" if kind in rate else ""
-        rows.append([
-            name, f"{statistics.median(wall[name]) * 1000:.0f} ms", f"{statistics.median(cpu[name]) * 1000:.0f} ms",
-            f"{_ratio(wall[base], wall[name]):.2f}", f"{_ratio(cpu[base], cpu[name]):.2f}", over,
-        ])
+        rows.append(
+            [
+                name,
+                f"{statistics.median(wall[name]) * 1000:.0f} ms",
+                f"{statistics.median(cpu[name]) * 1000:.0f} ms",
+                f"{_ratio(wall[base], wall[name]):.2f}",
+                f"{_ratio(cpu[base], cpu[name]):.2f}",
+                over,
+            ]
+        )
     return rows
 
 
-def ways_to_run(network: torch.nn.Module, pixels: torch.Tensor, files: dict[str, Path | None]) -> dict[str, Way]:
+def ways_to_run(
+    network: torch.nn.Module, pixels: torch.Tensor, files: dict[str, Path | None]
+) -> dict[str, Way]:
     """PyTorch, and each engine in each precision that can be had here."""
+
     def eager() -> None:
         with torch.inference_mode():
             network(pixels)
 
     ways, array = {"PyTorch": _timed(eager)}, pixels.numpy()
     for name in ENGINES:
-        for kind, precision in (("fp32", "fp32"), ("fp32", "bf16"), ("int8", "fp32"), ("int8", "bf16")):
+        for kind, precision in (
+            ("fp32", "fp32"),
+            ("fp32", "bf16"),
+            ("int8", "fp32"),
+            ("int8", "bf16"),
+        ):
             if files[kind] is None:
                 continue
             try:
@@ -124,7 +147,13 @@ def ways_to_run(network: torch.nn.Module, pixels: torch.Tensor, files: dict[str,
             except (MissingExtra, OptionError) as error:
                 print(f"left out: {name} {precision}: {error}")
                 continue
-            said = precision if kind == "fp32" else kind if precision == "fp32" else f"{kind} and {precision}"
+            said = (
+                precision
+                if kind == "fp32"
+                else kind
+                if precision == "fp32"
+                else f"{kind} and {precision}"
+            )
             ways[f"{name}, {said}"] = _timed(lambda engine=engine: engine.run(array))
     return ways
 
@@ -150,7 +179,10 @@ def peak_way(kind: str) -> Way | None:
             weight = ops.multiply(ops.convert(eight, "f32"), np.float32(0.001))
         y = ops.relu(ops.convolution(y, weight, [1, 1], [1, 1], [1, 1], [1, 1]))
     top = ops.reduce_max(y, np.array([1, 2, 3]), True)
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if kind == "bf16" else "f32"}
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "bf16" if kind == "bf16" else "f32",
+    }
     compiled = core().compile_model(openvino.Model([top], [x]), "CPU", hints)
     pixels = rng.normal(size=(1, PEAK_DIM, *PEAK_HW)).astype(np.float32)
     return _timed(lambda: compiled.create_infer_request().infer([pixels]))
@@ -160,8 +192,17 @@ class Reference:
     """ModelScope's network in a process of its own."""
 
     def __init__(self, options: argparse.Namespace, height: int, width: int):
-        command = [str(options.reference_python), "-c", SERVE, str(options.reference), str(height), str(width)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [
+            str(options.reference_python),
+            "-c",
+            SERVE,
+            str(options.reference),
+            str(height),
+            str(width),
+        ]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._wait_for("ready")
 
     def __call__(self) -> float:
@@ -181,7 +222,15 @@ def m2fp_file(network: torch.nn.Module, folder: Path) -> Path:
     file = folder / "m2fp-r101-random.onnx"
     if not file.exists():
         card = ModelCard("m2fp-r101-random", CIHP, "queries", MULTI_PERSON, "none: random weights")
-        export(network, file, card, OUTPUTS, check_sizes_hw=((192, 224),), tolerance=TOLERANCE, share=SHARE)
+        export(
+            network,
+            file,
+            card,
+            OUTPUTS,
+            check_sizes_hw=((192, 224),),
+            tolerance=TOLERANCE,
+            share=SHARE,
+        )
     return file
 
 
@@ -209,11 +258,20 @@ def _ratio(base: list[float], own: list[float]) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=tuple(SIZES), default="small")
     parser.add_argument("--int8", type=Path, help="the same model in int8")
-    parser.add_argument("--reference", type=Path, help="the folder with reference.py (with --model m2fp)")
-    parser.add_argument("--reference-python", type=Path, default=Path(sys.executable), help="the Python that runs it")
+    parser.add_argument(
+        "--reference", type=Path, help="the folder with reference.py (with --model m2fp)"
+    )
+    parser.add_argument(
+        "--reference-python",
+        type=Path,
+        default=Path(sys.executable),
+        help="the Python that runs it",
+    )
     parser.add_argument("--keep", type=Path, help="folder that keeps the fp32 file of m2fp")
     parser.add_argument("--size", help="of the network's input, as WIDTHxHEIGHT")
     parser.add_argument("--rounds", type=int, default=5)

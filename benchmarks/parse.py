@@ -1,10 +1,12 @@
-"""How long does a photo take from bytes to result, where does the time go, and how much memory does it need?
+"""How long does a photo take from bytes to result, where does the time go, and how much memory does
+it need?
 
     python benchmarks/parse.py [--model M] [--threads N] [--repeat 15] [--markdown] [PHOTO]
 
-Prints machine, versions and how busy other processes kept the cores (a figure above a few percent spoils the rest),
-then for each size the median of each stage, and the peak memory above that of a loaded model. PHOTO defaults to a demo
-picture; it is resized to each size and encoded as JPEG, and every run decodes it again.
+Prints machine, versions and how busy other processes kept the cores (a figure above a few percent
+spoils the rest), then for each size the median of each stage, and the peak memory above that of a
+loaded model. PHOTO defaults to a demo picture; it is resized to each size and encoded as JPEG, and
+every run decodes it again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from pathlib import Path
 
 import machine
 
-SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000), "40 MP": (7300, 5475)}
+SIZES = {
+    "640×480": (640, 480),
+    "1920×1080": (1920, 1080),
+    "12 MP": (4000, 3000),
+    "40 MP": (7300, 5475),
+}
 STAGES = ("read", "preprocess", "network", "postprocess")
 
 
@@ -31,11 +38,15 @@ def main() -> None:
         one(options)
         return
     print(machine.describe())
-    print(f"import humanparse: {_import_ms():.0f} ms; other processes: {machine.others_share():.0%} of the cores")
+    print(
+        f"import humanparse: {_import_ms():.0f} ms; other processes: {machine.others_share():.0%} of the cores"
+    )
     rows = [["photo", *STAGES, "bytes → result", "memory"]]
     for name, size in SIZES.items():
         command = [sys.executable, __file__, "--one", f"{size[0]}x{size[1]}", *sys.argv[1:]]
-        figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        figures = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
         rows.append([name, *(f"{value:.0f} ms" for value in figures[:-1]), f"{figures[-1]:.0f} MB"])
     print(machine.table(rows, options.markdown))
 
@@ -66,12 +77,15 @@ def demo_photo() -> Path:
 
 
 def jpeg(photo: Path, size: tuple[int, int]) -> bytes:
-    """The photo at that size as JPEG, made in a child so that making it is not in this process's peak."""
+    """The photo at that size as JPEG, made in a child so that making it is not in this process's
+    peak."""
     code = (
         "import sys; from PIL import Image; "
         f"Image.open({str(photo)!r}).convert('RGB').resize({size}).save(sys.stdout.buffer, 'JPEG', quality=90)"
     )
-    return io.BytesIO(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout).getvalue()
+    return io.BytesIO(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
+    ).getvalue()
 
 
 def _peak_mb() -> float:
@@ -80,11 +94,16 @@ def _peak_mb() -> float:
 
 def _import_ms() -> float:
     code = "import time; t = time.perf_counter(); import humanparse; print((time.perf_counter() - t) * 1000)"
-    return min(float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout) for _ in range(3))
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+        for _ in range(3)
+    )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photo", nargs="?", type=Path, default=demo_photo())
     parser.add_argument("--model")
     parser.add_argument("--threads", type=int)

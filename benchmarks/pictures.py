@@ -2,9 +2,10 @@
 
     python benchmarks/pictures.py [--photo PHOTO] [--repeat 9] [--without-isal] [--markdown]
 
-For each size the stages take turns: parsing the JPEG, drawing the overlay and the colour map, encoding them. Times are medians,
-"of the parse" medians of ratios within a turn, "CPU" the processor time of all threads. PHOTO defaults to a demo picture; it is
-resized to each size. --without-isal encodes as where there is no ISA-L (package `isal`).
+For each size the stages take turns: parsing the JPEG, drawing the overlay and the colour map,
+encoding them. Times are medians, "of the parse" medians of ratios within a turn, "CPU" the
+processor time of all threads. PHOTO defaults to a demo picture; it is resized to each size.
+--without-isal encodes as where there is no ISA-L (package `isal`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def main() -> None:
     if options.without_isal:
         sys.modules["isal"] = None  # as Python marks a module that cannot be imported
     print(machine.describe("isal"))
-    print(f"other processes: {machine.others_share():.0%} of the cores{'; ISA-L left out' if options.without_isal else ''}\n")
+    print(
+        f"other processes: {machine.others_share():.0%} of the cores{'; ISA-L left out' if options.without_isal else ''}\n"
+    )
     parser = HumanParser()
     rows = [["photo", "stage", "time", "of the parse", "CPU", "file"]]
     for name, size in SIZES.items():
@@ -54,7 +57,8 @@ def stages(parser: HumanParser, photo: bytes) -> dict[str, Callable[[], object]]
 
 
 def _rows(name: str, work: dict[str, Callable[[], object]], repeat: int) -> list[list[str]]:
-    sizes = {stage: len(made) for stage, run in work.items() if isinstance(made := run(), bytes)}  # and everything is warm
+    # and everything is warm
+    sizes = {stage: len(made) for stage, run in work.items() if isinstance(made := run(), bytes)}
     wall, cpu = ({stage: [] for stage in work} for _ in range(2))
     for _ in range(repeat):
         for stage, run in work.items():
@@ -62,16 +66,23 @@ def _rows(name: str, work: dict[str, Callable[[], object]], repeat: int) -> list
             run()
             cpu[stage].append(time.process_time() - started)
             wall[stage].append(time.perf_counter() - start)
-    return [[
-        name, stage, f"{statistics.median(wall[stage]) * 1000:.1f} ms",
-        f"{statistics.median(own / parse for own, parse in zip(wall[stage], wall['parse'], strict=True)):.2f}",
-        f"{statistics.median(cpu[stage]) * 1000:.1f} ms",
-        f"{sizes[stage] / 1e6:.2f} MB" if stage in sizes else "",
-    ] for stage in work]
+    return [
+        [
+            name,
+            stage,
+            f"{statistics.median(wall[stage]) * 1000:.1f} ms",
+            f"{statistics.median(own / parse for own, parse in zip(wall[stage], wall['parse'], strict=True)):.2f}",
+            f"{statistics.median(cpu[stage]) * 1000:.1f} ms",
+            f"{sizes[stage] / 1e6:.2f} MB" if stage in sizes else "",
+        ]
+        for stage in work
+    ]
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photo", type=Path, default=packaged(PHOTO))
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--without-isal", action="store_true")

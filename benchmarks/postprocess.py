@@ -1,14 +1,17 @@
-"""How long does it take from the network's outputs to people and parts, and how does it grow with the photo and the people?
+"""How long does it take from the network's outputs to people and parts, and how does it grow with
+the photo and the people?
 
-    python benchmarks/postprocess.py [--repeat 7] [--people 1 3 6] [--reference [DIR]] [--reference-python P] [--markdown]
+    python benchmarks/postprocess.py [--repeat 7] [--people 1 3 6] [--reference [DIR]]
+    [--reference-python P] [--markdown]
 
-Both heads on made-up scenes: `people` persons of seven parts each. "every pixel" is the embedded model's head done the
-plain way, every map brought to the photo's size. With --reference the query head is held against what the reference does: all
-100 masks at the photo's full size, in PyTorch, on as many threads as it takes by itself. Without DIR that is a shorter rewrite
-of it (needs PyTorch). DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP; its own post-processing is then
-run, by --reference-python, a Python that has what it needs. At 12 MP it would need some 20 GB and is left out.
-Ratios are medians of ratios within one run; "CPU" is processor time, of all threads; "memory" is the peak of NumPy's arrays,
-results included.
+Both heads on made-up scenes: `people` persons of seven parts each. "every pixel" is the embedded
+model's head done the plain way, every map brought to the photo's size. With --reference the query
+head is held against what the reference does: all 100 masks at the photo's full size, in PyTorch, on
+as many threads as it takes by itself. Without DIR that is a shorter rewrite of it (needs PyTorch).
+DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP; its own post-processing is
+then run, by --reference-python, a Python that has what it needs. At 12 MP it would need some 20 GB
+and is left out. Ratios are medians of ratios within one run; "CPU" is processor time, of all
+threads; "memory" is the peak of NumPy's arrays, results included.
 """
 
 from __future__ import annotations
@@ -28,7 +31,13 @@ import machine
 import numpy as np
 
 from humanparse.labels import CIHP
-from humanparse.postprocess import CentreSettings, QuerySettings, assemble, parse_centres, parse_queries
+from humanparse.postprocess import (
+    CentreSettings,
+    QuerySettings,
+    assemble,
+    parse_centres,
+    parse_queries,
+)
 from humanparse.preprocess import Geometry, Preprocess
 
 SIZES = {"640×480": (480, 640), "1920×1080": (1080, 1920), "12 MP": (3000, 4000)}  # height, width
@@ -36,8 +45,13 @@ SMALL = Preprocess((0,) * 3, (1,) * 3, area_px=640 * 480, multiple=16)
 M2FP = Preprocess((0,) * 3, (1,) * 3, short_side=640, filter="pil-bilinear")
 QUERIES, HUMAN, NO_OBJECT = 100, 20, 21
 BODY = (  # class; where it lies in the person's box: centre x, y and radii
-    (2, .5, .1, .3, .08), (13, .5, .17, .22, .07), (5, .5, .4, .4, .16), (9, .5, .72, .35, .22), (14, .1, .45, .12, .15),
-    (15, .9, .45, .12, .15), (18, .35, .95, .2, .05),
+    (2, 0.5, 0.1, 0.3, 0.08),
+    (13, 0.5, 0.17, 0.22, 0.07),
+    (5, 0.5, 0.4, 0.4, 0.16),
+    (9, 0.5, 0.72, 0.35, 0.22),
+    (14, 0.1, 0.45, 0.12, 0.15),
+    (15, 0.9, 0.45, 0.12, 0.15),
+    (18, 0.35, 0.95, 0.2, 0.05),
 )
 
 
@@ -72,13 +86,32 @@ def main() -> None:
     options = _options()
     print(machine.describe(*(["torch"] if options.reference else [])))
     print(f"other processes: {machine.others_share():.0%} of the cores\n")
-    incumbent = Incumbent(options.reference, options.reference_python) if isinstance(options.reference, Path) else None
-    rows = [["head", "photo", "people", "time", "CPU", "memory", "plain way", "ratio", "CPU ratio", "same pixels"]]
+    incumbent = (
+        Incumbent(options.reference, options.reference_python)
+        if isinstance(options.reference, Path)
+        else None
+    )
+    rows = [
+        [
+            "head",
+            "photo",
+            "people",
+            "time",
+            "CPU",
+            "memory",
+            "plain way",
+            "ratio",
+            "CPU ratio",
+            "same pixels",
+        ]
+    ]
     for name, photo_hw in SIZES.items():
         for people in options.people:
             rows.append(_row("centres", name, people, options.repeat, *_centres(photo_hw, people)))
             plain = (incumbent or _rewritten) if options.reference and name != "12 MP" else None
-            rows.append(_row("queries", name, people, options.repeat, *_queries(photo_hw, people, plain)))
+            rows.append(
+                _row("queries", name, people, options.repeat, *_queries(photo_hw, people, plain))
+            )
     print(machine.table(rows, options.markdown))
 
 
@@ -87,14 +120,18 @@ class Incumbent:
 
     def __init__(self, folder: Path, python: Path):
         command = [str(python), "-c", SERVE, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self._wait_for("ready")
 
     def __call__(self, outputs: dict[str, np.ndarray], geometry: Geometry) -> Callable[[], Run]:
         def run() -> Run:
             with tempfile.TemporaryDirectory() as folder:
                 scene = Path(folder) / "scene.npz"
-                sizes = {name: getattr(geometry, name) for name in ("photo_hw", "input_hw", "resized_hw")}
+                sizes = {
+                    name: getattr(geometry, name) for name in ("photo_hw", "input_hw", "resized_hw")
+                }
                 np.savez(scene, **outputs, **sizes)
                 self.process.stdin.write(f"{scene}\n")
                 self.process.stdin.flush()
@@ -138,14 +175,24 @@ def _queries(photo_hw, people, plain):
     return ours, plain(outputs, geometry) if plain else None
 
 
-def _row(head: str, name: str, people: int, repeat: int, ours: Callable[[], np.ndarray], plain: Callable[[], Run] | None):
+def _row(
+    head: str,
+    name: str,
+    people: int,
+    repeat: int,
+    ours: Callable[[], np.ndarray],
+    plain: Callable[[], Run] | None,
+):
     tracemalloc.start()
     labels = ours()
     memory = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
     times, cpu, theirs, their_cpu = [], [], [], []
     for _ in range(repeat):
-        for run, wall, processor in ((lambda: _timed(ours), times, cpu), (plain, theirs, their_cpu)):
+        for run, wall, processor in (
+            (lambda: _timed(ours), times, cpu),
+            (plain, theirs, their_cpu),
+        ):
             if run:
                 seconds, processor_seconds, made = run()
                 wall.append(seconds)
@@ -154,7 +201,8 @@ def _row(head: str, name: str, people: int, repeat: int, ours: Callable[[], np.n
     if not plain:
         return [*row, "", "", "", ""]
     row += [_ms(theirs), _ratio(theirs, times), _ratio(their_cpu, cpu)]
-    if head == "centres":                                                # the plain way knows no people and keeps all specks
+    # the plain way knows no people and keeps all specks
+    if head == "centres":
         return [*row, ""]
     somebody = (labels > 0) | (made > 0)
     return [*row, f"{(labels == made)[somebody].mean():.2%}"]
@@ -178,19 +226,27 @@ def _timed(work: Callable[[], np.ndarray]) -> Run:
 
 
 def _bodies(geometry: Geometry, people: int):
-    """(x, y, radius x, radius y) of each person and (class, the same) of their parts, as shares of the photo."""
+    """(x, y, radius x, radius y) of each person and (class, the same) of their parts, as shares of
+    the photo."""
     wide = 1 / people
     for number in range(people):
         left = number * wide + 0.05 * wide
-        parts = [(c, left + 0.9 * wide * x, 0.05 + 0.9 * y, 0.9 * wide * rx, 0.9 * ry) for c, x, y, rx, ry in BODY]
+        parts = [
+            (c, left + 0.9 * wide * x, 0.05 + 0.9 * y, 0.9 * wide * rx, 0.9 * ry)
+            for c, x, y, rx, ry in BODY
+        ]
         yield (left + 0.45 * wide, 0.5, 0.47 * wide, 0.48), parts
 
 
-def _blob(shape: tuple[int, int], x: float, y: float, rx: float, ry: float, noise: np.random.Generator) -> np.ndarray:
+def _blob(
+    shape: tuple[int, int], x: float, y: float, rx: float, ry: float, noise: np.random.Generator
+) -> np.ndarray:
     """float32: logits, positive inside an ellipse whose edge is a little uneven."""
     ys, xs = np.mgrid[: shape[0], : shape[1]] / np.array(shape)[:, None, None]
     uneven = cv2.GaussianBlur(noise.normal(size=shape).astype(np.float32), (0, 0), 3)
-    return np.clip(12 - 12 * np.hypot((xs - x) / rx, (ys - y) / ry) + 3 * uneven, -12, 8).astype(np.float32)
+    return np.clip(12 - 12 * np.hypot((xs - x) / rx, (ys - y) / ry) + 3 * uneven, -12, 8).astype(
+        np.float32
+    )
 
 
 def centre_outputs(geometry: Geometry, people: int) -> dict[str, np.ndarray]:
@@ -208,7 +264,12 @@ def centre_outputs(geometry: Geometry, people: int) -> dict[str, np.ndarray]:
             classes[class_id] = np.maximum(classes[class_id], _blob(shape, *where, noise))
         classes[7] = np.maximum(classes[7], body - 6)
     classes[0] = -person
-    return {"classes": classes[None], "person": person[None, None], "centre": centre[None, None], "offset": offset[None]}
+    return {
+        "classes": classes[None],
+        "person": person[None, None],
+        "centre": centre[None, None],
+        "offset": offset[None],
+    }
 
 
 def query_outputs(geometry: Geometry, people: int) -> dict[str, np.ndarray]:
@@ -229,12 +290,17 @@ def query_outputs(geometry: Geometry, people: int) -> dict[str, np.ndarray]:
 
 
 def every_pixel(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    """The label map of the embedded model's head: all class maps and the person map at the photo's size. No people yet."""
+    """The label map of the embedded model's head: all class maps and the person map at the photo's
+    size. No people yet."""
     height, width = geometry.photo_hw
     rows, columns = geometry.cells(4)
 
     def full(one: np.ndarray) -> np.ndarray:
-        return cv2.resize(np.ascontiguousarray(one[:rows, :columns]), (width, height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(
+            np.ascontiguousarray(one[:rows, :columns]),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        )
 
     best, label = np.full((height, width), -np.inf, np.float32), np.zeros((height, width), np.uint8)
     for class_id, one in enumerate(outputs["classes"][0][1:], start=1):
@@ -245,22 +311,31 @@ def every_pixel(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarra
 
 
 def reference(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    """What the reference computes (docs/m2fp.md), and the label map of it: everything at full size, then thrown away."""
+    """What the reference computes (docs/m2fp.md), and the label map of it: everything at full size,
+    then thrown away."""
     import torch
     from torch.nn import functional
 
     def resize(masks, size):
-        return functional.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+        return functional.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[
+            0
+        ]
 
     height, width = geometry.resized_hw
-    masks = resize(torch.from_numpy(outputs["pred_masks"][0]), geometry.input_hw)[:, :height, :width]
-    masks = resize(masks, geometry.photo_hw)                                       # (Q, H, W)
+    masks = resize(torch.from_numpy(outputs["pred_masks"][0]), geometry.input_hw)[
+        :, :height, :width
+    ]
+    masks = resize(masks, geometry.photo_hw)  # (Q, H, W)
     probability = functional.softmax(torch.from_numpy(outputs["pred_logits"][0]), -1)[:, :-1]
     scores, pairs = probability.flatten().topk(QUERIES)
     classes, masks = pairs % probability.shape[1], masks[pairs // probability.shape[1]]
     certain = (masks > 0).float()
     chance = masks.sigmoid()
-    scores = scores * (chance.flatten(1) * certain.flatten(1)).sum(1) / (certain.flatten(1).sum(1) + 1e-6)
+    scores = (
+        scores
+        * (chance.flatten(1) * certain.flatten(1)).sum(1)
+        / (certain.flatten(1).sum(1) + 1e-6)
+    )
     best, label = torch.zeros(geometry.photo_hw), torch.zeros(geometry.photo_hw, dtype=torch.uint8)
     for class_id in range(HUMAN):
         kept = (classes == class_id) & (scores >= QuerySettings().part_score)
@@ -274,11 +349,24 @@ def reference(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--people", type=int, nargs="+", default=[1, 3, 6])
-    parser.add_argument("--reference", nargs="?", type=Path, const=True, help="compare; with DIR, the folder with reference.py")
-    parser.add_argument("--reference-python", type=Path, default=Path(sys.executable), help="the Python that runs it")
+    parser.add_argument(
+        "--reference",
+        nargs="?",
+        type=Path,
+        const=True,
+        help="compare; with DIR, the folder with reference.py",
+    )
+    parser.add_argument(
+        "--reference-python",
+        type=Path,
+        default=Path(sys.executable),
+        help="the Python that runs it",
+    )
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
 

@@ -1,9 +1,11 @@
-"""A simulation of servers with bounded queues, event by event, with the service's own rule for who may wait.
+"""A simulation of servers with bounded queues, event by event, with the service's own rule for who
+may wait.
 
-Requests come at random (Poisson) or from clients who wait for their answers; a balancer gives each to a node; the node's
-`humanparse.service.work.admission.Admission`, the very code of the service, lets it wait or turns it away; workers take
-as long as was measured. Nothing runs, and time is a number. tests/deploy/test_queueing.py compares it with the
-formulas of Erlang and of Pollaczek and Khinchine.
+Requests come at random (Poisson) or from clients who wait for their answers; a balancer gives each
+to a node; the node's `humanparse.service.work.admission.Admission`, the very code of the service,
+lets it wait or turns it away; workers take as long as was measured. Nothing runs, and time is a
+number. tests/deploy/test_queueing.py compares it with the formulas of Erlang and of Pollaczek and
+Khinchine.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ KIND = ("parse", "")  # all pictures take a like time
 
 @dataclass(frozen=True)
 class Load:
-    """What comes. One of: rate, requests a second at random times; times, at which requests come, in seconds; clients, who each
-    send the next when they have an answer.
+    """What comes. One of: rate, requests a second at random times; times, at which requests come,
+    in seconds; clients, who each send the next when they have an answer.
 
-    Who is turned away comes again after Retry-After if it is one of the clients, and is lost otherwise.
+    Who is turned away comes again after Retry-After if it is one of the clients, and is lost
+    otherwise.
     hit_share: of requests whose answer is known; it takes hit_s and no worker.
     """
 
@@ -42,15 +45,16 @@ class Load:
 
 @dataclass
 class Outcome:
-    """What came of it between the end of the warming and the end. Times in seconds, of those that were answered."""
+    """What came of it between the end of the warming and the end. Times in seconds, of those that
+    were answered."""
 
     seconds: float
     answered_s: list[float] = field(default_factory=list)  # from sent to answered
-    waited_s: list[float] = field(default_factory=list)    # of that, in the queue; without hits
+    waited_s: list[float] = field(default_factory=list)  # of that, in the queue; without hits
     turned_away: int = 0
-    late: int = 0                                           # beyond the deadline
-    waiting: float = 0.0                                    # mean number in all queues
-    busy: float = 0.0                                       # mean share of workers at work
+    late: int = 0  # beyond the deadline
+    waiting: float = 0.0  # mean number in all queues
+    busy: float = 0.0  # mean share of workers at work
 
     @property
     def goodput(self) -> float:
@@ -77,21 +81,35 @@ class _Request:
 class Cluster:
     """Nodes with workers, and one clock for all.
 
-    service_s: seconds that a worker takes, drawn with replacement; overhead_s: of each answer besides queue and work.
-    least: whether the balancer takes the node with the fewest requests, as nginx's least_conn does; else any.
+    service_s: seconds that a worker takes, drawn with replacement; overhead_s: of each answer
+    besides queue and work.
+    least: whether the balancer takes the node with the fewest requests, as nginx's least_conn does;
+    else any.
     """
 
     def __init__(
-        self, service_s: Sequence[float], settings: Settings, *, nodes: int = 1, overhead_s: float = 0.0, least: bool = True,
+        self,
+        service_s: Sequence[float],
+        settings: Settings,
+        *,
+        nodes: int = 1,
+        overhead_s: float = 0.0,
+        least: bool = True,
         seed: int = 0,
     ):
         self._service_s, self._settings = np.asarray(service_s, float), settings
         self._overhead_s, self._least = overhead_s, least
         self._draw, self._luck = np.random.default_rng(seed), random.Random(seed)
         self._now = 0.0
-        self._queues = [Admission(
-            queue_size=settings.queue_size, max_wait_s=settings.max_wait_s,
-            num_workers=settings.workers, clock=lambda: self._now) for _ in range(nodes)]
+        self._queues = [
+            Admission(
+                queue_size=settings.queue_size,
+                max_wait_s=settings.max_wait_s,
+                num_workers=settings.workers,
+                clock=lambda: self._now,
+            )
+            for _ in range(nodes)
+        ]
         for queue in self._queues:
             queue.service_times.guess(float(self._service_s.mean()))
         self._idle = [settings.workers] * nodes
@@ -175,7 +193,9 @@ class Cluster:
         if not self._least:
             return self._luck.randrange(len(self._queues))
         fewest = min(self._at_node)
-        return self._luck.choice([node for node, number in enumerate(self._at_node) if number == fewest])
+        return self._luck.choice(
+            [node for node, number in enumerate(self._at_node) if number == fewest]
+        )
 
     def _refuse(self, request: _Request, problem: Problem) -> None:
         if self._now >= self._from:
@@ -194,7 +214,9 @@ class Cluster:
                 continue
             self._idle[node] -= 1
             work_s = float(self._draw.choice(self._service_s))
-            self._at(min(work_s, self._settings.deadline_s - waited), self._done, entry, waited, work_s)
+            self._at(
+                min(work_s, self._settings.deadline_s - waited), self._done, entry, waited, work_s
+            )
 
     def _done(self, entry: Entry, waited: float, work_s: float) -> None:
         request: _Request = entry.item
@@ -227,6 +249,7 @@ class Cluster:
 
 
 # Formulas to hold it to
+
 
 def erlang_c(rate: float, service_s: float, servers: int) -> float:
     """Share of requests that wait, in a queue without bounds: M/M/c. Source: Erlang 1917."""

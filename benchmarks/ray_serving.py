@@ -1,11 +1,13 @@
-"""What do replicas on Ray cost, beside workers of the server's own: photos a second, processor time, start, memory?
+"""What do replicas on Ray cost, beside workers of the server's own: photos a second, processor
+time, start, memory?
 
     python benchmarks/ray_serving.py [--workers 2] [--clients 8] [--seconds 10] [--rounds 3] [PHOTO]
 
-Starts `humanparse serve` and `humanparse serve --ray`, the latter with a Ray of its own on this machine, both with as many
-workers, one thread each and no cache, and lets the same clients send the photo (a demo picture by default, as a 640×480 JPEG)
-to one and to the other in turn, so many rounds; before, both do nothing for a while, which tells what they cost then.
-Memory is shared out where processes share it (PSS). The clients run on the same cores. Linux only.
+Starts `humanparse serve` and `humanparse serve --ray`, the latter with a Ray of its own on this
+machine, both with as many workers, one thread each and no cache, and lets the same clients send the
+photo (a demo picture by default, as a 640×480 JPEG) to one and to the other in turn, so many
+rounds; before, both do nothing for a while, which tells what they cost then. Memory is shared out
+where processes share it (PSS). The clients run on the same cores. Linux only.
 """
 
 from __future__ import annotations
@@ -33,25 +35,51 @@ class Served:
 
     def __init__(self, flags: tuple[str, ...], workers: int):
         self.folder = tempfile.TemporaryDirectory()
-        command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--cache-mb", "0", "--log-level", "error",
-                   "--workers", str(workers), "--threads", "1", "--worker-start-s", "300", "--data-dir", self.folder.name, *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "humanparse",
+            "serve",
+            "--port",
+            "0",
+            "--cache-mb",
+            "0",
+            "--log-level",
+            "error",
+            "--workers",
+            str(workers),
+            "--threads",
+            "1",
+            "--worker-start-s",
+            "300",
+            "--data-dir",
+            self.folder.name,
+            *flags,
+        ]
         start = time.perf_counter()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().rsplit(":", 1)[1].strip(" /\n"))
         self.start_s = time.perf_counter() - start
         self.rates: list[float] = []
         self.processor_s: list[float] = []  # a photo
-        self.idle = 0.0                     # of a core, while it has nothing to do
+        self.idle = 0.0  # of a core, while it has nothing to do
 
     def pids(self) -> list[int]:
-        parents = {int(one): _stat(int(one))[1] for one in os.listdir("/proc") if one.isdigit() and _stat(int(one))}
+        parents = {
+            int(one): _stat(int(one))[1]
+            for one in os.listdir("/proc")
+            if one.isdigit() and _stat(int(one))
+        }
         found = [self.process.pid]
         for pid in found:
             found += [child for child, parent in parents.items() if int(parent) == pid]
         return found
 
     def worked_s(self) -> float:
-        return sum(int(stat[11]) + int(stat[12]) for pid in self.pids() if (stat := _stat(pid))) / TICKS
+        return (
+            sum(int(stat[11]) + int(stat[12]) for pid in self.pids() if (stat := _stat(pid)))
+            / TICKS
+        )
 
     def memory_mb(self) -> dict[str, float]:
         """The web process, those that parse, and the rest."""
@@ -71,8 +99,10 @@ def main() -> None:
     options = _options()
     photo = jpeg(options.photo, (640, 480))
     print(machine.describe("fastapi", "uvicorn", "ray"))
-    print(f"other processes: {machine.others_share():.0%} of the cores; {options.workers} workers of 1 thread, {options.clients} "
-          f"clients, {options.rounds} rounds of {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB\n")
+    print(
+        f"other processes: {machine.others_share():.0%} of the cores; {options.workers} workers of 1 thread, {options.clients} "
+        f"clients, {options.rounds} rounds of {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB\n"
+    )
     servers = {name: Served(flags, options.workers) for name, flags in KINDS.items()}
     try:
         for server in servers.values():
@@ -102,7 +132,12 @@ def _round(server: Served, photo: bytes, options: argparse.Namespace) -> None:
 
     async def clients() -> None:
         until = time.perf_counter() + options.seconds
-        await asyncio.gather(*(_client(server.port, _post(photo), until, None, tally) for _ in range(options.clients)))
+        await asyncio.gather(
+            *(
+                _client(server.port, _post(photo), until, None, tally)
+                for _ in range(options.clients)
+            )
+        )
 
     asyncio.run(clients())
     done = len(tally.accepted_s)
@@ -112,15 +147,21 @@ def _round(server: Served, photo: bytes, options: argparse.Namespace) -> None:
 
 def _report(servers: dict[str, Served]) -> None:
     first = servers["serve"]
-    print(f"{'':12}{'photos/s':>10}{'ratio':>8}{'processor time a photo':>25}{'ratio':>8}{'idle':>16}{'start':>9}   memory")
+    print(
+        f"{'':12}{'photos/s':>10}{'ratio':>8}{'processor time a photo':>25}{'ratio':>8}{'idle':>16}{'start':>9}   memory"
+    )
     for name, server in servers.items():
         ratio = statistics.median(b / a for a, b in zip(first.rates, server.rates, strict=True))
-        work = statistics.median(b / a for a, b in zip(first.processor_s, server.processor_s, strict=True))
+        work = statistics.median(
+            b / a for a, b in zip(first.processor_s, server.processor_s, strict=True)
+        )
         memory = ", ".join(f"{kind} {mb:.0f} MB" for kind, mb in server.memory_mb().items() if mb)
         photo_ms = statistics.median(server.processor_s) * 1000
         rate = statistics.median(server.rates)
-        print(f"{name:12}{rate:10.1f}{ratio:8.2f}{photo_ms:22.0f} ms{work:8.2f}{server.idle:8.1%} a core"
-              f"{server.start_s:7.1f} s   {memory}")
+        print(
+            f"{name:12}{rate:10.1f}{ratio:8.2f}{photo_ms:22.0f} ms{work:8.2f}{server.idle:8.1%} a core"
+            f"{server.start_s:7.1f} s   {memory}"
+        )
 
 
 def _stat(pid: int) -> list[str]:
@@ -147,7 +188,9 @@ def _pss_kb(pid: int) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photo", nargs="?", type=Path, default=demo_photo())
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=8)

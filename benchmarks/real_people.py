@@ -2,11 +2,13 @@
 
     python benchmarks/real_people.py PHOTOS [--model FILE] [--bodypix WEIGHTS.npz] [--markdown]
 
-PHOTOS holds eight photos of drewnoakes/metadata-extractor-images, which `real_people.json` names: their sources there, and
-the file names that are looked for here. Their people were outlined by eye, on the photo alone, with 20 to 60 corners each: a
-person IoU of 1.0 is not to be had, but what is better stays better. No model learns from them.
+PHOTOS holds eight photos of drewnoakes/metadata-extractor-images, which `real_people.json` names:
+their sources there, and the file names that are looked for here. Their people were outlined by eye,
+on the photo alone, with 20 to 60 corners each: a person IoU of 1.0 is not to be had, but what is
+better stays better. No model learns from them.
 
-BodyPix gives no people, only their pixels; it sees the photo as large as the model does, and at three fixed sizes.
+BodyPix gives no people, only their pixels; it sees the photo as large as the model does, and at
+three fixed sizes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from humanparse.preprocess import Preprocess
 from humanparse.training.photos import teacher_input
 
 OUTLINES = Path(__file__).with_suffix(".json")
-DRAWN_AT = 960                    # width of the photo in which the corners were read off, in pixels
+DRAWN_AT = 960  # width of the photo in which the corners were read off, in pixels
 BODYPIX_LONG_SIDES = (480, 640, 960)
 
 
@@ -38,7 +40,9 @@ def main() -> None:
     for name, outlines in json.loads(OUTLINES.read_text()).items():
         file = options.photos / f"{name}.jpg"
         if not file.is_file():
-            raise SystemExit(f"{file} is not there; it is {outlines['source']!r} of drewnoakes/metadata-extractor-images")
+            raise SystemExit(
+                f"{file} is not there; it is {outlines['source']!r} of drewnoakes/metadata-extractor-images"
+            )
         pixels = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         truth = people(outlines, pixels.shape[:2])
         result = parser.parse(pixels)
@@ -54,17 +58,25 @@ def main() -> None:
 
 
 def people(outlines: dict, size_hw: tuple[int, int]) -> np.ndarray:
-    """int16 (H, W): 0 nobody, 1.. the person, -1 not to be told. Of `people`, later ones stand in front."""
+    """int16 (H, W): 0 nobody, 1.. the person, -1 not to be told. Of `people`, later ones stand in
+    front."""
     truth, scale = np.zeros(size_hw, np.int16), size_hw[1] / DRAWN_AT
-    values = [*enumerate(outlines["people"], start=1), (0, outlines.get("nobody", [])), (-1, outlines.get("unknown", []))]
+    values = [
+        *enumerate(outlines["people"], start=1),
+        (0, outlines.get("nobody", [])),
+        (-1, outlines.get("unknown", [])),
+    ]
     for value, polygons in values:
         for corners in polygons:
             cv2.fillPoly(truth, [np.int32(np.array(corners) * scale)], value)
     return truth
 
 
-def _bodypix(weights: Path | None, preprocess: Preprocess) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Photo → masks by name: none without weights. preprocess: the model's, for seeing the photo as large as it does."""
+def _bodypix(
+    weights: Path | None, preprocess: Preprocess
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Photo → masks by name: none without weights. preprocess: the model's, for seeing the photo as
+    large as it does."""
     if weights is None:
         return lambda pixels: {}
     import torch
@@ -76,11 +88,15 @@ def _bodypix(weights: Path | None, preprocess: Preprocess) -> Callable[[np.ndarr
     def masks(pixels: np.ndarray) -> dict[str, np.ndarray]:
         height, width = pixels.shape[:2]
         alike = max(preprocess.geometry((height, width)).resized_hw)
-        sizes = {"BodyPix, as large": alike} | {f"BodyPix, {side}": side for side in BODYPIX_LONG_SIDES}
+        sizes = {"BodyPix, as large": alike} | {
+            f"BodyPix, {side}": side for side in BODYPIX_LONG_SIDES
+        }
         found = {}
         for name, long_side in sizes.items():
             with torch.inference_mode():
-                logit = network(torch.from_numpy(teacher_input(pixels, long_side)))["segments"][0, 0].numpy()
+                logit = network(torch.from_numpy(teacher_input(pixels, long_side)))["segments"][
+                    0, 0
+                ].numpy()
             found[name] = cv2.resize(logit, (width, height), interpolation=cv2.INTER_LINEAR) > 0
         return found
 
@@ -93,14 +109,22 @@ def _report(everybody: PersonPQ, masks: dict[str, MeanIoU], markdown: bool) -> N
     if markdown:
         print("| | person IoU |\n|---|---|")
     for who, score in masks.items():
-        print(f"| {who} | {score.per_class[1]:.3f} |" if markdown else f"{who:20} person IoU {score.per_class[1]:.3f}")
+        print(
+            f"| {who} | {score.per_class[1]:.3f} |"
+            if markdown
+            else f"{who:20} person IoU {score.per_class[1]:.3f}"
+        )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", type=Path)
     parser.add_argument("--model", help="an .onnx file (default: the model inside the package)")
-    parser.add_argument("--bodypix", type=Path, help="BodyPix's weights (docs/training.md), to compare with")
+    parser.add_argument(
+        "--bodypix", type=Path, help="BodyPix's weights (docs/training.md), to compare with"
+    )
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()
 

@@ -1,9 +1,10 @@
-"""The service with workers that sleep instead of parsing: all of its queue and HTTP, and no work for the cores.
+"""The service with workers that sleep instead of parsing: all of its queue and HTTP, and no work
+for the cores.
 
     python benchmarks/sleepers.py [FLAGS OF Settings AS name=value …]
 
-So its queue can be watched on a machine that has other things to do. A worker sleeps for a time drawn from a log-normal
-distribution, mean MEAN_S, standard deviation SPREAD of that.
+So its queue can be watched on a machine that has other things to do. A worker sleeps for a time
+drawn from a log-normal distribution, mean MEAN_S, standard deviation SPREAD of that.
 """
 
 from __future__ import annotations
@@ -16,9 +17,24 @@ import types
 from dataclasses import fields
 
 MEAN_S, SPREAD = 0.15, 0.35
-MODEL = {"name": "sleeper", "label_set": "none", "classes": [], "palettes": {}, "license": "Apache-2.0", "sha256": "0" * 64}
-NOTED = {"media_type": "application/json", "people": 0, "width": 640, "height": 480, "megapixels": 0.3, "model": "sleeper",
-         "model_sha256": MODEL["sha256"], "timings_ms": {}}
+MODEL = {
+    "name": "sleeper",
+    "label_set": "none",
+    "classes": [],
+    "palettes": {},
+    "license": "Apache-2.0",
+    "sha256": "0" * 64,
+}
+NOTED = {
+    "media_type": "application/json",
+    "people": 0,
+    "width": 640,
+    "height": 480,
+    "megapixels": 0.3,
+    "model": "sleeper",
+    "model_sha256": MODEL["sha256"],
+    "timings_ms": {},
+}
 WORKER = "--worker"
 
 
@@ -33,7 +49,12 @@ def main() -> int:
     kinds = {one.name: type(one.default) for one in fields(Settings)}
     given = {name: kinds[name](value) for name, value in (text.split("=") for text in sys.argv[1:])}
     settings = Settings(port=0, cache_mb=0, **given)
-    return run(create_app(settings, dispatcher=Dispatcher(settings, command=[sys.executable, __file__, WORKER])), settings)
+    return run(
+        create_app(
+            settings, dispatcher=Dispatcher(settings, command=[sys.executable, __file__, WORKER])
+        ),
+        settings,
+    )
 
 
 def work() -> int:
@@ -48,7 +69,9 @@ def work() -> int:
         return dict(NOTED), b"{}"
 
     sleeping = types.ModuleType("answers")
-    vars(sleeping).update(load=lambda *_: None, describe=lambda _: [MODEL], probe=lambda _: None, answer=answer)
+    vars(sleeping).update(
+        load=lambda *_: None, describe=lambda _: [MODEL], probe=lambda _: None, answer=answer
+    )
     sys.modules["humanparse.service.child.answers"] = sleeping
     return main.main()
 

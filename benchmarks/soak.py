@@ -1,15 +1,18 @@
-"""Does the service stay as it is? Hours of mixed visitors, or minutes: what it answers, holds and leaves behind.
+"""Does the service stay as it is? Hours of mixed visitors, or minutes: what it answers, holds and
+leaves behind.
 
     python benchmarks/soak.py [--minutes 10] [--clients 8] [--seed 1]                   all kinds of visitors
     python benchmarks/soak.py --minutes 10 --clients 200 --photos-only --pause 1.7      a crowd, for the load row
 
-Starts `humanparse serve` with a folder of its own on a free port of this machine. Visitors send good photos of several sizes,
-hostile pictures, batches and jobs, and some hang up in the middle; who is turned away comes again when Retry-After says so, or
-after --pause seconds. Printed: what they got, how long it took, and how much memory and how many files the processes held.
-Every 20 seconds all visitors wait until nothing is in work: the slope, by least squares, is of the memory held then, after the
-first fifth of the time (a crowd is not made to wait, so there it is of all times). Exit status 1 if anything was answered that
-may not be, if the slope is a megabyte per 100 requests or more, or if descriptors or files are left over. Times mean something
-on a quiet machine alone; the rest is held to on any.
+Starts `humanparse serve` with a folder of its own on a free port of this machine. Visitors send
+good photos of several sizes, hostile pictures, batches and jobs, and some hang up in the middle;
+who is turned away comes again when Retry-After says so, or after --pause seconds. Printed: what
+they got, how long it took, and how much memory and how many files the processes held. Every 20
+seconds all visitors wait until nothing is in work: the slope, by least squares, is of the memory
+held then, after the first fifth of the time (a crowd is not made to wait, so there it is of all
+times). Exit status 1 if anything was answered that may not be, if the slope is a megabyte per 100
+requests or more, or if descriptors or files are left over. Times mean something on a quiet machine
+alone; the rest is held to on any.
 """
 
 from __future__ import annotations
@@ -35,22 +38,32 @@ from parse import demo_photo, jpeg
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from hardening import samples
 
-TIMEOUT_S = 120.0      # an answer that takes longer is a hang
+TIMEOUT_S = 120.0  # an answer that takes longer is a hang
 SAMPLE_S = 5.0
 REST_S = 20.0
 HEALTH_EVERY_S = 0.25
-SETTLE_S = 30.0        # for what visitors left to be freed
-MAX_SLOPE_MB = 1.0     # per 100 requests
-SPARE_FILES = 5        # descriptors more at the end than at the start
-DECLARED = {200, 202, 204, 400, 409, 413, 415, 422, 429, 503}  # 503 with a code of its own, see `_read`
+SETTLE_S = 30.0  # for what visitors left to be freed
+MAX_SLOPE_MB = 1.0  # per 100 requests
+SPARE_FILES = 5  # descriptors more at the end than at the start
+# 503 with a code of its own, see `_read`
+DECLARED = {200, 202, 204, 400, 409, 413, 415, 422, 429, 503}
 SIDES = ((256, 256), (640, 480), (1600, 1200), (3000, 2000))
-KINDS = {"photo": 12, "hostile": 4, "leaves_in_upload": 2, "leaves_in_work": 2, "batch": 1, "job": 1}  # how often each
+# how often each
+KINDS = {
+    "photo": 12,
+    "hostile": 4,
+    "leaves_in_upload": 2,
+    "leaves_in_work": 2,
+    "batch": 1,
+    "job": 1,
+}
 _RAW, _FORM = "application/octet-stream", "multipart/form-data; boundary=seam"
 
 
 @dataclass
 class Tally:
-    """What visitors saw: seconds of accepted photos, of refusals and of /healthz; answers by kind and status; what may not be."""
+    """What visitors saw: seconds of accepted photos, of refusals and of /healthz; answers by kind
+    and status; what may not be."""
 
     accepted_s: list[float] = field(default_factory=list)
     rejected_s: list[float] = field(default_factory=list)
@@ -100,8 +113,14 @@ class Soak:
         until = begun + self.options.minutes * 60
         self.gate.set()
         await self.photo()
-        visitors = [asyncio.create_task(self._visitor(until, index)) for index in range(self.options.clients)]
-        watchers = [asyncio.create_task(self._look(begun, until)), asyncio.create_task(self._health(until))]
+        visitors = [
+            asyncio.create_task(self._visitor(until, index))
+            for index in range(self.options.clients)
+        ]
+        watchers = [
+            asyncio.create_task(self._look(begun, until)),
+            asyncio.create_task(self._health(until)),
+        ]
         await asyncio.gather(*visitors, *watchers)
         await self._settle(begun)
 
@@ -127,8 +146,12 @@ class Soak:
 
     async def photo(self) -> float:
         begun = time.monotonic()
-        status, pause_s, _ = await self._ask("photo", "POST", "/parse?include=none", self.random.choice(self.photos))
-        (self.tally.accepted_s if status == 200 else self.tally.rejected_s).append(time.monotonic() - begun)
+        status, pause_s, _ = await self._ask(
+            "photo", "POST", "/parse?include=none", self.random.choice(self.photos)
+        )
+        (self.tally.accepted_s if status == 200 else self.tally.rejected_s).append(
+            time.monotonic() - begun
+        )
         return pause_s
 
     async def hostile(self) -> float:
@@ -146,7 +169,9 @@ class Soak:
 
     async def job(self) -> float:
         """Made, waited for, fetched and deleted."""
-        status, pause_s, body = await self._ask("job", "POST", "/v1/jobs?include=none", _form([self.photos[0]] * 3), _FORM)
+        status, pause_s, body = await self._ask(
+            "job", "POST", "/v1/jobs?include=none", _form([self.photos[0]] * 3), _FORM
+        )
         if status != 202:
             return pause_s
         path, end = "/v1/jobs/" + json.loads(body)["id"], time.monotonic() + TIMEOUT_S / 2
@@ -163,7 +188,7 @@ class Soak:
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             head = _head("POST", "/parse", len(photo))
-            writer.write(head + (photo[:len(photo) // 2] if half else photo))
+            writer.write(head + (photo[: len(photo) // 2] if half else photo))
             with suppress(ConnectionError):
                 await writer.drain()
             await asyncio.sleep(self.random.random() * 0.2)
@@ -173,9 +198,15 @@ class Soak:
         return 0.0
 
     async def _ask(
-        self, kind: str, method: str, path: str, body: bytes = b"", media_type: str = _RAW,
+        self,
+        kind: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        media_type: str = _RAW,
     ) -> tuple[int, float, bytes]:
-        """Status, seconds to wait before the next try, and the body; what may not be answered is noted."""
+        """Status, seconds to wait before the next try, and the body; what may not be answered is
+        noted."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(_head(method, path, len(body), media_type) + body)
@@ -225,9 +256,15 @@ class Soak:
         workers = _children(self.pid)
         jobs = self.folder / "jobs"
         return Sample(
-            time.monotonic() - begun, self.tally.num_requests, _memory_mb(self.pid), sum(map(_memory_mb, workers)), len(workers),
-            len(list(Path(f"/proc/{self.pid}/fd").iterdir())), len(list(jobs.iterdir())) if jobs.is_dir() else 0,
-            at_rest)
+            time.monotonic() - begun,
+            self.tally.num_requests,
+            _memory_mb(self.pid),
+            sum(map(_memory_mb, workers)),
+            len(workers),
+            len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
+            len(list(jobs.iterdir())) if jobs.is_dir() else 0,
+            at_rest,
+        )
 
 
 def main() -> int:
@@ -235,15 +272,39 @@ def main() -> int:
     photos = [jpeg(demo_photo(), size) for size in (SIDES[1:2] if options.photos_only else SIDES)]
     hostile = [data for name, data in samples.hostile().items() if name not in options.without]
     print(machine.describe("fastapi", "uvicorn"))
-    print(f"other processes: {machine.others_share():.0%} of the cores; {options.clients} clients for {options.minutes:g} min; "
-          f"{len(photos)} photos, {len(hostile)} hostile pictures, seed {options.seed}\n")
+    print(
+        f"other processes: {machine.others_share():.0%} of the cores; {options.clients} clients for {options.minutes:g} min; "
+        f"{len(photos)} photos, {len(hostile)} hostile pictures, seed {options.seed}\n"
+    )
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", folder, "--log-level", "error",
-                   "--cache-mb", "0", "--queue-size", str(options.queue_size)]
+        command = [
+            sys.executable,
+            "-m",
+            "humanparse",
+            "serve",
+            "--port",
+            "0",
+            "--data-dir",
+            folder,
+            "--log-level",
+            "error",
+            "--cache-mb",
+            "0",
+            "--queue-size",
+            str(options.queue_size),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 port = int(server.stdout.readline().rsplit(":", 1)[1].strip(" /\n"))
-                soak = Soak(port, server.pid, Path(folder), options, photos, hostile, random.Random(options.seed))
+                soak = Soak(
+                    port,
+                    server.pid,
+                    Path(folder),
+                    options,
+                    photos,
+                    hostile,
+                    random.Random(options.seed),
+                )
                 asyncio.run(soak.run())
             finally:
                 server.terminate()
@@ -262,30 +323,56 @@ def _report(soak: Soak, exit_code: int) -> int:
     for what, count in sorted(tally.answers.items()):
         if count:
             print(f"{count:9}  {what}")
-    print(f"\ngoodput {len(tally.accepted_s) / (soak.options.minutes * 60):.2f} photos/s; accepted {_times(tally.accepted_s)}; "
-          f"rejected {_times(tally.rejected_s)}; /healthz {_times(tally.health_s)}")
-    print(f"\n{'time':>7}{'requests':>10}{'web':>9}{'workers':>10}{'number':>8}{'files':>7}{'jobs':>6}")
+    print(
+        f"\ngoodput {len(tally.accepted_s) / (soak.options.minutes * 60):.2f} photos/s; accepted {_times(tally.accepted_s)}; "
+        f"rejected {_times(tally.rejected_s)}; /healthz {_times(tally.health_s)}"
+    )
+    print(
+        f"\n{'time':>7}{'requests':>10}{'web':>9}{'workers':>10}{'number':>8}{'files':>7}{'jobs':>6}"
+    )
     shown = [one for one in taken if one.at_rest] or taken
-    for one in [taken[0], *shown[::max(1, len(shown) // 12)], taken[-1]]:
-        print(f"{one.at_s:5.0f} s{one.requests:10}{one.web_mb:6.0f} MB{one.workers_mb:7.0f} MB{one.num_workers:8}"
-              f"{one.web_files:7}{one.data_files:6}")
-    warm = [one for one in taken[:-1] if one.at_s >= taken[-2].at_s / 5 and (one.at_rest or soak.options.photos_only)]
+    for one in [taken[0], *shown[:: max(1, len(shown) // 12)], taken[-1]]:
+        print(
+            f"{one.at_s:5.0f} s{one.requests:10}{one.web_mb:6.0f} MB{one.workers_mb:7.0f} MB{one.num_workers:8}"
+            f"{one.web_files:7}{one.data_files:6}"
+        )
+    warm = [
+        one
+        for one in taken[:-1]
+        if one.at_s >= taken[-2].at_s / 5 and (one.at_rest or soak.options.photos_only)
+    ]
     slopes = {name: _slope(warm, name) for name in ("web_mb", "workers_mb")}
-    print(f"\nslope per 100 requests after the first fifth: web process {slopes['web_mb']:+.3f} MB, "
-          f"workers {slopes['workers_mb']:+.3f} MB")
+    print(
+        f"\nslope per 100 requests after the first fifth: web process {slopes['web_mb']:+.3f} MB, "
+        f"workers {slopes['workers_mb']:+.3f} MB"
+    )
     broken = [f"{count} × {what}" for what, count in tally.errors.items()]
-    broken += [f"{name} grows by {slope:.2f} MB per 100 requests" for name, slope in slopes.items() if slope >= MAX_SLOPE_MB]
-    broken += ["descriptors are left over"] * (taken[-1].web_files > taken[0].web_files + SPARE_FILES)
-    broken += ["files of jobs are left over"] * (taken[-1].data_files > 0) + [f"exit code {exit_code}"] * (exit_code != 0)
+    broken += [
+        f"{name} grows by {slope:.2f} MB per 100 requests"
+        for name, slope in slopes.items()
+        if slope >= MAX_SLOPE_MB
+    ]
+    broken += ["descriptors are left over"] * (
+        taken[-1].web_files > taken[0].web_files + SPARE_FILES
+    )
+    broken += ["files of jobs are left over"] * (taken[-1].data_files > 0) + [
+        f"exit code {exit_code}"
+    ] * (exit_code != 0)
     print("every promise was kept" if not broken else "BROKEN: " + "; ".join(broken))
     return min(1, len(broken))
 
 
 # Pieces
 
+
 def _head(method: str, path: str, length: int, media_type: str = _RAW) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Type: {media_type}",
-             f"Content-Length: {length}"]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        f"Content-Type: {media_type}",
+        f"Content-Length: {length}",
+    ]
     return "\r\n".join((*lines, "", "")).encode()
 
 
@@ -295,13 +382,19 @@ def _form(pictures: list[bytes]) -> bytes:
 
 
 def _read(answer: bytes) -> tuple[int, float, str, bytes]:
-    """Status, Retry-After in seconds, the problem's code, and the body. Raises EOFError where nothing was answered."""
+    """Status, Retry-After in seconds, the problem's code, and the body. Raises EOFError where
+    nothing was answered."""
     if not answer.startswith(b"HTTP/1.1 "):
         raise EOFError("no answer")
     head, _, body = answer.partition(b"\r\n\r\n")
     retry_after = head.lower().partition(b"\r\nretry-after: ")[2].partition(b"\r\n")[0]
     is_problem = b"application/problem+json" in head
-    return int(head[9:12]), float(retry_after or 0), json.loads(body)["code"] if is_problem else "", body
+    return (
+        int(head[9:12]),
+        float(retry_after or 0),
+        json.loads(body)["code"] if is_problem else "",
+        body,
+    )
 
 
 def _children(pid: int) -> list[int]:
@@ -321,7 +414,12 @@ def _slope(taken: list[Sample], name: str) -> float:
     """MB per 100 requests, by least squares."""
     if len({one.requests for one in taken}) < 2:
         return 0.0
-    return 100 * statistics.linear_regression([one.requests for one in taken], [getattr(one, name) for one in taken]).slope
+    return (
+        100
+        * statistics.linear_regression(
+            [one.requests for one in taken], [getattr(one, name) for one in taken]
+        ).slope
+    )
 
 
 def _times(seconds: list[float]) -> str:
@@ -332,13 +430,19 @@ def _times(seconds: list[float]) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--queue-size", type=int, default=16)
-    parser.add_argument("--pause", type=float, help="seconds between two visits (default: what Retry-After says)")
+    parser.add_argument(
+        "--pause", type=float, help="seconds between two visits (default: what Retry-After says)"
+    )
     parser.add_argument("--photos-only", action="store_true", help="nothing but 640×480 photos")
-    parser.add_argument("--without", nargs="*", default=[], help="hostile pictures to leave out, by name")
+    parser.add_argument(
+        "--without", nargs="*", default=[], help="hostile pictures to leave out, by name"
+    )
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

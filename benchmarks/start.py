@@ -1,9 +1,10 @@
-"""How long does `humanparse parse` take on one photo, from the start of the process to its end, and where does it go?
+"""How long does `humanparse parse` take on one photo, from the start of the process to its end, and
+where does it go?
 
     python benchmarks/start.py [--repeat 9] [--markdown]
 
-Every command runs in turn, again and again. "CPU" is the processor time of the process, which others on the machine
-disturb least.
+Every command runs in turn, again and again. "CPU" is the processor time of the process, which
+others on the machine disturb least.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ def main() -> None:
             "python -c pass": [sys.executable, "-c", "pass"],
             "import humanparse": [sys.executable, "-P", "-c", "import humanparse"],
             "humanparse --help": [*run, "--help"],
-            "a parser, loaded": [sys.executable, "-P", "-c", "from humanparse import HumanParser; HumanParser()"],
+            "a parser, loaded": [
+                sys.executable,
+                "-P",
+                "-c",
+                "from humanparse import HumanParser; HumanParser()",
+            ],
             "humanparse parse, JSON": [*run, "parse", str(photo), "-f", "json"],
             "humanparse parse, all four files": [*run, "parse", str(photo)],
         }
@@ -51,12 +57,16 @@ def _timed(command: list[str]) -> tuple[float, float]:
     before, start = os.times(), time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return time.perf_counter() - start, cpu
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--markdown", action="store_true")
     return parser.parse_args()

@@ -2,10 +2,11 @@
 
     python benchmarks/throughput.py [--photos 12] [--rounds 7] [--markdown]
 
-Photos of 640×480 as JPEG, from bytes to result with the embedded model. Every way gets the same number of photos in
-turn, again and again; "ratio" is the median over the rounds of photos a second against one photo after the other with
-all cores. "CPU" is the processor time of a photo, which others on the machine disturb least. `HumanParser.parse_many`
-chooses by these figures (src/humanparse/system/parallel.py), and so do the workers of the service.
+Photos of 640×480 as JPEG, from bytes to result with the embedded model. Every way gets the same
+number of photos in turn, again and again; "ratio" is the median over the rounds of photos a second
+against one photo after the other with all cores. "CPU" is the processor time of a photo, which
+others on the machine disturb least. `HumanParser.parse_many` chooses by these figures
+(src/humanparse/system/parallel.py), and so do the workers of the service.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def main() -> None:
     one, all_cores = HumanParser(threads=1), HumanParser(threads=cores)
     processes = [Process(data) for _ in range(cores)]
     ways = {
-        f"one after the other, engine {cores} threads": lambda n: [all_cores.parse(data) for _ in range(n)],
+        f"one after the other, engine {cores} threads": lambda n: [
+            all_cores.parse(data) for _ in range(n)
+        ],
         "one after the other, engine 1 thread": lambda n: [one.parse(data) for _ in range(n)],
         f"{cores} threads, engine 1 thread": _threads(one, data, cores),
         f"{cores} threads, engine {cores} threads": _threads(all_cores, data, cores),
@@ -56,7 +59,14 @@ def main() -> None:
     rows = [["way", "photos/s", "ratio", "CPU a photo"]]
     for name, rate in rates.items():
         ratio = statistics.median(mine / theirs for mine, theirs in zip(rate, base, strict=True))
-        rows.append([name, f"{statistics.median(rate):.1f}", f"{ratio:.2f}", f"{statistics.median(cpu[name]) * 1000:.0f} ms"])
+        rows.append(
+            [
+                name,
+                f"{statistics.median(rate):.1f}",
+                f"{ratio:.2f}",
+                f"{statistics.median(cpu[name]) * 1000:.0f} ms",
+            ]
+        )
     print(machine.table(rows, options.markdown))
 
 
@@ -112,7 +122,9 @@ def _cpu_s(processes: list[Process]) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--markdown", action="store_true")

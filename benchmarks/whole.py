@@ -1,9 +1,11 @@
-"""How well the one ONNX file of `humanparse export --to onnx` agrees with HumanParser, and what it costs.
+"""How well the one ONNX file of `humanparse export --to onnx` agrees with HumanParser, and what it
+costs.
 
     python benchmarks/whole.py
 
-The photos of `humanparse demo`, at several sizes, and side by side. Processor time, since it is a comparison of work; the best of
-three. Memory: what the process holds at most, over what it held before the first photo of that size.
+The photos of `humanparse demo`, at several sizes, and side by side. Processor time, since it is a
+comparison of work; the best of three. Memory: what the process holds at most, over what it held
+before the first photo of that size.
 """
 
 from __future__ import annotations
@@ -27,17 +29,25 @@ DEMO = Path(humanparse.__file__).parent / "cli/demo"
 
 
 def pictures() -> dict[str, np.ndarray]:
-    astronaut, hopper = (read_image(DEMO / f"{name}.jpg").pixels for name in ("astronaut", "hopper"))
+    astronaut, hopper = (
+        read_image(DEMO / f"{name}.jpg").pixels for name in ("astronaut", "hopper")
+    )
     first, second = (cv2.resize(one, (450, 600)) for one in (astronaut, hopper))
     three = np.concatenate([first, second, first[:, ::-1]], axis=1)
 
     def sized(photo: np.ndarray, width: int, height: int) -> np.ndarray:
         shrinks = width < photo.shape[1]
-        return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        return cv2.resize(
+            photo, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        )
 
     return {
-        "astronaut": astronaut, "hopper": hopper, "three people": three, "hopper, small": sized(hopper, 160, 188),
-        "three people, 2 MP": sized(three, 2121, 943), "three people, 12 MP": sized(three, 5196, 2309),
+        "astronaut": astronaut,
+        "hopper": hopper,
+        "three people": three,
+        "hopper, small": sized(hopper, 160, 188),
+        "three people, 2 MP": sized(three, 2121, 943),
+        "three people, 12 MP": sized(three, 5196, 2309),
     }
 
 
@@ -57,18 +67,24 @@ def main() -> None:
         write_whole(model_file(None), Path(folder, "whole.onnx"))
         run = runner(Path(folder, "whole.onnx"))
         run(np.zeros((64, 64, 3), np.uint8))
-        print("| Photo | Size | People | Equal labels | Equal people | Processor time, over HumanParser's | Memory |")
+        print(
+            "| Photo | Size | People | Equal labels | Equal people | Processor time, over HumanParser's | Memory |"
+        )
         print("|---|---|---|---|---|---|---|")
         for name, photo in pictures().items():
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             labels, people, scores = run(photo)
             grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
             wanted = parser.parse(photo)
-            ratio = cpu_s(lambda photo=photo: run(photo)) / cpu_s(lambda photo=photo: parser.parse(photo))
+            ratio = cpu_s(lambda photo=photo: run(photo)) / cpu_s(
+                lambda photo=photo: parser.parse(photo)
+            )
             height, width = photo.shape[:2]
             same = (labels == wanted.label_map).mean(), (people == wanted.person_map).mean()
-            print(f"| {name} | {width}×{height} | {len(scores)} of {len(wanted.people)} | {same[0]:.1%} | {same[1]:.1%} | "
-                  f"{ratio:.1f} | {grown_mb:.0f} MB |")
+            print(
+                f"| {name} | {width}×{height} | {len(scores)} of {len(wanted.people)} | {same[0]:.1%} | {same[1]:.1%} | "
+                f"{ratio:.1f} | {grown_mb:.0f} MB |"
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Photos for `humanparse batch`, the command as a process of its own, and what lies in its output."""
+"""Photos for `humanparse batch`, the command as a process of its own, and what lies in its
+output."""
 
 from __future__ import annotations
 
@@ -44,7 +45,9 @@ def write_photos(folder: Path, count: int) -> list[str]:
 def started(*arguments, env=None, **options) -> subprocess.Popen:
     """`humanparse batch` with these arguments."""
     words = [*COMMAND, *map(str, arguments)]
-    return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def finished(*arguments, code=0, env=None) -> str:
@@ -64,7 +67,9 @@ def rows_in(folder: Path) -> list[dict]:
 def failures_in(folder: Path) -> dict[str, str]:
     """Code by key."""
     path = folder / "_failures.jsonl"
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    lines = (
+        [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    )
     return {line["key"]: line["code"] for line in lines}
 
 
@@ -72,5 +77,7 @@ def visible_files(folder: Path) -> list[str]:
     """Files below the folder, but those whose names begin with _."""
     return sorted(
         os.path.relpath(os.path.join(here, name), folder)
-        for here, _, names in os.walk(folder) for name in names if not name.startswith("_") and "_unfinished" not in here
+        for here, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith("_") and "_unfinished" not in here
     )

@@ -1,4 +1,5 @@
-"""Lets every test module import the helpers that lie in this folder, such as `made_up`; and Ctrl-C reach child processes."""
+"""Lets every test module import the helpers that lie in this folder, such as `made_up`; and Ctrl-C
+reach child processes."""
 
 import signal
 import sys
@@ -10,6 +11,7 @@ from ray_cluster import _two_nodes, ray_cluster  # noqa: F401  (fixtures for all
 
 import humanparse  # noqa: F401  (before any test module loads ONNX Runtime, which it keeps quiet)
 
-# A shell starts background commands with Ctrl-C ignored, and children inherit that: those that tests interrupt would go on.
+# A shell starts background commands with Ctrl-C ignored, and children inherit that: those that
+# tests interrupt would go on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,5 @@
-"""Stands for the workers behind jobs: an answer is the picture's bytes in capitals, at once or when it is let."""
+"""Stands for the workers behind jobs: an answer is the picture's bytes in capitals, at once or when
+it is let."""
 
 import asyncio
 import json
@@ -9,7 +10,8 @@ from humanparse.service.work.dispatcher import BACKGROUND, Reply
 
 
 class FakeRun:
-    """`await run(task, …)`. asked: the pictures in order; most: at a time; trouble: raised once each, by picture.
+    """`await run(task, …)`. asked: the pictures in order; most: at a time; trouble: raised once
+    each, by picture.
 
     hold(): from now on tasks wait until release(), one by one.
     """

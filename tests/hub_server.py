@@ -1,4 +1,5 @@
-"""A model hub on 127.0.0.1, for tests of downloads: it behaves well unless it is told to misbehave."""
+"""A model hub on 127.0.0.1, for tests of downloads: it behaves well unless it is told to
+misbehave."""
 
 from __future__ import annotations
 
@@ -18,14 +19,20 @@ ETAG = '"first"'
 class HubServer:
     """`with HubServer({"pytorch_model.pt": b"..."}) as hub:` serves these files as ModelScope does.
 
-    plans[path]: what to do with the next requests for a file, one Misbehaviour each; then it behaves. "list" stands for
-    the list of files. listed: the list's entries by path, to be changed. asked: (path, headers) of all requests so far.
+    plans[path]: what to do with the next requests for a file, one Misbehaviour each; then it
+    behaves. "list" stands for the list of files. listed: the list's entries by path, to be changed.
+    asked: (path, headers) of all requests so far.
     """
 
     def __init__(self, files: dict[str, bytes]):
         self.files, self.plans, self.asked = files, defaultdict(list), []
         self.listed = {
-            path: {"Path": path, "Type": "blob", "Size": len(data), "Sha256": hashlib.sha256(data).hexdigest()}
+            path: {
+                "Path": path,
+                "Type": "blob",
+                "Size": len(data),
+                "Sha256": hashlib.sha256(data).hexdigest(),
+            }
             for path, data in files.items()
         }
         self.closing = threading.Event()
@@ -72,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
             path = parse_qs(url.query).get("FilePath", ["?"])[0]
         self.hub.asked.append((path, dict(self.headers.items()) | {"url": self.path}))
         if path == "list":
-            data = json.dumps({"Code": 200, "Success": True, "Data": {"Files": list(self.hub.listed.values())}}).encode()
+            data = json.dumps(
+                {"Code": 200, "Success": True, "Data": {"Files": list(self.hub.listed.values())}}
+            ).encode()
         else:
             data = self.hub.files.get(path)
         plan = self.hub.plans[path]
@@ -103,7 +112,12 @@ def well(handler: _Handler, data: bytes, partial_status: int = 206) -> None:
     if start >= len(data):
         return handler.answer(416, b"")
     place = f"bytes {start}-{len(data) - 1}/{len(data)}"
-    return handler.answer(partial_status if start else 200, data[start:], ETag=ETAG, Content_Range=place if start else "")
+    return handler.answer(
+        partial_status if start else 200,
+        data[start:],
+        ETag=ETAG,
+        Content_Range=place if start else "",
+    )
 
 
 def as_modelscope(handler: _Handler, data: bytes) -> None:
@@ -124,7 +138,7 @@ def breaks_off(after: int, **headers: str) -> Misbehaviour:
         for name, value in ({"Content-Length": str(len(data) - start)} | place | named).items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(data[start:start + after])
+        handler.wfile.write(data[start : start + after])
 
     return behave
 
@@ -147,7 +161,7 @@ def trickles(handler: _Handler, data: bytes) -> None:
     """A byte now and then, for ever."""
     breaks_off(0)(handler, data)
     for position in range(len(data)):
-        handler.wfile.write(data[position:position + 1])
+        handler.wfile.write(data[position : position + 1])
         handler.wfile.flush()
         if handler.hub.closing.wait(0.05):
             return

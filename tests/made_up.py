@@ -20,9 +20,11 @@ _BLOCKS = {
 
 
 def made_up_parsing(name: str = "made-up", labels: LabelSet = CIHP) -> Parsing:
-    """A photo of 120×160 with two people of six blocks each; the first's left arm touches the second's right arm.
+    """A photo of 120×160 with two people of six blocks each; the first's left arm touches the
+    second's right arm.
 
-    Person 1 fills columns 40–79 and person 2 columns 80–119, both rows 20–99. Scores are 0.9, 0.8 and, for parts, 0.7.
+    Person 1 fills columns 40–79 and person 2 columns 80–119, both rows 20–99. Scores are 0.9, 0.8
+    and, for parts, 0.7.
     """
     label_map, person_map = np.zeros((120, 160), np.uint8), np.zeros((120, 160), np.uint16)
     for person, left in ((1, 40), (2, 80)):
@@ -46,14 +48,17 @@ def parsing_from_maps(
 ) -> Parsing:
     """A Parsing whose people and parts are those of the two maps.
 
-    label_map: uint8 (H, W). person_map: uint16 (H, W), people numbered 1..n; labelled pixels of person 0 become
-    loose parts. image: uint8 (H, W, 3), a slanted grey ramp if not given. Scores fall from 0.9 by 0.1, to 0.1.
+    label_map: uint8 (H, W). person_map: uint16 (H, W), people numbered 1..n; labelled pixels of
+    person 0 become loose parts. image: uint8 (H, W, 3), a slanted grey ramp if not given. Scores
+    fall from 0.9 by 0.1, to 0.1.
     """
     people = []
     for number in range(1, int(person_map.max()) + 1):
         mine = person_map == number
         parts = {part.label: part for part in _parts(np.where(mine, label_map, 0), labels)}
-        people.append(Person(number, max(0.1, round(1 - number / 10, 1)), Mask.from_dense(mine), parts))
+        people.append(
+            Person(number, max(0.1, round(1 - number / 10, 1)), Mask.from_dense(mine), parts)
+        )
     return Parsing(
         label_map=label_map,
         person_map=person_map,
@@ -69,7 +74,9 @@ def parsing_from_maps(
 
 def _parts(label_map: np.ndarray, labels: LabelSet) -> tuple[Part, ...]:
     classes = [int(one) for one in np.unique(label_map) if one]
-    return tuple(Part(labels.names[one], one, 0.7, Mask.from_dense(label_map == one)) for one in classes)
+    return tuple(
+        Part(labels.names[one], one, 0.7, Mask.from_dense(label_map == one)) for one in classes
+    )
 
 
 def _ramp(size_hw: tuple[int, int]) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""nginx with the files of deploy/ in front of servers, for tests. Different are only ports, servers and folders."""
+"""nginx with the files of deploy/ in front of servers, for tests. Different are only ports, servers
+and folders."""
 
 from __future__ import annotations
 
@@ -31,21 +32,32 @@ class Front:
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
 
     def server_of(self, request_id: str) -> str:
-        """Which servers were asked for the request of that id, as host:port, with commas between; waits for the line."""
+        """Which servers were asked for the request of that id, as host:port, with commas between;
+        waits for the line."""
+
         def found():
             return [line for line in self.log() if line["request_id"] == request_id]
+
         return until(found)[0]["servers"]
 
 
 @contextmanager
 def front(
-    folder: Path, pictures: Sequence[str], jobs: str, *, upstreams: str = "upstreams.conf", **changes: str,
+    folder: Path,
+    pictures: Sequence[str],
+    jobs: str,
+    *,
+    upstreams: str = "upstreams.conf",
+    **changes: str,
 ) -> Iterator[Front]:
-    """nginx in front of servers, given as host:port. changes: values of directives that would take a test too long."""
+    """nginx in front of servers, given as host:port. changes: values of directives that would take
+    a test too long."""
     port = free_port()
     write_configuration(folder, pictures, jobs, port=port, upstreams=upstreams, **changes)
     with open(folder / "stderr.txt", "w") as stderr:
-        process = subprocess.Popen([BINARY, "-p", folder, "-c", folder / "nginx.conf"], stderr=stderr)
+        process = subprocess.Popen(
+            [BINARY, "-p", folder, "-c", folder / "nginx.conf"], stderr=stderr
+        )
     one = Front(f"http://127.0.0.1:{port}", folder)
     try:
         until(lambda: _is_alive(one.url) or process.poll() is not None)
@@ -57,7 +69,13 @@ def front(
 
 
 def write_configuration(
-    folder: Path, pictures: Sequence[str], jobs: str, *, port: int, upstreams: str = "upstreams.conf", **changes: str,
+    folder: Path,
+    pictures: Sequence[str],
+    jobs: str,
+    *,
+    port: int,
+    upstreams: str = "upstreams.conf",
+    **changes: str,
 ) -> None:
     """The files of deploy/ as nginx.conf and upstreams.conf in a folder."""
     folder.mkdir(exist_ok=True)
@@ -68,13 +86,17 @@ def write_configuration(
         assert number, f"nginx.conf has no {directive}"
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in TEMP_PATHS)
     text = text.replace("http {", f"http {{ {temporary}", 1)
-    user = "user root; " if os.geteuid() == 0 else ""  # else its workers could not use our temporary folder
+    # else its workers could not use our temporary folder
+    user = "user root; " if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(f"{user}daemon off; pid {folder}/pid;\n{text}")
-    (folder / "upstreams.conf").write_text(_servers_changed((DEPLOY / upstreams).read_text(), pictures, jobs))
+    (folder / "upstreams.conf").write_text(
+        _servers_changed((DEPLOY / upstreams).read_text(), pictures, jobs)
+    )
 
 
 def _servers_changed(text: str, pictures: Sequence[str], jobs: str) -> str:
-    """Our servers in place of those named. Without `resolve`, which Debian's nginx does not know yet."""
+    """Our servers in place of those named. Without `resolve`, which Debian's nginx does not know
+    yet."""
     for name, servers in (("humanparse", pictures), ("humanparse_jobs", [jobs])):
         head, rest = text.split(f"upstream {name} {{", 1)
         body, tail = rest.split("}", 1)
@@ -82,7 +104,9 @@ def _servers_changed(text: str, pictures: Sequence[str], jobs: str) -> str:
         assert line, f"{name} has no server"
         body = body.replace(line[0], "\n".join(f"    server {one}{line[1]};" for one in servers))
         text = f"{head}upstream {name} {{{body}}}{tail}"
-    return re.sub(r"^resolver \S+", "resolver 127.0.0.1", text, flags=re.M).replace("10.0.0.0/8", "127.0.0.0/8")
+    return re.sub(r"^resolver \S+", "resolver 127.0.0.1", text, flags=re.M).replace(
+        "10.0.0.0/8", "127.0.0.0/8"
+    )
 
 
 def _is_alive(url: str) -> bool:

@@ -11,10 +11,22 @@ from humanparse.model.m2fp import M2FP, m2fp_tiny
 
 ATTENTION = r"transformer_decoder\.layers\.(\d+)\.{}\."
 OFFICIAL = (
-    (ATTENTION.format("cross_attn"), r"transformer_decoder.transformer_cross_attention_layers.\1.multihead_attn."),
-    (ATTENTION.format("cross_norm"), r"transformer_decoder.transformer_cross_attention_layers.\1.norm."),
-    (ATTENTION.format("self_attn"), r"transformer_decoder.transformer_self_attention_layers.\1.self_attn."),
-    (ATTENTION.format("self_norm"), r"transformer_decoder.transformer_self_attention_layers.\1.norm."),
+    (
+        ATTENTION.format("cross_attn"),
+        r"transformer_decoder.transformer_cross_attention_layers.\1.multihead_attn.",
+    ),
+    (
+        ATTENTION.format("cross_norm"),
+        r"transformer_decoder.transformer_cross_attention_layers.\1.norm.",
+    ),
+    (
+        ATTENTION.format("self_attn"),
+        r"transformer_decoder.transformer_self_attention_layers.\1.self_attn.",
+    ),
+    (
+        ATTENTION.format("self_norm"),
+        r"transformer_decoder.transformer_self_attention_layers.\1.norm.",
+    ),
     (ATTENTION.format("ffn_norm"), r"transformer_decoder.transformer_ffn_layers.\1.norm."),
     (ATTENTION.format("(linear[12])"), r"transformer_decoder.transformer_ffn_layers.\1.\2."),
     (r"pixel_decoder\.level_embed", "pixel_decoder.transformer.level_embed"),
@@ -27,7 +39,8 @@ OFFICIAL = (
 
 
 def tiny_network(num_classes: int = 21, seed: int = 0) -> M2FP:
-    """Random weights that make the outputs depend on every part: offsets, attention and BatchNorm's statistics too."""
+    """Random weights that make the outputs depend on every part: offsets, attention and BatchNorm's
+    statistics too."""
     torch.manual_seed(seed)
     network = m2fp_tiny(num_classes).eval()
     with torch.no_grad():

@@ -9,8 +9,19 @@ from pathlib import Path
 
 from waiting import running as runs
 
-__all__ = ["children", "command_line", "descendants", "environment", "listening", "name", "parent", "raylets", "replicas", "runs",
-           "seconds_worked"]
+__all__ = [
+    "children",
+    "command_line",
+    "descendants",
+    "environment",
+    "listening",
+    "name",
+    "parent",
+    "raylets",
+    "replicas",
+    "runs",
+    "seconds_worked",
+]
 
 
 def command_line(pid: int) -> str:
@@ -41,7 +52,9 @@ def descendants(pid: int) -> list[int]:
 
 def seconds_worked(pids: list[int]) -> float:
     """Processor time of these processes together."""
-    return sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid))) / os.sysconf("SC_CLK_TCK")
+    return sum(int(stat[11]) + int(stat[12]) for pid in pids if (stat := _stat(pid))) / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 def listening(pid: int) -> set[str]:
@@ -91,6 +104,6 @@ def _stat(pid: int) -> list[str]:
 
 def _address(text: str) -> str:
     """An address as the kernel writes it: words of four bytes, each with its last byte first."""
-    words = [bytes.fromhex(text[i:i + 8])[::-1] for i in range(0, len(text), 8)]
+    words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
     address = ipaddress.ip_address(b"".join(words))
     return str(getattr(address, "ipv4_mapped", None) or address)

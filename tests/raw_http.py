@@ -43,7 +43,9 @@ def served(app: FastAPI, settings: Settings) -> Iterator[Served]:
 
     def work():
         try:
-            result["exit_code"] = run(app, settings, on_ready=lambda server: box.put(Served(server)))
+            result["exit_code"] = run(
+                app, settings, on_ready=lambda server: box.put(Served(server))
+            )
         except BaseException as error:
             box.put(error)
 
@@ -67,7 +69,10 @@ def served(app: FastAPI, settings: Settings) -> Iterator[Served]:
 @contextmanager
 def loggers_restored() -> Iterator[None]:
     names = ("humanparse", *logs.LIBRARIES)
-    before = [(one := logging.getLogger(name), one.handlers[:], one.level, one.propagate) for name in names]
+    before = [
+        (one := logging.getLogger(name), one.handlers[:], one.level, one.propagate)
+        for name in names
+    ]
     try:
         yield
     finally:
@@ -104,7 +109,10 @@ class Client:
             self._more()
         head, _, self._rest = self._rest.partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
         status = int(first.split()[1])
         length = 0 if bodiless or status == 100 else int(headers.get("content-length", 0))
         while len(self._rest) < length:
@@ -146,8 +154,11 @@ class Answer:
         return data["code"]
 
 
-def request(method: str, path: str, head: str = "", body: bytes = b"", length: int | None = None) -> bytes:
-    """A request as bytes. head: further lines, each ending in CRLF; length: what Content-Length says, if not the truth."""
+def request(
+    method: str, path: str, head: str = "", body: bytes = b"", length: int | None = None
+) -> bytes:
+    """A request as bytes. head: further lines, each ending in CRLF; length: what Content-Length
+    says, if not the truth."""
     if method in ("POST", "PUT") and "transfer-encoding" not in head.lower():
         head += f"Content-Length: {len(body) if length is None else length}\r\n"
     return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + body

@@ -1,13 +1,15 @@
-"""Two Ray nodes on this machine, for tests: a process of their own starts them, and ends them and nothing else.
+"""Two Ray nodes on this machine, for tests: a process of their own starts them, and ends them and
+nothing else.
 
     def test_…(ray_cluster):
         subprocess.run([…, "--address", ray_cluster.address], env=ray_cluster.environment, …)
         ray_cluster.kill_node()
 
-Both nodes live on 127.0.0.1 with two processors and 100 MB of object store each, with token authentication and without the
-dashboard. The first is the head. Whoever connects needs `environment`, in which the token's file is named; nothing of the
-user's Ray is read or written. The nodes end when the session does, and also if the test process is killed: they live as
-long as the pipe to it.
+Both nodes live on 127.0.0.1 with two processors and 100 MB of object store each, with token
+authentication and without the dashboard. The first is the head. Whoever connects needs
+`environment`, in which the token's file is named; nothing of the user's Ray is read or written. The
+nodes end when the session does, and also if the test process is killed: they live as long as the
+pipe to it.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ START_S = 120  # a start takes five seconds on an idle machine
 
 
 class RayCluster:
-    """address: "127.0.0.1:port" of the head. environment: for the processes that connect. nodes: ids of those beside the head."""
+    """address: "127.0.0.1:port" of the head. environment: for the processes that connect. nodes:
+    ids of those beside the head."""
 
     def __init__(self, process: subprocess.Popen, environment: dict[str, str]):
         self.environment = environment
@@ -50,7 +53,8 @@ class RayCluster:
         return self._ask("kill", self.nodes.pop())["node"]
 
     def processes(self) -> dict[str, list[str]]:
-        """Names of the worker processes of each living node, such as "ray::MapWorker(…)", by the node's id."""
+        """Names of the worker processes of each living node, such as "ray::MapWorker(…)", by the
+        node's id."""
         return self._ask("processes")["processes"]
 
     def mend(self) -> None:
@@ -71,22 +75,34 @@ class RayCluster:
 
 @contextmanager
 def two_nodes() -> Iterator[RayCluster]:
-    folder = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))  # short: Ray's sockets lie below, and their paths are limited
+    # short: Ray's sockets lie below, and their paths are limited
+    folder = Path(tempfile.mkdtemp(prefix="hp", dir="/tmp"))
     (folder / "token").write_text(secrets.token_hex(32))
     (folder / "token").chmod(0o600)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"), "RAY_TMPDIR": str(folder),
-        "RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one switch by which 127.0.0.1 stays 127.0.0.1, to nodes and to clients
-        "RAY_memory_monitor_refresh_ms": "0",  # it would end workers because of other programs' memory
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("RAY_")
+    } | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_TMPDIR": str(folder),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_worker_prestart": "0",
+        "RAY_prestart_worker_first_driver": "0",
+        # the one switch by which 127.0.0.1 stays 127.0.0.1, to nodes and to clients
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # it would end workers because of other programs' memory
+        "RAY_memory_monitor_refresh_ms": "0",
     }
-    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
     try:
         cluster = RayCluster(process, environment)
         cluster.add_node()
         yield cluster
     finally:
-        process.stdin.write(b'["end"]\n')  # a child that was forked meanwhile may hold a copy of stdin, so that it has no end
+        # a child that was forked meanwhile may hold a copy of stdin, so that it has no end
+        process.stdin.write(b'["end"]\n')
         process.stdin.close()
         try:
             process.wait(START_S)
@@ -124,10 +140,21 @@ def serve_nodes() -> None:
 
     from ray.cluster_utils import Cluster
 
-    alike = {"num_cpus": CPUS_A_NODE, "object_store_memory": OBJECT_STORE_BYTES, "node_ip_address": "127.0.0.1"}
+    alike = {
+        "num_cpus": CPUS_A_NODE,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "node_ip_address": "127.0.0.1",
+    }
     # A node that is gone is noticed after two seconds; one that is only slow to answer has ten.
-    health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    cluster = Cluster(initialize_head=True, head_node_args={**alike, "include_dashboard": False, "_system_config": health})
+    health = {
+        "health_check_initial_delay_ms": 1000,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 4,
+    }
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={**alike, "include_dashboard": False, "_system_config": health},
+    )
     try:
         answer(address=cluster.address)
         nodes = {cluster.head_node.node_id: cluster.head_node}
@@ -143,7 +170,10 @@ def serve_nodes() -> None:
                 case ["end"]:
                     break
                 case ["processes"]:
-                    raylets = {name: node.all_processes["raylet"][0].process.pid for name, node in nodes.items()}
+                    raylets = {
+                        name: node.all_processes["raylet"][0].process.pid
+                        for name, node in nodes.items()
+                    }
                     answer(processes={name: children(pid) for name, pid in raylets.items()})
     finally:
         cluster.shutdown()
@@ -155,7 +185,13 @@ def children(parent: int) -> list[str]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
+                found.append(
+                    stat.with_name("cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode(errors="replace")
+                    .strip()
+                )
         except OSError:
             continue  # it has ended
     return found

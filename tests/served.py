@@ -24,7 +24,9 @@ class Served:
 
     def children(self) -> list[int]:
         """Process numbers of its workers."""
-        done = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True)
+        done = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True
+        )
         return [int(pid) for pid in done.stdout.split()]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -33,16 +35,36 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *flags: str, environ: dict[str, str] | None = None, before: Sequence[str] = ()):
-    """`humanparse serve` on a free port with its data in `folder`; killed at the end if it is still there.
+def serve(
+    folder: Path, *flags: str, environ: dict[str, str] | None = None, before: Sequence[str] = ()
+):
+    """`humanparse serve` on a free port with its data in `folder`; killed at the end if it is still
+    there.
 
     before: a command that ends by becoming the one that follows it, such as `unshare -m`.
     """
     log = folder / "log.txt"
-    command = [*before, sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", str(folder / "data"), *flags]
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "humanparse",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(folder / "data"),
+        *flags,
+    ]
     with open(log, "w") as stderr:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=folder, env={**os.environ, **(environ or {})})
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=folder,
+            env={**os.environ, **(environ or {})},
+        )
     try:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)

@@ -1,4 +1,5 @@
-"""The house as it is described: imports point downwards, and importing humanparse costs next to nothing."""
+"""The house as it is described: imports point downwards, and importing humanparse costs next to
+nothing."""
 
 import ast
 import subprocess
@@ -11,27 +12,70 @@ import humanparse
 
 ROOT = Path(humanparse.__file__).parent
 LEVELS = {
-    "extras": -2, "vocabulary": -2, "errors": -1,
-    "system": 0, "arguments": 0, "labels": 0,
-    "image": 1, "masks": 1,
-    "preprocess": 2, "result": 2, "search": 2, "model": 2,
-    "card": 3, "engines": 3, "postprocess": 3, "formats": 3, "render": 3,
-    "weights": 4, "pipeline": 4, "evaluation": 4, "tta": 4,
-    "parser": 5, "export": 6, "batch": 6, "service": 6,
-    "training": 7, "ray": 7, "bench": 7, "doctor": 7, "cli": 8, "__main__": 9, "__pyinstaller": 9,
+    "extras": -2,
+    "vocabulary": -2,
+    "errors": -1,
+    "system": 0,
+    "arguments": 0,
+    "labels": 0,
+    "image": 1,
+    "masks": 1,
+    "preprocess": 2,
+    "result": 2,
+    "search": 2,
+    "model": 2,
+    "card": 3,
+    "engines": 3,
+    "postprocess": 3,
+    "formats": 3,
+    "render": 3,
+    "weights": 4,
+    "pipeline": 4,
+    "evaluation": 4,
+    "tta": 4,
+    "parser": 5,
+    "export": 6,
+    "batch": 6,
+    "service": 6,
+    "training": 7,
+    "ray": 7,
+    "bench": 7,
+    "doctor": 7,
+    "cli": 8,
+    "__main__": 9,
+    "__pyinstaller": 9,
 }
 SERVICE = ROOT / "service"
 SERVICE_LEVELS = {  # rooms of the service; those of one level do not know each other
-    "names": 0, "problems": 0, "clock": 0, "held": 0,
+    "names": 0,
+    "problems": 0,
+    "clock": 0,
+    "held": 0,
     "settings": 1,
-    "options": 2, "logs": 2, "metrics": 2, "paths": 2,
-    "schemas": 3, "http": 3, "work": 3, "cache": 3, "page": 3,
-    "child": 4, "api": 5, "jobs": 6, "app": 7, "server": 8,
+    "options": 2,
+    "logs": 2,
+    "metrics": 2,
+    "paths": 2,
+    "schemas": 3,
+    "http": 3,
+    "work": 3,
+    "cache": 3,
+    "page": 3,
+    "child": 4,
+    "api": 5,
+    "jobs": 6,
+    "app": 7,
+    "server": 8,
 }
 DOORS = {
-    ("result.py", "render"), ("result.py", "formats"),  # the short methods of Parsing, explained there
+    # the short methods of Parsing, explained there
+    ("result.py", "render"),
+    ("result.py", "formats"),
     ("parser.py", "export"),  # HumanParser.pull fetches and converts; nothing else there does
-    ("formats/__init__.py", "render"), ("formats/pictures.py", "render"), ("labels.py", "errors"),  # next door, one way
+    # next door, one way
+    ("formats/__init__.py", "render"),
+    ("formats/pictures.py", "render"),
+    ("labels.py", "errors"),
 }
 
 
@@ -46,7 +90,11 @@ def rooms_imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "humanparse" else [f"humanparse.{alias.name}" for alias in node.names]
+            names = (
+                [node.module]
+                if node.module != "humanparse"
+                else [f"humanparse.{alias.name}" for alias in node.names]
+            )
         rooms |= {name.split(".")[1] for name in names if name.startswith("humanparse.")}
     return rooms - {"__version__"}
 
@@ -54,19 +102,27 @@ def rooms_imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_downwards(path):
     room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    upward = {other for other in rooms_imported(path) if other != room and LEVELS[other] >= LEVELS[room]}
+    upward = {
+        other for other in rooms_imported(path) if other != room and LEVELS[other] >= LEVELS[room]
+    }
     assert upward <= {other for file, other in DOORS if file == path.relative_to(ROOT).as_posix()}
 
 
 def service_modules() -> list[Path]:
-    return [path for path in SERVICE.rglob("*.py") if path.parent != SERVICE or path.stem != "__init__"]
+    return [
+        path for path in SERVICE.rglob("*.py") if path.parent != SERVICE or path.stem != "__init__"
+    ]
 
 
 def service_rooms_imported(path: Path) -> set[str]:
     """The rooms of the service that a module of it imports."""
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("humanparse.service"):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.startswith("humanparse.service")
+        ):
             within = node.module.split(".")[2:]
             rooms |= {within[0]} if within else {alias.name for alias in node.names}
     return rooms
@@ -76,7 +132,8 @@ def service_rooms_imported(path: Path) -> set[str]:
 def test_imports_inside_the_service_point_downwards(path):
     room = path.relative_to(SERVICE).parts[0].removesuffix(".py")
     upward = {
-        other for other in service_rooms_imported(path)
+        other
+        for other in service_rooms_imported(path)
         if other != room and SERVICE_LEVELS[other] >= SERVICE_LEVELS[room]
     }
     assert not upward
@@ -87,7 +144,15 @@ def test_only_the_child_knows_photos_and_nobody_in_the_service_knows_engines():
         seen = rooms_imported(path)
         assert not seen & {"engines", "pipeline", "tta", "evaluation"}, path
         if path.parent.name != "child":
-            assert not seen & {"parser", "formats", "render", "image", "masks", "result", "postprocess"}, path
+            assert not seen & {
+                "parser",
+                "formats",
+                "render",
+                "image",
+                "masks",
+                "result",
+                "postprocess",
+            }, path
 
 
 def test_of_the_child_the_server_knows_one_name_alone():
@@ -106,7 +171,9 @@ def imported_by(statement: str) -> set[str]:
 
 def test_importing_humanparse_loads_nothing_heavy():
     loaded = imported_by("import humanparse")
-    assert loaded.isdisjoint({"torch", "onnxruntime", "cv2", "numpy", "PIL", "fastapi", "uvicorn", "typer", "rich"})
+    assert loaded.isdisjoint(
+        {"torch", "onnxruntime", "cv2", "numpy", "PIL", "fastapi", "uvicorn", "typer", "rich"}
+    )
 
 
 def test_parsing_loads_no_torch_and_no_web_framework():

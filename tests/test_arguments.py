@@ -12,8 +12,26 @@ from humanparse.errors import HumanParseError, OptionError
 
 PARSING = empty_parsing()
 ODD = [
-    None, 5, -1, 1.5, float("nan"), float("inf"), "x", "a\0b", "", b"x", [], {}, [5], [None], (1, 2), object(),
-    {"size": [2, 2]}, {"size": [2], "counts": ""}, {"size": [2, 2], "counts": "é\ud800"}, {"size": 2, "counts": None},
+    None,
+    5,
+    -1,
+    1.5,
+    float("nan"),
+    float("inf"),
+    "x",
+    "a\0b",
+    "",
+    b"x",
+    [],
+    {},
+    [5],
+    [None],
+    (1, 2),
+    object(),
+    {"size": [2, 2]},
+    {"size": [2], "counts": ""},
+    {"size": [2, 2], "counts": "é\ud800"},
+    {"size": 2, "counts": None},
 ]
 CALLS = {
     "save, folder": lambda odd: PARSING.save(odd, "json"),
@@ -59,7 +77,9 @@ def test_numbers_are_what_python_and_numpy_call_numbers():
     assert whole_number("n", np.int64(3), 1) == 3
     assert number_between("x", np.float32(0.5), 0, 1) == 0.5
     for value in (0, 2.0, "3", True, None):
-        with pytest.raises(OptionError, match=r"n is .*; give a whole number of at least 1, or None"):
+        with pytest.raises(
+            OptionError, match=r"n is .*; give a whole number of at least 1, or None"
+        ):
             whole_number("n", value, 1, ", or None")
     for value in (-0.1, 1.1, "0.5", False, float("nan")):
         with pytest.raises(OptionError, match=r"x is .*; give a number from 0 to 1$"):

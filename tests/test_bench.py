@@ -24,7 +24,9 @@ CARD = ModelCard("made-up", CIHP, "centres", Preprocess((0,) * 3, (1,) * 3, area
 def nobody(pixels: np.ndarray) -> dict[str, np.ndarray]:
     height, width = pixels.shape[2] // 4, pixels.shape[3] // 4
     channels = {"classes": 20, "person": 1, "centre": 1, "offset": 2}
-    return {name: np.full((1, count, height, width), -8, np.float32) for name, count in channels.items()}
+    return {
+        name: np.full((1, count, height, width), -8, np.float32) for name, count in channels.items()
+    }
 
 
 @pytest.fixture
@@ -59,7 +61,10 @@ def test_engines_are_measured_and_what_cannot_be_had_says_why(parser):
     assert len(found) == len(bench.ENGINES) * len(bench.KINDS)
     assert found[-1] == bench.EngineTime("onnxruntime", "bf16", None, "no bf16")
     assert all(one.network_ms is not None and not one.why_not for one in found[:-1])
-    assert {one.precision for one in bench.engine_times(open_parser, "other.onnx", runs=1)} == {"fp32", "bf16"}
+    assert {one.precision for one in bench.engine_times(open_parser, "other.onnx", runs=1)} == {
+        "fp32",
+        "bf16",
+    }
 
 
 def test_the_photo_has_the_size_that_was_asked_for():
@@ -86,13 +91,19 @@ def test_the_command_prints_a_table(parser):
     result = CliRunner().invoke(app, ["bench"])
     assert result.exit_code == 0, result.output
     assert "used by other programs: 2%" in result.output
-    assert "tiny" in result.output and "small" in result.output and "with parse_many" in result.output
+    assert (
+        "tiny" in result.output and "small" in result.output and "with parse_many" in result.output
+    )
     assert "openvino" in result.output and "int8" in result.output
 
 
 def test_the_command_prints_json(parser):
     result = CliRunner().invoke(app, ["bench", "--json", "--engine", "openvino"])
     data = json.loads(result.output)
-    assert data["model"] == "made-up" and data["engine"] == "openvino" and data["others_share"] == 0.02
-    assert [one["name"] for one in data["sizes"]] == ["tiny", "small"] and data["photos_per_s"]["many"] > 0
+    assert (
+        data["model"] == "made-up" and data["engine"] == "openvino" and data["others_share"] == 0.02
+    )
+    assert [one["name"] for one in data["sizes"]] == ["tiny", "small"] and data["photos_per_s"][
+        "many"
+    ] > 0
     assert {one["engine"] for one in data["engines"]} == set(bench.ENGINES)

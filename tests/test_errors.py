@@ -64,7 +64,8 @@ def test_the_packages_of_the_extras_are_those_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = [name for name in project["optional-dependencies"] if name not in ("test", "dev")]
     assert {name: list(EXTRAS[name]) for name in EXTRAS} == {
-        name: wanted(project, name) for name in extras}
+        name: wanted(project, name) for name in extras
+    }
 
 
 def test_only_missing_packages_are_named(monkeypatch):
@@ -79,7 +80,10 @@ def test_only_missing_packages_are_named(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", version)
     assert install_line("torch") == "pip install 'onnx>=1.21'"
-    assert str(MissingExtra("this needs Ray", "ray")) == "this needs Ray: pip install 'ray[data,serve]>=2.58'"
+    assert (
+        str(MissingExtra("this needs Ray", "ray"))
+        == "this needs Ray: pip install 'ray[data,serve]>=2.58'"
+    )
     here.add("onnx")  # then one of them is broken
     assert install_line("torch") == "pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4'"
 
@@ -88,7 +92,11 @@ def told() -> list[str]:
     """Every line of ours that names a package in quotation marks with its oldest version."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]
     texts = [page.read_text("utf-8") for page in pages]
-    return [line for text in texts for line in re.findall(r"'([a-z][\w-]*(?:\[[\w,]+\])?>=[\d.]+)'", text)]
+    return [
+        line
+        for text in texts
+        for line in re.findall(r"'([a-z][\w-]*(?:\[[\w,]+\])?>=[\d.]+)'", text)
+    ]
 
 
 def test_what_we_tell_people_to_install_is_what_the_project_asks_for():

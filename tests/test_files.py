@@ -39,7 +39,9 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def test_private_files_are_whole_and_for_their_owner_alone(tmp_path, durable):
     write_private(tmp_path / "a", b"old", durable=durable)
     write_private(tmp_path / "a", b"new", durable=durable)
-    assert (tmp_path / "a").read_bytes() == b"new" and [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"new" and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["a"]
     if os.name == "posix":
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
 

@@ -1,4 +1,5 @@
-"""`make test` hides nothing: what fails once fails it, and what needs PyTorch is skipped without, not lost."""
+"""`make test` hides nothing: what fails once fails it, and what needs PyTorch is skipped without,
+not lost."""
 
 import os
 import shutil
@@ -17,7 +18,8 @@ for name in ("torch", "safetensors", "scipy", "nncf"):
 import pytest
 sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider", "tests"]))
 """
-# Takes the place of Python in a made-up virtual environment: writes down what it is asked, and ends as OUTCOMES says in turn.
+# Takes the place of Python in a made-up virtual environment: writes down what it is asked, and ends
+# as OUTCOMES says in turn.
 FAKE_PYTHON = """#!/bin/sh
 folder=$(dirname "$0")
 echo "$@" >> "$folder/asked"
@@ -27,7 +29,8 @@ exit "$(sed -n "$(wc -l < "$folder/asked")p" "$folder/outcomes")"
 
 @pytest.fixture
 def make_test(tmp_path):
-    """`make_test(1, 0)` runs `make test` where pytest fails first and then passes; what came of it, and what was asked."""
+    """`make_test(1, 0)` runs `make test` where pytest fails first and then passes; what came of it,
+    and what was asked."""
     if not shutil.which("make") or os.name == "nt" or not (ROOT / "Makefile").is_file():
         pytest.skip("needs make, and the repository's Makefile")
     folder = tmp_path / "venv/bin"
@@ -40,7 +43,11 @@ def make_test(tmp_path):
     def run(*outcomes: int) -> tuple[subprocess.CompletedProcess, list[str]]:
         (folder / "outcomes").write_text("".join(f"{one}\n" for one in outcomes))
         done = subprocess.run(
-            ["make", "test", f"VENV={tmp_path / 'venv'}"], cwd=ROOT, capture_output=True, text=True, timeout=60,
+            ["make", "test", f"VENV={tmp_path / 'venv'}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         return done, (folder / "asked").read_text().splitlines()
 
@@ -62,7 +69,11 @@ def test_a_test_that_fails_once_fails_the_gate_whatever_comes_of_it_alone(make_t
 
 def test_without_pytorch_every_test_module_can_be_collected():
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PYTORCH], cwd=ROOT, capture_output=True, text=True, timeout=200,
+        [sys.executable, "-c", WITHOUT_PYTORCH],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "tests/training/test_recipe.py" in done.stdout  # which needs none

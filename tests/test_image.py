@@ -21,7 +21,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, features
 
-from humanparse.errors import BrokenImage, ImageError, ImageTooLarge, MissingExtra, NotAnImage, OptionError
+from humanparse.errors import (
+    BrokenImage,
+    ImageError,
+    ImageTooLarge,
+    MissingExtra,
+    NotAnImage,
+    OptionError,
+)
 from humanparse.image import MAX_MEGAPIXELS, Picture, read_image
 
 WHITE, BLACK, RED, GREEN, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -30,7 +37,8 @@ FORMATS = ["JPEG", *LOSSLESS, *(["AVIF"] if features.check("avif") else [])]
 
 
 def four_colours(width: int = 3, height: int = 2) -> np.ndarray:
-    """uint8 (H, W, 3): white with a red, a green and a blue corner, so that every turn and flip shows."""
+    """uint8 (H, W, 3): white with a red, a green and a blue corner, so that every turn and flip
+    shows."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[0, 0], pixels[0, -1], pixels[-1, 0] = RED, GREEN, BLUE
     return pixels
@@ -49,10 +57,19 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, rows: bytes = b"", depth: int = 8, colour: int = 2, extra: bytes = b"") -> bytes:
-    """A PNG made by hand. rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4 grey and alpha."""
+def png(
+    width: int, height: int, rows: bytes = b"", depth: int = 8, colour: int = 2, extra: bytes = b""
+) -> bytes:
+    """A PNG made by hand. rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4
+    grey and alpha."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def exif(orientation: int) -> bytes:
@@ -178,13 +195,22 @@ def test_an_array_with_alpha_shows_white_below():
 
 
 def test_a_mirrored_bgr_view_is_read_like_any_array():
-    assert np.array_equal(read_image(four_colours()[:, ::-1, ::-1]).pixels, four_colours()[:, ::-1, ::-1])
+    assert np.array_equal(
+        read_image(four_colours()[:, ::-1, ::-1]).pixels, four_colours()[:, ::-1, ::-1]
+    )
 
 
-@pytest.mark.parametrize("source", [four_colours(), Image.fromarray(four_colours()), encoded(four_colours())])
+@pytest.mark.parametrize(
+    "source", [four_colours(), Image.fromarray(four_colours()), encoded(four_colours())]
+)
 def test_pixels_are_contiguous_writable_bytes(source):
     pixels = read_image(source).pixels
-    assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous and pixels.flags.writeable and pixels.flags.owndata
+    assert (
+        pixels.dtype == np.uint8
+        and pixels.flags.c_contiguous
+        and pixels.flags.writeable
+        and pixels.flags.owndata
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,13 +226,17 @@ def test_pixels_are_contiguous_writable_bytes(source):
     ],
 )
 def test_another_array_is_told_what_arrived_and_what_is_expected(array, arrived):
-    with pytest.raises(NotAnImage, match=rf"the array is {arrived}; expected uint8 of shape \(H, W, 3\)"):
+    with pytest.raises(
+        NotAnImage, match=rf"the array is {arrived}; expected uint8 of shape \(H, W, 3\)"
+    ):
         read_image(array)
 
 
 @pytest.mark.parametrize("source", [None, 3, ["a.jpg"], object()])
 def test_something_else_is_told_what_can_be_read(source):
-    with pytest.raises(NotAnImage, match=f"from {type(source).__name__}; give a path, bytes, an open file"):
+    with pytest.raises(
+        NotAnImage, match=f"from {type(source).__name__}; give a path, bytes, an open file"
+    ):
         read_image(source)
 
 
@@ -216,7 +246,10 @@ def test_something_else_is_told_what_can_be_read(source):
 def test_text_named_jpg_is_shown_by_its_first_words(tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_text("Hello, this is no photo")
-    with pytest.raises(NotAnImage, match=r"photo.jpg starts with 'Hello, this is n'; expected a picture: JPEG, PNG, WebP"):
+    with pytest.raises(
+        NotAnImage,
+        match=r"photo.jpg starts with 'Hello, this is n'; expected a picture: JPEG, PNG, WebP",
+    ):
         read_image(path)
 
 
@@ -225,7 +258,9 @@ def test_unknown_bytes_are_shown_as_numbers():
         read_image(b"\x00\x01\x02\xff")
 
 
-@pytest.mark.parametrize("data", [b"%PDF-1.7", b"<svg xmlns=", b"%!PS-Adobe-3.0 EPSF", b"8BPS\0\1", b"\0\0\1\0\1\0"])
+@pytest.mark.parametrize(
+    "data", [b"%PDF-1.7", b"<svg xmlns=", b"%!PS-Adobe-3.0 EPSF", b"8BPS\0\1", b"\0\0\1\0\1\0"]
+)
 def test_types_outside_of_the_list_are_refused_unopened(data):
     with pytest.raises(NotAnImage, match="expected a picture"):
         read_image(data + bytes(100))
@@ -249,7 +284,10 @@ def test_a_folder_is_called_a_folder(tmp_path):
 
 def test_a_file_open_as_text_is_told_how_to_open_it(tmp_path):
     (tmp_path / "a.txt").write_text("abc")
-    with open(tmp_path / "a.txt") as file, pytest.raises(NotAnImage, match="open it with mode 'rb'"):
+    with (
+        open(tmp_path / "a.txt") as file,
+        pytest.raises(NotAnImage, match="open it with mode 'rb'"),
+    ):
         read_image(file)
 
 
@@ -298,7 +336,12 @@ def test_lossy_types_keep_the_colours(format):
 
 
 def test_of_a_phone_s_mpo_the_first_photo_is_read():
-    data = encoded(Image.new("RGB", (32, 24), RED), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
+    data = encoded(
+        Image.new("RGB", (32, 24), RED),
+        "MPO",
+        save_all=True,
+        append_images=[Image.new("RGB", (8, 8), BLUE)],
+    )
     pixels = read_image(data).pixels
     assert pixels.shape == (24, 32, 3)
     assert np.abs(pixels.astype(int) - RED).max() < 6
@@ -312,7 +355,9 @@ def test_compressed_tiff_is_read_from_a_path(tmp_path, compression):
 
 
 def test_grey_becomes_rgb():
-    assert pixels_of(encoded(np.array([[0, 77, 255]], np.uint8))) == [[[0] * 3, [77] * 3, [255] * 3]]
+    assert pixels_of(encoded(np.array([[0, 77, 255]], np.uint8))) == [
+        [[0] * 3, [77] * 3, [255] * 3]
+    ]
 
 
 def test_black_and_white_becomes_rgb():
@@ -329,11 +374,15 @@ def test_a_palette_is_looked_up():
 def test_transparent_palette_entries_show_white(transparency):
     image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
     image.putpalette([10, 20, 30, 40, 50, 60])
-    assert pixels_of(encoded(image, "PNG", transparency=transparency)) == [[[10, 20, 30], [255, 255, 255]]]
+    assert pixels_of(encoded(image, "PNG", transparency=transparency)) == [
+        [[10, 20, 30], [255, 255, 255]]
+    ]
 
 
 def test_a_transparent_colour_of_an_rgb_or_grey_file_shows_white():
-    rgb = png(2, 1, b"\0" + bytes([9, 9, 9, 1, 2, 3]), extra=chunk(b"tRNS", struct.pack(">3H", 1, 2, 3)))
+    rgb = png(
+        2, 1, b"\0" + bytes([9, 9, 9, 1, 2, 3]), extra=chunk(b"tRNS", struct.pack(">3H", 1, 2, 3))
+    )
     grey = png(2, 1, b"\0" + bytes([9, 5]), colour=0, extra=chunk(b"tRNS", struct.pack(">H", 5)))
     assert pixels_of(rgb) == pixels_of(grey) == [[[9, 9, 9], [255, 255, 255]]]
 
@@ -357,7 +406,9 @@ def test_half_transparent_black_is_grey():
 
 
 def test_a_cmyk_jpeg_keeps_its_colours():  # Pillow writes and reads them inverted, as Adobe does
-    pixels = read_image(encoded(Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK"), "JPEG")).pixels
+    pixels = read_image(
+        encoded(Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK"), "JPEG")
+    ).pixels
     assert np.abs(pixels.astype(int) - (200, 30, 30)).max() < 12
 
 
@@ -383,21 +434,26 @@ def test_a_dark_16_bit_picture_stays_dark():
 
 
 def test_16_bit_rgb_keeps_its_high_bytes():
-    assert pixels_of(png(1, 1, b"\0" + struct.pack(">3H", 65535, 256 * 100, 0), depth=16)) == [[[255, 100, 0]]]
+    assert pixels_of(png(1, 1, b"\0" + struct.pack(">3H", 65535, 256 * 100, 0), depth=16)) == [
+        [[255, 100, 0]]
+    ]
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([0, 100, 255], [0, 100, 255]),              # bytes in a wider type
-        ([0, 257, 65535], [0, 1, 255]),              # 16 bits
-        ([0, 500_000, 1_000_000], [0, 128, 255]),    # anything: from lowest to highest
+        ([0, 100, 255], [0, 100, 255]),  # bytes in a wider type
+        ([0, 257, 65535], [0, 1, 255]),  # 16 bits
+        ([0, 500_000, 1_000_000], [0, 128, 255]),  # anything: from lowest to highest
         ([-100, 0, 100], [0, 128, 255]),
         ([900_000, 900_000, 900_000], [0, 0, 0]),
     ],
 )
 def test_32_bit_grey_is_scaled_by_what_it_holds(values, expected):
-    assert read_image(Image.fromarray(np.array([values], np.int32))).pixels[0, :, 0].tolist() == expected
+    assert (
+        read_image(Image.fromarray(np.array([values], np.int32))).pixels[0, :, 0].tolist()
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -438,7 +494,8 @@ def test_tiny_and_very_wide_pictures_are_read(size_hw):
 
 
 def test_a_picture_of_several_strips_has_no_seams():
-    pixels = np.random.default_rng(0).integers(0, 256, (1500, 1001, 3), np.uint8)  # 1.5 MP: a dozen strips
+    # 1.5 MP: a dozen strips
+    pixels = np.random.default_rng(0).integers(0, 256, (1500, 1001, 3), np.uint8)
     for source in (pixels, Image.fromarray(pixels)):
         assert np.array_equal(read_image(source).pixels, pixels)
 
@@ -452,8 +509,14 @@ def test_each_exif_orientation_stands_as_a_person_sees_it(orientation, format):
     shown = np.kron(four_colours(), np.ones((16, 16, 1), np.uint8))  # 48 x 32, whole JPEG blocks
     back = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
     stored = {
-        1: shown, 2: shown[:, ::-1], 3: shown[::-1, ::-1], 4: shown[::-1], 5: shown.swapaxes(0, 1),
-        6: np.rot90(shown, -1), 7: shown[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(shown),
+        1: shown,
+        2: shown[:, ::-1],
+        3: shown[::-1, ::-1],
+        4: shown[::-1],
+        5: shown.swapaxes(0, 1),
+        6: np.rot90(shown, -1),
+        7: shown[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(shown),
     }[back]  # turning the other way undoes it
     options = {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
     data = encoded(np.ascontiguousarray(stored), format, exif=exif(orientation), **options)
@@ -472,10 +535,14 @@ def test_orientation_agrees_with_pillow_s_over_several_strips(orientation):
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_impossible_orientation_counts_as_upright(orientation):
-    assert np.array_equal(read_image(encoded(four_colours(), exif=exif(orientation))).pixels, four_colours())
+    assert np.array_equal(
+        read_image(encoded(four_colours(), exif=exif(orientation))).pixels, four_colours()
+    )
 
 
-@pytest.mark.parametrize("damage", [b"Exif\0\0", b"Exif\0\0garbage that is no TIFF", exif(6)[:20], exif(6)[:9]])
+@pytest.mark.parametrize(
+    "damage", [b"Exif\0\0", b"Exif\0\0garbage that is no TIFF", exif(6)[:20], exif(6)[:9]]
+)
 def test_damaged_exif_does_not_lose_the_photo(damage):
     assert read_image(encoded(noise(), "JPEG", exif=damage)).pixels.shape[2] == 3
 
@@ -488,7 +555,10 @@ def test_a_png_bomb_is_refused_from_its_header_in_no_time_and_no_memory():
     assert len(bomb) < 10_000
     tracemalloc.start()
     started = time.perf_counter()
-    with pytest.raises(ImageTooLarge, match=r"image is 64250x64250 \(4128.06 MP\) but the limit is 40 MP; resize it or"):
+    with pytest.raises(
+        ImageTooLarge,
+        match=r"image is 64250x64250 \(4128.06 MP\) but the limit is 40 MP; resize it or",
+    ):
         read_image(bomb)
     seconds, (_, peak_bytes) = time.perf_counter() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -499,12 +569,29 @@ def test_a_png_bomb_is_refused_from_its_header_in_no_time_and_no_memory():
     "header",
     [
         b"P6 60000 60000 255\n",
-        b"GIF89a" + struct.pack("<HH", 60000, 60000) + b"\0\0\0," + struct.pack("<4H", 0, 0, 60000, 60000) + b"\0\2\0\0;",
-        b"GIF89a" + struct.pack("<HH", 9, 9) + b"\0\0\0," + struct.pack("<4H", 0, 0, 10000, 10000) + b"\0\2\0\0;",
-        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 0, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
-        b"RIFF\x2e\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xfe\x3f\0" * 2 + b"VP8L\x0f\0\0\0\x2f\xfe\xbf\xff\x0f" + bytes(20),
-        encoded(four_colours(), "JPEG").replace(struct.pack(">HH", 2, 3), struct.pack(">HH", 60000, 60000)),
-        encoded(four_colours(), "TIFF").replace(struct.pack("<HHII", 257, 4, 1, 2), struct.pack("<HHII", 257, 4, 1, 20_000_000)),
+        b"GIF89a"
+        + struct.pack("<HH", 60000, 60000)
+        + b"\0\0\0,"
+        + struct.pack("<4H", 0, 0, 60000, 60000)
+        + b"\0\2\0\0;",
+        b"GIF89a"
+        + struct.pack("<HH", 9, 9)
+        + b"\0\0\0,"
+        + struct.pack("<4H", 0, 0, 10000, 10000)
+        + b"\0\2\0\0;",
+        b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 0, 0, 0, 54, 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0),
+        b"RIFF\x2e\0\0\0WEBPVP8X\x0a\0\0\0"
+        + bytes(4)
+        + b"\xfe\x3f\0" * 2
+        + b"VP8L\x0f\0\0\0\x2f\xfe\xbf\xff\x0f"
+        + bytes(20),
+        encoded(four_colours(), "JPEG").replace(
+            struct.pack(">HH", 2, 3), struct.pack(">HH", 60000, 60000)
+        ),
+        encoded(four_colours(), "TIFF").replace(
+            struct.pack("<HHII", 257, 4, 1, 2), struct.pack("<HHII", 257, 4, 1, 20_000_000)
+        ),
     ],
     ids=["ppm", "gif", "gif-frame-beyond-its-screen", "bmp", "webp", "jpeg", "tiff"],
 )
@@ -514,13 +601,21 @@ def test_bombs_of_other_types_are_refused_too(header):
 
 
 def test_the_limit_holds_for_pil_images_and_arrays():
-    for source in (Image.new("L", (100, 101)), np.zeros((101, 100), np.uint8), encoded(Image.new("L", (100, 101)))):
+    for source in (
+        Image.new("L", (100, 101)),
+        np.zeros((101, 100), np.uint8),
+        encoded(Image.new("L", (100, 101))),
+    ):
         with pytest.raises(ImageTooLarge, match=r"100x101 \(0.0101 MP\) but the limit is 0.01 MP"):
             read_image(source, max_megapixels=0.01)
 
 
 def test_a_picture_just_at_the_limit_is_read():
-    assert read_image(np.zeros((100, 100), np.uint8), max_megapixels=0.01).pixels.shape == (100, 100, 3)
+    assert read_image(np.zeros((100, 100), np.uint8), max_megapixels=0.01).pixels.shape == (
+        100,
+        100,
+        3,
+    )
 
 
 def test_the_limit_is_40_megapixels_unless_said_otherwise():
@@ -537,14 +632,17 @@ def test_a_limit_that_is_no_positive_number_is_refused(limit):
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "GIF"])
 def test_above_pillow_s_own_limit_ours_decides_and_no_warning_leaks(monkeypatch, format):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)  # Pillow warns above 4 pixels and raises above 8
+    # Pillow warns above 4 pixels and raises above 8
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
     assert np.array_equal(read_image(encoded(four_colours(), format)).pixels, four_colours())
 
 
 def test_where_pillow_refuses_itself_the_error_is_still_ours(monkeypatch):
     data = encoded(noise(), "TIFF")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageTooLarge, match=r"more than 0.0002 MP but the limit is 0.0002 MP; resize it"):
+    with pytest.raises(
+        ImageTooLarge, match=r"more than 0.0002 MP but the limit is 0.0002 MP; resize it"
+    ):
         read_image(data)
 
 
@@ -567,13 +665,18 @@ def test_a_truncated_file_says_where_it_breaks_off(tmp_path, format):
     data = encoded(noise(), format)
     path = tmp_path / "half.img"
     path.write_bytes(data[: int(0.8 * len(data))])
-    with pytest.raises(BrokenImage, match=rf"half.img breaks off after {path.stat().st_size} bytes; expected the rest of the"):
+    with pytest.raises(
+        BrokenImage,
+        match=rf"half.img breaks off after {path.stat().st_size} bytes; expected the rest of the",
+    ):
         read_image(path)
 
 
 def test_a_damaged_file_names_the_reason():
     data = encoded(noise(), "WEBP", lossless=False)
-    with pytest.raises(BrokenImage, match=r"image starts like WebP but is damaged inside \(.+\); get it again"):
+    with pytest.raises(
+        BrokenImage, match=r"image starts like WebP but is damaged inside \(.+\); get it again"
+    ):
         read_image(data[:20] + bytes(len(data) - 20))
 
 
@@ -598,7 +701,11 @@ def test_global_settings_of_pillow_are_left_alone():
     before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
     for format in FORMATS:
         read_image(encoded(noise(), format))
-    assert (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters)) == before
+    assert (
+        Image.MAX_IMAGE_PIXELS,
+        ImageFile.LOAD_TRUNCATED_IMAGES,
+        list(warnings.filters),
+    ) == before
 
 
 SMALL_FILES = [
@@ -627,7 +734,8 @@ SMALL_FILES = [
 def test_a_mutated_file_is_read_or_refused_and_nothing_else(data, changes, cut):
     mutated = bytearray(data)
     for position, value in changes:
-        mutated[position % (len(data) if position % 2 else min(len(data), 120))] = value  # headers get half of the hits
+        # headers get half of the hits
+        mutated[position % (len(data) if position % 2 else min(len(data), 120))] = value
     mutated = mutated[: cut or None] if cut % 4 == 0 else mutated
     try:
         picture = read_image(bytes(mutated), max_megapixels=1)
@@ -635,7 +743,11 @@ def test_a_mutated_file_is_read_or_refused_and_nothing_else(data, changes, cut):
         assert str(error)
         return
     assert isinstance(picture, Picture)
-    assert picture.pixels.dtype == np.uint8 and picture.pixels.ndim == 3 and picture.pixels.shape[2] == 3
+    assert (
+        picture.pixels.dtype == np.uint8
+        and picture.pixels.ndim == 3
+        and picture.pixels.shape[2] == 3
+    )
 
 
 @given(st.binary(max_size=200))
@@ -650,17 +762,34 @@ def test_any_bytes_at_all_are_refused_with_an_error_of_ours(data):
 
 def talkative_tiff() -> bytes:
     """A readable TIFF with a tag whose value lies outside of the file: Pillow warns."""
-    entries = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1)]
+    entries = [
+        (256, 4, 1, 1),
+        (257, 4, 1, 1),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+    ]
     entries += [(278, 4, 1, 1), (279, 4, 1, 1), (305, 2, 400, 9_999_999)]
     table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    return b"II*\0" + struct.pack("<I", 10) + b"\x64\0" + struct.pack("<H", len(entries)) + table + bytes(4)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 10)
+        + b"\x64\0"
+        + struct.pack("<H", len(entries))
+        + table
+        + bytes(4)
+    )
 
 
 def talkative_jpeg() -> bytes:
     """A readable JPEG whose EXIF says orientation 6 and then breaks off: Pillow warns."""
     tag = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     text = struct.pack("<HHII", 0x010E, 2, 40, 9999)
-    return encoded(noise(24, 16), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + tag + text + bytes(4))
+    return encoded(
+        noise(24, 16), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0" + tag + text + bytes(4)
+    )
 
 
 def test_pillow_does_warn_about_these_files():
@@ -674,14 +803,23 @@ def test_warnings_turned_into_errors_do_not_lose_a_photo():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert pixels_of(talkative_tiff()) == [[[0x64] * 3]]
-        assert read_image(talkative_jpeg()).pixels.shape == (24, 16, 3)  # turned: the tag before the damage counts
-        assert read_image(Image.open(io.BytesIO(encoded(noise(), "TIFF")))).pixels.shape == (16, 24, 3)
+        # turned: the tag before the damage counts
+        assert read_image(talkative_jpeg()).pixels.shape == (24, 16, 3)
+        assert read_image(Image.open(io.BytesIO(encoded(noise(), "TIFF")))).pixels.shape == (
+            16,
+            24,
+            3,
+        )
 
 
 def test_many_threads_read_at_once_and_leave_the_warning_filters_as_they_were():
     before = list(warnings.filters)
     bomb = png(64250, 64250, bytes(1000))
-    sources = [encoded(noise(), format) for format in FORMATS] + [talkative_tiff(), talkative_jpeg(), bomb]
+    sources = [encoded(noise(), format) for format in FORMATS] + [
+        talkative_tiff(),
+        talkative_jpeg(),
+        bomb,
+    ]
 
     def outcome(data):
         try:
@@ -709,11 +847,16 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1000\n"
         "before = peak(); read_image(sys.argv[1]); print(peak() - before)"
     )
-    grown_mb = int(subprocess.run([sys.executable, "-c", script, path], check=True, capture_output=True, text=True).stdout)
+    grown_mb = int(
+        subprocess.run(
+            [sys.executable, "-c", script, path], check=True, capture_output=True, text=True
+        ).stdout
+    )
     assert grown_mb < 3 * 72
 
 
 # What is no picture at all
+
 
 class Upload:
     """As FastAPI hands them out: its methods are coroutines."""
@@ -738,15 +881,18 @@ def closed_file() -> io.BytesIO:
     return file
 
 
-@pytest.mark.parametrize(("source", "reason"), [
-    ("a\0b.jpg", "'a.x00b.jpg' .*null byte"),
-    ("\ud800.jpg", "cannot be read from"),
-    (closed_file(), "this BytesIO .*closed"),
-    (Upload(), "asynchronous Upload; give its bytes"),
-    (Broken(), "the camera is off"),
-    (NoPath(), "cannot be read from"),
-    (None, "cannot read a picture from NoneType"),
-])
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("a\0b.jpg", "'a.x00b.jpg' .*null byte"),
+        ("\ud800.jpg", "cannot be read from"),
+        (closed_file(), "this BytesIO .*closed"),
+        (Upload(), "asynchronous Upload; give its bytes"),
+        (Broken(), "the camera is off"),
+        (NoPath(), "cannot be read from"),
+        (None, "cannot read a picture from NoneType"),
+    ],
+)
 def test_what_cannot_be_read_is_no_image(source, reason):
     with pytest.raises(NotAnImage, match=reason):
         read_image(source)

@@ -1,4 +1,5 @@
-"""masks.py: compact masks, run lengths equal to pycocotools', and polygons that it fills to the same masks."""
+"""masks.py: compact masks, run lengths equal to pycocotools', and polygons that it fills to the
+same masks."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ def test_run_lengths_equal_pycocotools_to_the_byte(mask):
 @settings(max_examples=20, deadline=None)
 def test_run_lengths_of_large_masks_equal_pycocotools(seed, share):
     noise = np.random.default_rng(seed).random((30, 20))
-    assert_equals_pycocotools(np.kron(noise < share, np.ones((17, 13), bool)))  # runs of several letters
+    # runs of several letters
+    assert_equals_pycocotools(np.kron(noise < share, np.ones((17, 13), bool)))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (5, 6), (700, 900)])
@@ -186,14 +188,18 @@ def test_sizes_and_runs_that_are_not_whole_numbers_are_refused_as_values(size, c
 
 @st.composite
 def blobs(draw) -> np.ndarray:
-    """bool (H, W): discs, bars and lines, with holes, as masks of people have them, of more than 200 pixels."""
+    """bool (H, W): discs, bars and lines, with holes, as masks of people have them, of more than
+    200 pixels."""
     picture = np.zeros((draw(st.integers(30, 120)), draw(st.integers(30, 120))), np.uint8)
     near = st.integers(-10, 130)
     for _ in range(draw(st.integers(1, 5))):
         value, at = draw(st.sampled_from([1, 1, 1, 0])), (draw(near), draw(near))
         shape = draw(st.sampled_from(["disc", "line", "bar"]))
         if shape == "disc":
-            axes, angle = (draw(st.integers(1, 50)), draw(st.integers(1, 50))), draw(st.integers(0, 180))
+            axes, angle = (
+                (draw(st.integers(1, 50)), draw(st.integers(1, 50))),
+                draw(st.integers(0, 180)),
+            )
             cv2.ellipse(picture, at, axes, angle, 0, 360, value, -1)
         elif shape == "line":
             cv2.line(picture, at, (draw(near), draw(near)), value, draw(st.integers(1, 9)))
@@ -222,13 +228,17 @@ def test_polygons_fill_to_nearly_the_same_mask(mask):
 @settings(max_examples=100, deadline=None)
 def test_polygons_without_tolerance_miss_only_specks_and_pinholes(mask):
     mask[:2] = True  # something to hold on to
-    assert overlap(filled_by_pycocotools(Mask.from_dense(mask), tolerance_px=0), mask) >= 1 - 2 * 0.002
+    assert (
+        overlap(filled_by_pycocotools(Mask.from_dense(mask), tolerance_px=0), mask) >= 1 - 2 * 0.002
+    )
 
 
 def test_a_slanted_edge_becomes_a_straight_line():
     stairs = np.tri(100, 100, dtype=bool)
     [polygon] = Mask.from_dense(stairs).to_polygons()
-    assert len(polygon) <= 7 and overlap(filled_by_pycocotools(Mask.from_dense(stairs)), stairs) > 0.99
+    assert (
+        len(polygon) <= 7 and overlap(filled_by_pycocotools(Mask.from_dense(stairs)), stairs) > 0.99
+    )
 
 
 def test_polygons_are_in_the_photo_s_coordinates():
@@ -267,7 +277,11 @@ def test_a_larger_tolerance_saves_points():
     rows, columns = np.indices((200, 200)) - 100
     disc = Mask.from_dense(rows**2 + columns**2 < 90**2)
     lengths = [len(disc.to_polygons(tolerance_px)[0]) for tolerance_px in (0, 0.5, 2, 8)]
-    assert lengths == sorted(lengths, reverse=True) and lengths[0] > 2 * lengths[1] and lengths[-1] < 12
+    assert (
+        lengths == sorted(lengths, reverse=True)
+        and lengths[0] > 2 * lengths[1]
+        and lengths[-1] < 12
+    )
 
 
 @pytest.mark.parametrize("tolerance_px", [-1, float("nan")])

@@ -1,4 +1,5 @@
-"""A photo of 40 megapixels, with people all over it, needs under a gigabyte above the loaded model."""
+"""A photo of 40 megapixels, with people all over it, needs under a gigabyte above the loaded
+model."""
 
 import subprocess
 import sys

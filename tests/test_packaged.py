@@ -1,4 +1,5 @@
-"""What comes with the package is found in a folder, in a zip archive and in a bundled program, or missed in clear words."""
+"""What comes with the package is found in a folder, in a zip archive and in a bundled program, or
+missed in clear words."""
 
 from __future__ import annotations
 
@@ -34,10 +35,17 @@ def archive(tmp_path_factory) -> Path:
 
 
 def from_archive(archive: Path, folder: Path, code: str) -> str:
-    """What Python prints, if it has the package from the archive and its folder for temporary files is that one."""
+    """What Python prints, if it has the package from the archive and its folder for temporary files
+    is that one."""
     environ = {**os.environ, "PYTHONPATH": str(archive), "TMPDIR": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env=environ, cwd=folder, capture_output=True, text=True, check=False)
+        [sys.executable, "-P", "-c", code],
+        env=environ,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -63,19 +71,30 @@ print(subprocess.run(child, env=environment(), capture_output=True, text=True, c
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     code = f"import sys; sys.path.insert(0, {str(archive)!r})\n{code}"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], env=environ, capture_output=True, text=True, check=True)
+        [sys.executable, "-P", "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith(str(archive))
 
 
-@pytest.mark.parametrize("name", [
-    "weights/bundled", "cli/demo", "service/page/static", "training/recipes", "export/triton_models", "py.typed",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weights/bundled",
+        "cli/demo",
+        "service/page/static",
+        "training/recipes",
+        "export/triton_models",
+        "py.typed",
+    ],
+)
 def test_all_that_is_needed_is_there(name):
     assert packaged.packaged(name).exists()
 
 
 def test_what_is_missing_is_told_with_what_to_do():
-    with pytest.raises(HumanParseError, match=r"'weights/lost' is missing.*--collect-data humanparse"):
+    with pytest.raises(
+        HumanParseError, match=r"'weights/lost' is missing.*--collect-data humanparse"
+    ):
         packaged.packaged("weights/lost")
 
 
@@ -92,10 +111,16 @@ def test_a_bundled_program_starts_no_children(monkeypatch):
 def test_pyinstaller_finds_our_hook():
     points = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["entry-points"]["pyinstaller40"]
     module, _, function = points["hook-dirs"].partition(":")
-    folder, = getattr(import_module(module), function)()
+    (folder,) = getattr(import_module(module), function)()
     hook = (Path(folder) / "hook-humanparse.py").read_text("utf-8")
     hidden = {}
-    exec(hook.replace("from PyInstaller.utils.hooks import", "#"), {  # PyInstaller itself is not needed to read it
-        "collect_data_files": lambda name: [name], "copy_metadata": lambda name: [name],
-    }, hidden)
+    # PyInstaller itself is not needed to read it
+    exec(
+        hook.replace("from PyInstaller.utils.hooks import", "#"),
+        {
+            "collect_data_files": lambda name: [name],
+            "copy_metadata": lambda name: [name],
+        },
+        hidden,
+    )
     assert [import_module(name) for name in hidden["hiddenimports"]]

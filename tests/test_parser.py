@@ -1,4 +1,5 @@
-"""HumanParser: any photo in, people and parts out. Quick ones with a fake engine, the rest with the model in the package."""
+"""HumanParser: any photo in, people and parts out. Quick ones with a fake engine, the rest with the
+model in the package."""
 
 import copy
 import io
@@ -38,7 +39,12 @@ def bright_person(pixels: np.ndarray) -> dict[str, np.ndarray]:
     centre = np.full_like(classes[:, :1], -8)
     centre[0, 0, y, x] = 8 if bright.any() else -8
     offset = np.stack([(x - xs) * 4, (y - ys) * 4])[None].astype(np.float32)
-    return {"classes": classes, "person": np.where(bright, 8, -8).astype(np.float32), "centre": centre, "offset": offset}
+    return {
+        "classes": classes,
+        "person": np.where(bright, 8, -8).astype(np.float32),
+        "centre": centre,
+        "offset": offset,
+    }
 
 
 def fake_parser(card: ModelCard = CARD, answer=bright_person, **options) -> HumanParser:
@@ -53,7 +59,7 @@ def photo(height: int = 160, width: int = 240) -> np.ndarray:
 
 def test_a_person_is_found_where_they_are():
     result = fake_parser().parse(photo())
-    person, = result.people
+    (person,) = result.people
     assert person.box_xyxy == pytest.approx((60, 40, 120, 120), abs=3)
     assert person.parts["UpperClothes"].area == (result.label_map == 5).sum() > 4000
     assert result.label_map.dtype == np.uint8 and result.person_map.dtype == np.uint16
@@ -61,7 +67,9 @@ def test_a_person_is_found_where_they_are():
     assert set(result.timings_ms) == {"read", "preprocess", "network", "postprocess"}
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3000), (3000, 2), (37, 41), (1500, 2000)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (2, 3000), (3000, 2), (37, 41), (1500, 2000)]
+)
 def test_maps_always_have_the_photos_size(height, width):
     result = fake_parser().parse(photo(height, width))
     assert result.label_map.shape == result.person_map.shape == (height, width)
@@ -69,14 +77,24 @@ def test_maps_always_have_the_photos_size(height, width):
 
 def test_an_image_without_people_gives_an_empty_result():
     result = fake_parser().parse(np.zeros((50, 60, 3), np.uint8))
-    assert result.people == () and not result.label_map.any() and json.loads(result.to_json())["people"] == []
+    assert (
+        result.people == ()
+        and not result.label_map.any()
+        and json.loads(result.to_json())["people"] == []
+    )
 
 
 def test_every_kind_of_input_gives_the_same_result(tmp_path):
     file = tmp_path / "street.png"
     Image.fromarray(photo()).save(file)
     wanted = fake_parser().parse(photo())
-    for source in (file, str(file), file.read_bytes(), io.BytesIO(file.read_bytes()), Image.open(file)):
+    for source in (
+        file,
+        str(file),
+        file.read_bytes(),
+        io.BytesIO(file.read_bytes()),
+        Image.open(file),
+    ):
         assert (fake_parser().parse(source).person_map == wanted.person_map).all()
     assert fake_parser().parse(file).name == "street"
     assert fake_parser().parse(photo(), name="mine").name == "mine"
@@ -102,21 +120,42 @@ def test_people_below_the_score_are_left_out():
     assert len(fake_parser(min_score=1.0).parse(photo()).people) == 0
 
 
-@pytest.mark.parametrize("options", [
-    {"min_score": 1.5}, {"min_score": -0.1}, {"min_score": "0.5"}, {"min_score": None}, {"min_score": float("nan")},
-    {"threads": 0}, {"threads": "2"}, {"threads": 1.5}, {"max_megapixels": "10"}, {"max_megapixels": 0},
-    {"short_side": "128"}, {"max_side": 640.5}, {"max_side": 3}, {"flip": "no"}, {"scales": 1.5}, {"scales": None},
-    {"scales": ("1",)}, {"scales": "1"},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_score": 1.5},
+        {"min_score": -0.1},
+        {"min_score": "0.5"},
+        {"min_score": None},
+        {"min_score": float("nan")},
+        {"threads": 0},
+        {"threads": "2"},
+        {"threads": 1.5},
+        {"max_megapixels": "10"},
+        {"max_megapixels": 0},
+        {"short_side": "128"},
+        {"max_side": 640.5},
+        {"max_side": 3},
+        {"flip": "no"},
+        {"scales": 1.5},
+        {"scales": None},
+        {"scales": ("1",)},
+        {"scales": "1"},
+    ],
+)
 def test_impossible_options_are_refused(options):
-    name, = options
+    (name,) = options
     with pytest.raises(errors.OptionError, match=name if name != "scales" else "scales are"):
         fake_parser(**options)
 
 
 def test_numbers_of_numpy_are_numbers():
     parser = fake_parser(
-        min_score=np.float32(0.5), threads=np.int64(1), max_side=np.int32(640), max_megapixels=np.float64(2))
+        min_score=np.float32(0.5),
+        threads=np.int64(1),
+        max_side=np.int32(640),
+        max_megapixels=np.float64(2),
+    )
     assert (parser.min_score, parser.max_megapixels) == (0.5, 2)
 
 
@@ -155,14 +194,19 @@ def test_outputs_and_sizes_of_another_model_are_refused():
 def test_what_cannot_be_read_at_all_does_not_end_the_loop():
     closed = io.BytesIO(b"x")
     closed.close()
-    results = list(fake_parser().parse_many([photo(), "a\0b.jpg", closed, 5, photo()], on_error="return"))
+    results = list(
+        fake_parser().parse_many([photo(), "a\0b.jpg", closed, 5, photo()], on_error="return")
+    )
     assert [type(one).__name__ for one in results] == ["Parsing", *["ParseFailure"] * 3, "Parsing"]
     assert all(isinstance(one.error, errors.NotAnImage) for one in results[1:4])
 
 
 # In other processes
 
-@pytest.mark.parametrize("way", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy], ids=["pickle", "deepcopy"])
+
+@pytest.mark.parametrize(
+    "way", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy], ids=["pickle", "deepcopy"]
+)
 def test_a_parser_survives_pickle_and_copy_as_what_it_was_made_with(way):
     parser = HumanParser(min_score=0.4, max_side=320, threads=1, flip=True, max_megapixels=3)
     parser.min_score = 0.6  # as it is now
@@ -220,9 +264,15 @@ def test_of_many_photos_a_bad_one_raises_in_its_place():
 
 def test_of_many_photos_a_bad_one_can_be_returned(tmp_path):
     missing = tmp_path / "missing.jpg"
-    one, bad, lost, two = fake_parser().parse_many([photo(), b"no picture", missing, photo()], on_error="return")
+    one, bad, lost, two = fake_parser().parse_many(
+        [photo(), b"no picture", missing, photo()], on_error="return"
+    )
     assert len(one.people) == len(two.people) == 1
-    assert isinstance(bad, ParseFailure) and bad.image == b"no picture" and isinstance(bad.error, errors.NotAnImage)
+    assert (
+        isinstance(bad, ParseFailure)
+        and bad.image == b"no picture"
+        and isinstance(bad.error, errors.NotAnImage)
+    )
     assert lost.image == missing and isinstance(lost.error, FileNotFoundError)
 
 
@@ -239,6 +289,7 @@ def test_impossible_options_of_many_are_refused_at_once(options):
 
 
 # With the model inside the package.
+
 
 @pytest.fixture(scope="module")
 def parser() -> HumanParser:
@@ -287,7 +338,9 @@ def test_the_same_photo_gives_the_same_result_in_any_number_of_threads(parser):
 
 
 def test_pictures_of_nothing_hold_nobody(parser):
-    sky = np.linspace(90, 220, 200)[:, None, None] * np.array([0.6, 0.8, 1.0]) + np.zeros((200, 300, 3))
+    sky = np.linspace(90, 220, 200)[:, None, None] * np.array([0.6, 0.8, 1.0]) + np.zeros(
+        (200, 300, 3)
+    )
     for pixels in (np.zeros((200, 300, 3)), np.full((200, 300, 3), 255), sky):
         assert parser.parse(pixels.astype(np.uint8)).people == ()
 
@@ -297,7 +350,9 @@ def test_many_photos_are_parsed_as_one_is(parser, monkeypatch, cores):
     for module in (parallel, humanparse.parser):
         monkeypatch.setattr(module, "usable_cores", lambda: cores)
     names = ["astronaut", "hopper", "astronaut"]
-    for name, result in zip(names, HumanParser().parse_many(DEMO / f"{name}.jpg" for name in names), strict=True):
+    for name, result in zip(
+        names, HumanParser().parse_many(DEMO / f"{name}.jpg" for name in names), strict=True
+    ):
         wanted = parser.parse(DEMO / f"{name}.jpg")
         assert result.name == name
         assert (result.label_map == wanted.label_map).mean() > 0.999

@@ -8,17 +8,22 @@ from humanparse.errors import OptionError
 from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import TILE_PX, Geometry, Preprocess
 
-BY_AREA = Preprocess(mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=16)
+BY_AREA = Preprocess(
+    mean=(127.5,) * 3, std=(127.5,) * 3, area_px=480 * 640, max_long_side=1280, multiple=16
+)
 BY_SIDE = Preprocess(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375), short_side=640)
 
 
-@pytest.mark.parametrize(("photo", "resized", "padded"), [
-    ((480, 640), (480, 640), (480, 640)),
-    ((960, 1280), (480, 640), (480, 640)),
-    ((3000, 1500), (784, 392), (784, 400)),
-    ((10, 4000), (3, 1280), (16, 1280)),
-    ((1, 1), (554, 554), (560, 560)),
-])
+@pytest.mark.parametrize(
+    ("photo", "resized", "padded"),
+    [
+        ((480, 640), (480, 640), (480, 640)),
+        ((960, 1280), (480, 640), (480, 640)),
+        ((3000, 1500), (784, 392), (784, 400)),
+        ((10, 4000), (3, 1280), (16, 1280)),
+        ((1, 1), (554, 554), (560, 560)),
+    ],
+)
 def test_photos_are_brought_to_about_the_same_area(photo, resized, padded):
     geometry = BY_AREA.geometry(photo)
     assert (geometry.resized_hw, geometry.input_hw) == (resized, padded)
@@ -43,7 +48,8 @@ def test_pixels_are_normalised_per_channel_and_padding_is_zero():
 
 @pytest.mark.parametrize("photo_hw", [(48, 64), (97, 33), (300, 411), (1000, 700)])
 def test_geometry_finds_every_photo_pixel_again(photo_hw):
-    """A map that holds each cell's own position must, sampled at a photo pixel, give that pixel's position."""
+    """A map that holds each cell's own position must, sampled at a photo pixel, give that pixel's
+    position."""
     geometry = BY_AREA.geometry(photo_hw)
     rows, columns = geometry.cells(4)
     down, across = geometry.scale_yx
@@ -52,7 +58,8 @@ def test_geometry_finds_every_photo_pixel_again(photo_hw):
     photo_x = (sample_twice(xs, 4, geometry, whole) + 0.5) * 4 / across - 0.5
     photo_y = (sample_twice(ys, 4, geometry, whole) + 0.5) * 4 / down - 0.5
     want_y, want_x = np.mgrid[: photo_hw[0], : photo_hw[1]]
-    edge = 3 + int(4 / min(down, across))  # outside the outermost cells' centres the border value is repeated
+    # outside the outermost cells' centres the border value is repeated
+    edge = 3 + int(4 / min(down, across))
     inner = np.s_[edge:-edge, edge:-edge]
     assert np.abs(photo_x - want_x)[inner].max() < 0.2
     assert np.abs(photo_y - want_y)[inner].max() < 0.2
@@ -65,10 +72,15 @@ def test_the_input_size_can_be_chosen():
     assert BY_AREA.resized() == BY_AREA
 
 
-@pytest.mark.parametrize(("rule", "sides"), [
-    (BY_AREA, {"short_side": 0}), (BY_AREA, {"max_side": 63}), (BY_SIDE, {"short_side": -5}),
-    (Preprocess((0,) * 3, (1,) * 3, fit_hw=(400, 400)), {"max_side": 200}),
-])
+@pytest.mark.parametrize(
+    ("rule", "sides"),
+    [
+        (BY_AREA, {"short_side": 0}),
+        (BY_AREA, {"max_side": 63}),
+        (BY_SIDE, {"short_side": -5}),
+        (Preprocess((0,) * 3, (1,) * 3, fit_hw=(400, 400)), {"max_side": 200}),
+    ],
+)
 def test_impossible_input_sizes_are_refused(rule, sides):
     with pytest.raises(OptionError):
         rule.resized(**sides)
@@ -82,7 +94,10 @@ def test_tiles_cover_the_photo_once():
     assert (seen == 1).all()
 
 
-@pytest.mark.parametrize(("photo", "resized"), [((232, 688), (449, 1333)), ((344, 116), (1333, 449)), ((407, 2294), (237, 1333))])
+@pytest.mark.parametrize(
+    ("photo", "resized"),
+    [((232, 688), (449, 1333)), ((344, 116), (1333, 449)), ((407, 2294), (237, 1333))],
+)
 def test_sizes_are_rounded_in_the_references_order(photo, resized):
     assert BY_SIDE.geometry(photo).resized_hw == resized
 

@@ -25,7 +25,8 @@ ARGUMENTS = {
     "parse": ("parse", str(PHOTO), "-o", "results"),
     "export": ("export", "humanparse-small", "--to", "onnx", "-o", "exported"),
 }
-ASKED = ("env", "-u", "ORT_DISABLE_TELEMETRY")  # as users start us: importing humanparse has set it here
+# as users start us: importing humanparse has set it here
+ASKED = ("env", "-u", "ORT_DISABLE_TELEMETRY")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="HOME is for other systems")
 
@@ -63,15 +64,17 @@ def test_who_wants_to_report_is_not_hindered():
     code = "import os, humanparse; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environ = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "0\n"
 
 
 @pytest.mark.parametrize("way", ["humanparse.engines.openvino", "nncf"])
 def test_openvino_and_nncf_load_without_the_package_that_reports(way):
     pytest.importorskip(way.split(".")[-1])
-    code = f"import humanparse, sys, importlib; importlib.import_module({way!r})\n" \
-           "print(sys.modules['openvino_telemetry'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        f"import humanparse, sys, importlib; importlib.import_module({way!r})\n"
+        "print(sys.modules['openvino_telemetry'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "None"

@@ -1,4 +1,5 @@
-"""What README and docs show is run: every python block, and every humanparse line of the sh blocks."""
+"""What README and docs show is run: every python block, and every humanparse line of the sh
+blocks."""
 
 import re
 import shlex
@@ -16,7 +17,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def blocks(language: str) -> list:
     found = []
     for page in PAGES:
-        for number, match in enumerate(re.finditer(rf"```{language}\n(.*?)```", page.read_text(), re.S)):
+        for number, match in enumerate(
+            re.finditer(rf"```{language}\n(.*?)```", page.read_text(), re.S)
+        ):
             found.append(pytest.param(match[1], id=f"{page.name}-{language}-{number}"))
     return found
 

@@ -42,7 +42,10 @@ def test_results_cannot_be_changed():
 def test_short_methods_open_the_doors_to_render_and_formats(tmp_path):
     parsing = made_up_parsing(name="street")
     assert parsing.overlay(opacity=0.3).tobytes() == render.overlay(parsing, opacity=0.3).tobytes()
-    assert parsing.colormap(palette="classic").tobytes() == render.colormap(parsing, palette="classic").tobytes()
+    assert (
+        parsing.colormap(palette="classic").tobytes()
+        == render.colormap(parsing, palette="classic").tobytes()
+    )
     assert parsing.to_json(masks=False) == formats.to_json(parsing, masks=False)
     saved = parsing.save(tmp_path, palette="classic")
     assert [path.name for path in saved] == [

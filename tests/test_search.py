@@ -44,15 +44,18 @@ def test_links_that_lead_to_each_other_are_no_folders(tmp_path):
     assert list(photos_below(str(tmp_path), LeftOut())) == links
 
 
-@pytest.mark.parametrize(("source", "parts"), [
-    ("photos/**/*.jpg", ("photos", "**/*.jpg")),
-    ("*.jpg", ("", "*.jpg")),
-    ("a [1]/*.jpg", ("a [1]", "*.jpg")),
-    ("a [1]/x?/b[2].jpg", ("a [1]", "x?/b[2].jpg")),
-    ("a [1]", None),
-    ("a [1]/gone.jpg", None),
-    ("gone.jpg", None),
-])
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("photos/**/*.jpg", ("photos", "**/*.jpg")),
+        ("*.jpg", ("", "*.jpg")),
+        ("a [1]/*.jpg", ("a [1]", "*.jpg")),
+        ("a [1]/x?/b[2].jpg", ("a [1]", "x?/b[2].jpg")),
+        ("a [1]", None),
+        ("a [1]/gone.jpg", None),
+        ("gone.jpg", None),
+    ],
+)
 def test_a_pattern_begins_where_no_such_folder_is(tmp_path, monkeypatch, source, parts):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a [1]").mkdir()

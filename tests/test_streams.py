@@ -25,12 +25,15 @@ def said(text: str | bytes, encoding: str) -> tuple[bytes, bytes]:
     return done.stdout.strip(), done.stderr.strip()
 
 
-@pytest.mark.parametrize(("encoding", "line"), [
-    ("utf-8", "a → b × 照 ü…".encode()),
-    ("cp1252", "a -> b × \\u7167 ü…".encode("cp1252")),
-    ("cp437", "a -> b x \\u7167 ü...".encode("cp437")),
-    ("ascii", b"a -> b x \\u7167 \\xfc..."),
-])
+@pytest.mark.parametrize(
+    ("encoding", "line"),
+    [
+        ("utf-8", "a → b × 照 ü…".encode()),
+        ("cp1252", "a -> b × \\u7167 ü…".encode("cp1252")),
+        ("cp437", "a -> b x \\u7167 ü...".encode("cp437")),
+        ("ascii", b"a -> b x \\u7167 \\xfc..."),
+    ],
+)
 def test_what_a_stream_lacks_is_written_in_other_characters(encoding, line):
     assert said("a → b × 照 ü…", encoding) == (line, line)
 

@@ -25,11 +25,14 @@ def test_both_orders_of_utf_16_are_read(tmp_path, data):
     assert read_text(tmp_path / "x.txt") == "a"
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    ("Grüße".encode("cp1252"), r"x.txt is not UTF-8 text \(byte 2 is 0xfc\); save it as UTF-8"),
-    ("a\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 and lists of find -print0 do"),
-    (b"\xff\xfea", "is not UTF-8 text"),
-])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("Grüße".encode("cp1252"), r"x.txt is not UTF-8 text \(byte 2 is 0xfc\); save it as UTF-8"),
+        ("a\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 and lists of find -print0 do"),
+        (b"\xff\xfea", "is not UTF-8 text"),
+    ],
+)
 def test_other_encodings_are_refused_with_what_to_do(tmp_path, data, message):
     (tmp_path / "x.txt").write_bytes(data)
     with pytest.raises(OptionError, match=message):

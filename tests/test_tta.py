@@ -1,4 +1,5 @@
-"""Averaging over views: mirrored photos give mirrored results, and offsets, sides and sizes come back right."""
+"""Averaging over views: mirrored photos give mirrored results, and offsets, sides and sizes come
+back right."""
 
 from pathlib import Path
 
@@ -34,7 +35,10 @@ def outputs(rng, geometry: Geometry) -> dict[str, np.ndarray]:
     """Random outputs of the centre head, padding included."""
     h, w = (side // 4 for side in geometry.input_hw)
     channels = {"classes": 20, "person": 1, "centre": 1, "offset": 2}
-    return {name: rng.normal(0, 3, (1, count, h, w)).astype(np.float32) for name, count in channels.items()}
+    return {
+        name: rng.normal(0, 3, (1, count, h, w)).astype(np.float32)
+        for name, count in channels.items()
+    }
 
 
 def test_views_are_every_scale_mirrored_and_not():
@@ -47,7 +51,9 @@ def test_views_are_every_scale_mirrored_and_not():
 def test_a_views_photo_fills_whole_cells_at_its_scale():
     for scale in (0.5, 1.0, 1.3):
         geometry = View(scale).geometry((333, 501), PREPROCESS)
-        assert all(side % 4 == 0 for side in geometry.resized_hw) and all(side % 16 == 0 for side in geometry.input_hw)
+        assert all(side % 4 == 0 for side in geometry.resized_hw) and all(
+            side % 16 == 0 for side in geometry.input_hw
+        )
         plain = PREPROCESS.geometry((333, 501)).resized_hw
         assert geometry.resized_hw == pytest.approx([side * scale for side in plain], abs=2)
         assert View(scale, mirrored=True).geometry((333, 501), PREPROCESS) == geometry
@@ -63,14 +69,17 @@ def test_one_view_of_scale_1_is_what_the_network_said():
     assert (means["offset"] == said["offset"]).all()
     for name in ("person", "centre"):
         assert sigmoid(means[name]) == pytest.approx(sigmoid(said[name]), abs=1e-5)
-    assert softmax(means["classes"], axis=1) == pytest.approx(softmax(said["classes"], axis=1), abs=1e-4)
+    assert softmax(means["classes"], axis=1) == pytest.approx(
+        softmax(said["classes"], axis=1), abs=1e-4
+    )
 
 
 def test_a_mirrored_view_comes_back_with_sides_exchanged_and_offsets_turned_round():
     geometry = View().geometry((160, 240), PREPROCESS)
     rng = np.random.default_rng(1)
     plain = outputs(rng, geometry)
-    assert geometry.input_hw == geometry.resized_hw  # no padding: the mirrored outputs can be written down
+    # no padding: the mirrored outputs can be written down
+    assert geometry.input_hw == geometry.resized_hw
     mirrored = {name: value[..., ::-1].copy() for name, value in plain.items()}
     for left, right in CIHP.left_right_pairs:
         mirrored["classes"][:, [left, right]] = mirrored["classes"][:, [right, left]]
@@ -96,7 +105,9 @@ def test_probabilities_are_averaged_not_logits():
     geometry = View().geometry((160, 240), PREPROCESS)
     sure, unsure = (outputs(np.random.default_rng(0), geometry) for _ in range(2))
     sure["person"][:], unsure["person"][:] = 10, 0
-    means = average([Seen(View(), one, geometry) for one in (sure, unsure)], geometry, "centres", CIHP)
+    means = average(
+        [Seen(View(), one, geometry) for one in (sure, unsure)], geometry, "centres", CIHP
+    )
     assert sigmoid(means["person"]) == pytest.approx(0.75, abs=1e-3)
 
 
@@ -115,7 +126,8 @@ def test_what_whole_people_wear_is_averaged_with_its_sides_exchanged():
 
 def test_the_semantic_heads_votes_are_averaged_the_right_way_round():
     fixed = Preprocess((0,) * 3, (1,) * 3, fit_hw=(32, 48), filter="pil-bilinear")
-    geometry = View(mirrored=True).geometry((20, 33), fixed)  # an odd margin: the photo lies one pixel off the middle
+    # an odd margin: the photo lies one pixel off the middle
+    geometry = View(mirrored=True).geometry((20, 33), fixed)
     rng = np.random.default_rng(0)
     sizes = {"pred_logits": (1, 7, 21), "pred_masks": (1, 7, 8, 16)}
     said = {name: rng.normal(0, 3, size).astype(np.float32) for name, size in sizes.items()}
@@ -127,12 +139,15 @@ def test_the_semantic_heads_votes_are_averaged_the_right_way_round():
 
 
 def semantic_parser(answer, **options) -> HumanParser:
-    card = ModelCard("single", LIP, "semantic", Preprocess((127.5,) * 3, (127.5,) * 3, fit_hw=(64, 64)), "MIT")
+    card = ModelCard(
+        "single", LIP, "semantic", Preprocess((127.5,) * 3, (127.5,) * 3, fit_hw=(64, 64)), "MIT"
+    )
     return HumanParser(engine=FakeEngine(answer, {METADATA_KEY: card.to_json()}), **options)
 
 
 def bright_is_left_arm(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Two queries: what is bright is a left arm, whichever way the photo is turned; the rest is background."""
+    """Two queries: what is bright is a left arm, whichever way the photo is turned; the rest is
+    background."""
     mask = np.where(pixels[:, :1, 2::4, 2::4] > 0.5, 9, -9).astype(np.float32)
     logits = np.full((1, 2, 21), -9, np.float32)
     logits[0, 0, LEFT], logits[0, 1, 0] = 9, 9
@@ -142,9 +157,12 @@ def bright_is_left_arm(pixels: np.ndarray) -> dict[str, np.ndarray]:
 def test_the_semantic_head_parses_with_flip():
     photo = np.zeros((48, 40, 3), np.uint8)
     photo[8:24, 4:16] = 255
-    alone, both = (semantic_parser(bright_is_left_arm, flip=flip).parse(photo) for flip in (False, True))
+    alone, both = (
+        semantic_parser(bright_is_left_arm, flip=flip).parse(photo) for flip in (False, True)
+    )
     assert set(np.unique(alone.label_map)) == {0, LEFT}
-    # The mirrored look calls it a left arm too, which is a right arm of the photo: the two tie, and the place is the same.
+    # The mirrored look calls it a left arm too, which is a right arm of the photo: the two tie, and
+    # the place is the same.
     assert set(np.unique(both.label_map)) <= {0, LEFT, RIGHT}
     assert ((both.label_map > 0) == (alone.label_map > 0)).mean() > 0.99
 
@@ -161,6 +179,7 @@ def test_impossible_averages_are_refused():
 
 # With the model inside the package.
 
+
 @pytest.fixture(scope="module")
 def flipping() -> HumanParser:
     return HumanParser(flip=True)
@@ -174,7 +193,9 @@ def test_with_flip_a_mirrored_photo_gives_the_mirrored_result(flipping, name):
     # All but pixels on the border of two classes, where interpolation rounds to the left.
     assert (straight.label_map == exchanged(mirrored.label_map)).mean() > 0.999
     assert (straight.person_map == mirrored.person_map[:, ::-1]).mean() > 0.999
-    assert [one.score for one in straight.people] == pytest.approx([one.score for one in mirrored.people], abs=1e-3)
+    assert [one.score for one in straight.people] == pytest.approx(
+        [one.score for one in mirrored.people], abs=1e-3
+    )
 
 
 def test_the_averaged_outputs_are_each_others_mirror_images_to_the_bit(flipping):
@@ -190,13 +211,18 @@ def test_the_averaged_outputs_are_each_others_mirror_images_to_the_bit(flipping)
     one, other = both
     for left, right in CIHP.left_right_pairs:
         assert (one["classes"][:, left] == other["classes"][:, right, :, ::-1]).all()
-    assert (one["person"] == other["person"][..., ::-1]).all() and (one["centre"] == other["centre"][..., ::-1]).all()
+    assert (one["person"] == other["person"][..., ::-1]).all() and (
+        one["centre"] == other["centre"][..., ::-1]
+    ).all()
     assert (one["offset"][:, 0] == -other["offset"][:, 0, :, ::-1]).all()
 
 
 def test_scales_and_flip_find_the_same_person_and_count_the_time_of_all_looks():
     parser = HumanParser(flip=True, scales=(0.75, 1))
-    result, plain = parser.parse(DEMO / "astronaut.jpg"), HumanParser().parse(DEMO / "astronaut.jpg")
+    result, plain = (
+        parser.parse(DEMO / "astronaut.jpg"),
+        HumanParser().parse(DEMO / "astronaut.jpg"),
+    )
     assert len(result.people) == 1 and (result.person_map == plain.person_map).mean() > 0.97
     assert set(result.timings_ms) == {"read", "preprocess", "network", "postprocess"}
     assert result.timings_ms["network"] > plain.timings_ms["network"]
@@ -204,5 +230,7 @@ def test_scales_and_flip_find_the_same_person_and_count_the_time_of_all_looks():
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 300), (300, 2), (37, 41)])
 def test_photos_of_any_size_can_be_averaged(flipping, height, width):
-    result = HumanParser(engine=flipping.engine, flip=True, scales=(0.25, 1)).parse(np.zeros((height, width, 3), np.uint8))
+    result = HumanParser(engine=flipping.engine, flip=True, scales=(0.25, 1)).parse(
+        np.zeros((height, width, 3), np.uint8)
+    )
     assert result.size_hw == (height, width)

@@ -1,4 +1,5 @@
-"""Waiting for what other processes do, with an end to it, and looking whether they are still there."""
+"""Waiting for what other processes do, with an end to it, and looking whether they are still
+there."""
 
 import asyncio
 import os
@@ -28,7 +29,8 @@ def running(pid: int) -> bool:
     """Whether that process still does anything."""
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # a zombie only waits to be counted
+        # a zombie only waits to be counted
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
     except FileNotFoundError:

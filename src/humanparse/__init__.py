@@ -1,8 +1,8 @@
 """humanparse: every person in a photo, and every body part and garment of theirs, pixel by pixel.
 
-    from humanparse import HumanParser
-    result = HumanParser().parse("street.jpg")
-    result.people[0].parts["Left-arm"].mask.area
+from humanparse import HumanParser
+result = HumanParser().parse("street.jpg")
+result.people[0].parts["Left-arm"].mask.area
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from humanparse.result import ParseFailure, Parsing, Part, Person
 
 __version__ = "0.1.0"
-__all__ = ["HumanParser", "Mask", "ParseFailure", "Parsing", "Part", "Person", "__version__", "errors"]
+__all__ = [
+    "HumanParser",
+    "Mask",
+    "ParseFailure",
+    "Parsing",
+    "Part",
+    "Person",
+    "__version__",
+    "errors",
+]
 
 keep_quiet()
 
@@ -34,7 +43,8 @@ _HOMES = {
 
 
 def __getattr__(name: str):
-    """Load a public name when it is first used: importing humanparse alone costs next to nothing."""
+    """Load a public name when it is first used: importing humanparse alone costs next to
+    nothing."""
     if name == "errors":
         return import_module("humanparse.errors")
     if name not in _HOMES:

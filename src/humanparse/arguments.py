@@ -1,4 +1,5 @@
-"""What callers give, checked: whatever has the wrong type or lies outside of its range is refused in one way."""
+"""What callers give, checked: whatever has the wrong type or lies outside of its range is refused
+in one way."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def number_between(
     Raises OptionError for what is no number, or outside of its range; infinity is outside of any.
     """
     if not is_number(value) or not least <= value <= most:
-        limits = f"from {least:g} on" if most == sys.float_info.max else f"from {least:g} to {most:g}"
+        limits = (
+            f"from {least:g} on" if most == sys.float_info.max else f"from {least:g} to {most:g}"
+        )
         raise OptionError(f"{name} is {value!r}; give a number {limits}{hint}")
     return float(value)
 
@@ -65,7 +68,8 @@ def folder_path(name: str, value: Any) -> Path:
 
 
 def yes_or_no(name: str, value: Any) -> bool:
-    """Return the value. Raises OptionError for anything but True and False: "no" would count as yes."""
+    """Return the value. Raises OptionError for anything but True and False: "no" would count as
+    yes."""
     if value is True or value is False:
         return value
     raise OptionError(f"{name} is {value!r}; give True or False")

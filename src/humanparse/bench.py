@@ -1,6 +1,8 @@
-"""How fast is it here? The measurements behind `humanparse bench`; the longer ones in benchmarks/ use the same pieces.
+"""How fast is it here? The measurements behind `humanparse bench`; the longer ones in benchmarks/
+use the same pieces.
 
-Everything is measured in one process and one after the other in turns, as medians, beside the share of the processor
+Everything is measured in one process and one after the other in turns, as medians, beside the share
+of the processor
 that other programs took meanwhile: more than a few percent, and the times are theirs as well.
 """
 
@@ -28,8 +30,9 @@ PHOTO = "cli/demo/astronaut.jpg"  # in the package
 SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000)}  # width, height
 STAGES = ("read", "preprocess", "network", "postprocess")
 PACKAGES = ("numpy", "pillow", "opencv-python-headless", "onnxruntime")
-RUNS = 7             # of each size; the first is not counted
-KINDS = (("fp32", None), ("bf16", None), ("int8", "humanparse-int8"))  # and the file that stands for int8
+RUNS = 7  # of each size; the first is not counted
+# and the file that stands for int8
+KINDS = (("fp32", None), ("bf16", None), ("int8", "humanparse-int8"))
 ROUNDS, AT_ONCE = 5, 8  # of each way to parse many photos, and photos a round
 
 
@@ -47,7 +50,8 @@ class SizeTimes:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Median photos a second of 640×480, one after the other and with `parse_many`; ratio: the median of their ratios."""
+    """Median photos a second of 640×480, one after the other and with `parse_many`; ratio: the
+    median of their ratios."""
 
     one_by_one: float
     many: float
@@ -56,7 +60,8 @@ class Throughput:
 
 @dataclass(frozen=True)
 class EngineTime:
-    """An engine in one precision: median milliseconds of the network for a photo of 640×480, or why it cannot be had here."""
+    """An engine in one precision: median milliseconds of the network for a photo of 640×480, or why
+    it cannot be had here."""
 
     engine: str
     precision: str
@@ -68,7 +73,8 @@ class EngineTime:
 
 
 def describe(*more: str) -> str:
-    """One line: processor, cores, and the versions of humanparse, Python and the packages, `more` among them."""
+    """One line: processor, cores, and the versions of humanparse, Python and the packages, `more`
+    among them."""
     names = ("humanparse", *PACKAGES, *more)
     versions = ", ".join(f"{name} {version}" for name in names if (version := _version(name)))
     return f"{processor()}, {usable_cores()} cores, Python {platform.python_version()}, {versions}"
@@ -80,7 +86,9 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         lines = []
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    named = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), ""
+    )
     return named or platform.processor() or platform.machine()
 
 
@@ -115,15 +123,21 @@ def jpeg(size: tuple[int, int], photo: Path | None = None) -> bytes:
     return file.getvalue()
 
 
-def size_times(parser: HumanParser, name: str, size: tuple[int, int], runs: int = RUNS) -> SizeTimes:
+def size_times(
+    parser: HumanParser, name: str, size: tuple[int, int], runs: int = RUNS
+) -> SizeTimes:
     """Parse a photo of that size (width, height) so many times, and once before."""
     data, rows = jpeg(size), []
     for _ in range(runs + 1):
         start = time.perf_counter()
         parsing = parser.parse(data)
-        rows.append([*(parsing.timings_ms[stage] for stage in STAGES), (time.perf_counter() - start) * 1000])
+        rows.append(
+            [*(parsing.timings_ms[stage] for stage in STAGES), (time.perf_counter() - start) * 1000]
+        )
     *stages, total = (round(statistics.median(column), 1) for column in zip(*rows[1:], strict=True))
-    return SizeTimes(name, *size, len(parsing.people), dict(zip(STAGES, stages, strict=True)), total)
+    return SizeTimes(
+        name, *size, len(parsing.people), dict(zip(STAGES, stages, strict=True)), total
+    )
 
 
 def throughput(parser: HumanParser, rounds: int = ROUNDS, photos: int = AT_ONCE) -> Throughput:
@@ -138,8 +152,11 @@ def throughput(parser: HumanParser, rounds: int = ROUNDS, photos: int = AT_ONCE)
     return Throughput(*(round(statistics.median(column), 2) for column in zip(*rates, strict=True)))
 
 
-def engine_times(open_parser: Callable[..., HumanParser], model: str | None, runs: int = RUNS) -> list[EngineTime]:
-    """What each engine and precision makes of the model here, in turns. open_parser: (model, engine=, precision=) → parser.
+def engine_times(
+    open_parser: Callable[..., HumanParser], model: str | None, runs: int = RUNS
+) -> list[EngineTime]:
+    """What each engine and precision makes of the model here, in turns. open_parser: (model,
+    engine=, precision=) → parser.
 
     int8 is another file: of the model in the package there is one, of others none that we know.
     """
@@ -150,25 +167,35 @@ def engine_times(open_parser: Callable[..., HumanParser], model: str | None, run
                 continue
             try:
                 arithmetic = "bf16" if precision == "bf16" else "fp32"
-                opened[engine, precision] = open_parser(file or model, engine=engine, precision=arithmetic)
+                opened[engine, precision] = open_parser(
+                    file or model, engine=engine, precision=arithmetic
+                )
             except (MissingExtra, OptionError) as error:
                 found.append(EngineTime(engine, precision, None, str(error)))
     times = {key: [] for key in opened}
     for _ in range(runs + 1):
         for key, parser in opened.items():
             times[key].append(parser.parse(data).timings_ms["network"])
-    timed = [EngineTime(*key, round(statistics.median(taken[1:]), 1)) for key, taken in times.items()]
+    timed = [
+        EngineTime(*key, round(statistics.median(taken[1:]), 1)) for key, taken in times.items()
+    ]
     return sorted(timed, key=lambda one: one.network_ms) + found
 
 
 def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Rows of text in columns, the first row being their names; numbers to the right, or as a table of Markdown."""
+    """Rows of text in columns, the first row being their names; numbers to the right, or as a table
+    of Markdown."""
     if markdown:
         rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
         for row in rows
     )
 
@@ -189,7 +216,9 @@ def _version(name: str) -> str:
 def _busy_and_all() -> tuple[int, int] | None:
     """Ticks of all cores since the system started: those in use, and all of them."""
     try:
-        fields = [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        fields = [
+            int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        ]
     except OSError:
         return None
     return sum(fields) - fields[3] - fields[4], sum(fields)

@@ -1,4 +1,5 @@
-"""ModelCard: all that must be known to use a model file. It travels inside the file, as JSON under the key "humanparse"."""
+"""ModelCard: all that must be known to use a model file. It travels inside the file, as JSON under
+the key "humanparse"."""
 
 from __future__ import annotations
 
@@ -34,29 +35,53 @@ class ModelCard:
     def to_json(self) -> str:
         """The text that goes into the model file."""
         own = self.labels if self.labels != _known(self.labels.name) else None
-        return json.dumps({
-            "schema": 1, "name": self.name, "labels": self.labels.name, "names": own and list(own.names), "head": self.head,
-            "preprocess": asdict(self.preprocess), "license": self.license, "settings": dict(self.settings),
-            "source_sha256": self.source_sha256,
-        })
+        return json.dumps(
+            {
+                "schema": 1,
+                "name": self.name,
+                "labels": self.labels.name,
+                "names": own and list(own.names),
+                "head": self.head,
+                "preprocess": asdict(self.preprocess),
+                "license": self.license,
+                "settings": dict(self.settings),
+                "source_sha256": self.source_sha256,
+            }
+        )
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str) -> ModelCard:
-        """The card inside a model file. `where` names the file in errors. Raises BrokenModel if it is missing or wrong."""
+        """The card inside a model file. `where` names the file in errors. Raises BrokenModel if it
+        is missing or wrong."""
         if METADATA_KEY not in metadata:
-            raise BrokenModel(f"{where} carries no {METADATA_KEY!r} metadata: it was not made by humanparse")
+            raise BrokenModel(
+                f"{where} carries no {METADATA_KEY!r} metadata: it was not made by humanparse"
+            )
         try:
             data = json.loads(metadata[METADATA_KEY])
-            labels = LabelSet(data["labels"], tuple(data["names"])) if data.get("names") else label_set(data["labels"])
+            labels = (
+                LabelSet(data["labels"], tuple(data["names"]))
+                if data.get("names")
+                else label_set(data["labels"])
+            )
             card = cls(
-                data["name"], labels, data["head"], _preprocess(data["preprocess"]), data["license"], data["settings"],
+                data["name"],
+                labels,
+                data["head"],
+                _preprocess(data["preprocess"]),
+                data["license"],
+                data["settings"],
                 data.get("source_sha256", ""),
             )
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise BrokenModel(f"{where} carries metadata that cannot be read ({error!r}); convert the model again") from error
+            raise BrokenModel(
+                f"{where} carries metadata that cannot be read ({error!r}); convert the model again"
+            ) from error
         if card.head not in HEADS:
             known = ", ".join(HEADS)
-            raise BrokenModel(f"{where} wants the head {card.head!r}, but this version knows {known}; update humanparse")
+            raise BrokenModel(
+                f"{where} wants the head {card.head!r}, but this version knows {known}; update humanparse"
+            )
         return card
 
 
@@ -64,7 +89,9 @@ def _preprocess(data: Mapping) -> Preprocess:
     known = {one.name for one in fields(Preprocess)}
     if unknown := set(data) - known:
         raise ValueError(f"unknown preprocessing {sorted(unknown)}")
-    return Preprocess(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    return Preprocess(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    )
 
 
 def _known(name: str) -> LabelSet | None:

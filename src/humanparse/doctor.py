@@ -1,8 +1,10 @@
-"""What is installed, what works, what is missing, and what to do about it: the checks behind `humanparse doctor`.
+"""What is installed, what works, what is missing, and what to do about it: the checks behind
+`humanparse doctor`.
 
-Each check is one function that returns findings. Packages are loaded and engines are tried in processes of their own
-(`python -m humanparse.doctor NAME`), because one that meets a processor it was not built for ends the whole process.
-Nothing heavy is imported here, so that the doctor also works where NumPy does not.
+Each check is one function that returns findings. Packages are loaded and engines are tried in
+processes of their own (`python -m humanparse.doctor NAME`), because one that meets a processor it
+was not built for ends the whole process. Nothing heavy is imported here, so that the doctor also
+works where NumPy does not.
 """
 
 from __future__ import annotations
@@ -28,22 +30,43 @@ from humanparse.system.parallel import in_order
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
 LEFT_OUT = {"test", "dev"}  # extras for those who work on humanparse itself
-X86_SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8")
+X86_SETS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_bf16",
+    "amx_int8",
+)
 ARM_SETS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
 
 # What a package is imported as, where that is not its own name.
 MODULES = {"pillow": "PIL", "opencv-python-headless": "cv2", "python-multipart": "python_multipart"}
 
-# Packages that write the same folder: with two of them, whichever came last has overwritten the other.
+# Packages that write the same folder: with two of them, whichever came last has overwritten the
+# other.
 SAME_FOLDER = {
-    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    "cv2": (
+        "opencv-python-headless",
+        "opencv-python",
+        "opencv-contrib-python-headless",
+        "opencv-contrib-python",
+    ),
+    "onnxruntime": (
+        "onnxruntime",
+        "onnxruntime-gpu",
+        "onnxruntime-openvino",
+        "onnxruntime-directml",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. state: OK, NOTE (worth knowing) or PROBLEM; a problem says in `todo` what to do."""
+    """One thing that was looked at. state: OK, NOTE (worth knowing) or PROBLEM; a problem says in
+    `todo` what to do."""
 
     topic: str
     name: str
@@ -53,14 +76,23 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Every check, in the order in which trouble is best repaired. A check that fails itself is a finding as well."""
+    """Every check, in the order in which trouble is best repaired. A check that fails itself is a
+    finding as well."""
     found: list[Finding] = []
     for check in (python, packages, same_folders, processor, engines, models):
         try:
             found += check()
         except Exception as error:
             todo = "please report it with this line"
-            found.append(Finding("doctor", check.__name__, PROBLEM, f"the check failed: {type(error).__name__}: {error}", todo))
+            found.append(
+                Finding(
+                    "doctor",
+                    check.__name__,
+                    PROBLEM,
+                    f"the check failed: {type(error).__name__}: {error}",
+                    todo,
+                )
+            )
     return found
 
 
@@ -69,7 +101,15 @@ def python() -> list[Finding]:
     wanted, here = _metadata().get("Requires-Python") or "", platform.python_version()
     what = f"{here} on {platform.system()} {platform.machine()}"
     if _older(here, _floor(wanted)):
-        return [Finding("python", "version", PROBLEM, what, f"install Python {wanted}, then humanparse into it")]
+        return [
+            Finding(
+                "python",
+                "version",
+                PROBLEM,
+                what,
+                f"install Python {wanted}, then humanparse into it",
+            )
+        ]
     return [Finding("python", "version", OK, what)]
 
 
@@ -79,7 +119,14 @@ def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
     Extras may be missing, but not be too old or broken. trial: see `import_apart`.
     """
     if is_bundled():
-        return [Finding("package", "all", NOTE, "inside a bundled program, which does not know their versions")]
+        return [
+            Finding(
+                "package",
+                "all",
+                NOTE,
+                "inside a bundled program, which does not know their versions",
+            )
+        ]
     wanted = [one for one in _requirements() if one.extra not in LEFT_OUT]
     # Each once, though several extras may want it.
     modules = dict.fromkeys(_module(one) for one in wanted if _installed(one.name)[1])
@@ -93,7 +140,9 @@ def _package(one: Requirement, broken: str) -> Finding:
     build, version = _installed(one.name)
     topic = f"extra {one.extra}" if one.extra else "package"
     if not version and one.extra:
-        return Finding(topic, one.name, NOTE, "not installed", f"if you want it: pip install '{one.line}'")
+        return Finding(
+            topic, one.name, NOTE, "not installed", f"if you want it: pip install '{one.line}'"
+        )
     if not version:
         return Finding(topic, one.name, PROBLEM, "not installed", f"pip install '{one.line}'")
     if _older(version, one.floor):
@@ -111,10 +160,21 @@ def same_folders() -> list[Finding]:
     for folder, rivals in SAME_FOLDER.items():
         here = {name: version for name in rivals if (version := _exactly(name))}
         if len(here) > 1:
-            names, listed = " ".join(here), ", ".join(f"{name} {version}" for name, version in here.items())
+            names, listed = (
+                " ".join(here),
+                ", ".join(f"{name} {version}" for name, version in here.items()),
+            )
             state = PROBLEM if len(set(here.values())) > 1 else NOTE
             what = f"{listed} all install the folder {folder}"
-            found.append(Finding("conflict", folder, state, what, f"pip uninstall -y {names} && pip install {next(iter(here))}"))
+            found.append(
+                Finding(
+                    "conflict",
+                    folder,
+                    state,
+                    what,
+                    f"pip uninstall -y {names} && pip install {next(iter(here))}",
+                )
+            )
     return found
 
 
@@ -125,7 +185,14 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
     try:
         text = cpuinfo.read_text("utf-8", "replace")
     except OSError:
-        return [Finding("processor", platform.machine(), NOTE, f"{many}; its instruction sets are unknown here")]
+        return [
+            Finding(
+                "processor",
+                platform.machine(),
+                NOTE,
+                f"{many}; its instruction sets are unknown here",
+            )
+        ]
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     flags = set(line[1].split()) if line else set()
     known = [flag for flag in X86_SETS + ARM_SETS if flag in flags]
@@ -136,8 +203,11 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
     return [Finding("processor", platform.machine(), OK, what)]
 
 
-def engines(names: Iterable[str] | None = None, trial: Callable[[str], Finding] | None = None) -> list[Finding]:
-    """Each engine parses one tiny picture, in a process of its own. The first is needed; the others are extras."""
+def engines(
+    names: Iterable[str] | None = None, trial: Callable[[str], Finding] | None = None
+) -> list[Finding]:
+    """Each engine parses one tiny picture, in a process of its own. The first is needed; the others
+    are extras."""
     trial = trial or try_apart
     if names is None:
         try:
@@ -161,7 +231,11 @@ def models() -> list[Finding]:
             found.append(Finding("model", model.name, PROBLEM, ", ".join(bad), todo))
         elif not checks:
             begun = "its download was broken off" if store.size(model) else "not here"
-            found.append(Finding("model", model.name, NOTE, begun, f"if you want it ({model.license}): {pull}"))
+            found.append(
+                Finding(
+                    "model", model.name, NOTE, begun, f"if you want it ({model.license}): {pull}"
+                )
+            )
         elif not store.converted(model):
             found.append(Finding("model", model.name, NOTE, "fetched, not converted", pull))
         else:
@@ -179,8 +253,15 @@ def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
     command = python_command("-c", f"import humanparse, {module}")
     try:
         done = subprocess.run(
-            command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            encoding="utf-8", errors="replace", timeout=timeout_s, check=False,
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"it took more than {timeout_s:g} s"
@@ -194,11 +275,22 @@ def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
     command = python_command("-m", "humanparse.doctor", name)
     try:
         done = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, encoding="utf-8",
-            timeout=timeout_s, check=False,
+            command,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout_s,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return Finding("engine", name, PROBLEM, f"did not parse a tiny picture within {timeout_s:g} s", _again(name))
+        return Finding(
+            "engine",
+            name,
+            PROBLEM,
+            f"did not parse a tiny picture within {timeout_s:g} s",
+            _again(name),
+        )
     try:
         return Finding(**json.loads(done.stdout.splitlines()[-1]))
     except (ValueError, TypeError, IndexError):
@@ -232,8 +324,10 @@ def try_here(name: str) -> Finding:
 
 def _again(name: str) -> str:
     build = _installed(name)[0] or name
-    return (f"install it again: pip install -U --force-reinstall {build}; "
-            "if that does not help, report this line and `humanparse version`")
+    return (
+        f"install it again: pip install -U --force-reinstall {build}; "
+        "if that does not help, report this line and `humanparse version`"
+    )
 
 
 def _last_line(text: str) -> str:
@@ -262,7 +356,8 @@ def _module(one: Requirement) -> str:
 
 
 class Requirement(NamedTuple):
-    """One package that humanparse asks for. line: as pip takes it. floor, extra: "" where there is none."""
+    """One package that humanparse asks for. line: as pip takes it. floor, extra: "" where there is
+    none."""
 
     name: str
     line: str
@@ -285,7 +380,9 @@ def _requirements() -> list[Requirement]:
         extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", condition)
         machines = re.search(r"""platform_machine\s+in\s+['"]([^'"]+)['"]""", condition)
         if not machines or platform.machine() in machines[1].split():
-            found.append(Requirement(name, wanted.strip(), _floor(wanted), extra[1] if extra else ""))
+            found.append(
+                Requirement(name, wanted.strip(), _floor(wanted), extra[1] if extra else "")
+            )
     return sorted(found, key=lambda one: one.extra)
 
 
@@ -298,13 +395,16 @@ def _older(version: str, floor: str) -> bool:
     """Whether a version lies below the floor; later signs such as rc1 or +cpu do not count."""
     if not floor:
         return False
-    here, wanted = ([int(n) for n in re.match(r"[0-9.]*", text)[0].split(".") if n] for text in (version, floor))
+    here, wanted = (
+        [int(n) for n in re.match(r"[0-9.]*", text)[0].split(".") if n] for text in (version, floor)
+    )
     longest = max(len(here), len(wanted))
     return here + [0] * (longest - len(here)) < wanted + [0] * (longest - len(wanted))
 
 
 def _installed(name: str) -> tuple[str, str]:
-    """(name, version) of a package, or of another that brings the same folder; ("", "") if there is none."""
+    """(name, version) of a package, or of another that brings the same folder; ("", "") if there is
+    none."""
     rivals = next((group for group in SAME_FOLDER.values() if name in group), (name,))
     return next(((one, version) for one in (name, *rivals) if (version := _exactly(one))), ("", ""))
 

@@ -13,8 +13,8 @@
     ├── OptionError              an option or argument with an impossible value (also a ValueError)
     └── MissingExtra             an optional package that is not installed (also an ImportError)
 
-Each message says what arrived, what was expected and what to do. `code` is a stable word for programs.
-Errors survive pickle and copy, so that they reach the process that waits for them.
+Each message says what arrived, what was expected and what to do. `code` is a stable word for
+programs. Errors survive pickle and copy, so that they reach the process that waits for them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class MissingExtra(HumanParseError, ImportError):
     code = "missing_extra"
 
     def __init__(self, need: str, extra: str = ""):
-        """need: what needs which package. extra: one of EXTRAS, or "" if `need` is the whole message.
+        """need: what needs which package. extra: one of EXTRAS, or "" if `need` is the whole
+        message.
 
         The latter is how pickle and copy call it.
         """

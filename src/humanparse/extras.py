@@ -1,7 +1,7 @@
 """The packages that optional parts need, and the line that installs those that are missing.
 
-The packages themselves are named, not an extra of humanparse: so the line also works where humanparse
-was installed from a folder or a wheel, and never fetches another package of that name.
+The packages themselves are named, not an extra of humanparse: so the line also works where
+humanparse was installed from a folder or a wheel, and never fetches another package of that name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""From a path, bytes, an open file, a PIL image or an array to the pixels that a person sees: RGB, upright, 8 bits.
+"""From a path, bytes, an open file, a PIL image or an array to the pixels that a person sees: RGB,
+upright, 8 bits.
 
-A picture is recognised by its first bytes, never by its name, and only the types in `ACCEPTED` are opened. Its size
-is read from the header and held against the limit before a pixel is decoded. Colour profiles (ICC) are ignored: a
-profile rarely moves a colour far enough to matter for finding people, and most of what reads photos ignores it too.
+A picture is recognised by its first bytes, never by its name, and only the types in `ACCEPTED` are
+opened. Its size is read from the header and held against the limit before a pixel is decoded.
+Colour profiles (ICC) are ignored: a profile rarely moves a colour far enough to matter for finding
+people, and most of what reads photos ignores it too.
 """
 
 from __future__ import annotations
@@ -43,26 +45,40 @@ from humanparse.errors import (
     OptionError,
 )
 
-MAX_MEGAPIXELS = 40.0  # 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
+# 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
+MAX_MEGAPIXELS = 40.0
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
 
 GIVE = "give a path, bytes, an open file, a PIL image or a NumPy array"
 
 MAX_SCANS = 100  # of a JPEG: a progressive one of a camera or editor has about 10
 
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)  # none inside of coded data, which restarts with d0 to d7
+# none inside of coded data, which restarts with d0 to d7
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
-_STRIP_PIXELS = 1 << 17  # pixels converted at a time: few enough for the processor's caches, large beside the cost of a call
-_ORIENTATION = 0x0112    # the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
-_STEPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
+# pixels converted at a time: few enough for the processor's caches, large beside the cost of a call
+_STRIP_PIXELS = 1 << 17
+# the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
+_ORIENTATION = 0x0112
+_STEPS = {
+    1: (1, 1),
+    2: (1, -1),
+    3: (-1, -1),
+    4: (-1, 1),
+    5: (1, 1),
+    6: (-1, 1),
+    7: (-1, -1),
+    8: (1, -1),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A photo, ready to be looked at.
 
-    pixels: uint8 (H, W, 3) RGB, C-contiguous, of this picture alone. name: of its file without folder and ending,
-    "image" where there is none. file_name: of its file without folder, "" where there is none.
+    pixels: uint8 (H, W, 3) RGB, C-contiguous, of this picture alone. name: of its file without
+    folder and ending, "image" where there is none. file_name: of its file without folder, "" where
+    there is none.
     """
 
     pixels: np.ndarray
@@ -73,32 +89,39 @@ class Picture:
 def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """Read a photo as a person sees it.
 
-    source: a path (str or os.PathLike); the file's bytes; an open binary file (read from its start if it can be
-    rewound, and left open); a PIL image (at the frame where it stands); or a NumPy array, uint8 (H, W, 3) RGB,
-    (H, W, 4) RGB and alpha or (H, W) grey. OpenCV's arrays are BGR: pass `frame[:, :, ::-1]`. Arrays are copied.
+    source: a path (str or os.PathLike); the file's bytes; an open binary file (read from its start
+    if it can be rewound, and left open); a PIL image (at the frame where it stands); or a NumPy
+    array, uint8 (H, W, 3) RGB, (H, W, 4) RGB and alpha or (H, W) grey. OpenCV's arrays are BGR:
+    pass `frame[:, :, ::-1]`. Arrays are copied.
     max_megapixels: the largest picture accepted, in millions of pixels.
 
-    EXIF orientation is applied. Of an animation the first frame is taken. 16-bit grey is scaled to 8 bits. Transparent
-    pixels show white, as on a page, and not the colour hidden below them, which is often black or noise.
-    Memory: at the peak the decoded picture (4 bytes a pixel) and the result (3 bytes a pixel); WebP 16 bytes in all.
+    EXIF orientation is applied. Of an animation the first frame is taken. 16-bit grey is scaled to
+    8 bits. Transparent pixels show white, as on a page, and not the colour hidden below them, which
+    is often black or noise. Memory: at the peak the decoded picture (4 bytes a pixel) and the
+    result (3 bytes a pixel); WebP 16 bytes in all.
 
-    Raises NotAnImage for what is not a picture, a type that is not accepted, or a folder; BrokenImage for a damaged
-    file; ImageTooLarge above the limit; MissingExtra for HEIC without pillow-heif; OptionError for a limit that is not
-    a positive number. Trouble with the file system (FileNotFoundError, PermissionError, ...) is passed on as it is.
+    Raises NotAnImage for what is not a picture, a type that is not accepted, or a folder;
+    BrokenImage for a damaged file; ImageTooLarge above the limit; MissingExtra for HEIC without
+    pillow-heif; OptionError for a limit that is not a positive number. Trouble with the file system
+    (FileNotFoundError, PermissionError, ...) is passed on as it is.
     """
     check_limit(max_megapixels)
     try:
         return _read(source, max_megapixels)
     except (HumanParseError, OSError, MemoryError):
         raise
-    except Exception as error:  # a closed file, a NUL in a path: what callers give can raise nearly anything
+    # a closed file, a NUL in a path: what callers give can raise nearly anything
+    except Exception as error:
         reason = str(error) or type(error).__name__
-        raise NotAnImage(f"image cannot be read from {_shown(source)} ({reason}); {GIVE}") from error
+        raise NotAnImage(
+            f"image cannot be read from {_shown(source)} ({reason}); {GIVE}"
+        ) from error
 
 
 def check_limit(max_megapixels: float) -> None:
     """Raises OptionError unless it is a number above 0, which may be infinite."""
-    if not (is_number(max_megapixels) and max_megapixels > 0):  # not `<= 0`, which would let NaN switch the limit off
+    # not `<= 0`, which would let NaN switch the limit off
+    if not (is_number(max_megapixels) and max_megapixels > 0):
         raise OptionError(f"max_megapixels is {max_megapixels!r} but must be a positive number")
 
 
@@ -109,24 +132,37 @@ def _read(source: Any, max_megapixels: float) -> Picture:
     if isinstance(source, np.ndarray):
         return Picture(_from_array(source, max_megapixels))
     if isinstance(source, Image.Image):
-        return Picture(_guarded(lambda: _from_pil(source, "image", max_megapixels), "image", source.format, max_megapixels))
+        return Picture(
+            _guarded(
+                lambda: _from_pil(source, "image", max_megapixels),
+                "image",
+                source.format,
+                max_megapixels,
+            )
+        )
     if isinstance(source, bytes | bytearray | memoryview):
         return Picture(_from_file(io.BytesIO(bytes(source)), "image", max_megapixels))
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(os.fsdecode(source)), max_megapixels)
     if iscoroutinefunction(getattr(source, "read", None)):
         kind = type(source).__name__
-        raise NotAnImage(f"cannot wait for an asynchronous {kind}; give its bytes (`await it.read()`), or the file inside")
+        raise NotAnImage(
+            f"cannot wait for an asynchronous {kind}; give its bytes (`await it.read()`), or the file inside"
+        )
     if hasattr(source, "read"):
         path = _path_of(source)
-        return Picture(_from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path))
+        return Picture(
+            _from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path)
+        )
     kind = type(source).__name__
     raise NotAnImage(f"cannot read a picture from {kind}; {GIVE}")
 
 
 def _shown(source: Any) -> str:
     """A path as it was given; of all else only what it is."""
-    return repr(source) if isinstance(source, str | os.PathLike) else f"this {type(source).__name__}"
+    return (
+        repr(source) if isinstance(source, str | os.PathLike) else f"this {type(source).__name__}"
+    )
 
 
 def _from_path(path: Path, limit_mp: float) -> Picture:
@@ -147,7 +183,8 @@ def _path_of(file: Any) -> Path:
 
 
 def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
-    """The pixels of an encoded picture. what: its name in messages. The file must be able to seek."""
+    """The pixels of an encoded picture. what: its name in messages. The file must be able to
+    seek."""
     file.seek(0)
     start = file.read(64)
     if isinstance(start, str):
@@ -170,7 +207,11 @@ def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
 def _from_array(array: np.ndarray, limit_mp: float) -> np.ndarray:
     """A copy as uint8 (H, W, 3)."""
     grey = array.ndim == 2
-    if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4))) or array.size == 0:
+    if (
+        array.dtype != np.uint8
+        or not (grey or (array.ndim == 3 and array.shape[2] in (3, 4)))
+        or array.size == 0
+    ):
         raise NotAnImage(
             f"the array is {array.dtype} of shape {array.shape}; expected uint8 of shape (H, W, 3) RGB, "
             "(H, W, 4) RGB and alpha, or (H, W) grey, with values from 0 to 255"
@@ -180,20 +221,25 @@ def _from_array(array: np.ndarray, limit_mp: float) -> np.ndarray:
     pixels = np.empty((height, width, 3), np.uint8)
     for top, bottom in _strips(width, height):
         strip = array[top:bottom]
-        pixels[top:bottom] = strip[:, :, None] if grey else _on_white(strip) if array.shape[2] == 4 else strip
+        pixels[top:bottom] = (
+            strip[:, :, None] if grey else _on_white(strip) if array.shape[2] == 4 else strip
+        )
     return pixels
 
 
 def _rewindable(file: Any) -> BinaryIO:
     """The file itself if it can seek, else what it still holds, in memory: pipes and sockets."""
-    if all(hasattr(file, method) for method in ("seek", "tell")) and (not hasattr(file, "seekable") or file.seekable()):
+    if all(hasattr(file, method) for method in ("seek", "tell")) and (
+        not hasattr(file, "seekable") or file.seekable()
+    ):
         return file
     data = file.read()
     return io.StringIO(data) if isinstance(data, str) else io.BytesIO(data)
 
 
 def _names(path: Path) -> tuple[str, str]:
-    """Without ending and with it; "image" and "" where there is none: "..", as in "a/..", would name files elsewhere."""
+    """Without ending and with it; "image" and "" where there is none: "..", as in "a/..", would
+    name files elsewhere."""
     stem = path.stem.strip(". ")
     return (stem, path.name) if stem else ("image", "")
 
@@ -210,7 +256,8 @@ _STARTS = {
     "PPM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf"),
 }
 _OPENERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,  # of a phone's MPO, which is several JPEGs in a row, it reads the first
+    # of a phone's MPO, which is several JPEGs in a row, it reads the first
+    "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
@@ -219,7 +266,8 @@ _OPENERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
     "WebP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-_SUPPORTED = {"WebP": WebPImagePlugin.SUPPORTED, "AVIF": AvifImagePlugin.SUPPORTED}  # parts Pillow may be built without
+# parts Pillow may be built without
+_SUPPORTED = {"WebP": WebPImagePlugin.SUPPORTED, "AVIF": AvifImagePlugin.SUPPORTED}
 
 
 def _kind(start: bytes) -> str | None:
@@ -227,18 +275,25 @@ def _kind(start: bytes) -> str | None:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WebP"
     if start[4:8] == b"ftyp":
-        brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]  # the major brand and those it is compatible with
+        # the major brand and those it is compatible with
+        brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        return "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")) else None
+        return (
+            "HEIC"
+            if any(
+                brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
+            )
+            else None
+        )
     return next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
 
 
 def _opener(kind: str) -> Callable[[BinaryIO], Image.Image]:
     """What opens a file of that kind.
 
-    The classes are called by hand, and not through Image.open, because that warns and raises by Pillow's own limit,
-    one number for the whole process, before it tells the size.
+    The classes are called by hand, and not through Image.open, because that warns and raises by
+    Pillow's own limit, one number for the whole process, before it tells the size.
     """
     if kind == "HEIC":
         try:
@@ -247,7 +302,9 @@ def _opener(kind: str) -> Callable[[BinaryIO], Image.Image]:
             raise MissingExtra("HEIC photos need pillow-heif", "heif") from None
         return HeifImageFile
     if not _SUPPORTED.get(kind, True):
-        raise NotAnImage(f"this Pillow was built without {kind}; save the picture as JPEG or PNG, or install another Pillow")
+        raise NotAnImage(
+            f"this Pillow was built without {kind}; save the picture as JPEG or PNG, or install another Pillow"
+        )
     return _OPENERS[kind]
 
 
@@ -265,7 +322,8 @@ def _described(start: bytes) -> str:
 
 
 def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
-    """Any PIL image → uint8 (H, W, 3) RGB, upright. Converted strip by strip, so that no second whole copy is made."""
+    """Any PIL image → uint8 (H, W, 3) RGB, upright. Converted strip by strip, so that no second
+    whole copy is made."""
     _check_size(*image.size, what, limit_mp)
     image.load()
     width, height = image.size  # as decoded: TIFF turns upright while it is loaded
@@ -279,7 +337,8 @@ def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
 
 
 def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
-    """Each scan of a JPEG costs a pass over the picture, however few bytes it has: 50 kB could take minutes."""
+    """Each scan of a JPEG costs a pass over the picture, however few bytes it has: 50 kB could take
+    minutes."""
     file.seek(0)
     data = file.read()
     place = num_scans = 0
@@ -287,9 +346,12 @@ def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
         place, is_scan = found.end(), found[0] == _START_OF_SCAN
         num_scans += is_scan
         if num_scans > MAX_SCANS:
-            raise BrokenImage(f"{what} is a JPEG of more than {MAX_SCANS} scans; expected about 10; save it anew")
+            raise BrokenImage(
+                f"{what} is a JPEG of more than {MAX_SCANS} scans; expected about 10; save it anew"
+            )
         if not is_scan and found[0] != _START_OF_IMAGE:
-            place += int.from_bytes(data[place:place + 2], "big")  # over what the segment holds, such as a preview
+            # over what the segment holds, such as a preview
+            place += int.from_bytes(data[place : place + 2], "big")
 
 
 def _check_size(width: int, height: int, what: str, limit_mp: float) -> None:
@@ -308,7 +370,8 @@ def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. Damaged EXIF counts as 1: it hides which way is up, not the picture."""
+    """EXIF orientation, 1 to 8. Damaged EXIF counts as 1: it hides which way is up, not the
+    picture."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except (Warning, MemoryError):
@@ -319,14 +382,17 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of the upright pixels that lies the way the file stores them: what is written to it stands upright."""
+    """A view of the upright pixels that lies the way the file stores them: what is written to it
+    stands upright."""
     row_step, column_step = _STEPS[orientation]
-    stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels  # from 5 on, rows of the file are columns of the photo
+    # from 5 on, rows of the file are columns of the photo
+    stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
     return stored[::row_step, ::column_step]
 
 
 def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """What turns a strip of this image into uint8 (h, w, 3), or (h, w, 1) for grey of more than 8 bits."""
+    """What turns a strip of this image into uint8 (h, w, 3), or (h, w, 1) for grey of more than 8
+    bits."""
     if image.mode == "F" or image.mode.startswith("I"):
         black, white = _range(image)
         return lambda strip: _to_bytes(np.asarray(strip), black, white)
@@ -334,21 +400,24 @@ def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     if may_be_clear or image.mode in ("LA", "PA", "RGBA"):
         return lambda strip: _on_white(np.asarray(strip.convert("RGBA")))
     if image.mode in ("La", "RGBa"):  # colours already multiplied by alpha
-        return lambda strip: _on_white(np.asarray(strip.convert(image.mode.upper()).convert("RGBA")))
-    return lambda strip: np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))  # which would copy it
+        return lambda strip: _on_white(
+            np.asarray(strip.convert(image.mode.upper()).convert("RGBA"))
+        )
+    # which would copy it
+    return lambda strip: np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     """uint8 (h, w, 4) over white → uint8 (h, w, 3)."""
-    missing = (255 - rgba[:, :, :3]).astype(np.uint16)            # what each channel lacks to white
+    missing = (255 - rgba[:, :, :3]).astype(np.uint16)  # what each channel lacks to white
     return 255 - ((missing * rgba[:, :, 3:] + 127) // 255).astype(np.uint8)
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
     """The values that mean black and white in an image of more than 8 bits.
 
-    16-bit types have theirs. Wider ones say nothing: 0 to 1 (of fractions), 255 or 65535 if that holds every value,
-    else from the lowest value to the highest.
+    16-bit types have theirs. Wider ones say nothing: 0 to 1 (of fractions), 255 or 65535 if that
+    holds every value, else from the lowest value to the highest.
     """
     if image.mode.startswith("I;16"):
         return 0, 65535
@@ -380,13 +449,19 @@ _CALM = threading.Lock()
 
 
 def _guarded(
-    decode: Callable[[], np.ndarray], what: str, kind: str | None, limit_mp: float, file: BinaryIO | None = None
+    decode: Callable[[], np.ndarray],
+    what: str,
+    kind: str | None,
+    limit_mp: float,
+    file: BinaryIO | None = None,
 ) -> np.ndarray:
-    """The pixels that `decode` returns; whatever Pillow raises on a damaged file becomes one of our errors.
+    """The pixels that `decode` returns; whatever Pillow raises on a damaged file becomes one of our
+    errors.
 
-    Pillow's warnings are about its own size limit or damaged metadata, and no reason to refuse a photo, even where the
-    reader turns warnings into errors. GIF and TIFF warn of sizes while they are opened, so they are read in silence.
-    Silence is shared by all threads of the process, so others get it only once a warning was raised as an error.
+    Pillow's warnings are about its own size limit or damaged metadata, and no reason to refuse a
+    photo, even where the reader turns warnings into errors. GIF and TIFF warn of sizes while they
+    are opened, so they are read in silence. Silence is shared by all threads of the process, so
+    others get it only once a warning was raised as an error.
     """
     try:
         if kind not in ("GIF", "TIFF"):
@@ -409,7 +484,8 @@ def _guarded(
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Pillow's warnings are ignored inside. One thread at a time: two that overlap could leave the filter behind."""
+    """Pillow's warnings are ignored inside. One thread at a time: two that overlap could leave the
+    filter behind."""
     with _CALM, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
         yield

@@ -1,7 +1,8 @@
-"""Label sets: what the numbers of a label map mean, which of them are left and right of a pair, and their colours.
+"""Label sets: what the numbers of a label map mean, which of them are left and right of a pair, and
+their colours.
 
-Left and right are the person's own. Names follow the data sets: LIP (Gong et al. 2017), CIHP (Gong et al. 2018),
-PASCAL-Person-Part (Chen et al. 2014), MHP-v2 (Zhao et al. 2018).
+Left and right are the person's own. Names follow the data sets: LIP (Gong et al. 2017), CIHP (Gong
+et al. 2018), PASCAL-Person-Part (Chen et al. 2014), MHP-v2 (Zhao et al. 2018).
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from humanparse.errors import OptionError
 from humanparse.vocabulary import PALETTES
 
 Colour = tuple[int, int, int]  # RGB, 0–255
-GARMENTS = {"upperclothes", "dress", "coat", "pants", "skirt", "jumpsuits", "jumpsuit", "shorts", "robe"}
+GARMENTS = {
+    "upperclothes",
+    "dress",
+    "coat",
+    "pants",
+    "skirt",
+    "jumpsuits",
+    "jumpsuit",
+    "shorts",
+    "robe",
+}
 SCARVES = {"scarf", "scarves"}
 FACES = {"face"}
 HEADS = FACES | {"hair", "hat", "sunglasses", "glasses"}
@@ -25,13 +36,15 @@ HEADS = FACES | {"hair", "hat", "sunglasses", "glasses"}
 class LabelSet:
     """The classes of a model: `names[i]` is class i; class 0 is the background.
 
-    Raises OptionError for two classes of one name, one without a name, and a left side without its right one.
+    Raises OptionError for two classes of one name, one without a name, and a left side without its
+    right one.
     """
 
     name: str
     names: tuple[str, ...]
-    clear_colours: tuple[Colour, ...] = ()    # hand-picked; generated where empty
-    classic_colours: tuple[Colour, ...] = ()  # of the data set's own tools; PASCAL VOC's where empty
+    clear_colours: tuple[Colour, ...] = ()  # hand-picked; generated where empty
+    # of the data set's own tools; PASCAL VOC's where empty
+    classic_colours: tuple[Colour, ...] = ()
 
     def __post_init__(self):
         _check_names(self.names)
@@ -44,17 +57,21 @@ class LabelSet:
         """(left class, right class) of every pair: what a mirrored photo exchanges."""
         index = {name: i for i, name in enumerate(self.names)}
         return tuple(
-            (i, index[name.replace("Left-", "Right-")]) for name, i in index.items() if name.startswith("Left-")
+            (i, index[name.replace("Left-", "Right-")])
+            for name, i in index.items()
+            if name.startswith("Left-")
         )
 
     @cached_property
     def garments(self) -> frozenset[int]:
-        """The classes that are clothes for the body, which are easily taken for each other: no hats, shoes or scarves."""
+        """The classes that are clothes for the body, which are easily taken for each other: no
+        hats, shoes or scarves."""
         return self._called(GARMENTS)
 
     @cached_property
     def scarves(self) -> frozenset[int]:
-        """The classes that are scarves, for which collars and patterns of garments are easily taken."""
+        """The classes that are scarves, for which collars and patterns of garments are easily
+        taken."""
         return self._called(SCARVES)
 
     @cached_property
@@ -68,13 +85,16 @@ class LabelSet:
         return self._called(HEADS)
 
     def _called(self, names: set[str]) -> frozenset[int]:
-        return frozenset(i for i, name in enumerate(self.names) if name.lower().replace("-", "") in names)
+        return frozenset(
+            i for i, name in enumerate(self.names) if name.lower().replace("-", "") in names
+        )
 
     def palette(self, name: str = "clear") -> tuple[Colour, ...]:
         """One RGB colour a class; class 0 is black.
 
-        "clear": strong on photos, paired sides differ in lightness so that they stay apart for colour-blind people.
-        "classic": the colours that the data sets' own tools use. Raises OptionError for another name.
+        "clear": strong on photos, paired sides differ in lightness so that they stay apart for
+        colour-blind people. "classic": the colours that the data sets' own tools use. Raises
+        OptionError for another name.
         """
         check_palette(name)
         if name == "clear":
@@ -94,7 +114,9 @@ class LabelSet:
     def index(self, name: str) -> int:
         """Class number of a name. Raises OptionError for a name that is not in the set."""
         if name not in self.names:
-            raise OptionError(f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}")
+            raise OptionError(
+                f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}"
+            )
         return self.names.index(name)
 
 
@@ -104,7 +126,8 @@ def _check_names(names: tuple[str, ...]) -> None:
     for number, name in enumerate(names):
         if not name.strip():
             raise OptionError(f"class {number} has no name; give each class one of its own")
-        before = seen.setdefault(name.casefold(), number)  # files are named by classes, capitals or not
+        # files are named by classes, capitals or not
+        before = seen.setdefault(name.casefold(), number)
         if before != number:
             raise OptionError(
                 f"classes {before} and {number} are both called {name!r}; give each class a name of its own"
@@ -119,14 +142,23 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def difference(one: LabelSet, other: LabelSet, whose: str) -> str:
-    """In words, in what the classes of `one` are not those of `other`, which are `whose`; "" if they are the same.
+    """In words, in what the classes of `one` are not those of `other`, which are `whose`; "" if
+    they are the same.
 
-    "20 classes and the model's 59", or of the first that differs "class 10 'Face' and the model's is 'Hat'".
+    "20 classes and the model's 59", or of the first that differs "class 10 'Face' and the model's
+    is 'Hat'".
     """
     if len(one) != len(other):
         return f"{len(one)} classes and {whose} {len(other)}"
     pairs = enumerate(zip(one.names, other.names, strict=True))
-    return next((f"class {i} {mine!r} and {whose} is {theirs!r}" for i, (mine, theirs) in pairs if mine != theirs), "")
+    return next(
+        (
+            f"class {i} {mine!r} and {whose} is {theirs!r}"
+            for i, (mine, theirs) in pairs
+            if mine != theirs
+        ),
+        "",
+    )
 
 
 def check_palette(name: str) -> None:
@@ -136,16 +168,21 @@ def check_palette(name: str) -> None:
 
 
 def label_set(name: str) -> LabelSet:
-    """The label set of that name ("cihp", "lip", "pascal-person-part", "mhp-v2"). Raises OptionError for another."""
+    """The label set of that name ("cihp", "lip", "pascal-person-part", "mhp-v2"). Raises
+    OptionError for another."""
     sets: Sequence[LabelSet] = (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2)
     for one in sets:
         if one.name == name:
             return one
-    raise OptionError(f"there is no label set {name!r}; choose one of {', '.join(one.name for one in sets)}")
+    raise OptionError(
+        f"there is no label set {name!r}; choose one of {', '.join(one.name for one in sets)}"
+    )
 
 
 def _pascal_voc(count: int) -> tuple[Colour, ...]:
-    """PASCAL VOC's colours: the bits of the class number dealt out to red, green and blue, highest first."""
+    """PASCAL VOC's colours: the bits of the class number dealt out to red, green and blue, highest
+    first."""
+
     def colour(number: int) -> Colour:
         rgb = [0, 0, 0]
         for bit in range(8):
@@ -157,52 +194,167 @@ def _pascal_voc(count: int) -> tuple[Colour, ...]:
 
 
 def _generated(names: tuple[str, ...]) -> tuple[Colour, ...]:
-    """Hues a golden section apart; the two sides of a pair share one, light on the left and dark on the right."""
+    """Hues a golden section apart; the two sides of a pair share one, light on the left and dark on
+    the right."""
     hues = {name: 0.618 * number % 1 for number, name in enumerate(names)}
 
     def colour(number: int, name: str) -> Colour:
         hue = hues[name.replace("Right-", "Left-")]
-        lightness = 0.8 if name.startswith("Left-") else 0.3 if name.startswith("Right-") else (0.35, 0.55, 0.75)[number % 3]
+        lightness = (
+            0.8
+            if name.startswith("Left-")
+            else 0.3
+            if name.startswith("Right-")
+            else (0.35, 0.55, 0.75)[number % 3]
+        )
         return tuple(round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, 0.75))
 
     return ((0, 0, 0), *(colour(number, name) for number, name in enumerate(names) if number))
 
 
 _LIP_NAMES = (
-    "Background", "Hat", "Hair", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants",
-    "Jumpsuits", "Scarf", "Skirt", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe",
+    "Background",
+    "Hat",
+    "Hair",
+    "Glove",
+    "Sunglasses",
+    "UpperClothes",
+    "Dress",
+    "Coat",
+    "Socks",
+    "Pants",
+    "Jumpsuits",
+    "Scarf",
+    "Skirt",
+    "Face",
+    "Left-arm",
+    "Right-arm",
+    "Left-leg",
+    "Right-leg",
+    "Left-shoe",
+    "Right-shoe",
 )
-# Warm skin, cool legs, strong clothes, each left side lighter than its right. Chosen by search: the two closest are
-# 24 apart in CIELAB, 16 as seen by colour-blind people of any of the three kinds (Machado et al. 2009, severity 1).
+# Warm skin, cool legs, strong clothes, each left side lighter than its right. Chosen by search: the
+# two closest are 24 apart in CIELAB, 16 as seen by colour-blind people of any of the three kinds
+# (Machado et al. 2009, severity 1).
 _LIP_CLEAR = (
-    (0, 0, 0), (76, 12, 141), (153, 86, 68), (254, 237, 30), (12, 49, 105), (108, 147, 247), (234, 102, 194),
-    (50, 182, 136), (166, 235, 95), (4, 90, 244), (195, 132, 77), (208, 75, 18), (109, 79, 167), (252, 200, 144),
-    (253, 132, 9), (117, 31, 4), (86, 208, 255), (4, 106, 132), (217, 227, 223), (112, 122, 123),
+    (0, 0, 0),
+    (76, 12, 141),
+    (153, 86, 68),
+    (254, 237, 30),
+    (12, 49, 105),
+    (108, 147, 247),
+    (234, 102, 194),
+    (50, 182, 136),
+    (166, 235, 95),
+    (4, 90, 244),
+    (195, 132, 77),
+    (208, 75, 18),
+    (109, 79, 167),
+    (252, 200, 144),
+    (253, 132, 9),
+    (117, 31, 4),
+    (86, 208, 255),
+    (4, 106, 132),
+    (217, 227, 223),
+    (112, 122, 123),
 )
 _LIP_CLASSIC = (
-    (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
-    (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221), (0, 255, 255),
-    (85, 255, 170), (170, 255, 85), (255, 255, 0), (255, 170, 0),
+    (0, 0, 0),
+    (128, 0, 0),
+    (255, 0, 0),
+    (0, 85, 0),
+    (170, 0, 51),
+    (255, 85, 0),
+    (0, 0, 85),
+    (0, 119, 221),
+    (85, 85, 0),
+    (0, 85, 85),
+    (85, 51, 0),
+    (52, 86, 128),
+    (0, 128, 0),
+    (0, 0, 255),
+    (51, 170, 221),
+    (0, 255, 255),
+    (85, 255, 170),
+    (170, 255, 85),
+    (255, 255, 0),
+    (255, 170, 0),
 )
 
 LIP = LabelSet("lip", _LIP_NAMES, _LIP_CLEAR, _LIP_CLASSIC)
-CIHP = LabelSet("cihp", (*_LIP_NAMES[:10], "Torso-skin", *_LIP_NAMES[11:]), _LIP_CLEAR, _LIP_CLASSIC)
+CIHP = LabelSet(
+    "cihp", (*_LIP_NAMES[:10], "Torso-skin", *_LIP_NAMES[11:]), _LIP_CLEAR, _LIP_CLASSIC
+)
 PASCAL_PERSON_PART = LabelSet(
     "pascal-person-part",
-    # In the order of M2FP's checkpoints and of the data set as they keep it; single-person tools begin with Head, Torso.
+    # In the order of M2FP's checkpoints and of the data set as they keep it; single-person tools
+    # begin with Head, Torso.
     ("Background", "Lower-arm", "Head", "Upper-leg", "Torso", "Lower-leg", "Upper-arm"),
-    tuple(_LIP_CLEAR[i] for i in (0, 15, 13, 16, 5, 17, 14)),  # head as face, torso as clothes, upper as left, lower as right
+    # head as face, torso as clothes, upper as left, lower as right
+    tuple(_LIP_CLEAR[i] for i in (0, 15, 13, 16, 5, 17, 14)),
 )
 MHP_V2 = LabelSet(
     "mhp-v2",
     (
-        "Background", "Cap/hat", "Helmet", "Face", "Hair", "Left-arm", "Right-arm", "Left-hand", "Right-hand",
-        "Protector", "Bikini/bra", "Jacket/windbreaker/hoodie", "Tee-shirt", "Polo-shirt", "Sweater", "Singlet",
-        "Torso-skin", "Pants", "Shorts/swim-shorts", "Skirt", "Stockings", "Socks", "Left-boot", "Right-boot",
-        "Left-shoe", "Right-shoe", "Left-highheel", "Right-highheel", "Left-sandal", "Right-sandal", "Left-leg",
-        "Right-leg", "Left-foot", "Right-foot", "Coat", "Dress", "Robe", "Jumpsuit", "Other-full-body-clothes",
-        "Headwear", "Backpack", "Ball", "Bats", "Belt", "Bottle", "Carrybag", "Cases", "Sunglasses", "Eyewear",
-        "Glove", "Scarf", "Umbrella", "Wallet/purse", "Watch", "Wristband", "Tie", "Other-accessary",
-        "Other-upper-body-clothes", "Other-lower-body-clothes",
+        "Background",
+        "Cap/hat",
+        "Helmet",
+        "Face",
+        "Hair",
+        "Left-arm",
+        "Right-arm",
+        "Left-hand",
+        "Right-hand",
+        "Protector",
+        "Bikini/bra",
+        "Jacket/windbreaker/hoodie",
+        "Tee-shirt",
+        "Polo-shirt",
+        "Sweater",
+        "Singlet",
+        "Torso-skin",
+        "Pants",
+        "Shorts/swim-shorts",
+        "Skirt",
+        "Stockings",
+        "Socks",
+        "Left-boot",
+        "Right-boot",
+        "Left-shoe",
+        "Right-shoe",
+        "Left-highheel",
+        "Right-highheel",
+        "Left-sandal",
+        "Right-sandal",
+        "Left-leg",
+        "Right-leg",
+        "Left-foot",
+        "Right-foot",
+        "Coat",
+        "Dress",
+        "Robe",
+        "Jumpsuit",
+        "Other-full-body-clothes",
+        "Headwear",
+        "Backpack",
+        "Ball",
+        "Bats",
+        "Belt",
+        "Bottle",
+        "Carrybag",
+        "Cases",
+        "Sunglasses",
+        "Eyewear",
+        "Glove",
+        "Scarf",
+        "Umbrella",
+        "Wallet/purse",
+        "Watch",
+        "Wristband",
+        "Tie",
+        "Other-accessary",
+        "Other-upper-body-clothes",
+        "Other-lower-body-clothes",
     ),
 )

@@ -1,4 +1,5 @@
-"""Mask: a region of a picture kept as its box and the pixels inside it; COCO run lengths in and out, polygons out."""
+"""Mask: a region of a picture kept as its box and the pixels inside it; COCO run lengths in and
+out, polygons out."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from humanparse.errors import OptionError
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
 
-MAX_PIXELS = 1 << 28  # of a picture whose masks are read from run lengths: a mask takes a byte a pixel while it is read
+# of a picture whose masks are read from run lengths: a mask takes a byte a pixel while it is read
+MAX_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,14 @@ class Mask:
     crop: np.ndarray
 
     @classmethod
-    def from_dense(cls, dense: np.ndarray, size_hw: tuple[int, int] | None = None, at_xy: tuple[int, int] = (0, 0)) -> Mask:
-        """From a bool (h, w) array: the whole picture, or with `size_hw` a window of it whose corner is `at_xy`."""
+    def from_dense(
+        cls,
+        dense: np.ndarray,
+        size_hw: tuple[int, int] | None = None,
+        at_xy: tuple[int, int] = (0, 0),
+    ) -> Mask:
+        """From a bool (h, w) array: the whole picture, or with `size_hw` a window of it whose
+        corner is `at_xy`."""
         rows, columns = np.flatnonzero(dense.any(1)), np.flatnonzero(dense.any(0))
         size_hw = size_hw or dense.shape
         if len(rows) == 0:
@@ -46,17 +54,27 @@ class Mask:
     def from_rle(cls, rle: dict) -> Mask:
         """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}.
 
-        Raises OptionError if they are no such things, disagree, or the picture has more than MAX_PIXELS.
+        Raises OptionError if they are no such things, disagree, or the picture has more than
+        MAX_PIXELS.
         """
         if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
-            raise OptionError("run lengths are a dictionary with the keys size and counts, as COCO has them")
+            raise OptionError(
+                "run lengths are a dictionary with the keys size and counts, as COCO has them"
+            )
         height, width = _two(_whole_numbers(rle["size"], "size"))
         if min(height, width) < 0 or height * width > MAX_PIXELS:
-            raise OptionError(f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels")
+            raise OptionError(
+                f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels"
+            )
         counts = rle["counts"]
-        runs = _decode(counts) if isinstance(counts, str | bytes) else _whole_numbers(counts, "runs")
-        if min(runs, default=0) < 0 or sum(runs) != height * width:  # Python's sum: NumPy's would wrap around
-            raise OptionError(f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}")
+        runs = (
+            _decode(counts) if isinstance(counts, str | bytes) else _whole_numbers(counts, "runs")
+        )
+        # Python's sum: NumPy's would wrap around
+        if min(runs, default=0) < 0 or sum(runs) != height * width:
+            raise OptionError(
+                f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}"
+            )
         values = np.arange(len(runs)) % 2 == 1
         return cls.from_dense(np.repeat(values, runs).reshape(width, height).T)
 
@@ -73,40 +91,55 @@ class Mask:
         return dense
 
     def to_rle(self) -> dict:
-        """COCO's compressed form: {"size": [H, W], "counts": str}, equal to pycocotools' to the byte."""
+        """COCO's compressed form: {"size": [H, W], "counts": str}, equal to pycocotools' to the
+        byte."""
         height, width = self.size_hw
         x0, y0, x1, y1 = self.box_xyxy
         if self.area == 0:
             return {"size": [height, width], "counts": _encode([height * width])}
-        columns = np.zeros((x1 - x0, height), np.uint8)  # only the box's columns: COCO runs go down each column
+        # only the box's columns: COCO runs go down each column
+        columns = np.zeros((x1 - x0, height), np.uint8)
         columns[:, y0:y1] = cv2.transpose(self.crop.view(np.uint8))  # ten times as fast as NumPy's
         down = columns.ravel()
-        changes = [np.flatnonzero(down[:1]), np.flatnonzero(down[1:] != down[:-1]) + 1, np.flatnonzero(down[-1:]) + len(down)]
+        changes = [
+            np.flatnonzero(down[:1]),
+            np.flatnonzero(down[1:] != down[:-1]) + 1,
+            np.flatnonzero(down[-1:]) + len(down),
+        ]
         edges = np.concatenate([[0], np.concatenate(changes) + x0 * height, [height * width]])
         runs = np.diff(edges)
         return {"size": [height, width], "counts": _encode(runs[:-1] if runs[-1] == 0 else runs)}
 
     def to_polygons(self, tolerance_px: float = 0.5) -> list[np.ndarray]:
-        """Outlines as closed polygons, largest first: float (N, 2) each, x and y in the photo's pixels; [] if empty.
+        """Outlines as closed polygons, largest first: float (N, 2) each, x and y in the photo's
+        pixels; [] if empty.
 
-        The top left pixel of the photo spans (0, 0) to (1, 1), as in COCO. Outlines run from the middle of one pixel edge
-        to the middle of the next, so that filling them gives the mask again.
-        tolerance_px: how far an outline may be moved to save points; 0 saves only those on straight lines. Where the mask
-        is thinner (area over length of its outlines) than eight pixels it is less, in proportion.
-        A hole is cut out by a way of no width from the outline to the hole and back, which even-odd filling (pycocotools,
-        OpenCV, Pillow) does not see. The smallest specks and pinholes, together at most 0.2 % of the area, are left out.
+        The top left pixel of the photo spans (0, 0) to (1, 1), as in COCO. Outlines run from the
+        middle of one pixel edge to the middle of the next, so that filling them gives the mask
+        again.
+        tolerance_px: how far an outline may be moved to save points; 0 saves only those on straight
+        lines. Where the mask is thinner (area over length of its outlines) than eight pixels it is
+        less, in proportion. A hole is cut out by a way of no width from the outline to the hole and
+        back, which even-odd filling (pycocotools, OpenCV, Pillow) does not see. The smallest specks
+        and pinholes, together at most 0.2 % of the area, are left out.
         """
-        number_between("tolerance_px", tolerance_px, 0, hint=" pixels: 0 for every step of the outline")
+        number_between(
+            "tolerance_px", tolerance_px, 0, hint=" pixels: 0 for every step of the outline"
+        )
         if self.area == 0:
             return []
-        outlines, family = cv2.findContours(_half_steps(self.crop), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        areas = np.array([cv2.contourArea(one) for one in outlines]) / 4           # half pixels → pixels
+        outlines, family = cv2.findContours(
+            _half_steps(self.crop), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
+        )
+        # half pixels → pixels
+        areas = np.array([cv2.contourArea(one) for one in outlines]) / 4
         by_area = np.argsort(areas, kind="stable")
         specks = set(by_area[np.cumsum(areas[by_area]) <= 0.002 * self.area].tolist())
         thickness = self.area / sum(cv2.arcLength(one, True) for one in outlines) * 2
-        tolerance = 2 * tolerance_px * min(1.0, thickness / 8)                     # in half pixels
+        tolerance = 2 * tolerance_px * min(1.0, thickness / 8)  # in half pixels
         polygons: dict[int, np.ndarray] = {}
-        for number in by_area[::-1].tolist():                                      # an outline before its holes
+        # an outline before its holes
+        for number in by_area[::-1].tolist():
             if number in specks:
                 continue
             polygon, parent = _straightened(outlines[number], tolerance), family[0, number, 3]
@@ -117,14 +150,17 @@ class Mask:
         return [polygon / 2 + self.box_xyxy[:2] for polygon in polygons.values()]
 
     def iou(self, other: Mask) -> float:
-        """Intersection over union in [0, 1]; two empty masks score 0. Raises OptionError if the pictures differ in size."""
+        """Intersection over union in [0, 1]; two empty masks score 0. Raises OptionError if the
+        pictures differ in size."""
         union = self.area + other.area - (overlap := self.intersection(other))
         return overlap / union if union else 0.0
 
     def intersection(self, other: Mask) -> int:
         """Number of shared pixels. Raises OptionError if the pictures differ in size."""
         if self.size_hw != other.size_hw:
-            raise OptionError(f"masks belong to pictures of different size: {self.size_hw} and {other.size_hw}")
+            raise OptionError(
+                f"masks belong to pictures of different size: {self.size_hw} and {other.size_hw}"
+            )
         a, b = self.box_xyxy, other.box_xyxy
         x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
         if x0 >= x1 or y0 >= y1:
@@ -135,10 +171,11 @@ class Mask:
 
 
 def _half_steps(crop: np.ndarray) -> np.ndarray:
-    """bool (h, w) → uint8 (2h + 1, 2w + 1): a point for every pixel, every pixel edge and every pixel corner.
+    """bool (h, w) → uint8 (2h + 1, 2w + 1): a point for every pixel, every pixel edge and every
+    pixel corner.
 
-    An edge is set if it belongs to a set pixel, a corner if it belongs to two: the border then goes straight where the
-    pixels do, and cuts the corners of a staircase.
+    An edge is set if it belongs to a set pixel, a corner if it belongs to two: the border then goes
+    straight where the pixels do, and cuts the corners of a staircase.
     """
     pixels = np.pad(crop.view(np.uint8), 1)
     grid = np.empty((2 * crop.shape[0] + 1, 2 * crop.shape[1] + 1), np.uint8)
@@ -150,13 +187,15 @@ def _half_steps(crop: np.ndarray) -> np.ndarray:
 
 
 def _straightened(outline: np.ndarray, tolerance: float) -> np.ndarray:
-    """int (N, 1, 2) → int (M, 2): fewer points, none of the others farther than `tolerance` from the new outline."""
+    """int (N, 1, 2) → int (M, 2): fewer points, none of the others farther than `tolerance` from
+    the new outline."""
     straightened = cv2.approxPolyDP(outline, tolerance, True)
     return (straightened if len(straightened) >= 3 else outline)[:, 0]
 
 
 def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The polygon with a detour from the point nearest to the hole's first, round the hole, and back the same way."""
+    """The polygon with a detour from the point nearest to the hole's first, round the hole, and
+    back the same way."""
     nearest = ((polygon - hole[0]) ** 2).sum(1).argmin()
     return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
 
@@ -176,23 +215,27 @@ def _whole_numbers(values, what: str) -> list[int]:
 
 
 def _encode(runs) -> str:
-    """Run lengths → COCO's text: the change against the run two before, in groups of five bits, six bits a letter."""
+    """Run lengths → COCO's text: the change against the run two before, in groups of five bits, six
+    bits a letter."""
     runs = np.asarray(runs, np.int64)
     values = runs.copy()
     values[3:] -= runs[1:-2]
-    letters = np.zeros((len(runs), 13), np.uint8)        # 13 groups of five bits hold any 64-bit number
+    # 13 groups of five bits hold any 64-bit number
+    letters = np.zeros((len(runs), 13), np.uint8)
     going_on = np.ones(len(runs), bool)
     for position in range(letters.shape[1]):
         group = values & 0x1F
         values >>= 5
-        more = values != -(group >> 4)                   # the rest is not just the sign of this group
+        # the rest is not just the sign of this group
+        more = values != -(group >> 4)
         letters[going_on, position] = (group + 32 * more + 48)[going_on]
         going_on &= more
     return letters[letters > 0].tobytes().decode("ascii")
 
 
 def _decode(text: str | bytes) -> list[int]:
-    """The inverse of `_encode`. Raises OptionError where the text breaks off or holds a letter that is not of the code."""
+    """The inverse of `_encode`. Raises OptionError where the text breaks off or holds a letter that
+    is not of the code."""
     runs: list[int] = []
     value = shift = 0
     for letter in text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text:

@@ -1,4 +1,5 @@
-"""What a model's card says of the way from a photo to its people, the network left out. Pure: no engine, threads or files.
+"""What a model's card says of the way from a photo to its people, the network left out. Pure: no
+engine, threads or files.
 
     pixels → inputs → (a network) → outputs → people
 
@@ -30,7 +31,8 @@ class Pipeline:
         card: What the model's file says of itself.
         where: What to call the model in errors, such as its file.
         min_score: People and parts scored below this are left out, 0 to 1.
-        short_side: The short side of the network's input in pixels, instead of the model's own rule.
+        short_side: The short side of the network's input in pixels, instead of the model's own
+        rule.
         max_side: The most that its long side may have, in pixels.
 
     Raises:
@@ -39,7 +41,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, card: ModelCard, where: str = "the model", *, min_score: float = MIN_SCORE, short_side: int | None = None,
+        self,
+        card: ModelCard,
+        where: str = "the model",
+        *,
+        min_score: float = MIN_SCORE,
+        short_side: int | None = None,
         max_side: int | None = None,
     ):
         self.card = card
@@ -63,17 +70,22 @@ class Pipeline:
         return HEADS[self.card.head]
 
     def inputs(self, pixels: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """Return the network's input, float32 (1, 3, h, w), for a photo, uint8 (H, W, 3) RGB, and where the photo lies in it."""
+        """Return the network's input, float32 (1, 3, h, w), for a photo, uint8 (H, W, 3) RGB, and
+        where the photo lies in it."""
         return self.preprocess(pixels)
 
     def check(self, outputs: dict[str, np.ndarray]) -> None:
         """Raise BrokenModel unless the outputs are those of the model's head and classes."""
         if missing := self.head.missing(outputs):
             lacking = ", ".join(missing)
-            raise BrokenModel(f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}")
+            raise BrokenModel(
+                f"model {self.name!r} gives no output {lacking}; its head is said to be {self.card.head!r}"
+            )
         if (found := self.head.num_classes(outputs)) != len(self.labels):
-            raise BrokenModel(f"model {self.name!r} tells {found} classes apart, but its labels {self.labels.name!r} are "
-                              f"{len(self.labels)}; convert it again with the labels that it was trained on")
+            raise BrokenModel(
+                f"model {self.name!r} tells {found} classes apart, but its labels {self.labels.name!r} are "
+                f"{len(self.labels)}; convert it again with the labels that it was trained on"
+            )
 
     def people(
         self, outputs: dict[str, np.ndarray], geometry: Geometry
@@ -89,7 +101,8 @@ class Pipeline:
         return maps, people, loose
 
     def finish(self, outputs: dict[str, np.ndarray], photo_hw: tuple[int, int]) -> Parsing:
-        """Parse the outputs of a network that ran elsewhere, on what `inputs` gave for a photo of that size.
+        """Parse the outputs of a network that ran elsewhere, on what `inputs` gave for a photo of
+        that size.
 
         Args:
             outputs: Of the network, by name, each with its leading batch axis.
@@ -106,14 +119,18 @@ class Pipeline:
         self.check(outputs)
         maps, people, loose = self.people(outputs, self.preprocess.geometry(photo_hw))
         photo = np.broadcast_to(np.zeros(3, np.uint8), (*photo_hw, 3))
-        return Parsing(maps.label_map, maps.person_map, people, self.labels, photo, loose, model=self.name)
+        return Parsing(
+            maps.label_map, maps.person_map, people, self.labels, photo, loose, model=self.name
+        )
 
 
 def _settings(card: ModelCard, where: str) -> Any:
     try:
         return HEADS[card.head].settings(**card.settings)
     except TypeError as error:
-        raise BrokenModel(f"{where} carries settings that this version does not know ({error}); update humanparse") from error
+        raise BrokenModel(
+            f"{where} carries settings that this version does not know ({error}); update humanparse"
+        ) from error
 
 
 def _size(photo_hw: tuple[int, int]) -> tuple[int, int]:

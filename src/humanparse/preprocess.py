@@ -1,4 +1,5 @@
-"""RGB photo → network input: resize, normalise, pad; and the Geometry that finds every photo pixel again in the outputs."""
+"""RGB photo → network input: resize, normalise, pad; and the Geometry that finds every photo pixel
+again in the outputs."""
 
 from __future__ import annotations
 
@@ -12,16 +13,20 @@ from humanparse.arguments import whole_number
 from humanparse.errors import OptionError
 from humanparse.vocabulary import MIN_SIDE
 
-FILTERS = ("area", "pil-bilinear")  # the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
+# the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
+FILTERS = ("area", "pil-bilinear")
 GREY = 128  # around photos that are laid in the middle
-TILE_PX = 640  # photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
+# photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
+TILE_PX = 640
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a photo lies in the network's input: scaled to `resized_hw`, its top left corner at `corner_yx`.
+    """Where a photo lies in the network's input: scaled to `resized_hw`, its top left corner at
+    `corner_yx`.
 
-    All sizes are (height, width) in pixels. The methods are for photos that lie in the corner (0, 0).
+    All sizes are (height, width) in pixels. The methods are for photos that lie in the corner (0,
+    0).
     """
 
     photo_hw: tuple[int, int]
@@ -35,7 +40,8 @@ class Geometry:
         return self.resized_hw[0] / self.photo_hw[0], self.resized_hw[1] / self.photo_hw[1]
 
     def cells(self, stride: int) -> tuple[int, int]:
-        """(rows, columns) of an output map of that stride which see the photo; the rest saw only padding."""
+        """(rows, columns) of an output map of that stride which see the photo; the rest saw only
+        padding."""
         return -(-self.resized_hw[0] // stride), -(-self.resized_hw[1] // stride)
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
@@ -72,19 +78,25 @@ class Preprocess:
 
     def __post_init__(self):
         if self.filter not in FILTERS:
-            raise ValueError(f"there is no filter {self.filter!r}; choose one of {', '.join(FILTERS)}")
+            raise ValueError(
+                f"there is no filter {self.filter!r}; choose one of {', '.join(FILTERS)}"
+            )
 
     def resized(self, short_side: int | None = None, max_side: int | None = None) -> Preprocess:
-        """The same rule with another input size, in pixels: smaller is faster and sees less. None keeps the rule's own.
+        """The same rule with another input size, in pixels: smaller is faster and sees less. None
+        keeps the rule's own.
 
-        Raises OptionError for a side under MIN_SIDE, and for a rule that fits photos into one fixed size.
+        Raises OptionError for a side under MIN_SIDE, and for a rule that fits photos into one fixed
+        size.
         """
         for name, side in (("short_side", short_side), ("max_side", max_side)):
             if side is not None:
                 whole_number(name, side, MIN_SIDE, " pixels: smaller people are not found")
         if self.fit_hw and (short_side or max_side):
             height, width = self.fit_hw
-            raise OptionError(f"this model's input is always {width}x{height} pixels; leave the input size alone")
+            raise OptionError(
+                f"this model's input is always {width}x{height} pixels; leave the input size alone"
+            )
         changed = replace(self, max_long_side=max_side or self.max_long_side)
         return replace(changed, short_side=short_side, area_px=None) if short_side else changed
 
@@ -93,19 +105,29 @@ class Preprocess:
         if self.fit_hw:
             return self._fitted(photo_hw)
         height, width = photo_hw
-        scale = (self.area_px / (height * width)) ** 0.5 if self.area_px else self.short_side / min(height, width)
+        scale = (
+            (self.area_px / (height * width)) ** 0.5
+            if self.area_px
+            else self.short_side / min(height, width)
+        )
         longest = max(height, width) * scale
         shrink = min(1.0, self.max_long_side / longest)
-        # Multiplied and rounded in the reference's order: another order is one pixel off for one photo size in 6000.
+        # Multiplied and rounded in the reference's order: another order is one pixel off for one
+        # photo size in 6000.
         resized = tuple(max(1, int(side * scale * shrink + 0.5)) for side in (height, width))
         return Geometry((height, width), resized, self.padded(resized))
 
     def _fitted(self, photo_hw: tuple[int, int]) -> Geometry:
         (height, width), (fit_height, fit_width) = photo_hw, self.fit_hw
         resized = photo_hw
-        if height > fit_height or width > fit_width:  # sides are cut off, not rounded, as the reference does
+        # sides are cut off, not rounded, as the reference does
+        if height > fit_height or width > fit_width:
             tall = fit_height * width <= fit_width * height
-            resized = (fit_height, fit_height * width // height) if tall else (fit_width * height // width, fit_width)
+            resized = (
+                (fit_height, fit_height * width // height)
+                if tall
+                else (fit_width * height // width, fit_width)
+            )
         resized = tuple(max(1, side) for side in resized)
         corner = (fit_height - resized[0]) // 2, (fit_width - resized[1]) // 2
         return Geometry(photo_hw, resized, self.padded(self.fit_hw), corner)
@@ -114,7 +136,9 @@ class Preprocess:
         """Both sides rounded up to a multiple of `multiple`."""
         return tuple(-(-side // self.multiple) * self.multiple for side in size_hw)
 
-    def __call__(self, pixels: np.ndarray, geometry: Geometry | None = None) -> tuple[np.ndarray, Geometry]:
+    def __call__(
+        self, pixels: np.ndarray, geometry: Geometry | None = None
+    ) -> tuple[np.ndarray, Geometry]:
         """pixels: uint8 (H, W, 3) RGB. geometry: where to lay the photo; None for the rule's own.
 
         Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry.
@@ -122,20 +146,29 @@ class Preprocess:
         geometry = geometry or self.geometry(pixels.shape[:2])
         height, width = geometry.resized_hw
         small = _resize(pixels, height, width, self.filter)
-        table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)      # (256, 3)
+        table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)  # (256, 3)
         out = np.zeros((1, 3, *geometry.input_hw), np.float32)
         top, left = geometry.corner_yx
         for channel, plane in enumerate(cv2.split(small)):
             if self.fit_hw:
                 out[0, channel, : self.fit_hw[0], : self.fit_hw[1]] = table[GREY, channel]
             values = table[:, channel].astype(np.float32)
-            np.take(values, plane, out=out[0, channel, top : top + height, left : left + width], mode="clip")
+            np.take(
+                values,
+                plane,
+                out=out[0, channel, top : top + height, left : left + width],
+                mode="clip",
+            )
         return out, geometry
 
 
 def _resize(pixels: np.ndarray, height: int, width: int, filter: str) -> np.ndarray:
     """uint8 (H, W, 3) → uint8 (height, width, 3)."""
     if filter == "pil-bilinear":
-        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+        return np.asarray(
+            Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        )
     shrinking = height * width < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    return cv2.resize(
+        pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    )

@@ -1,7 +1,8 @@
 """What a parse returns: Parsing → Person → Part, small and frozen, masks kept compact.
 
-Files, drawing and text live in formats/ and render/. The short methods at the end of Parsing only open those
-doors for the reader (`result.overlay()`); they import upwards, inside the call, and are the only ones that may.
+Files, drawing and text live in formats/ and render/. The short methods at the end of Parsing only
+open those doors for the reader (`result.overlay()`); they import upwards, inside the call, and are
+the only ones that may.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 class Part:
     """One body part or garment of one person."""
 
-    label: str        # its name, such as "Left-arm"
-    class_id: int     # its number in the label map
-    score: float      # 0 to 1
+    label: str  # its name, such as "Left-arm"
+    class_id: int  # its number in the label map
+    score: float  # 0 to 1
     mask: Mask
 
     @property
@@ -43,9 +44,9 @@ class Part:
 class Person:
     """One person: their pixels and, by label, their parts."""
 
-    id: int           # 1..n, the person's number in the person map
-    score: float      # 0 to 1
-    mask: Mask        # every pixel of the person; parts lie inside it
+    id: int  # 1..n, the person's number in the person map
+    score: float  # 0 to 1
+    mask: Mask  # every pixel of the person; parts lie inside it
     parts: Mapping[str, Part] = field(default_factory=dict)
 
     @property
@@ -65,7 +66,8 @@ class Parsing:
     label_map:   uint8 (H, W), the class of each pixel, 0 background
     person_map:  uint16 (H, W), 0 nobody, 1..n the person of each pixel
     people:      by falling score; `people[i].id == i + 1`
-    loose_parts: parts that belong to no person found (their pixels are in the label map, with person 0)
+    loose_parts: parts that belong to no person found (their pixels are in the label map, with
+    person 0)
     image:       uint8 (H, W, 3) RGB, the photo itself, for drawing
     name:        of the photo, without folder and ending; names the files that `save` writes
     timings_ms:  how long each stage took, in milliseconds
@@ -89,7 +91,8 @@ class Parsing:
         return self.label_map.shape
 
     def overlay(self, **options) -> Image:
-        """The photo with people's parts coloured and outlined, and a legend: see `humanparse.render.overlay`."""
+        """The photo with people's parts coloured and outlined, and a legend: see
+        `humanparse.render.overlay`."""
         from humanparse import render
 
         return render.overlay(self, **options)
@@ -101,21 +104,27 @@ class Parsing:
         return render.colormap(self, **options)
 
     def to_json(self, **options) -> str:
-        """People, parts, boxes, scores and run-length masks as text: see `humanparse.formats.to_json`."""
+        """People, parts, boxes, scores and run-length masks as text: see
+        `humanparse.formats.to_json`."""
         from humanparse import formats
 
         return formats.to_json(self, **options)
 
     def to_modelscope(self) -> dict[str, list]:
-        """{"masks", "labels", "scores"} as ModelScope's pipeline has them: see `humanparse.formats.to_modelscope`."""
+        """{"masks", "labels", "scores"} as ModelScope's pipeline has them: see
+        `humanparse.formats.to_modelscope`."""
         from humanparse import formats
 
         return formats.to_modelscope(self)
 
     def save(
-        self, folder: str | Path, formats: Iterable[str] = ("overlay", "colormap", "labels", "json"), **options
+        self,
+        folder: str | Path,
+        formats: Iterable[str] = ("overlay", "colormap", "labels", "json"),
+        **options,
     ) -> list[Path]:
-        """Write files named after the photo into `folder`: see `humanparse.formats.save`. Returns their paths."""
+        """Write files named after the photo into `folder`: see `humanparse.formats.save`. Returns
+        their paths."""
         from humanparse import formats as writers
 
         return writers.save(self, folder, formats, **options)
@@ -123,7 +132,8 @@ class Parsing:
 
 @dataclass(frozen=True, eq=False)
 class ParseFailure:
-    """What `HumanParser.parse_many(..., on_error="return")` gives in place of a photo that could not be read."""
+    """What `HumanParser.parse_many(..., on_error="return")` gives in place of a photo that could
+    not be read."""
 
-    image: Any        # the photo as it was given: a path, bytes, ...
+    image: Any  # the photo as it was given: a path, bytes, ...
     error: Exception

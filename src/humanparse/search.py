@@ -19,7 +19,7 @@ from humanparse.errors import OptionError
 from humanparse.vocabulary import FORMAT_SUFFIXES, PICTURE_ENDINGS
 
 SORTED_NAMES = 100_000  # in a folder; more come in the file system's order, to hold less
-SHOWN_SOURCES = 5       # in a message
+SHOWN_SOURCES = 5  # in a message
 OWN, SPECIAL, LINKED, OUTPUT = "own", "special", "linked", "output"  # why something is left out
 _OWN_SUFFIXES = tuple(FORMAT_SUFFIXES.values())
 _WORDS = {  # for one, for several
@@ -158,7 +158,7 @@ def in_order(names: Iterator, key: Callable | None = None) -> Iterator:
 
 
 def pattern_in(source: str) -> tuple[str, str] | None:
-    """"photos/**/*.jpg" → ("photos", "**/*.jpg"): the folder, and the pattern below it.
+    """ "photos/**/*.jpg" → ("photos", "**/*.jpg"): the folder, and the pattern below it.
 
     None for what is no pattern. What exists is none, whatever characters its name has: neither a
     file called "a[1].jpg" nor the folder of "photos [2024]/*.jpg".

@@ -1,4 +1,5 @@
-"""The closed lists of words that users choose from, each written down once. Needs nothing, not even NumPy."""
+"""The closed lists of words that users choose from, each written down once. Needs nothing, not even
+NumPy."""
 
 from __future__ import annotations
 
@@ -10,9 +11,21 @@ HEADS = ("centres", "queries", "semantic")  # of networks: postprocess/heads.py 
 PALETTES = ("clear", "classic")
 MIN_SIDE = 64  # pixels, the smallest side of a network's input that can be asked for
 
-# Of the pictures that image.py reads: how their names end. One list, for every command that looks for photos.
+# Of the pictures that image.py reads: how their names end. One list, for every command that looks
+# for photos.
 PICTURE_ENDINGS = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".ppm",
 )
 # What each format adds to its photo's name. By these our own files are known, and are not taken
 # for photos again.

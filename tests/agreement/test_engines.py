@@ -1,4 +1,5 @@
-"""PyTorch, ONNX Runtime and OpenVINO say the same of the same picture, at sizes that were never traced."""
+"""PyTorch, ONNX Runtime and OpenVINO say the same of the same picture, at sizes that were never
+traced."""
 
 import importlib.util
 

@@ -1,4 +1,5 @@
-"""A run that dies at any moment, and is started again, has every photo in its output exactly once."""
+"""A run that dies at any moment, and is started again, has every photo in its output exactly
+once."""
 
 from __future__ import annotations
 
@@ -7,10 +8,20 @@ import re
 import shutil
 import signal
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
-from batch_helpers import PATIENCE_S, failures_in, finished, rows_in, side_of, started, visible_files, write_photos
+from batch_helpers import (
+    PATIENCE_S,
+    failures_in,
+    finished,
+    rows_in,
+    side_of,
+    started,
+    visible_files,
+    write_photos,
+)
 from waiting import until
 
 from humanparse.batch import parts
@@ -20,6 +31,10 @@ from humanparse.batch.work import Outcome
 
 KILLS = 10
 PHOTOS = 900
+
+
+def _ended_or_wrote(run, out: Path, files: int) -> bool:
+    return run.poll() is not None or len(visible_files(out)) >= files
 
 
 @pytest.mark.parametrize("formats", ["parquet", "json,labels"])
@@ -36,14 +51,22 @@ def test_killed_at_ten_random_moments_and_exact_in_the_end(tiny_model, tmp_path,
     killed = 0
     for number in range(kills):
         run = started(tmp_path / "photos", *command)
-        written, wanted = len(visible_files(out)), moments.randint(1, 2) * (1 if formats == "parquet" else 50)
+        written, wanted = (
+            len(visible_files(out)),
+            moments.randint(1, 2) * (1 if formats == "parquet" else 50),
+        )
         try:
-            until(lambda: run.poll() is not None or len(visible_files(out)) >= written + wanted, "the next files", PATIENCE_S)  # noqa: B023
+            until(
+                partial(_ended_or_wrote, run, out, written + wanted),
+                "the next files",
+                PATIENCE_S,
+            )
         finally:
             run.kill()
         run.communicate(timeout=PATIENCE_S)
         killed += run.returncode == -9
-        assert number > 7 or killed == number + 1  # there is enough to do for most of them, however fast the machine
+        # there is enough to do for most of them, however fast the machine
+        assert number > 7 or killed == number + 1
 
     finished(tmp_path / "photos", *command, code=1)
     good = [key for key in keys if key not in bad]
@@ -53,7 +76,9 @@ def test_killed_at_ten_random_moments_and_exact_in_the_end(tiny_model, tmp_path,
         assert sorted(row["key"] for row in rows) == good
         assert all(row["width"] == side_of(int(row["key"][4:10])) for row in rows)
     else:
-        assert visible_files(out) == sorted(f"{key}{ending}" for key in good for ending in (".json", ".labels.png"))
+        assert visible_files(out) == sorted(
+            f"{key}{ending}" for key in good for ending in (".json", ".labels.png")
+        )
         assert "00000" in (out / f"{good[0]}.json").read_text()
 
 
@@ -76,6 +101,7 @@ def test_sigterm_keeps_what_is_done(tiny_model, tmp_path):
 
 # Every single step of writing a part, without the chance of a real kill.
 
+
 class Died(BaseException):
     """Stands for the end of the process."""
 
@@ -93,13 +119,16 @@ def outcome(number: int) -> Outcome:
     return Outcome(str(number), (row % number,))
 
 
-@pytest.mark.parametrize(("where", "what"), [
-    (parts, "write"),                          # before the part
-    (parts, "sync_folder"),                    # the part is there
-    (Manifest, "add_part"),                    # but the manifest does not know it
-    (Manifest, "commit"),
-    (Output, "write_failures"),
-])
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        (parts, "write"),  # before the part
+        (parts, "sync_folder"),  # the part is there
+        (Manifest, "add_part"),  # but the manifest does not know it
+        (Manifest, "commit"),
+        (Output, "write_failures"),
+    ],
+)
 def test_died_at_any_step_of_writing_a_part(tmp_path, monkeypatch, where, what):
     pytest.importorskip("pyarrow")
     folder, here = tmp_path / "first", tmp_path / "after"

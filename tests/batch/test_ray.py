@@ -9,7 +9,15 @@ import uuid
 from pathlib import Path
 
 import pytest
-from batch_helpers import failures_in, finished, picture_bytes, rows_in, started, visible_files, write_photos
+from batch_helpers import (
+    failures_in,
+    finished,
+    picture_bytes,
+    rows_in,
+    started,
+    visible_files,
+    write_photos,
+)
 from waiting import until
 
 pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
@@ -19,7 +27,8 @@ PHOTOS = 3000  # enough that the run is in the middle when both nodes work
 
 @pytest.fixture
 def shards(tmp_path) -> list[str]:
-    """Two tar files of 60 photos with a bad one each, and 40 rows of Parquet with an empty one. Their keys, good ones only."""
+    """Two tar files of 60 photos with a bad one each, and 40 rows of Parquet with an empty one.
+    Their keys, good ones only."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -27,7 +36,9 @@ def shards(tmp_path) -> list[str]:
     for shard in range(2):
         with tarfile.open(tmp_path / f"shard-{shard}.tar", "w") as tar:
             for number in range(60):
-                (tmp_path / "one.png").write_bytes(b"no picture" if number == 30 else picture_bytes(number))
+                (tmp_path / "one.png").write_bytes(
+                    b"no picture" if number == 30 else picture_bytes(number)
+                )
                 tar.add(tmp_path / "one.png", f"{number:03}.png")
                 keys += [f"shard-{shard}.tar/{number:03}.png"] if number != 30 else []
     images = [None if number == 7 else picture_bytes(number) for number in range(40)]
@@ -39,15 +50,36 @@ def test_a_node_that_dies_in_the_middle_loses_nothing(ray_cluster, tiny_model, s
     keys = [f"photos/{key}" for key in write_photos(tmp_path / "photos", PHOTOS)] + shards
     sources = [tmp_path / "photos", tmp_path / "shard-{0..1}.tar", tmp_path / "table.parquet"]
     out = tmp_path / "out"
-    command = [*sources, "-o", out, "-m", tiny_model, "--ray", "--address", ray_cluster.address, "--rows", 200]
+    command = [
+        *sources,
+        "-o",
+        out,
+        "-m",
+        tiny_model,
+        "--ray",
+        "--address",
+        ray_cluster.address,
+        "--rows",
+        200,
+    ]
 
     def both_work() -> bool:
-        working = [any("MapWorker" in name for name in names) for names in ray_cluster.processes().values()]
-        return len(working) == 2 and all(working) and any(name.startswith("part-") for name in visible_files(out))
+        working = [
+            any("MapWorker" in name for name in names) for names in ray_cluster.processes().values()
+        ]
+        return (
+            len(working) == 2
+            and all(working)
+            and any(name.startswith("part-") for name in visible_files(out))
+        )
 
     run = started(*command, env=ray_cluster.environment)
     try:
-        until(lambda: run.poll() is not None or both_work(), "work on both nodes and a first part", 200)
+        until(
+            lambda: run.poll() is not None or both_work(),
+            "work on both nodes and a first part",
+            200,
+        )
         assert run.poll() is None, run.communicate()[1]
         ray_cluster.kill_node()
         _, said = run.communicate(timeout=240)
@@ -57,21 +89,48 @@ def test_a_node_that_dies_in_the_middle_loses_nothing(ray_cluster, tiny_model, s
     rows = rows_in(out)
     assert sorted(row["key"] for row in rows) == sorted(keys)
     assert all(len(row["people"]) == 1 for row in rows)
-    bad = {"shard-0.tar/030.png": "not_an_image", "shard-1.tar/030.png": "not_an_image", "table.parquet/7": "broken_image"}
+    bad = {
+        "shard-0.tar/030.png": "not_an_image",
+        "shard-1.tar/030.png": "not_an_image",
+        "table.parquet/7": "broken_image",
+    }
     assert failures_in(out) == bad
-    assert "0 parsed" in finished(*command[:-5], code=1)  # the local engine finds the same manifest, and nothing left to do
+    # the local engine finds the same manifest, and nothing left to do
+    assert "0 parsed" in finished(*command[:-5], code=1)
 
 
 def test_our_own_ray_is_bound_to_loopback_and_ends_with_the_run(tiny_model, tmp_path):
     keys = write_photos(tmp_path / "photos", 300)
     mark = uuid.uuid4().hex
     run = started(
-        tmp_path / "photos", "-o", tmp_path / "out", "-m", tiny_model, "--ray", "-j", 2, "--rows", 100,
+        tmp_path / "photos",
+        "-o",
+        tmp_path / "out",
+        "-m",
+        tiny_model,
+        "--ray",
+        "-j",
+        2,
+        "--rows",
+        100,
         env=os.environ | {"HUMANPARSE_TEST_MARK": mark},
     )
     try:
-        until(lambda: run.poll() is not None or any(b"gcs_server" in name for name in named(mark).values()), "Ray's head", 120)
-        until(lambda: run.poll() is not None or any(b"raylet" in name for name in named(mark).values()), "Ray's node", 120)
+        until(
+            lambda: (
+                run.poll() is not None
+                or any(b"gcs_server" in name for name in named(mark).values())
+            ),
+            "Ray's head",
+            120,
+        )
+        until(
+            lambda: (
+                run.poll() is not None or any(b"raylet" in name for name in named(mark).values())
+            ),
+            "Ray's node",
+            120,
+        )
         listening = {address for pid in named(mark) for address in addresses_of(pid)}
         _, said = run.communicate(timeout=240)
     finally:
@@ -86,7 +145,16 @@ def test_no_ray_at_the_address_ends_at_once_with_2(tiny_model, tmp_path):
     write_photos(tmp_path / "photos", 1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    command = [tmp_path / "photos", "-o", tmp_path / "out", "-m", tiny_model, "--ray", "--address", f"127.0.0.1:{port}"]
+    command = [
+        tmp_path / "photos",
+        "-o",
+        tmp_path / "out",
+        "-m",
+        tiny_model,
+        "--ray",
+        "--address",
+        f"127.0.0.1:{port}",
+    ]
     said = finished(*command, code=2)
     assert f"no Ray answers at 127.0.0.1:{port}" in said
 

@@ -23,9 +23,12 @@ pytest.importorskip("pyarrow", reason="needs pyarrow: pip install '.[batch]'")
 
 @pytest.fixture
 def run(tiny_model, tmp_path, monkeypatch):
-    """`run("photos", "-o", "out")` in an empty folder; the result has exit_code, stdout and stderr."""
+    """`run("photos", "-o", "out")` in an empty folder; the result has exit_code, stdout and
+    stderr."""
     monkeypatch.chdir(tmp_path)
-    return lambda *words, model=tiny_model: CliRunner().invoke(app, ["batch", *map(str, words), "-m", str(model)])
+    return lambda *words, model=tiny_model: CliRunner().invoke(
+        app, ["batch", *map(str, words), "-m", str(model)]
+    )
 
 
 def test_a_row_for_every_photo_with_its_people_parts_and_masks(run, tmp_path):
@@ -94,10 +97,13 @@ def test_failures_are_listed_with_reasons_and_tried_again_when_asked(run, tmp_pa
     assert result.exit_code == 1
     assert result.stderr.startswith(f"{keys[1]}: starts with 'no picture'; expected a picture")
     (line,) = (tmp_path / "out/_failures.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(line)["key"] == keys[1] and "expected a picture" in json.loads(line)["message"]
+    assert (
+        json.loads(line)["key"] == keys[1] and "expected a picture" in json.loads(line)["message"]
+    )
     (tmp_path / "photos" / keys[1]).write_bytes(picture_bytes(1))
     again = run("photos", "-o", "out")
-    assert (again.exit_code, failures_in(tmp_path / "out")) == (1, {keys[1]: "not_an_image"})  # not tried again unasked
+    # not tried again unasked
+    assert (again.exit_code, failures_in(tmp_path / "out")) == (1, {keys[1]: "not_an_image"})
     assert run("photos", "-o", "out", "--retry-failed").exit_code == 0
     assert failures_in(tmp_path / "out") == {}
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
@@ -106,8 +112,15 @@ def test_failures_are_listed_with_reasons_and_tried_again_when_asked(run, tmp_pa
 def test_other_formats_lie_in_a_tree_like_that_of_the_photos(run, tmp_path):
     keys = write_photos(tmp_path / "photos", 3)
     assert run("photos", "-o", "out", "--format", "json,overlay").exit_code == 0
-    assert visible_files(tmp_path / "out") == sorted(f"{key}{ending}" for key in keys for ending in (".json", ".overlay.png"))
-    assert json.loads((tmp_path / "out" / f"{keys[0]}.json").read_text())["people"][0]["parts"][0]["label"] == "Face"
+    assert visible_files(tmp_path / "out") == sorted(
+        f"{key}{ending}" for key in keys for ending in (".json", ".overlay.png")
+    )
+    assert (
+        json.loads((tmp_path / "out" / f"{keys[0]}.json").read_text())["people"][0]["parts"][0][
+            "label"
+        ]
+        == "Face"
+    )
 
 
 def test_coco_files_name_photos_by_their_keys(run, tmp_path):
@@ -120,11 +133,14 @@ def test_coco_files_name_photos_by_their_keys(run, tmp_path):
         assert [image["file_name"] for image in coco["images"]] == [f"{folder}/x.png"]
 
 
-@pytest.mark.parametrize(("words", "what"), [
-    (("elsewhere", "-o", "out"), "sources"),
-    (("photos", "-o", "out", "--min-score", "0.5"), "options"),
-    (("photos", "-o", "out", "--format", "json"), "formats"),
-])
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("elsewhere", "-o", "out"), "sources"),
+        (("photos", "-o", "out", "--min-score", "0.5"), "options"),
+        (("photos", "-o", "out", "--format", "json"), "formats"),
+    ],
+)
 def test_the_folder_of_another_run_is_refused(run, tmp_path, words, what):
     write_photos(tmp_path / "photos", 1)
     write_photos(tmp_path / "elsewhere", 1)
@@ -139,7 +155,8 @@ def test_the_folder_of_another_run_is_refused(run, tmp_path, words, what):
 def test_another_model_is_refused_even_under_the_same_name(run, tmp_path, tiny_model):
     write_photos(tmp_path / "photos", 1)
     run("photos", "-o", "out")
-    (tmp_path / "other.onnx").write_bytes(tiny_model.read_bytes() + b"\xb2\x06\x01x")  # an unknown field of protobuf's
+    # an unknown field of protobuf's
+    (tmp_path / "other.onnx").write_bytes(tiny_model.read_bytes() + b"\xb2\x06\x01x")
     result = run("photos", "-o", "out", model=tmp_path / "other.onnx")
     assert result.exit_code == 2 and "model sha256" in result.stderr
 
@@ -168,7 +185,9 @@ def test_a_part_that_is_gone_is_made_again(run, tmp_path):
     run("photos", "-o", "out", "--rows", 8)
     (tmp_path / "out/part-000001.parquet").unlink()
     result = run("photos", "-o", "out", "--rows", 8)
-    assert "part-000001.parquet is no longer there; its 8 pictures are parsed again" in result.stderr
+    assert (
+        "part-000001.parquet is no longer there; its 8 pictures are parsed again" in result.stderr
+    )
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
 
 
@@ -191,7 +210,9 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(run, tmp_pa
         patch.setattr("humanparse.batch.parts.write", full)
         result = run("photos", "-o", "out", "--rows", 3)
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith("out: No space left on device; the same command goes on from here")
+    assert result.stderr.splitlines()[-1].endswith(
+        "out: No space left on device; the same command goes on from here"
+    )
     assert run("photos", "-o", "out", "--rows", 3).exit_code == 0
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
 
@@ -230,7 +251,12 @@ def test_the_manual_explains_every_column():
 
     manual = (Path(__file__).parents[2] / "docs/batch.md").read_text("utf-8")
     table = manual[manual.index("| Column |") : manual.index("A part is a struct")]
-    assert re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)) == schema().names
+    assert (
+        re.findall(
+            r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if "|" in line)
+        )
+        == schema().names
+    )
 
 
 def test_tar_files_without_a_picture_are_nothing_to_parse(run, tmp_path):
@@ -252,16 +278,19 @@ def test_what_is_left_out_is_said(run, tmp_path):
     assert "left out: 1 linked folder" in run("photos", "-o", "out").stderr
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("nowhere", "-o", "out"), "there is no file or folder"),
-    (("empty", "-o", "out"), "nothing to parse: no pictures in"),
-    (("photos", "-o", "photos"), "folder or file of the output"),
-    (("photos", "-o", "out", "--format", "parquet,json"), "not both"),
-    (("photos", "-o", "out", "--format", "gif"), "there is no format 'gif'"),
-    (("photos", "-o", "out", "--palette", "pink"), "there is no palette 'pink'"),
-    (("photos", "-o", "out", "--address", "auto"), "add --ray"),
-    (("photos", "-o", "photos/000/000000.png"), "cannot write to the folder"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere", "-o", "out"), "there is no file or folder"),
+        (("empty", "-o", "out"), "nothing to parse: no pictures in"),
+        (("photos", "-o", "photos"), "folder or file of the output"),
+        (("photos", "-o", "out", "--format", "parquet,json"), "not both"),
+        (("photos", "-o", "out", "--format", "gif"), "there is no format 'gif'"),
+        (("photos", "-o", "out", "--palette", "pink"), "there is no palette 'pink'"),
+        (("photos", "-o", "out", "--address", "auto"), "add --ray"),
+        (("photos", "-o", "photos/000/000000.png"), "cannot write to the folder"),
+    ],
+)
 def test_bad_usage_ends_with_2_and_one_line(run, tmp_path, words, message):
     (tmp_path / "empty").mkdir()
     write_photos(tmp_path / "photos", 2)
@@ -276,31 +305,50 @@ def test_the_output_may_lie_inside_the_source(run, tmp_path):
     assert "0 parsed" in run("photos", "-o", "photos/out", "--format", "overlay").stderr
 
 
-@pytest.mark.parametrize(("key", "path"), [
-    ("a/x.jpg", "a/x.jpg"),
-    ("Grüße/ä b.jpg", "Grüße/ä b.jpg"),
-    ("shard-0.tar/7.png", "shard-0.tar/7.png"),
-])
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a/x.jpg", "a/x.jpg"),
+        ("Grüße/ä b.jpg", "Grüße/ä b.jpg"),
+        ("shard-0.tar/7.png", "shard-0.tar/7.png"),
+    ],
+)
 def test_ordinary_keys_are_paths_as_they_are(key, path):
     assert result_path(key) == path
 
 
-@pytest.mark.parametrize("key", [
-    "/etc/x.jpg", "../x.jpg", "a/../../x.jpg", "s3://b/x.jpg", "a//x.jpg", "x\0.jpg", "..", "a:b/c", ".x",
-])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "/etc/x.jpg",
+        "../x.jpg",
+        "a/../../x.jpg",
+        "s3://b/x.jpg",
+        "a//x.jpg",
+        "x\0.jpg",
+        "..",
+        "a:b/c",
+        ".x",
+    ],
+)
 def test_odd_keys_become_paths_below_the_output_that_no_other_key_has(key):
     path = result_path(key)
     assert not path.startswith("/") and ".." not in Path(path).parts and "\0" not in path
     assert re.search(r"-[0-9a-f]{8}$", path)
 
 
-@pytest.mark.parametrize("key", [
-    "照" * 150 + ".jpg",           # 454 bytes
-    "照" * 82 + "/x.jpg",
-    "x.jpg.json/y.jpg",            # a folder where the result of x.jpg lies
-    "x.coco",                      # whose .json is the .coco.json of x
-    "_unfinished/x.jpg", "_manifest.sqlite/x.jpg", "_LOCK/x.jpg",
-])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "照" * 150 + ".jpg",  # 454 bytes
+        "照" * 82 + "/x.jpg",
+        "x.jpg.json/y.jpg",  # a folder where the result of x.jpg lies
+        "x.coco",  # whose .json is the .coco.json of x
+        "_unfinished/x.jpg",
+        "_manifest.sqlite/x.jpg",
+        "_LOCK/x.jpg",
+    ],
+)
 def test_keys_whose_files_a_file_system_or_others_would_not_take_get_names_of_their_own(key):
     path = result_path(key)
     assert re.search(r"-[0-9a-f]{8}$", path)
@@ -365,7 +413,18 @@ def _peaks_mb(folder: Path, model: Path) -> tuple[float, float]:
     import resource
 
     def peak(*more: str) -> float:
-        words = ["batch", str(folder / "photos"), "-o", str(folder / "out"), "-m", str(model), "--rows", "100", "-q", *more]
+        words = [
+            "batch",
+            str(folder / "photos"),
+            "-o",
+            str(folder / "out"),
+            "-m",
+            str(model),
+            "--rows",
+            "100",
+            "-q",
+            *more,
+        ]
         assert CliRunner().invoke(app, words).exit_code == 0
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

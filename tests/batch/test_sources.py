@@ -1,4 +1,5 @@
-"""From what the user names to pictures: folders, patterns, lists, tar files, Parquet; here and where fsspec reads."""
+"""From what the user names to pictures: folders, patterns, lists, tar files, Parquet; here and
+where fsspec reads."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def write_parquet(path: Path, rows_a_group: int = 1000, **columns) -> None:
 
 
 def read(*names, known=(), **options) -> dict[str, bytes | str]:
-    """What is in the sources, by key; of what cannot be read, the reason. Each slice travels as JSON, as to a worker."""
+    """What is in the sources, by key; of what cannot be read, the reason. Each slice travels as
+    JSON, as to a worker."""
     found = {}
     for one in Sources([str(name) for name in names], **options).slices():
         with closing(Slice.from_json(one.to_json()).items(set(known).__contains__)) as items:
@@ -61,10 +63,23 @@ def read(*names, known=(), **options) -> dict[str, bytes | str]:
 
 
 def test_a_folder_gives_its_pictures_and_tar_files_and_leaves_out_hidden_and_other_files(here):
-    for name in ("x.jpg", "a/y.PNG", "a/b/z.webp", "notes.txt", ".hidden.jpg", ".git/x.jpg", "a/x.json"):
+    for name in (
+        "x.jpg",
+        "a/y.PNG",
+        "a/b/z.webp",
+        "notes.txt",
+        ".hidden.jpg",
+        ".git/x.jpg",
+        "a/x.json",
+    ):
         write(here / "photos" / name)
     write_tar(here / "photos/t.tar", {"1.jpg": b"one"})
-    assert read("photos") == {"x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", "a/y.PNG": b"y.PNG", "a/b/z.webp": b"z.webp"}
+    assert read("photos") == {
+        "x.jpg": b"x.jpg",
+        "t.tar/1.jpg": b"one",
+        "a/y.PNG": b"y.PNG",
+        "a/b/z.webp": b"z.webp",
+    }
 
 
 def test_the_output_is_no_source(here):
@@ -85,7 +100,10 @@ def test_a_folder_that_cannot_be_read_is_one_failure(here, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert read("photos") == {"b/y.jpg": b"y.jpg", "a": "the folder cannot be read: Permission denied"}
+    assert read("photos") == {
+        "b/y.jpg": b"y.jpg",
+        "a": "the folder cannot be read: Permission denied",
+    }
 
 
 def test_a_pattern_keeps_the_folders_below_its_fixed_part(here):
@@ -106,12 +124,19 @@ def test_a_list_names_files_from_its_own_folder(here, monkeypatch):
     write(here / "data/photos/x.jpg")
     write(here / "elsewhere/no ending")
     write_tar(here / "data/t.tar", {"1.jpg": b"one"})
-    write(here / "data/list.txt", f"photos/x.jpg\n\nt.tar\r\n{here}/elsewhere/no ending\nphotos/gone.jpg\n".encode())
+    write(
+        here / "data/list.txt",
+        f"photos/x.jpg\n\nt.tar\r\n{here}/elsewhere/no ending\nphotos/gone.jpg\n".encode(),
+    )
     monkeypatch.chdir("/")
     found = read(here / "data/list.txt")
     gone = found.pop("photos/gone.jpg")
     assert "No such file" in gone
-    assert found == {"photos/x.jpg": b"x.jpg", "t.tar/1.jpg": b"one", f"{here}/elsewhere/no ending": b"no ending"}
+    assert found == {
+        "photos/x.jpg": b"x.jpg",
+        "t.tar/1.jpg": b"one",
+        f"{here}/elsewhere/no ending": b"no ending",
+    }
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -131,7 +156,10 @@ def test_a_list_that_cannot_be_read_is_an_error_at_once(here):
 def test_a_tar_file_gives_its_pictures_in_order(here, ending):
     members = {"b/1.jpg": b"one", "b/1.json": b"{}", "a/2.png": b"two", "._2.png": b"a Mac's"}
     write_tar(here / f"s.{ending}", members, "w:gz" if ending.endswith("gz") else "w")
-    assert list(read(f"s.{ending}").items()) == [(f"s.{ending}/b/1.jpg", b"one"), (f"s.{ending}/a/2.png", b"two")]
+    assert list(read(f"s.{ending}").items()) == [
+        (f"s.{ending}/b/1.jpg", b"one"),
+        (f"s.{ending}/a/2.png", b"two"),
+    ]
     assert list(read(f"s.{ending}", known=[f"s.{ending}/b/1.jpg"])) == [f"s.{ending}/a/2.png"]
 
 
@@ -156,12 +184,19 @@ def test_parquet_rows_are_bytes_or_where_pictures_lie(here):
     write(here / "data/photos/x.jpg")
     write_parquet(here / "data/a.parquet", 2, id=[1, 2, 3], image=[b"one", None, b"three"])
     write_parquet(here / "data/b.parquet", url=["photos/x.jpg", "photos/gone.jpg"])
-    write_parquet(here / "data/c.parquet", image=[{"bytes": b"four", "path": None}, {"bytes": None, "path": "photos/x.jpg"}])
+    write_parquet(
+        here / "data/c.parquet",
+        image=[{"bytes": b"four", "path": None}, {"bytes": None, "path": "photos/x.jpg"}],
+    )
     found = read("data/*.parquet")
     assert "No such file" in found.pop("b.parquet/1")
     assert found == {
-        "a.parquet/0": b"one", "a.parquet/1": "the row holds no picture, neither bytes nor where it lies",
-        "a.parquet/2": b"three", "b.parquet/0": b"x.jpg", "c.parquet/0": b"four", "c.parquet/1": b"x.jpg",
+        "a.parquet/0": b"one",
+        "a.parquet/1": "the row holds no picture, neither bytes nor where it lies",
+        "a.parquet/2": b"three",
+        "b.parquet/0": b"x.jpg",
+        "c.parquet/0": b"four",
+        "c.parquet/1": b"x.jpg",
     }
     assert [one.size for one in Sources(["data/a.parquet"]).slices()] == [2, 1]
 
@@ -183,7 +218,9 @@ def test_a_damaged_parquet_file_among_others_is_one_failure(here):
     write_parquet(here / "c.parquet", other=[b"one"])
     found = read("*.parquet")
     assert found["a.parquet/0"] == b"one"
-    assert "cannot be read" in found["b.parquet"] and "has none of the columns" in found["c.parquet"]
+    assert (
+        "cannot be read" in found["b.parquet"] and "has none of the columns" in found["c.parquet"]
+    )
 
 
 def test_a_row_that_cannot_be_read_fails_alone(here):
@@ -199,6 +236,7 @@ def test_a_row_that_cannot_be_read_fails_alone(here):
 @pytest.fixture
 def web():
     """A server that answers with the number in the path: its URL."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(int(self.path[1:4]))
@@ -255,13 +293,16 @@ def test_everything_is_read_elsewhere_as_well(here):
         read(f"{at}/nothing")
 
 
-@pytest.mark.parametrize(("text", "names"), [
-    ("s-{008..010}.tar", ["s-008.tar", "s-009.tar", "s-010.tar"]),
-    ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
-    ("{x}.jpg", ["{x}.jpg"]),
-    ("plain.jpg", ["plain.jpg"]),
-    ("{3..1}", []),
-])
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("s-{008..010}.tar", ["s-008.tar", "s-009.tar", "s-010.tar"]),
+        ("{a,b}/{1..2}", ["a/1", "a/2", "b/1", "b/2"]),
+        ("{x}.jpg", ["{x}.jpg"]),
+        ("plain.jpg", ["plain.jpg"]),
+        ("{3..1}", []),
+    ],
+)
 def test_braces_are_expanded_as_in_webdataset(text, names):
     assert expand_braces(text) == names
 
@@ -277,7 +318,9 @@ def test_files_above_the_limit_are_not_read_whole(here, monkeypatch):
     write(here / "x.jpg", b"0123456789a")
     write_tar(here / "s.tar", {"1.jpg": b"0123456789a", "2.jpg": b"0123456789"})
     found = read("x.jpg", "s.tar")
-    assert "the limit of one picture's file" in found["x.jpg"] and "the limit" in found["s.tar/1.jpg"]
+    assert (
+        "the limit of one picture's file" in found["x.jpg"] and "the limit" in found["s.tar/1.jpg"]
+    )
     assert found["s.tar/2.jpg"] == b"0123456789"
 
 
@@ -370,12 +413,15 @@ def test_a_link_that_leads_nowhere_is_a_failure(here):
     assert "No such file" in read("photos")["x.jpg"]
 
 
-@pytest.mark.parametrize(("source", "message"), [
-    ("empty", "no pictures in .*empty"),
-    ("empty/*.jpg", "no pictures match .*empty"),
-    ("list.txt", "no pictures in .*list.txt"),
-    ("ours", "1 file that humanparse wrote itself"),
-])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("empty", "no pictures in .*empty"),
+        ("empty/*.jpg", "no pictures match .*empty"),
+        ("list.txt", "no pictures in .*list.txt"),
+        ("ours", "1 file that humanparse wrote itself"),
+    ],
+)
 def test_sources_with_nothing_in_them_are_errors(here, source, message):
     (here / "empty").mkdir()
     (here / "list.txt").write_text("\n")

@@ -17,7 +17,8 @@ from humanparse.labels import CIHP
 
 
 class FakeParser:
-    """Finds one person, all face, in the upper half of every photo; keeps the names of the photos it saw."""
+    """Finds one person, all face, in the upper half of every photo; keeps the names of the photos
+    it saw."""
 
     name, labels = "fake", CIHP
 
@@ -34,12 +35,15 @@ class FakeParser:
         upper = np.zeros(pixels.shape[:2], bool)
         upper[: len(upper) // 2] = True
         face = CIHP.index("Face")
-        return parsing_from_maps((face * upper).astype(np.uint8), upper.astype(np.uint16), image=pixels, name=name)
+        return parsing_from_maps(
+            (face * upper).astype(np.uint8), upper.astype(np.uint16), image=pixels, name=name
+        )
 
 
 @pytest.fixture
 def parser(monkeypatch) -> FakeParser:
-    """The parser that the commands will get; `loaded` keeps the (model, options) of each loading."""
+    """The parser that the commands will get; `loaded` keeps the (model, options) of each
+    loading."""
     fake = FakeParser()
     fake.loaded = []
 
@@ -61,12 +65,15 @@ def here(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def run(here, parser):
     """`run("parse", "x.jpg")` in the empty folder; the result has exit_code, stdout and stderr."""
-    return lambda *arguments, stdin=None: CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
+    return lambda *arguments, stdin=None: CliRunner().invoke(
+        app, [str(one) for one in arguments], input=stdin
+    )
 
 
 @pytest.fixture
 def photo(here):
     """`photo("a/x.jpg")` writes a small photo there, and its folders."""
+
     def write(path: str, size=(24, 16)) -> Path:
         target = here / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -79,4 +86,6 @@ def photo(here):
 @pytest.fixture
 def written(here):
     """`written()` lists all files below the current folder, as text."""
-    return lambda folder=".": sorted(p.relative_to(here / folder).as_posix() for p in (here / folder).rglob("*") if p.is_file())
+    return lambda folder=".": sorted(
+        p.relative_to(here / folder).as_posix() for p in (here / folder).rglob("*") if p.is_file()
+    )

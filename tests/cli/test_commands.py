@@ -51,7 +51,9 @@ def test_every_help_has_an_example(run, command):
 
 
 def test_the_help_of_parse_lists_the_exit_codes(run):
-    assert re.search(r"^\s+3\s+the model could not be loaded$", run("parse", "--help").stdout, re.MULTILINE)
+    assert re.search(
+        r"^\s+3\s+the model could not be loaded$", run("parse", "--help").stdout, re.MULTILINE
+    )
 
 
 def test_the_manual_explains_every_option(run):
@@ -63,14 +65,22 @@ def test_the_manual_explains_every_option(run):
 
 def test_the_manual_explains_every_format():
     manual = (TESTS.parent / "docs/cli.md").read_text("utf-8")
-    assert [name for name, one in FORMATS.items() if f"| `{name}` | `{one.suffix}` |" not in manual] == []
+    assert [
+        name for name, one in FORMATS.items() if f"| `{name}` | `{one.suffix}` |" not in manual
+    ] == []
 
 
 def test_version_tells_of_the_packages(run):
     lines = run("version").stdout.splitlines()
     assert lines[0] == f"humanparse {humanparse.__version__}"
     assert lines[1].startswith(f"python {platform.python_version()}")
-    assert [line.split()[0] for line in lines] == ["humanparse", "python", "numpy", "onnxruntime", "opencv"]
+    assert [line.split()[0] for line in lines] == [
+        "humanparse",
+        "python",
+        "numpy",
+        "onnxruntime",
+        "opencv",
+    ]
     assert run("--version").stdout.splitlines() == lines
 
 
@@ -87,7 +97,9 @@ def test_labels_of_a_model_are_those_it_says(run, parser):
     assert parser.loaded == [("m", {})]
 
 
-@pytest.mark.parametrize("arguments", [("--set", "coco"), ("--set", "lip", "--model", "m"), ("--palette", "pink")])
+@pytest.mark.parametrize(
+    "arguments", [("--set", "coco"), ("--set", "lip", "--model", "m"), ("--palette", "pink")]
+)
 def test_impossible_labels_end_with_2(run, arguments):
     result = run("labels", *arguments)
     assert result.exit_code == 2
@@ -121,13 +133,18 @@ def test_the_help_starts_without_heavy_imports():
             pass
         print("heavy:", *{"numpy", "cv2", "onnxruntime", "PIL", "rich", "torch"} & set(sys.modules))
     """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=True
+    )
     assert result.stdout.splitlines()[-1] == "heavy:"
 
 
 def test_python_dash_m_is_the_same_command(here):
     result = subprocess.run(
-        [sys.executable, "-m", "humanparse", "parse", "nowhere.jpg"], capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "humanparse", "parse", "nowhere.jpg"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 2
     assert result.stderr == "humanparse: there is no file or folder 'nowhere.jpg'\n"
@@ -137,7 +154,11 @@ def slow_run(*arguments, **more) -> subprocess.Popen:
     """A command with a parser that takes a while."""
     return subprocess.Popen(
         [sys.executable, "-c", SLOW_PARSER, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **more,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        **more,
     )
 
 
@@ -226,7 +247,10 @@ def test_a_run_broken_off_by_ctrl_c_goes_on_with_skip_existing(photo, here, run,
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert re.fullmatch(r"interrupted after \d+ of 60 photos; the same command with --skip-existing goes on\n", stderr)
+    assert re.fullmatch(
+        r"interrupted after \d+ of 60 photos; the same command with --skip-existing goes on\n",
+        stderr,
+    )
     done = len(list(here.glob("photos/*.json")))
     assert 0 < done < 60
     assert run("parse", "photos", "--format", "json", "--skip-existing").exit_code == 0

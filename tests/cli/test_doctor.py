@@ -18,7 +18,10 @@ from humanparse.weights import store
 from humanparse.weights.hub import HUB
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts and signals differ")
-FINE, BAD = Finding("package", "numpy", OK, "2.4"), Finding("package", "pillow", PROBLEM, "not installed", "pip install pillow")
+FINE, BAD = (
+    Finding("package", "numpy", OK, "2.4"),
+    Finding("package", "pillow", PROBLEM, "not installed", "pip install pillow"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +31,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """`installed({"numpy": "1.0"}, ["numpy>=2"])`: these packages are installed, and humanparse asks for those."""
+    """`installed({"numpy": "1.0"}, ["numpy>=2"])`: these packages are installed, and humanparse
+    asks for those."""
+
     def pretend(versions: dict[str, str], asked: list[str] = ()):
         def version(name):
             if name not in versions:
@@ -53,7 +58,10 @@ def test_findings_are_lines_with_what_to_do_below(run, monkeypatch):
     result = run("doctor")
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
-        "ok       package numpy: 2.4", "problem  package pillow: not installed", "         → pip install pillow", "",
+        "ok       package numpy: 2.4",
+        "problem  package pillow: not installed",
+        "         → pip install pillow",
+        "",
         "1 problem; the line below it says what to do",
     ]
 
@@ -61,7 +69,10 @@ def test_findings_are_lines_with_what_to_do_below(run, monkeypatch):
 def test_no_problem_ends_with_0(run, monkeypatch):
     monkeypatch.setattr(command, "examine", lambda: [FINE])
     result = run("doctor")
-    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "no problems: humanparse is ready")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (
+        0,
+        "no problems: humanparse is ready",
+    )
 
 
 def test_json_is_for_programs(run, monkeypatch):
@@ -71,7 +82,11 @@ def test_json_is_for_programs(run, monkeypatch):
     answer = json.loads(result.stdout)
     assert answer["ok"] is False
     assert answer["findings"][1] == {
-        "topic": "package", "name": "pillow", "state": "problem", "what": "not installed", "todo": "pip install pillow",
+        "topic": "package",
+        "name": "pillow",
+        "state": "problem",
+        "what": "not installed",
+        "todo": "pip install pillow",
     }
 
 
@@ -88,29 +103,49 @@ def test_a_check_that_fails_itself_is_a_finding(monkeypatch):
 
 def test_an_old_python_is_a_problem(monkeypatch):
     monkeypatch.setattr(doctor.platform, "python_version", lambda: "3.9.1")
-    found, = doctor.python()
+    (found,) = doctor.python()
     assert (found.state, found.todo) == (PROBLEM, "install Python >=3.11, then humanparse into it")
 
 
 def test_old_and_missing_packages_are_problems_and_missing_extras_are_not(installed):
     installed(
         {"numpy": "1.26.4", "pillow": "12.10", "torch": "2.1.0+cpu"},
-        ["numpy>=2.0", "pillow>=12.3", "typer>=0.16", "torch>=2.10; extra == 'train'", "pillow-heif>=1.1; extra == 'heif'",
-         "ruff>=0.9; extra == 'dev'", "humanparse[torch]; extra == 'train'"],
+        [
+            "numpy>=2.0",
+            "pillow>=12.3",
+            "typer>=0.16",
+            "torch>=2.10; extra == 'train'",
+            "pillow-heif>=1.1; extra == 'heif'",
+            "ruff>=0.9; extra == 'dev'",
+            "humanparse[torch]; extra == 'train'",
+        ],
     )
     found = {finding.name: finding for finding in doctor.packages(lambda module: "")}
     assert {name: finding.state for name, finding in found.items()} == {
-        "numpy": PROBLEM, "pillow": OK, "typer": PROBLEM, "torch": PROBLEM, "pillow-heif": NOTE,
+        "numpy": PROBLEM,
+        "pillow": OK,
+        "typer": PROBLEM,
+        "torch": PROBLEM,
+        "pillow-heif": NOTE,
     }
     assert found["numpy"].todo == "pip install -U 'numpy>=2.0'"
     assert found["typer"].todo == "pip install 'typer>=0.16'"
     assert found["pillow-heif"].todo == "if you want it: pip install 'pillow-heif>=1.1'"
 
 
-@pytest.mark.parametrize(("version", "floor", "older"), [
-    ("2.0", "2", False), ("1.9.9", "2.0", True), ("2.10.0", "2.9", False), ("2.1+cpu", "2.10", True), ("5.0.0.93", "4.10", False),
-    ("3.0rc1", "3", False), ("", "1", True), ("1", "", False),
-])
+@pytest.mark.parametrize(
+    ("version", "floor", "older"),
+    [
+        ("2.0", "2", False),
+        ("1.9.9", "2.0", True),
+        ("2.10.0", "2.9", False),
+        ("2.1+cpu", "2.10", True),
+        ("5.0.0.93", "4.10", False),
+        ("3.0rc1", "3", False),
+        ("", "1", True),
+        ("1", "", False),
+    ],
+)
 def test_versions_are_compared_by_numbers(version, floor, older):
     assert doctor._older(version, floor) is older
 
@@ -118,13 +153,16 @@ def test_versions_are_compared_by_numbers(version, floor, older):
 def test_another_build_of_opencv_will_do(installed):
     installed({"opencv-python": "4.12"}, ["opencv-python-headless>=4.10"])
     assert [finding.state for finding in doctor.packages(lambda module: "")] == [OK]
-    found, = doctor.packages(lambda module: f"no {module} here")
+    (found,) = doctor.packages(lambda module: f"no {module} here")
     assert (found.state, found.what) == (PROBLEM, "4.12 cannot be loaded: no cv2 here")
     assert found.todo == "pip install -U --force-reinstall opencv-python"
 
 
 def test_a_package_that_is_there_but_cannot_be_loaded_is_named(installed, tmp_path, monkeypatch):
-    for name, code in {"sound": "", "broken": "raise ImportError('built for another NumPy')"}.items():
+    for name, code in {
+        "sound": "",
+        "broken": "raise ImportError('built for another NumPy')",
+    }.items():
         (tmp_path / f"{name}.py").write_text(code)
     source = Path(doctor.__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(source)]))
@@ -163,9 +201,12 @@ def test_what_other_machines_need_is_not_asked_for(installed, monkeypatch):
 @pytest.mark.parametrize(("other", "state"), [("4.10", PROBLEM), ("4.12", NOTE)])
 def test_two_opencvs_in_one_folder_are_told(installed, other, state):
     installed({"opencv-python-headless": "4.12", "opencv-python": other})
-    found, = doctor.same_folders()
+    (found,) = doctor.same_folders()
     assert (found.state, found.name) == (state, "cv2")
-    assert found.todo == "pip uninstall -y opencv-python-headless opencv-python && pip install opencv-python-headless"
+    assert (
+        found.todo
+        == "pip uninstall -y opencv-python-headless opencv-python && pip install opencv-python-headless"
+    )
 
 
 def test_instruction_sets_are_read_where_linux_tells_them(tmp_path, monkeypatch):
@@ -220,12 +261,19 @@ def test_damaged_and_broken_off_models_are_found():
     files = tuple(store.RemoteFile(path, 3, "0" * 64) for path in one.files)
     store.folder(one).mkdir(parents=True)
     (store.folder(one) / CHECKPOINT).write_bytes(b"abc")
-    (store.folder(one) / store.RECORD).write_text(store.Record(one.repo, one.revision, files).to_json())
+    (store.folder(one) / store.RECORD).write_text(
+        store.Record(one.repo, one.revision, files).to_json()
+    )
     store.folder(other).mkdir(parents=True)
     (store.folder(other) / "pytorch_model.pt.0000.part").write_bytes(b"abc")
     damaged, begun = doctor.models()
-    assert (damaged.state, damaged.what) == (PROBLEM, "configuration.json is missing, pytorch_model.pt is damaged")
-    assert damaged.todo == f"humanparse models remove {one.name} && humanparse models pull {one.name}"
+    assert (damaged.state, damaged.what) == (
+        PROBLEM,
+        "configuration.json is missing, pytorch_model.pt is damaged",
+    )
+    assert (
+        damaged.todo == f"humanparse models remove {one.name} && humanparse models pull {one.name}"
+    )
     assert (begun.state, begun.what) == (NOTE, "its download was broken off")
 
 

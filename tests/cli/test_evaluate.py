@@ -1,4 +1,5 @@
-"""`humanparse eval`, without weights: the fake parser finds one person, all face, in the upper half of every photo."""
+"""`humanparse eval`, without weights: the fake parser finds one person, all face, in the upper half
+of every photo."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ WORK = "humanparse-eval.jsonl"
 
 @pytest.fixture
 def dataset(here, photo):
-    """Three photos of 24×16 with one person in the upper half: all face, half coat, and nobody at all."""
+    """Three photos of 24×16 with one person in the upper half: all face, half coat, and nobody at
+    all."""
     for folder in ("labels", "persons"):
         (here / "photos" / folder).mkdir(parents=True)
     for number, name in enumerate("abc"):
@@ -42,21 +44,37 @@ def test_the_tables_go_to_stdout_and_the_figures_into_a_file(run, dataset, here,
     assert all(words in result.stdout for words in ("fake", "person PQ", "Left-arm, Right-arm"))
     assert parser.seen == ["a", "b", "c"]
     found = figures(here)
-    assert (found["images"], found["dataset"], found["format"], found["model"]) == (3, "photos", "plain", "fake")
+    assert (found["images"], found["dataset"], found["format"], found["model"]) == (
+        3,
+        "photos",
+        "plain",
+        "fake",
+    )
     assert (found["matching"], found["flip"], found["scales"]) == ("standard", False, [1.0])
-    # 192 true face and background pixels of a, 96 face and 96 coat of b (all found as face), none of c.
+    # 192 true face and background pixels of a, 96 face and 96 coat of b (all found as face), none
+    # of c.
     face = found["classes"][FACE]
     assert face["iou"] == pytest.approx((192 + 96) / (3 * 192)) and face["pixels"] == 192 + 96
     assert found["classes"][COAT]["iou"] == 0
-    assert found["people"]["pq"] == {"pq": pytest.approx(2 / 2.5), "found": 2, "missed": 0, "false": 1}
+    assert found["people"]["pq"] == {
+        "pq": pytest.approx(2 / 2.5),
+        "found": 2,
+        "missed": 0,
+        "false": 1,
+    }
     assert not (here / WORK).exists()
 
 
-@pytest.mark.parametrize("words", [
-    ("--sheet", "photos/images/a.jpg"), ("--sheet", "photos/labels/b.png"),
-    ("--json", "photos/labels.txt"),
-    ("--predictions", "saved", "--json", "saved/a.json"), ("--model", "m.onnx", "--json", "m.onnx"),
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sheet", "photos/images/a.jpg"),
+        ("--sheet", "photos/labels/b.png"),
+        ("--json", "photos/labels.txt"),
+        ("--predictions", "saved", "--json", "saved/a.json"),
+        ("--model", "m.onnx", "--json", "m.onnx"),
+    ],
+)
 def test_nothing_that_is_measured_is_written_over(run, dataset, here, words):
     (here / "photos/labels.txt").write_text("\n".join(CIHP.names))
     (here / "m.onnx").write_bytes(b"a model")
@@ -79,10 +97,14 @@ def test_the_reference_matching_is_an_option(run, dataset, here):
     assert figures(here)["matching"] == "reference"
     # All 20 classes count, absent ones as 0.
     ious = [one["iou"] for one in figures(here)["classes"]]
-    assert figures(here)["pixels"]["mean_iou"] == pytest.approx(sum(ious) / 20) and ious.count(0) == 18
+    assert (
+        figures(here)["pixels"]["mean_iou"] == pytest.approx(sum(ious) / 20) and ious.count(0) == 18
+    )
 
 
-def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(run, dataset, here, parser, monkeypatch):
+def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(
+    run, dataset, here, parser, monkeypatch
+):
     run("eval", "photos", "--json", "whole.json")
     parser.seen.clear()
     real = parser.parse
@@ -94,11 +116,15 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(run, dataset, h
 
     monkeypatch.setattr(parser, "parse", press_ctrl_c)
     result = run("eval", "photos")
-    assert (result.exit_code, result.stderr) == (130, "interrupted after 2 of 3 photos; add --resume to go on\n")
+    assert (result.exit_code, result.stderr) == (
+        130,
+        "interrupted after 2 of 3 photos; add --resume to go on\n",
+    )
     monkeypatch.setattr(parser, "parse", real)
     parser.seen.clear()
     with open(here / WORK, "a") as file:
-        file.write('{"name": "c", "classes": 20, "conf')  # as a kill in the middle of a line leaves it
+        # as a kill in the middle of a line leaves it
+        file.write('{"name": "c", "classes": 20, "conf')
     again = run("eval", "photos", "--resume", "--json", "figures.json")
     assert again.exit_code == 0, again.stderr
     assert again.stderr == "2 of 3 photos were measured before\n"
@@ -110,7 +136,10 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(run, dataset, h
 def test_a_named_work_file_stays_and_answers_at_once(run, dataset, here, parser):
     run("eval", "photos", "--work", "mine.jsonl", "--json", "one.json")
     parser.seen.clear()
-    assert run("eval", "photos", "--work", "mine.jsonl", "--resume", "--json", "two.json").exit_code == 0
+    assert (
+        run("eval", "photos", "--work", "mine.jsonl", "--resume", "--json", "two.json").exit_code
+        == 0
+    )
     assert parser.seen == [] and figures(here, "one.json") == figures(here, "two.json")
     forgotten = run("eval", "photos", "--work", "mine.jsonl")
     assert forgotten.exit_code == 2 and "is there already: add --resume" in forgotten.stderr
@@ -119,7 +148,10 @@ def test_a_named_work_file_stays_and_answers_at_once(run, dataset, here, parser)
 def test_a_run_of_other_options_cannot_be_gone_on_with(run, dataset):
     run("eval", "photos", "--work", "mine.jsonl")
     result = run("eval", "photos", "--work", "mine.jsonl", "--resume", "--flip")
-    assert result.exit_code == 2 and "is of another run: its flip is False and now True" in result.stderr
+    assert (
+        result.exit_code == 2
+        and "is of another run: its flip is False and now True" in result.stderr
+    )
 
 
 def test_a_photo_that_cannot_be_read_stops_the_run_and_the_others_are_kept(run, dataset, parser):
@@ -166,13 +198,44 @@ def test_the_sheet_shows_the_worst_first(run, dataset, here, parser):
 
 
 def test_options_reach_the_parser(run, dataset, parser):
-    options = ["--flip", "--scales", "0.75,1", "--min-score", "0.1", "--threads", "2", "--short-side", "320"]
-    options += ["--max-side", "640", "--engine", "openvino", "--precision", "bf16", "--device", "cpu"]
+    options = [
+        "--flip",
+        "--scales",
+        "0.75,1",
+        "--min-score",
+        "0.1",
+        "--threads",
+        "2",
+        "--short-side",
+        "320",
+    ]
+    options += [
+        "--max-side",
+        "640",
+        "--engine",
+        "openvino",
+        "--precision",
+        "bf16",
+        "--device",
+        "cpu",
+    ]
     assert run("eval", "photos", "--model", "m", *options).exit_code == 0
-    assert parser.loaded == [("m", {
-        "engine": "openvino", "precision": "bf16", "device": "cpu", "threads": 2, "min_score": 0.1,
-        "short_side": 320, "max_side": 640, "flip": True, "scales": (0.75, 1.0),
-    })]
+    assert parser.loaded == [
+        (
+            "m",
+            {
+                "engine": "openvino",
+                "precision": "bf16",
+                "device": "cpu",
+                "threads": 2,
+                "min_score": 0.1,
+                "short_side": 320,
+                "max_side": 640,
+                "flip": True,
+                "scales": (0.75, 1.0),
+            },
+        )
+    ]
 
 
 def test_only_the_first_photos_if_there_is_a_limit(run, dataset, parser):
@@ -183,11 +246,16 @@ def test_only_the_first_photos_if_there_is_a_limit(run, dataset, parser):
 def test_the_models_classes_must_be_those_of_the_data_set(run, dataset, here):
     (dataset / "labels.txt").write_text("\n".join(LIP.names))
     result = run("eval", "photos")
-    assert result.exit_code == 2 and "class 10 'Jumpsuits' and the model's is 'Torso-skin'" in result.stderr
+    assert (
+        result.exit_code == 2
+        and "class 10 'Jumpsuits' and the model's is 'Torso-skin'" in result.stderr
+    )
     assert not (here / WORK).exists()
 
 
-def test_photos_of_other_kinds_are_measured_and_what_is_left_out_is_said(run, dataset, here, parser):
+def test_photos_of_other_kinds_are_measured_and_what_is_left_out_is_said(
+    run, dataset, here, parser
+):
     Image.open(dataset / "images/a.jpg").save(dataset / "images/a.tif")
     (dataset / "images/a.jpg").unlink()
     (dataset / "images/c.jpg").rename(dataset / "images/c.svg")
@@ -205,17 +273,25 @@ def test_labels_of_nothing_but_background_and_unknown_are_wondered_at(run, datas
     assert result.exit_code == 0 and "hold no class but the background" in result.stderr
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("nowhere",), "there is no folder 'nowhere'"),
-    (("photos", "--format", "voc"), "there is no data set format 'voc'"),
-    (("photos", "--matching", "loose"), "there is no matching 'loose'"),
-    (("photos", "--scales", "1,x"), "--scales is '1,x'; give numbers"),
-    (("photos", "--json", "no/where.json"), "there is no folder 'no' for where.json"),
-    (("photos", "--sheet", "worst.svg"), "--sheet is 'worst.svg'; give a name that ends in .png or .jpg"),
-    (("photos", "--predictions", "photos"), "photos has no a.json"),
-    (("photos", "--predictions", "photos", "--flip"), "leave --model, --flip and --scales out"),
-])
-def test_bad_usage_ends_with_2_and_one_line_before_anything_is_parsed(run, dataset, parser, arguments, message):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "there is no folder 'nowhere'"),
+        (("photos", "--format", "voc"), "there is no data set format 'voc'"),
+        (("photos", "--matching", "loose"), "there is no matching 'loose'"),
+        (("photos", "--scales", "1,x"), "--scales is '1,x'; give numbers"),
+        (("photos", "--json", "no/where.json"), "there is no folder 'no' for where.json"),
+        (
+            ("photos", "--sheet", "worst.svg"),
+            "--sheet is 'worst.svg'; give a name that ends in .png or .jpg",
+        ),
+        (("photos", "--predictions", "photos"), "photos has no a.json"),
+        (("photos", "--predictions", "photos", "--flip"), "leave --model, --flip and --scales out"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_one_line_before_anything_is_parsed(
+    run, dataset, parser, arguments, message
+):
     result = run("eval", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr and len(result.stderr.splitlines()) == 1

@@ -37,7 +37,14 @@ COMMANDS = ("list", "pull", "verify", "remove", "path")
 @pytest.fixture
 def hub(here, monkeypatch):
     monkeypatch.setenv("HUMANPARSE_HOME", str(here / "home"))
-    for name in ("HUMANPARSE_OFFLINE", "HUMANPARSE_ACCEPT_LICENCE", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in (
+        "HUMANPARSE_OFFLINE",
+        "HUMANPARSE_ACCEPT_LICENCE",
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
     with HubServer({CHECKPOINT: DATA, CONFIGURATION: b"{}"}) as hub:
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", hub.url)
@@ -46,7 +53,8 @@ def hub(here, monkeypatch):
 
 @pytest.fixture
 def convert(monkeypatch):
-    """A conversion that writes a tiny model, instead of PyTorch's; its list holds the checkpoints it was given."""
+    """A conversion that writes a tiny model, instead of PyTorch's; its list holds the checkpoints
+    it was given."""
     given = []
 
     def tiny(checkpoint: Path, out: Path) -> None:
@@ -59,13 +67,27 @@ def convert(monkeypatch):
 
 def write_tiny_model(out: Path) -> None:
     """An .onnx file that opens, with M2FP's outputs and nobody in any photo."""
-    values = {"pred_logits": np.zeros((1, 2, 22), np.float32), "pred_masks": np.zeros((1, 2, 8, 8), np.float32)}
-    nodes = [helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(v)) for name, v in values.items()]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, v.shape) for name, v in values.items()]
+    values = {
+        "pred_logits": np.zeros((1, 2, 22), np.float32),
+        "pred_masks": np.zeros((1, 2, 8, 8), np.float32),
+    }
+    nodes = [
+        helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(v))
+        for name, v in values.items()
+    ]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, v.shape)
+        for name, v in values.items()
+    ]
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, None, None])
-    model = helper.make_model(helper.make_graph(nodes, "tiny", [pixels], outputs), opset_imports=[helper.make_opsetid("", 17)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "tiny", [pixels], outputs),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
     model.ir_version = 8
-    card = ModelCard(MODEL.name, CIHP, "queries", Preprocess((0, 0, 0), (1, 1, 1), short_side=32), "CC-BY-NC-4.0")
+    card = ModelCard(
+        MODEL.name, CIHP, "queries", Preprocess((0, 0, 0), (1, 1, 1), short_side=32), "CC-BY-NC-4.0"
+    )
     helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, out)
 
@@ -81,7 +103,10 @@ def test_pull_fetches_converts_and_prints_the_path(run, hub, convert):
 
 def test_the_parser_never_fetches_even_if_the_licence_was_accepted(hub, monkeypatch):
     monkeypatch.setenv("HUMANPARSE_ACCEPT_LICENCE", "1")
-    with pytest.raises(UnknownModel, match=r"HumanParser.pull\('m2fp-r101-cihp'.* humanparse models pull m2fp-r101-cihp$"):
+    with pytest.raises(
+        UnknownModel,
+        match=r"HumanParser.pull\('m2fp-r101-cihp'.* humanparse models pull m2fp-r101-cihp$",
+    ):
         HumanParser(MODEL.name)
     assert hub.asked == []
 
@@ -93,7 +118,10 @@ def test_pulling_is_a_function_of_its_own(hub, monkeypatch):
     assert hub.asked == []
     assert HumanParser.pull(MODEL.name, accept_licence=True).is_file()
     asked = len(hub.asked)
-    assert HumanParser(MODEL.name).parse(np.zeros((40, 40, 3), np.uint8)).people == () and len(hub.asked) == asked > 0
+    assert (
+        HumanParser(MODEL.name).parse(np.zeros((40, 40, 3), np.uint8)).people == ()
+        and len(hub.asked) == asked > 0
+    )
     with pytest.raises(UnknownModel, match="choose one of"):
         HumanParser.pull("humanparse-small")
 
@@ -142,14 +170,27 @@ def test_a_broken_off_download_is_told_and_goes_on(run, hub, convert):
     hub.plans[CHECKPOINT] = [breaks_off(4000)]
     result = run("models", "pull", MODEL.name, "--accept-licence")
     assert result.exit_code == 0
-    assert "the connection broke off after 4000 of 10240 bytes; trying again in 1 s" in result.stderr
+    assert (
+        "the connection broke off after 4000 of 10240 bytes; trying again in 1 s" in result.stderr
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 def test_ctrl_c_keeps_what_has_come(run, hub, convert):
     hub.plans[CHECKPOINT] = [stalls(4000)]
-    command = [sys.executable, "-m", "humanparse", "models", "pull", MODEL.name, "--accept-licence", "--quiet"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "humanparse",
+        "models",
+        "pull",
+        MODEL.name,
+        "--accept-licence",
+        "--quiet",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         until = time.monotonic() + 10
         while not list(store.folder(MODEL).glob("*.part")) and time.monotonic() < until:
             time.sleep(0.02)
@@ -172,7 +213,11 @@ def test_offline_is_explained_before_any_licence(run, hub, monkeypatch):
 
 def test_without_pytorch_the_install_line_is_told_before_and_after(run, hub, monkeypatch):
     monkeypatch.setattr(fetch, "can_convert", lambda: False)
-    for name in [name for name in sys.modules if name.startswith(("humanparse.export.m2fp", "humanparse.export.checkpoint"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("humanparse.export.m2fp", "humanparse.export.checkpoint"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     result = run("models", "pull", MODEL.name, "--accept-licence")
@@ -207,7 +252,9 @@ def test_a_folder_with_a_checkpoint_is_converted_where_it_is(run, hub, convert, 
 
 def test_list_tells_name_licence_and_where(run, hub, convert):
     lines = run("models", "list").stdout.splitlines()
-    assert re.search(rf"{DEFAULT_MODEL}\s+any number\s+20\s+Apache-2.0\s+[\d.]+ MB\s+in the package", lines[1])
+    assert re.search(
+        rf"{DEFAULT_MODEL}\s+any number\s+20\s+Apache-2.0\s+[\d.]+ MB\s+in the package", lines[1]
+    )
     assert re.search(r"m2fp-r101-cihp\s+any number\s+CIHP's 20\s+CC BY-NC 4.0\s+not here", lines[3])
     assert re.search(r"m2fp-r101-lip\s+one\s+LIP's 20\s+CC BY-NC 4.0\s+not here", lines[4])
     run("models", "pull", MODEL.name, "--accept-licence")
@@ -223,7 +270,10 @@ def test_verify_names_what_is_damaged_and_what_to_do(run, hub, convert):
     result = run("models", "verify")
     assert result.exit_code == 1
     assert f"damaged  {store.folder(MODEL) / CHECKPOINT}" in result.stdout
-    assert "humanparse models remove m2fp-r101-cihp && humanparse models pull m2fp-r101-cihp" in result.stderr
+    assert (
+        "humanparse models remove m2fp-r101-cihp && humanparse models pull m2fp-r101-cihp"
+        in result.stderr
+    )
 
 
 def test_verify_of_a_model_that_is_not_here_or_no_model_ends_with_3(run, hub, here):
@@ -239,7 +289,10 @@ def test_remove_frees_the_disk(run, hub, convert):
     assert not store.folder(MODEL).exists()
 
 
-@pytest.mark.parametrize(("name", "code"), [(DEFAULT_MODEL, 2), ("own.onnx", 2), ("../home", 3), ("..", 3), ("no-such", 3)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(DEFAULT_MODEL, 2), ("own.onnx", 2), ("../home", 3), ("..", 3), ("no-such", 3)],
+)
 def test_remove_deletes_nothing_but_fetched_models(run, hub, here, name, code):
     (here / "own.onnx").touch()
     before = sorted(here.rglob("*"))
@@ -295,7 +348,13 @@ def test_the_page_names_every_model_and_variable():
     page = (Path(__file__).parents[2] / "docs/models.md").read_text("utf-8")
     for model in HUB.values():
         assert all(text in page for text in (model.name, model.repo, model.license))
-    for name in ("HUMANPARSE_HOME", "HUMANPARSE_OFFLINE", "HUMANPARSE_ACCEPT_LICENCE", "MODELSCOPE_ENDPOINT", "https_proxy"):
+    for name in (
+        "HUMANPARSE_HOME",
+        "HUMANPARSE_OFFLINE",
+        "HUMANPARSE_ACCEPT_LICENCE",
+        "MODELSCOPE_ENDPOINT",
+        "https_proxy",
+    ):
         assert f"`{name}`" in page
 
 

@@ -51,9 +51,14 @@ def test_a_folder_keeps_its_sub_folders_below_the_output_folder(run, photo, writ
     assert written("out") == four("a/x", "b/x", "top")
 
 
-@pytest.mark.parametrize("sources", [
-    ("photos",), ("photos/**/*.jpg",), ("photos/a/x.jpg", "photos/b/x.jpg"),
-])
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ("photos",),
+        ("photos/**/*.jpg",),
+        ("photos/a/x.jpg", "photos/b/x.jpg"),
+    ],
+)
 def test_coco_files_tell_photos_of_one_name_apart(run, photo, here, sources):
     photo("photos/a/x.jpg")
     photo("photos/b/x.jpg")
@@ -118,7 +123,10 @@ def test_an_unforeseen_error_in_one_photo_does_not_stop_the_others(run, photo, p
     monkeypatch.setattr(parser, "parse", stumble)
     result = run("parse", "a.jpg", "b.jpg")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[0] == "a.jpg: unexpected RuntimeError: two\\nlines; `humanparse --debug` shows where"
+    assert (
+        result.stderr.splitlines()[0]
+        == "a.jpg: unexpected RuntimeError: two\\nlines; `humanparse --debug` shows where"
+    )
     assert "b.jpg  1 person" in result.stdout
 
 
@@ -191,7 +199,10 @@ def test_jobs_of_two_write_the_same_files_as_one(run, photo, here, written):
     assert (one.exit_code, two.exit_code) == (0, 0)
     assert sorted(two.stdout.replace("two", "one").splitlines()) == sorted(one.stdout.splitlines())
     assert written("one") == written("two")
-    assert all((here / "one" / name).read_bytes() == (here / "two" / name).read_bytes() for name in written("one"))
+    assert all(
+        (here / "one" / name).read_bytes() == (here / "two" / name).read_bytes()
+        for name in written("one")
+    )
 
 
 def test_jobs_of_two_run_two_photos_at_a_time(run, photo, parser, monkeypatch):
@@ -207,14 +218,19 @@ def test_jobs_of_two_run_two_photos_at_a_time(run, photo, parser, monkeypatch):
     assert run("parse", "a.jpg", "b.jpg", "--jobs", "2").exit_code == 0
 
 
-@pytest.mark.parametrize(("model", "photos", "threads"), [
-    ((), 1, None),                           # one photo has all cores
-    ((), 2, 3),                              # as many jobs as photos, which share the engine
-    (("--jobs", "4"), 5, 1),
-    (("--model", "large.onnx"), 2, None),    # one at a time
-    (("--model", "nowhere.onnx"), 2, None),
-])
-def test_jobs_and_threads_share_the_cores(run, photo, parser, here, monkeypatch, model, photos, threads):
+@pytest.mark.parametrize(
+    ("model", "photos", "threads"),
+    [
+        ((), 1, None),  # one photo has all cores
+        ((), 2, 3),  # as many jobs as photos, which share the engine
+        (("--jobs", "4"), 5, 1),
+        (("--model", "large.onnx"), 2, None),  # one at a time
+        (("--model", "nowhere.onnx"), 2, None),
+    ],
+)
+def test_jobs_and_threads_share_the_cores(
+    run, photo, parser, here, monkeypatch, model, photos, threads
+):
     monkeypatch.setattr(parallel, "usable_cores", lambda: 4)
     with open(here / "large.onnx", "wb") as file:
         file.truncate(parallel.SMALL_MODEL_BYTES)
@@ -244,19 +260,28 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
     monkeypatch.setattr(parser, "parse", press_ctrl_c)
     result = run("parse", "a.jpg", "b.jpg", "--jobs", "1")
     assert result.exit_code == 130
-    assert result.stderr == "interrupted after 1 of 2 photos; the same command with --skip-existing goes on\n"
+    assert (
+        result.stderr
+        == "interrupted after 1 of 2 photos; the same command with --skip-existing goes on\n"
+    )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ((), "nothing to parse"),
-    (("nowhere.jpg",), "there is no file or folder 'nowhere.jpg'"),
-    (("x" * 300 + ".jpg",), "there is no file or folder 'xxx"),
-    (("*.jpeg",), "no pictures match '*.jpeg'"),
-    (("empty",), "no pictures in empty"),
-    (("a.jpg", "--format", "svg"), "there is no format 'svg'; choose from overlay"),
-    (("a.jpg", "--palette", "pink"), "there is no palette 'pink'; choose one of clear, classic"),
-    (("a.jpg", "-o", "a.jpg"), "cannot make the output folder 'a.jpg'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to parse"),
+        (("nowhere.jpg",), "there is no file or folder 'nowhere.jpg'"),
+        (("x" * 300 + ".jpg",), "there is no file or folder 'xxx"),
+        (("*.jpeg",), "no pictures match '*.jpeg'"),
+        (("empty",), "no pictures in empty"),
+        (("a.jpg", "--format", "svg"), "there is no format 'svg'; choose from overlay"),
+        (
+            ("a.jpg", "--palette", "pink"),
+            "there is no palette 'pink'; choose one of clear, classic",
+        ),
+        (("a.jpg", "-o", "a.jpg"), "cannot make the output folder 'a.jpg'"),
+    ],
+)
 def test_bad_usage_ends_with_2_and_one_line(run, photo, here, parser, arguments, message):
     photo("a.jpg")
     (here / "empty").mkdir()
@@ -267,7 +292,9 @@ def test_bad_usage_ends_with_2_and_one_line(run, photo, here, parser, arguments,
     assert parser.seen == []
 
 
-@pytest.mark.parametrize("option", ["--jobs=0", "--threads=0", "--min-score=2", "--max-megapixels=0", "--unknown"])
+@pytest.mark.parametrize(
+    "option", ["--jobs=0", "--threads=0", "--min-score=2", "--max-megapixels=0", "--unknown"]
+)
 def test_impossible_values_end_with_2(run, photo, option):
     photo("a.jpg")
     assert run("parse", "a.jpg", option).exit_code == 2
@@ -310,9 +337,38 @@ def test_an_unforeseen_error_while_loading_ends_with_70_and_one_line(run, photo,
 
 def test_options_reach_the_parser(run, photo, parser):
     photo("a.jpg")
-    sizes = ["--short-side", "320", "--max-side", "512", "--engine", "openvino", "--precision", "bf16", "--device", "cpu"]
-    run("parse", "a.jpg", "--model", "m", "--min-score", "0.5", "--threads", "3", "--max-megapixels", "7", *sizes)
-    options = {"threads": 3, "min_score": 0.5, "max_megapixels": 7.0, "short_side": 320, "max_side": 512}
+    sizes = [
+        "--short-side",
+        "320",
+        "--max-side",
+        "512",
+        "--engine",
+        "openvino",
+        "--precision",
+        "bf16",
+        "--device",
+        "cpu",
+    ]
+    run(
+        "parse",
+        "a.jpg",
+        "--model",
+        "m",
+        "--min-score",
+        "0.5",
+        "--threads",
+        "3",
+        "--max-megapixels",
+        "7",
+        *sizes,
+    )
+    options = {
+        "threads": 3,
+        "min_score": 0.5,
+        "max_megapixels": 7.0,
+        "short_side": 320,
+        "max_side": 512,
+    }
     options |= {"engine": "openvino", "precision": "bf16", "device": "cpu"}
     assert parser.loaded == [("m", options)]
 
@@ -321,7 +377,9 @@ def test_the_palette_changes_the_colour_map(run, photo, here):
     photo("a.jpg")
     run("parse", "a.jpg", "-o", "clear", "--format", "colormap")
     run("parse", "a.jpg", "-o", "classic", "--format", "colormap", "--palette", "classic")
-    assert (here / "clear/a.colormap.png").read_bytes() != (here / "classic/a.colormap.png").read_bytes()
+    assert (here / "clear/a.colormap.png").read_bytes() != (
+        here / "classic/a.colormap.png"
+    ).read_bytes()
 
 
 def test_formats_may_be_repeated_or_have_commas_between(run, photo, written):

@@ -28,7 +28,8 @@ def test_a_terminal_shows_a_bar_over_many_photos(monkeypatch):
     stdout, stderr = io.StringIO(), Terminal()
     report_on(stdout, stderr, monkeypatch)
     assert "2/2" in stderr.getvalue()
-    assert stdout.getvalue() == "a.jpg  2 people  → a.json\n"  # a bar on stderr leaves a redirected stdout alone
+    # a bar on stderr leaves a redirected stdout alone
+    assert stdout.getvalue() == "a.jpg  2 people  → a.json\n"
     assert "b.jpg: it breaks off" in stderr.getvalue()
 
 

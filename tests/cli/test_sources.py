@@ -16,7 +16,14 @@ def targets(found) -> list[str]:
 
 
 def test_folders_are_searched_in_order_and_hidden_files_left_out(photo, here):
-    for path in ("p/b.jpg", "p/a.JPEG", "p/sub/c.tif", "p/.hidden.jpg", "p/.git/d.jpg", "p/a.overlay.png"):
+    for path in (
+        "p/b.jpg",
+        "p/a.JPEG",
+        "p/sub/c.tif",
+        "p/.hidden.jpg",
+        "p/.git/d.jpg",
+        "p/a.overlay.png",
+    ):
         photo(path)
     (here / "p/notes.txt").write_text("no picture")
     assert targets(find(["p"], None)) == ["p/a", "p/b", "p/sub/c"]
@@ -92,7 +99,12 @@ def test_two_folders_with_two_endings_each_all_stay_apart(photo):
     paths = ["a/x.jpg", "a/x.png", "b/x.jpg", "b/x.png"]
     for path in paths:
         photo(path)
-    assert targets(find(paths, Path("out"))) == ["out/a/x.jpg", "out/a/x.png", "out/b/x.jpg", "out/b/x.png"]
+    assert targets(find(paths, Path("out"))) == [
+        "out/a/x.jpg",
+        "out/a/x.png",
+        "out/b/x.jpg",
+        "out/b/x.png",
+    ]
 
 
 def test_names_do_not_depend_on_the_order_of_the_sources(photo):
@@ -104,8 +116,11 @@ def test_names_do_not_depend_on_the_order_of_the_sources(photo):
 
 
 def test_names_that_still_meet_are_refused():
-    photos = [Photo(Path("x.jpg"), Path("out"), "x"), Photo(Path("x.png"), Path("out"), "x"),
-              Photo(Path("x.jpg.gif"), Path("out"), "x.jpg")]
+    photos = [
+        Photo(Path("x.jpg"), Path("out"), "x"),
+        Photo(Path("x.png"), Path("out"), "x"),
+        Photo(Path("x.jpg.gif"), Path("out"), "x.jpg"),
+    ]
     with pytest.raises(OptionError, match=r"x\.jpg and x\.jpg\.gif would write the same files"):
         tell_apart(photos)
 
@@ -116,7 +131,9 @@ def test_a_backslash_in_a_file_name_does_not_reach_the_results(photo):
     assert targets(find(["a\\b.jpg"], None)) == ["a_b"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that may not be read")
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() == 0, reason="needs a folder that may not be read"
+)
 def test_a_folder_that_may_not_be_read_is_reported(photo, here):
     photo("p/a.jpg")
     (here / "p/closed").mkdir(mode=0)

@@ -22,6 +22,7 @@ from humanparse.labels import CIHP, LIP, PASCAL_PERSON_PART
 @pytest.fixture
 def saved(tmp_path):
     """`saved(content)` writes a PyTorch file and returns its path."""
+
     def save(content, name="pytorch_model.pt"):
         torch.save(content, tmp_path / name)
         return tmp_path / name
@@ -37,13 +38,19 @@ def same_outputs(a, b) -> bool:
 
 def test_modelscopes_form_is_read_and_the_optimiser_left_behind(saved):
     network = tiny_network()
-    file = saved({"model": official_state(network), "optimizer": {"state": {0: {"step": 7}}}, "iteration": 3})
+    file = saved(
+        {"model": official_state(network), "optimizer": {"state": {0: {"step": 7}}}, "iteration": 3}
+    )
     assert same_outputs(load_network(read_checkpoint(file)), network)
 
 
 def test_a_plain_state_dict_of_several_gpus_is_read(saved):
     network = tiny_network()
-    state = {f"module.{name}": value for name, value in official_state(network).items() if "num_batches" not in name}
+    state = {
+        f"module.{name}": value
+        for name, value in official_state(network).items()
+        if "num_batches" not in name
+    }
     state |= {"module.criterion.empty_weight": torch.ones(22)}
     assert same_outputs(load_network(read_checkpoint(saved(state))), network)
 
@@ -57,7 +64,9 @@ def test_safetensors_are_read(tmp_path):
 def test_safetensors_are_written_with_official_names_and_read_back(saved, tmp_path):
     from safetensors import safe_open
 
-    source = saved({"model": official_state(tiny_network()), "optimizer": {"state": {0: torch.zeros(3)}}})
+    source = saved(
+        {"model": official_state(tiny_network()), "optimizer": {"state": {0: torch.zeros(3)}}}
+    )
     out = save_safetensors(source, tmp_path / "model.safetensors", "CC-BY-NC-4.0")
     again = read_checkpoint(out)
     for name, tensor in read_checkpoint(source).tensors.items():
@@ -77,8 +86,14 @@ def test_missing_unexpected_and_misshaped_tensors_are_listed(saved):
     with pytest.raises(BrokenModel) as caught:
         load_network(read_checkpoint(saved({"model": state})))
     report = str(caught.value)
-    assert "1 missing: pixel_decoder.smooth.weight" in report and "1 unexpected: sem_seg_head.extra" in report
-    assert "query_feat.weight (7, 32) instead of (20, 32)" in report and "1 not finite: backbone.res2.0.conv1.weight" in report
+    assert (
+        "1 missing: pixel_decoder.smooth.weight" in report
+        and "1 unexpected: sem_seg_head.extra" in report
+    )
+    assert (
+        "query_feat.weight (7, 32) instead of (20, 32)" in report
+        and "1 not finite: backbone.res2.0.conv1.weight" in report
+    )
 
 
 class Hostile:
@@ -86,7 +101,9 @@ class Hostile:
         return os.mkdir, ("was-run",)
 
 
-@pytest.mark.parametrize("hide", [lambda evil: evil, lambda evil: {"model": {"a": torch.zeros(1)}, "optimizer": evil}])
+@pytest.mark.parametrize(
+    "hide", [lambda evil: evil, lambda evil: {"model": {"a": torch.zeros(1)}, "optimizer": evil}]
+)
 def test_a_pickle_that_runs_code_is_refused_unrun(saved, tmp_path, monkeypatch, hide):
     monkeypatch.chdir(tmp_path)
     file = saved(hide(Hostile()))
@@ -104,7 +121,9 @@ def test_a_file_that_breaks_off_is_refused(saved, keep):
         read_checkpoint(file)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {}, {"model": {}}, {"model": {"a": 1}}, {"model": {"a": torch.zeros(1)}}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {}, {"model": {}}, {"model": {"a": 1}}, {"model": {"a": torch.zeros(1)}}]
+)
 def test_files_that_are_something_else_are_refused(saved, content):
     file = saved(content)
     with pytest.raises(BrokenModel, match=r"pytorch_model\.pt"):
@@ -122,14 +141,22 @@ def test_safetensors_that_are_none_are_refused(tmp_path, content):
 def test_classes_come_from_the_configuration_beside_it(saved):
     file = saved({"model": official_state(tiny_network(num_classes=4))})
     names = ["Background", "Left-ear", "Right-ear", "Pet"]
-    file.with_name("configuration.json").write_text(json.dumps({"model": {"type": "M2FP", "classes": names}}))
-    assert choose_labels(read_checkpoint(file), None).names == ("Background", "Left-ear", "Right-ear")
+    file.with_name("configuration.json").write_text(
+        json.dumps({"model": {"type": "M2FP", "classes": names}})
+    )
+    assert choose_labels(read_checkpoint(file), None).names == (
+        "Background",
+        "Left-ear",
+        "Right-ear",
+    )
 
 
 def test_the_official_spelling_is_the_official_label_set(saved):
     file = saved({"model": official_state(tiny_network())})
     names = [name.replace("Glove", "Gloves") for name in CIHP.names]
-    file.with_name("configuration.json").write_text(json.dumps({"model": {"classes": [*names, "Human"]}}))
+    file.with_name("configuration.json").write_text(
+        json.dumps({"model": {"classes": [*names, "Human"]}})
+    )
     assert choose_labels(read_checkpoint(file), None) is CIHP
 
 
@@ -141,7 +168,9 @@ def test_without_a_configuration_the_number_of_classes_decides(saved):
         choose_labels(checkpoint, "cihp")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"model": {"classes": "all"}}', '{"model": {"classes": ["one"]}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"model": {"classes": "all"}}', '{"model": {"classes": ["one"]}}']
+)
 def test_a_configuration_that_makes_no_sense_is_refused(saved, text):
     file = saved({"model": official_state(tiny_network())})
     file.with_name("configuration.json").write_text(text)

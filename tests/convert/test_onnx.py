@@ -35,7 +35,12 @@ def made(checkpoint):
 
 def test_the_file_says_what_it_is_and_where_it_is_from(checkpoint, made):
     card = HumanParser(made).card
-    assert (card.name, card.labels.name, card.head, card.license) == ("m2fp-tiny-cihp", "cihp", "queries", "CC-BY-NC-4.0")
+    assert (card.name, card.labels.name, card.head, card.license) == (
+        "m2fp-tiny-cihp",
+        "cihp",
+        "queries",
+        "CC-BY-NC-4.0",
+    )
     assert (card.preprocess.short_side, card.preprocess.filter) == (640, "pil-bilinear")
     assert card.source_sha256 == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
@@ -47,12 +52,18 @@ def test_a_converted_file_parses_a_photo(made):
 
 def test_the_command_converts_and_fp16_halves_the_file(checkpoint, made):
     small = checkpoint.with_name("small.onnx")
-    done = CliRunner().invoke(app, ["convert", str(checkpoint), "-o", str(small), "--labels", "cihp", "--precision", "fp16"])
+    done = CliRunner().invoke(
+        app,
+        ["convert", str(checkpoint), "-o", str(small), "--labels", "cihp", "--precision", "fp16"],
+    )
     assert done.exit_code == 0, done.output
     assert "m2fp-tiny-cihp, 20 classes" in done.stdout and "CC-BY-NC-4.0" in done.stdout
-    assert small.stat().st_size < 0.75 * made.stat().st_size  # the graph itself weighs as much as so small a network
+    # the graph itself weighs as much as so small a network
+    assert small.stat().st_size < 0.75 * made.stat().st_size
     pixels = np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)
-    full, half = (open_engine("onnxruntime", file).run(pixels)["pred_logits"] for file in (made, small))
+    full, half = (
+        open_engine("onnxruntime", file).run(pixels)["pred_logits"] for file in (made, small)
+    )
     assert 0 < np.abs(full - half).mean() < 0.02
 
 
@@ -73,7 +84,14 @@ def test_a_graph_that_disagrees_is_not_kept(tmp_path, made, network):
     out = tmp_path / "wrong.onnx"
     out.write_bytes(b"what was there")
     with pytest.raises(ModelError, match="not written"):
-        export(network, out, HumanParser(made).card, ("sum",), check_sizes_hw=((64, 64),), tolerance=1e-3)
+        export(
+            network,
+            out,
+            HumanParser(made).card,
+            ("sum",),
+            check_sizes_hw=((64, 64),),
+            tolerance=1e-3,
+        )
     assert out.read_bytes() == b"what was there"
     assert [file.name for file in tmp_path.iterdir()] == ["wrong.onnx"]
 
@@ -91,13 +109,22 @@ def test_a_broken_checkpoint_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == [broken]
 
 
-@pytest.mark.parametrize(("arguments", "code", "words"), [
-    (["{checkpoint}", "-o", "{folder}/x.onnx", "--labels", "mhp-v2"], 2, "mhp-v2 has 59 classes"),
-    (["{folder}/none.pt", "-o", "{folder}/x.onnx"], 2, "there is no file"),
-    (["{checkpoint}", "-o", "{folder}/none/x.onnx"], 2, "there is no folder"),
-    ([__file__, "-o", "{folder}/x.onnx"], 3, "not a PyTorch checkpoint"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (
+            ["{checkpoint}", "-o", "{folder}/x.onnx", "--labels", "mhp-v2"],
+            2,
+            "mhp-v2 has 59 classes",
+        ),
+        (["{folder}/none.pt", "-o", "{folder}/x.onnx"], 2, "there is no file"),
+        (["{checkpoint}", "-o", "{folder}/none/x.onnx"], 2, "there is no folder"),
+        ([__file__, "-o", "{folder}/x.onnx"], 3, "not a PyTorch checkpoint"),
+    ],
+)
 def test_the_command_refuses_in_one_line(checkpoint, tmp_path, arguments, code, words):
-    done = CliRunner().invoke(app, ["convert", *(one.format(checkpoint=checkpoint, folder=tmp_path) for one in arguments)])
+    done = CliRunner().invoke(
+        app, ["convert", *(one.format(checkpoint=checkpoint, folder=tmp_path) for one in arguments)]
+    )
     assert done.exit_code == code and words in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())

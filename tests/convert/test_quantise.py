@@ -1,4 +1,5 @@
-"""An int8 file is of the same model: it runs in every engine, at any size, and finds much the same."""
+"""An int8 file is of the same model: it runs in every engine, at any size, and finds much the
+same."""
 
 import builtins
 import importlib.util
@@ -25,9 +26,16 @@ from humanparse.export.quantise import choose_photos, quantise
 from humanparse.weights.catalog import model_file
 
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
-ENGINES = ["onnxruntime", pytest.param("openvino", marks=pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="openvino is not installed",
-))]
+ENGINES = [
+    "onnxruntime",
+    pytest.param(
+        "openvino",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("openvino") is None,
+            reason="openvino is not installed",
+        ),
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,10 @@ def small(photos):
     out = photos.parent / "small.int8.onnx"
     quantise(model_file(None), out, photos, say=said.append)
     assert "b.png is left out" in said[0]
-    assert said[1].startswith("only 1 photo to measure the ranges of values by") and "32 of all kinds" in said[1]
+    assert (
+        said[1].startswith("only 1 photo to measure the ranges of values by")
+        and "32 of all kinds" in said[1]
+    )
     return out
 
 
@@ -85,7 +96,16 @@ def tiny(photos):
     checkpoint = photos.parent / "pytorch_model.pt"
     torch.save({"model": official_state(tiny_network())}, checkpoint)
     convert_checkpoint(checkpoint, files["fp32"])
-    arguments = ["convert", str(files["fp32"]), "-o", str(files["int8"]), "--precision", "int8", "--calibrate", str(photos)]
+    arguments = [
+        "convert",
+        str(files["fp32"]),
+        "-o",
+        str(files["int8"]),
+        "--precision",
+        "int8",
+        "--calibrate",
+        str(photos),
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "m2fp-tiny-cihp, int8" in done.stdout and "CC-BY-NC-4.0" in done.stdout
@@ -132,17 +152,27 @@ def test_a_folder_of_broken_pictures_is_refused(tmp_path):
         quantise(model_file(None), tmp_path / "out.onnx", tmp_path)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--precision", "int8"], "--calibrate FOLDER"),
-    (["--calibrate", "{folder}"], "--precision int8"),
-    (["--precision", "int8", "--calibrate", "{folder}/none"], "there is no folder"),
-    (["--precision", "int8", "--calibrate", "{folder}"], "no pictures in"),
-    ([], "converted already"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--precision", "int8"], "--calibrate FOLDER"),
+        (["--calibrate", "{folder}"], "--precision int8"),
+        (["--precision", "int8", "--calibrate", "{folder}/none"], "there is no folder"),
+        (["--precision", "int8", "--calibrate", "{folder}"], "no pictures in"),
+        ([], "converted already"),
+    ],
+)
 def test_the_command_says_what_int8_needs(tmp_path, arguments, words):
     out = tmp_path / "out.onnx"
     done = CliRunner().invoke(
-        app, ["convert", str(model_file(None)), "-o", str(out), *(one.format(folder=tmp_path) for one in arguments)]
+        app,
+        [
+            "convert",
+            str(model_file(None)),
+            "-o",
+            str(out),
+            *(one.format(folder=tmp_path) for one in arguments),
+        ],
     )
     assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
     assert not out.exists()

@@ -58,8 +58,11 @@ def cache_port(tmp_path_factory) -> int:
     folder, port = tmp_path_factory.mktemp("cache"), free_port()
     text = (DEPLOY / "cache.conf").read_text().replace("bind * -::*", "bind 127.0.0.1")
     (folder / "cache.conf").write_text(text + f"port {port}\ndir {folder}\n")
-    process = subprocess.Popen([binary, folder / "cache.conf"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [binary, folder / "cache.conf"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
+
         def answers():
             assert process.poll() is None, process.stdout.read()
             try:
@@ -80,8 +83,14 @@ def cache_port(tmp_path_factory) -> int:
 def replicas(cache_port, tmp_path_factory):
     """Two servers that share a cache. `address`: host:port."""
     flags = (*FLAGS, "--redis-url", f"redis://127.0.0.1:{cache_port}/0")
-    with serve(tmp_path_factory.mktemp("first"), *flags) as first, serve(tmp_path_factory.mktemp("second"), *flags) as second:
-        yield [SimpleNamespace(url=one.url, address=one.url.removeprefix("http://"), log=one.log) for one in (first, second)]
+    with (
+        serve(tmp_path_factory.mktemp("first"), *flags) as first,
+        serve(tmp_path_factory.mktemp("second"), *flags) as second,
+    ):
+        yield [
+            SimpleNamespace(url=one.url, address=one.url.removeprefix("http://"), log=one.log)
+            for one in (first, second)
+        ]
 
 
 @pytest.fixture(scope="session")
@@ -89,5 +98,7 @@ def nginx(replicas, tmp_path_factory):
     """nginx in front of both; the first has the jobs."""
     if BINARY is None:
         pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
-    with front(tmp_path_factory.mktemp("nginx"), [one.address for one in replicas], replicas[0].address) as nginx:
+    with front(
+        tmp_path_factory.mktemp("nginx"), [one.address for one in replicas], replicas[0].address
+    ) as nginx:
         yield nginx

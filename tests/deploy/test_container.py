@@ -1,8 +1,9 @@
-"""The Containerfile: what it says, and, as there is no container engine in the tests, what its image would do.
+"""The Containerfile: what it says, and, as there is no container engine in the tests, what its
+image would do.
 
-What the image holds is built by the steps of the file, and run like a container, in namespaces of its own: as process 1, as
-a user who is nobody here, without capabilities, on a read-only file system. Only Python and the packages it needs are those
-of the tests.
+What the image holds is built by the steps of the file, and run like a container, in namespaces of
+its own: as process 1, as a user who is nobody here, without capabilities, on a read-only file
+system. Only Python and the packages it needs are those of the tests.
 """
 
 import fnmatch
@@ -30,14 +31,26 @@ ROOT = DEPLOY.parent
 TOKEN = {"authorization": "Bearer sesame"}
 START_S = 60
 # What the base image brings; no package may need more of the system.
-SYSTEM_LIBRARIES = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", "libgcc_s.so.1",
-                    "libstdc++.so.6", "libz.so.1", "linux-vdso.so.1"}
+SYSTEM_LIBRARIES = {
+    "libc.so.6",
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+    "libgcc_s.so.1",
+    "libstdc++.so.6",
+    "libz.so.1",
+    "linux-vdso.so.1",
+}
 
 
 def stages() -> list[list[tuple[str, str]]]:
     """The instructions of each stage, as (name, the rest in one line)."""
     text = re.sub(r"^#.*\n", "", (DEPLOY / "Containerfile").read_text(), flags=re.M)
-    lines = [line.split(maxsplit=1) for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines() if line]
+    lines = [
+        line.split(maxsplit=1) for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines() if line
+    ]
     found: list[list[tuple[str, str]]] = [[]]
     for name, rest in lines:
         if name == "FROM":
@@ -55,10 +68,15 @@ FINAL = stages()[-1]
 
 # What the file says
 
+
 def test_the_base_is_named_with_its_version_once():
     [base] = [rest for rest in values(stages()[0], "ARG") if rest.startswith("PYTHON=")]
     assert re.fullmatch(r"PYTHON=docker\.io/library/python:3\.\d+-slim-\w+", base)
-    assert [stage[0][1] for stage in stages()[1:]] == ["${PYTHON} AS dependencies", "dependencies AS package", "${PYTHON}"]
+    assert [stage[0][1] for stage in stages()[1:]] == [
+        "${PYTHON} AS dependencies",
+        "dependencies AS package",
+        "${PYTHON}",
+    ]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"VERSION={version}" in values(FINAL, "ARG")
 
@@ -73,19 +91,33 @@ def test_it_is_no_root_by_number_and_ends_on_a_signal_by_itself():
     names = [name for name, _ in FINAL]
     user, group = values(FINAL, "USER")[0].split(":")
     assert user.isdecimal() and group.isdecimal() and int(user) >= 10000
-    assert names.index("USER") > max(place for place, name in enumerate(names) if name in ("RUN", "COPY"))
-    assert isinstance(json.loads(values(FINAL, "ENTRYPOINT")[0]), list), "a shell as process 1 would keep the signal to itself"
-    assert values(FINAL, "STOPSIGNAL") == ["SIGTERM"] and values(FINAL, "EXPOSE") == [str(Settings().port)]
+    assert names.index("USER") > max(
+        place for place, name in enumerate(names) if name in ("RUN", "COPY")
+    )
+    assert isinstance(json.loads(values(FINAL, "ENTRYPOINT")[0]), list), (
+        "a shell as process 1 would keep the signal to itself"
+    )
+    assert values(FINAL, "STOPSIGNAL") == ["SIGTERM"] and values(FINAL, "EXPOSE") == [
+        str(Settings().port)
+    ]
 
 
 def test_its_variables_are_settings():
-    known = {PREFIX + name.upper() for name in Settings.__dataclass_fields__} | {"HUMANPARSE_HOME", "HUMANPARSE_OFFLINE"}
+    known = {PREFIX + name.upper() for name in Settings.__dataclass_fields__} | {
+        "HUMANPARSE_HOME",
+        "HUMANPARSE_OFFLINE",
+    }
     named = {name for name in environment() if name.startswith(PREFIX)}
     assert named and named <= known
 
 
 def test_all_that_is_copied_is_there_and_reaches_the_builder():
-    copied = [word for stage in stages()[1:-1] for rest in values(stage, "COPY") for word in rest.split()[:-1]]
+    copied = [
+        word
+        for stage in stages()[1:-1]
+        for rest in values(stage, "COPY")
+        for word in rest.split()[:-1]
+    ]
     assert len(copied) >= 5
     for one in copied:
         assert (ROOT / one).exists() and not is_ignored(one), one
@@ -98,7 +130,11 @@ def is_ignored(path: str) -> bool:
     ignored = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.removeprefix("!")
-        if line and not line.startswith("#") and any(_fits(part, pattern) for part in (Path(path), *Path(path).parents)):
+        if (
+            line
+            and not line.startswith("#")
+            and any(_fits(part, pattern) for part in (Path(path), *Path(path).parents))
+        ):
             ignored = not line.startswith("!")
     return ignored
 
@@ -122,18 +158,26 @@ def test_what_is_installed_is_what_the_package_asks_for():
 
 def requirements(extras: str) -> list[str]:
     command = [sys.executable, DEPLOY / "requirements.py", extras]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[
+        :-1
+    ]
 
 
 @pytest.mark.skipif(shutil.which("ldd") is None, reason="ldd is not there")
 def test_no_package_needs_a_library_that_the_base_image_lacks():
-    files = [str(file.locate()) for name in needed_packages() for file in metadata.files(name) or ()
-             if re.search(r"\.so(\.|$)", file.name)]
+    files = [
+        str(file.locate())
+        for name in needed_packages()
+        for file in metadata.files(name) or ()
+        if re.search(r"\.so(\.|$)", file.name)
+    ]
     assert len(files) > 20
     shown = subprocess.run(["ldd", *files], capture_output=True, text=True).stdout
     assert "not found" not in shown, re.findall(r".*not found.*", shown)
     loaded = dict(re.findall(r"^\t(\S+) => (\S+)", shown, re.M))
-    of_the_system = {name for name, path in loaded.items() if not path.startswith((sys.prefix, "/tmp"))}
+    of_the_system = {
+        name for name, path in loaded.items() if not path.startswith((sys.prefix, "/tmp"))
+    }
     assert of_the_system <= SYSTEM_LIBRARIES
 
 
@@ -142,7 +186,9 @@ def needed_packages() -> set[str]:
     found, left = set(), [Requirement(line) for line in requirements("redis")]
     while left:
         one = left.pop()
-        if one.name.lower() not in found and (one.marker is None or one.marker.evaluate({"extra": ""})):
+        if one.name.lower() not in found and (
+            one.marker is None or one.marker.evaluate({"extra": ""})
+        ):
             found.add(one.name.lower())
             left += [Requirement(line) for line in metadata.requires(one.name) or ()]
     return found
@@ -150,13 +196,15 @@ def needed_packages() -> set[str]:
 
 # What its image does
 
+
 def environment() -> dict[str, str]:
     return dict(word.split("=", 1) for rest in values(FINAL, "ENV") for word in shlex.split(rest))
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
-    """What the stage `package` makes, from nothing but what is copied there: the folder /package."""
+    """What the stage `package` makes, from nothing but what is copied there: the folder
+    /package."""
     context, prefix = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("package")
     for stage in stages()[1:3]:
         for rest in values(stage, "COPY"):
@@ -169,8 +217,21 @@ def package(tmp_path_factory) -> Path:
     pytest.importorskip("hatchling", reason="hatchling, which builds the package, is not installed")
     [step] = values(stages()[2], "RUN")
     assert step.endswith("install --disable-pip-version-check --no-deps --prefix /package .")
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-build-isolation",
-               "--quiet", "--ignore-installed", "--no-compile", "--prefix", prefix, "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "--ignore-installed",
+        "--no-compile",
+        "--prefix",
+        prefix,
+        ".",
+    ]
     done = subprocess.run(command, cwd=context, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     prefix.chmod(0o755)
@@ -209,7 +270,10 @@ class Container:
 
     def status(self) -> dict[str, str]:
         text = Path(f"/proc/{self.pid}/status").read_text()
-        return {name: value.strip() for name, value in (line.split(":", 1) for line in text.splitlines())}
+        return {
+            name: value.strip()
+            for name, value in (line.split(":", 1) for line in text.splitlines())
+        }
 
 
 def children(pid: int) -> list[int]:
@@ -221,22 +285,47 @@ def container(package, tmp_path):
     """The image of the file, run as its first lines say."""
     needed = [shutil.which(name) for name in ("unshare", "setpriv", "chroot")]
     probe = ["unshare", "--mount", "--pid", "--fork", "mount", "-t", "tmpfs", "probe", tmp_path]
-    if os.geteuid() != 0 or not all(needed) or subprocess.run(probe, capture_output=True).returncode != 0:
+    if (
+        os.geteuid() != 0
+        or not all(needed)
+        or subprocess.run(probe, capture_output=True).returncode != 0
+    ):
         pytest.skip("needs root and namespaces")
     entry, [major, minor] = json.loads(values(FINAL, "ENTRYPOINT")[0]), sys.version_info[:2]
     assert entry[0] == "/opt/humanparse/bin/humanparse"
     assert (package / "bin/humanparse").read_text().startswith(f"#!{sys.executable}\n")
     variables = environment() | {
-        "PYTHONPATH": f"/opt/humanparse/lib/python{major}.{minor}/site-packages",  # there it is in the environment's own folder
-        "HUMANPARSE_TOKEN": "sesame", "HUMANPARSE_HOST": "127.0.0.1", "HUMANPARSE_PORT": "0", "HUMANPARSE_WORKERS": "1"}
+        # there it is in the environment's own folder
+        "PYTHONPATH": f"/opt/humanparse/lib/python{major}.{minor}/site-packages",
+        "HUMANPARSE_TOKEN": "sesame",
+        "HUMANPARSE_HOST": "127.0.0.1",
+        "HUMANPARSE_PORT": "0",
+        "HUMANPARSE_WORKERS": "1",
+    }
     box = tmp_path / "box"
     box.mkdir()
     given = os.environ | {
-        "BOX": str(box), "PACKAGE": str(package), "PYTHONS": f"{sys.prefix} {sys.base_prefix}",
-        "ENVIRONMENT": " ".join(f"{name}={value}" for name, value in variables.items())}
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh", *entry]
+        "BOX": str(box),
+        "PACKAGE": str(package),
+        "PYTHONS": f"{sys.prefix} {sys.base_prefix}",
+        "ENVIRONMENT": " ".join(f"{name}={value}" for name, value in variables.items()),
+    }
+    command = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        CONTAINER,
+        "sh",
+        *entry,
+    ]
     with open(tmp_path / "log.txt", "w") as log:
-        process = subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, env=given, stdout=subprocess.PIPE, stderr=log, text=True
+        )
     try:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
@@ -250,15 +339,32 @@ def container(package, tmp_path):
 
 def test_it_works_as_nobody_on_a_file_system_that_cannot_be_written(container, photo):
     status, mounts = container.status(), Path(f"/proc/{container.pid}/mountinfo").read_text()
-    assert status["NSpid"].split()[-1] == "1" and set(status["Uid"].split()) == set(status["Gid"].split()) == {"10001"}
-    assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == 0 and status["NoNewPrivs"] == "1"
+    assert status["NSpid"].split()[-1] == "1" and set(status["Uid"].split()) == set(
+        status["Gid"].split()
+    ) == {"10001"}
+    assert (
+        int(status["CapBnd"], 16) == int(status["CapEff"], 16) == 0 and status["NoNewPrivs"] == "1"
+    )
     writable = {line.split()[4] for line in mounts.splitlines() if line.split()[5].startswith("rw")}
-    assert writable <= {"/tmp", "/data", "/proc", *(f"/dev/{name}" for name in ("null", "zero", "random", "urandom"))}, writable
+    assert writable <= {
+        "/tmp",
+        "/data",
+        "/proc",
+        *(f"/dev/{name}" for name in ("null", "zero", "random", "urandom")),
+    }, writable
 
     answer = httpx.post(container.url + "/parse", content=photo, headers=TOKEN, timeout=60)
-    assert answer.json()["people"] and httpx.post(container.url + "/parse", content=photo).status_code == 401
-    job = httpx.post(container.url + "/v1/jobs", files={"image": photo}, headers=TOKEN, timeout=60).json()
-    assert "event: done" in httpx.get(f"{container.url}/v1/jobs/{job['id']}/events", headers=TOKEN, timeout=60).text
+    assert (
+        answer.json()["people"]
+        and httpx.post(container.url + "/parse", content=photo).status_code == 401
+    )
+    job = httpx.post(
+        container.url + "/v1/jobs", files={"image": photo}, headers=TOKEN, timeout=60
+    ).json()
+    assert (
+        "event: done"
+        in httpx.get(f"{container.url}/v1/jobs/{job['id']}/events", headers=TOKEN, timeout=60).text
+    )
     assert httpx.get(container.url + "/readyz").json()["degraded"] == []
 
     port = container.url.rsplit(":", 1)[1]
@@ -266,7 +372,8 @@ def test_it_works_as_nobody_on_a_file_system_that_cannot_be_written(container, p
 
     [worker] = children(container.pid)
     os.kill(worker, signal.SIGKILL)
-    until(lambda: children(container.pid) not in ([], [worker]), START_S)  # another one, and the dead one is gone
+    # another one, and the dead one is gone
+    until(lambda: children(container.pid) not in ([], [worker]), START_S)
     os.kill(container.pid, signal.SIGTERM)
     assert container.process.wait(START_S) == 0
     assert health_check(port) != 0
@@ -275,14 +382,18 @@ def test_it_works_as_nobody_on_a_file_system_that_cannot_be_written(container, p
 def health_check(port: str) -> int:
     """The exit code of the image's HEALTHCHECK, by this Python."""
     [line] = values(FINAL, "HEALTHCHECK")
-    command = json.loads(line[line.index("CMD") + 3:])
+    command = json.loads(line[line.index("CMD") + 3 :])
     assert command[0] == "/opt/humanparse/bin/python"
-    return subprocess.run([sys.executable, *command[1:]], env={"HUMANPARSE_PORT": port}, capture_output=True).returncode
+    return subprocess.run(
+        [sys.executable, *command[1:]], env={"HUMANPARSE_PORT": port}, capture_output=True
+    ).returncode
 
 
 def test_without_a_token_it_refuses_to_start_and_says_how(package, tmp_path):
     folder = next(package.glob("lib/python*/site-packages"))
     environ = {**environment(), "PYTHONPATH": str(folder), "HUMANPARSE_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "humanparse", "serve"]
-    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=START_S)
+    done = subprocess.run(
+        command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=START_S
+    )
     assert done.returncode == 2 and "HUMANPARSE_TOKEN" in done.stderr

@@ -1,4 +1,5 @@
-"""The simulation behind docs/scaling.md gives what the formulas of queueing theory give, where there are formulas."""
+"""The simulation behind docs/scaling.md gives what the formulas of queueing theory give, where
+there are formulas."""
 
 import json
 import random
@@ -20,15 +21,21 @@ EXPONENTIAL = -np.log((np.arange(20_000) + 0.5) / 20_000)  # seconds, mean 1
 
 def settings(workers: int, **given) -> Settings:
     """Without bounds, but for those given."""
-    return Settings(**{"workers": workers, "queue_size": 10**9, "max_wait_s": 1e9, "deadline_s": 1e9, **given})
+    return Settings(
+        **{"workers": workers, "queue_size": 10**9, "max_wait_s": 1e9, "deadline_s": 1e9, **given}
+    )
 
 
 @pytest.mark.parametrize(("workers", "rate"), [(1, 0.6), (2, 1.5), (8, 6.8)])
 def test_the_mean_wait_of_mmc_is_erlangs(workers, rate):
-    found = Cluster(EXPONENTIAL, settings(workers), seed=1).run(Load(rate=rate), 30_000 / rate, warm_s=500)
+    found = Cluster(EXPONENTIAL, settings(workers), seed=1).run(
+        Load(rate=rate), 30_000 / rate, warm_s=500
+    )
     expected = queueing.mm_wait_s(rate, 1.0, workers)
     assert np.mean(found.waited_s) == pytest.approx(expected, rel=0.1)
-    assert np.mean(np.array(found.waited_s) > 0) == pytest.approx(queueing.erlang_c(rate, 1.0, workers), rel=0.05)
+    assert np.mean(np.array(found.waited_s) > 0) == pytest.approx(
+        queueing.erlang_c(rate, 1.0, workers), rel=0.05
+    )
     assert found.waiting == pytest.approx(rate * expected, rel=0.1), "Little's law"
     assert found.busy == pytest.approx(rate / workers, rel=0.03)
 
@@ -41,22 +48,33 @@ def test_the_mean_wait_of_mg1_is_pollaczeks_and_khinchines(service_s):
 
 @pytest.mark.parametrize("service_s", [EXPONENTIAL, [1.0]], ids=["random", "constant"])
 def test_where_nobody_may_wait_erlangs_share_is_turned_away(service_s):
-    found = Cluster(service_s, settings(4, queue_size=0), seed=3).run(Load(rate=3.0), 15_000, warm_s=100)
+    found = Cluster(service_s, settings(4, queue_size=0), seed=3).run(
+        Load(rate=3.0), 15_000, warm_s=100
+    )
     assert found.refused_share == pytest.approx(queueing.erlang_b(3.0, 1.0, 4), rel=0.08)
     assert max(found.waited_s) == 0
 
 
 def test_the_formulas_are_those_of_the_books():
-    assert queueing.erlang_c(0.5, 1.0, 1) == pytest.approx(0.5)                     # M/M/1: the load itself
-    assert queueing.mm_wait_s(0.5, 1.0, 1) == pytest.approx(1.0)                    # ρ / (μ − λ)
-    assert queueing.mg1_wait_s(0.5, [1.0]) == pytest.approx(0.5)                    # M/D/1: half of it
-    assert queueing.erlang_b(1.0, 1.0, 2) == pytest.approx(0.2)                     # ½ / (1 + 1 + ½)
+    # M/M/1: the load itself
+    assert queueing.erlang_c(0.5, 1.0, 1) == pytest.approx(0.5)
+    assert queueing.mm_wait_s(0.5, 1.0, 1) == pytest.approx(1.0)  # ρ / (μ − λ)
+    # M/D/1: half of it
+    assert queueing.mg1_wait_s(0.5, [1.0]) == pytest.approx(0.5)
+    # ½ / (1 + 1 + ½)
+    assert queueing.erlang_b(1.0, 1.0, 2) == pytest.approx(0.2)
 
 
 def test_a_full_queue_turns_away_and_bounds_the_wait():
     found = Cluster([0.1], settings(2, queue_size=10), seed=4).run(Load(rate=40), 300, warm_s=10)
-    assert found.goodput == pytest.approx(20, rel=0.01) and found.refused_share == pytest.approx(0.5, abs=0.02)
-    assert found.percentile_s(100) <= 0.1 * (10 / 2 + 1) + 1e-9 and found.late == 0 and found.waiting < 10
+    assert found.goodput == pytest.approx(20, rel=0.01) and found.refused_share == pytest.approx(
+        0.5, abs=0.02
+    )
+    assert (
+        found.percentile_s(100) <= 0.1 * (10 / 2 + 1) + 1e-9
+        and found.late == 0
+        and found.waiting < 10
+    )
 
 
 def test_the_predicted_wait_turns_away_too():
@@ -71,7 +89,9 @@ def test_what_is_past_its_deadline_is_late_and_not_worked_for():
 
 def test_clients_who_wait_for_their_answers_never_queue_beyond_their_number():
     found = Cluster([0.2], settings(2), seed=7).run(Load(clients=8), 100, warm_s=10)
-    assert found.goodput == pytest.approx(10, rel=0.01) and found.percentile_s(50) == pytest.approx(0.8, rel=0.01)
+    assert found.goodput == pytest.approx(10, rel=0.01) and found.percentile_s(50) == pytest.approx(
+        0.8, rel=0.01
+    )
     assert found.turned_away == 0
 
 
@@ -84,15 +104,21 @@ def test_clients_who_are_turned_away_come_again_when_they_were_told():
 def test_many_nodes_behind_a_balancer_wait_less_than_each_for_itself():
     service_s = EXPONENTIAL / 10
     alone = Cluster(service_s, settings(2), seed=9).run(Load(rate=16), 600, warm_s=20)
-    by_chance = Cluster(service_s, settings(2), nodes=4, least=False, seed=9).run(Load(rate=64), 150, warm_s=20)
+    by_chance = Cluster(service_s, settings(2), nodes=4, least=False, seed=9).run(
+        Load(rate=64), 150, warm_s=20
+    )
     fewest = Cluster(service_s, settings(2), nodes=4, seed=9).run(Load(rate=64), 150, warm_s=20)
     assert np.mean(by_chance.waited_s) == pytest.approx(np.mean(alone.waited_s), rel=0.25)
     assert np.mean(fewest.waited_s) < np.mean(alone.waited_s) / 2
 
 
 def test_known_answers_take_no_worker():
-    found = Cluster([0.1], settings(1), seed=10).run(Load(rate=30, hit_share=0.8, hit_s=0.002), 300, warm_s=10)
-    assert found.goodput == pytest.approx(30, rel=0.05) and found.busy == pytest.approx(0.6, rel=0.1)
+    found = Cluster([0.1], settings(1), seed=10).run(
+        Load(rate=30, hit_share=0.8, hit_s=0.002), 300, warm_s=10
+    )
+    assert found.goodput == pytest.approx(30, rel=0.05) and found.busy == pytest.approx(
+        0.6, rel=0.1
+    )
     assert found.percentile_s(50) == pytest.approx(0.002)
 
 
@@ -100,11 +126,15 @@ def test_the_same_seed_gives_the_same_and_leaves_everybody_elses_luck_alone():
     random.seed(1)
     expected = random.random()
     random.seed(1)
-    first, second = (Cluster([0.1, 0.3], settings(1, queue_size=2), seed=11).run(Load(clients=9), 50) for _ in range(2))
+    first, second = (
+        Cluster([0.1, 0.3], settings(1, queue_size=2), seed=11).run(Load(clients=9), 50)
+        for _ in range(2)
+    )
     assert first.answered_s == second.answered_s and random.random() == expected
 
 
 # docs/scaling.md
+
 
 @pytest.fixture(scope="module")
 def plan():
@@ -119,13 +149,18 @@ def test_the_simulation_says_what_was_measured(plan, monkeypatch):
     assert len(rows) >= 6
     for row in rows:
         for one, tolerance in (("goodput", 0.05), ("p50", 0.1), ("p99", 0.4)):
-            assert row["said"][one][1] == pytest.approx(row["seen"][one], rel=tolerance), (row["load"].get("rate"), one)
+            assert row["said"][one][1] == pytest.approx(row["seen"][one], rel=tolerance), (
+                row["load"].get("rate"),
+                one,
+            )
         assert row["said"]["lost"][1] == pytest.approx(row["seen"]["lost"], abs=0.03)
 
 
 def test_the_page_is_that_of_the_measured_file_and_of_the_defaults(plan):
     tables, page = plan.tables_without_chance(), scaling.PAGE.read_text()
-    assert set(tables) == {"conditions", "sizes"} and all(table in page for table in tables.values())
+    assert set(tables) == {"conditions", "sizes"} and all(
+        table in page for table in tables.values()
+    )
 
 
 def test_a_million_photos_cost_their_processor_time(plan):

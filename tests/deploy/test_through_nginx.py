@@ -1,4 +1,5 @@
-"""The tests of the service once more, through nginx with our files: what clients get does not depend on what stands in between.
+"""The tests of the service once more, through nginx with our files: what clients get does not
+depend on what stands in between.
 
 Taken over is every test of its module that needs nothing but a client, or the address of a server.
 """
@@ -14,22 +15,38 @@ import pytest
 from nginx_server import BINARY, front
 from service import test_docs, test_routes, test_serve
 
-pytestmark = pytest.mark.skipif(BINARY is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
-# What is not to be seen through nginx, depends on what others do at the time, or is larger than the pictures taken here.
+pytestmark = pytest.mark.skipif(
+    BINARY is None, reason="nginx is not installed (Debian: apt-get install nginx-light)"
+)
+# What is not to be seen through nginx, depends on what others do at the time, or is larger than the
+# pictures taken here.
 INSIDE = (".app.", "served.process", "/metrics", '["idle"]', "sys.executable", "large_photo")
 
 
 def taken_over(module: ModuleType, one: str, others: set[str]) -> dict:
-    """The tests of a module that need this fixture, no more than the others, and do not look inside the server."""
-    tests = {name: test for name, test in vars(module).items() if name.startswith("test_") and callable(test)}
-    return {name: test for name, test in tests.items()
-            if {one} <= _fixtures(test) <= {one, *others} and not any(word in inspect.getsource(test) for word in INSIDE)}
+    """The tests of a module that need this fixture, no more than the others, and do not look inside
+    the server."""
+    tests = {
+        name: test
+        for name, test in vars(module).items()
+        if name.startswith("test_") and callable(test)
+    }
+    return {
+        name: test
+        for name, test in tests.items()
+        if {one} <= _fixtures(test) <= {one, *others}
+        and not any(word in inspect.getsource(test) for word in INSIDE)
+    }
 
 
 def _fixtures(test: Callable) -> set[str]:
     """What a test needs, without the arguments that its parameters give."""
     names = [mark.args[0] for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
-    given = {name.strip() for some in names for name in (some.split(",") if isinstance(some, str) else some)}
+    given = {
+        name.strip()
+        for some in names
+        for name in (some.split(",") if isinstance(some, str) else some)
+    }
     return set(inspect.signature(test).parameters) - given
 
 
@@ -40,7 +57,8 @@ globals().update(OF_ROUTES | OF_SERVE)
 
 @pytest.fixture(scope="module")
 def one(replicas, tmp_path_factory):
-    """nginx in front of one server: two would note how long a picture took each for itself, and so answer differently."""
+    """nginx in front of one server: two would note how long a picture took each for itself, and so
+    answer differently."""
     address = replicas[0].address
     with front(tmp_path_factory.mktemp("one") / "nginx", [address], address) as nginx:
         yield nginx
@@ -67,7 +85,9 @@ def test_the_lines_of_the_operators_page_work(one, tmp_path, photo):
     lines = [line for line in test_docs.PAGE.splitlines() if line.startswith(("curl ", "echo "))]
     assert len(lines) >= 5
     for line in lines:
-        line = line.replace("http://127.0.0.1:7860", one.url).replace("curl ", "curl -sS --fail-with-body ")
+        line = line.replace("http://127.0.0.1:7860", one.url).replace(
+            "curl ", "curl -sS --fail-with-body "
+        )
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}: {done.stdout[:500]} {done.stderr}"
 

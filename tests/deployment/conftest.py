@@ -44,7 +44,17 @@ def m2fp(tmp_path_factory):
     from humanparse.export.onnx import export
 
     out = tmp_path_factory.mktemp("m2fp") / "m2fp.onnx"
-    rule = Preprocess((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), short_side=96, filter="pil-bilinear")
+    rule = Preprocess(
+        (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), short_side=96, filter="pil-bilinear"
+    )
     card = ModelCard("m2fp-tiny", CIHP, "queries", rule, "Apache-2.0")
-    export(tiny_network(), out, card, ("pred_logits", "pred_masks"), check_sizes_hw=((64, 96),), tolerance=1, share=0.99)
+    export(
+        tiny_network(),
+        out,
+        card,
+        ("pred_logits", "pred_masks"),
+        check_sizes_hw=((64, 96),),
+        tolerance=1,
+        share=0.99,
+    )
     return out

@@ -32,24 +32,33 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
     result = run("humanparse-small", "--to", "triton", "-o", "repository")
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (tmp_path / "repository").iterdir()) == [
-        "humanparse-small", "humanparse-small-network", "humanparse-small-postprocess", "humanparse-small-preprocess"]
+        "humanparse-small",
+        "humanparse-small-network",
+        "humanparse-small-postprocess",
+        "humanparse-small-preprocess",
+    ]
     assert run("--to", "triton", "-o", "repository").exit_code == BAD_USAGE
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (("--to", "coreml", "-o", "x"), "triton, tensorrt, openvino, onnx"),
-    (("--to", "triton", "-o", "x", "--photo", "640x480"), "--photo is for tensorrt"),
-    (("--to", "tensorrt", "-o", "x", "--photo", "big"), "1920x1080"),
-    (("--to", "onnx", "-o", "x.onnx", "--fp16"), "--fp16 is for openvino"),
-    (("--to", "triton", "-o", "x", "--check", "a.jpg"), "--check does nothing"),
-    (("--to", "onnx", "-o", "no/x.onnx"), "make it first"),
-    (("--to", "onnx", "-o", "x.onnx", "--check", "no.jpg"), "there is no photo no.jpg"),
-    (("--to", "onnx", "-o", "."), "is a folder"),
-    (("--to", "triton", "-o", "x", "--overwrite"), "--overwrite is for openvino and onnx"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--to", "coreml", "-o", "x"), "triton, tensorrt, openvino, onnx"),
+        (("--to", "triton", "-o", "x", "--photo", "640x480"), "--photo is for tensorrt"),
+        (("--to", "tensorrt", "-o", "x", "--photo", "big"), "1920x1080"),
+        (("--to", "onnx", "-o", "x.onnx", "--fp16"), "--fp16 is for openvino"),
+        (("--to", "triton", "-o", "x", "--check", "a.jpg"), "--check does nothing"),
+        (("--to", "onnx", "-o", "no/x.onnx"), "make it first"),
+        (("--to", "onnx", "-o", "x.onnx", "--check", "no.jpg"), "there is no photo no.jpg"),
+        (("--to", "onnx", "-o", "."), "is a folder"),
+        (("--to", "triton", "-o", "x", "--overwrite"), "--overwrite is for openvino and onnx"),
+    ],
+)
 def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
     result = run(*arguments)
-    assert result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
+    assert (
+        result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -70,9 +79,13 @@ def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
     assert mine.read_bytes() == before
 
 
-@pytest.mark.parametrize(("to", "writer", "out", "there"), [
-    ("onnx", "single_graph.whole.write_whole", "x.onnx", "x.onnx"), ("openvino", "openvino.write_openvino", "x.xml", "x.bin"),
-])
+@pytest.mark.parametrize(
+    ("to", "writer", "out", "there"),
+    [
+        ("onnx", "single_graph.whole.write_whole", "x.onnx", "x.onnx"),
+        ("openvino", "openvino.write_openvino", "x.xml", "x.bin"),
+    ],
+)
 def test_what_is_there_is_written_over_only_if_that_is_wanted(
     run, tmp_path, monkeypatch, to, writer, out, there
 ):

@@ -25,11 +25,16 @@ PHOTOS = (DEMO / "astronaut.jpg", DEMO / "hopper.jpg")
 
 # TensorRT
 
+
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorrt") / "engines"
     written = write_tensorrt(model_file(None), folder, PHOTOS, photo_hw=(1080, 1920))
-    assert [one.picture for one in written.agreement] == ["noise", "astronaut.jpg", "hopper.jpg"] and written.notes == ()
+    assert [one.picture for one in written.agreement] == [
+        "noise",
+        "astronaut.jpg",
+        "hopper.jpg",
+    ] and written.notes == ()
     assert all(one.difference < 1e-4 for one in written.agreement)
     return folder
 
@@ -37,16 +42,23 @@ def engines(tmp_path_factory):
 def test_one_file_is_for_photos_of_one_size_and_nothing_in_it_is_dynamic(engines):
     fixed = onnx.load(engines / "model-416x768.onnx")
     values = [*fixed.graph.input, *fixed.graph.output]
-    assert all(axis.HasField("dim_value") for one in values for axis in one.type.tensor_type.shape.dim)
+    assert all(
+        axis.HasField("dim_value") for one in values for axis in one.type.tensor_type.shape.dim
+    )
     assert {"Shape", "ConstantOfShape", "NonZero"}.isdisjoint(tensorrt.operators(fixed))
-    assert HumanParser(engines / "model-416x768.onnx").preprocess.geometry((1080, 1920)).input_hw == (416, 768)
+    assert HumanParser(engines / "model-416x768.onnx").preprocess.geometry(
+        (1080, 1920)
+    ).input_hw == (416, 768)
 
 
 def test_photos_of_that_size_parse_alike(engines, astronaut):
     import cv2
 
     photo = cv2.resize(astronaut, (1920, 1080))
-    fixed, any_size = (HumanParser(file, engine="onnxruntime").parse(photo) for file in (engines / "model-416x768.onnx", None))
+    fixed, any_size = (
+        HumanParser(file, engine="onnxruntime").parse(photo)
+        for file in (engines / "model-416x768.onnx", None)
+    )
     assert (fixed.label_map == any_size.label_map).mean() > 0.999
 
 
@@ -55,17 +67,23 @@ def test_the_lines_name_files_that_are_there_and_shapes_that_photos_have(engines
     named = set(re.findall(r"--onnx=(\S+)", text))
     assert named == {"model.onnx", "model-416x768.onnx"} <= {one.name for one in engines.iterdir()}
     least, usual, largest = (
-        tuple(map(int, re.search(rf"--{end}Shapes=pixels:1x3x(\d+)x(\d+)", text).groups())) for end in ("min", "opt", "max"))
+        tuple(map(int, re.search(rf"--{end}Shapes=pixels:1x3x(\d+)x(\d+)", text).groups()))
+        for end in ("min", "opt", "max")
+    )
     assert usual == (480, 640)
     rule = HumanParser().preprocess
     for photo_hw in [(480, 640), (600, 512), (1000, 2000), (2000, 1000), (33, 50), (3000, 4000)]:
         sides = rule.geometry(photo_hw).input_hw
-        assert all(low <= side <= high for low, side, high in zip(least, sides, largest, strict=True))
+        assert all(
+            low <= side <= high for low, side, high in zip(least, sides, largest, strict=True)
+        )
 
 
 def test_m2fp_uses_no_operator_that_tensorrt_lacks(m2fp, tmp_path):
     written = write_tensorrt(m2fp, tmp_path / "out", photo_hw=(96, 128))
-    assert written.notes == () and "GridSample" in tensorrt.operators(onnx.load(tmp_path / "out/model.onnx"))
+    assert written.notes == () and "GridSample" in tensorrt.operators(
+        onnx.load(tmp_path / "out/model.onnx")
+    )
 
 
 def test_operators_that_tensorrt_lacks_are_told(tmp_path, monkeypatch):
@@ -103,13 +121,16 @@ def test_what_is_no_model_is_said_so(tmp_path):
 
 # OpenVINO
 
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """The embedded model as small.xml and small.bin."""
     pytest.importorskip("openvino")
     out = tmp_path_factory.mktemp("openvino") / "small.xml"
     written = write_openvino(model_file(None), out, PHOTOS[:1])
-    assert written.files == (out, out.with_suffix(".bin")) and all(one.difference < 1e-4 for one in written.agreement)
+    assert written.files == (out, out.with_suffix(".bin")) and all(
+        one.difference < 1e-4 for one in written.agreement
+    )
     return out
 
 
@@ -137,7 +158,9 @@ def test_fp16_is_half_as_large_and_much_the_same(small, original, tmp_path):
     write_openvino(model_file(None), out, fp16=True)
     assert (tmp_path / "half.bin").stat().st_size < 0.55 * small.with_suffix(".bin").stat().st_size
     found, wanted = HumanParser(out).parse(PHOTOS[0]), original.parse(PHOTOS[0])
-    assert (found.label_map == wanted.label_map).mean() > 0.99 and len(found.people) == len(wanted.people)
+    assert (found.label_map == wanted.label_map).mean() > 0.99 and len(found.people) == len(
+        wanted.people
+    )
 
 
 def test_the_xml_of_other_weights_is_another_file(small, tmp_path):
@@ -153,7 +176,10 @@ def test_the_xml_of_other_weights_is_another_file(small, tmp_path):
 def test_m2fp_goes_the_same_way(m2fp, tmp_path):
     pytest.importorskip("openvino")
     written = write_openvino(m2fp, tmp_path / "m2fp.xml", PHOTOS[:1])
-    assert len(written.agreement) == 2 and HumanParser(written.files[0]).card == HumanParser(m2fp, engine="onnxruntime").card
+    assert (
+        len(written.agreement) == 2
+        and HumanParser(written.files[0]).card == HumanParser(m2fp, engine="onnxruntime").card
+    )
 
 
 def test_another_ending_is_refused(tmp_path):

@@ -34,6 +34,7 @@ def repository(tmp_path_factory):
 
 # What Triton gives to Python models, as far as ours use it
 
+
 class Tensor:
     def __init__(self, name, values):
         assert values.dtype in (np.uint8, np.uint16, np.int32, np.float32, np.object_)
@@ -61,9 +62,14 @@ class InferenceResponse:
 
 @pytest.fixture
 def python_model(repository, monkeypatch):
-    """Loads model.py of one of the repository's models as Triton does; the result runs one request."""
+    """Loads model.py of one of the repository's models as Triton does; the result runs one
+    request."""
     backend = types.ModuleType("triton_python_backend_utils")
-    backend.Tensor, backend.TritonError, backend.InferenceResponse = Tensor, TritonError, InferenceResponse
+    backend.Tensor, backend.TritonError, backend.InferenceResponse = (
+        Tensor,
+        TritonError,
+        InferenceResponse,
+    )
     backend.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name])
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
 
@@ -72,7 +78,9 @@ def python_model(repository, monkeypatch):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         model = module.TritonPythonModel()
-        model.initialize({"model_repository": str(repository / name), "model_version": "1", "model_name": name})
+        model.initialize(
+            {"model_repository": str(repository / name), "model_version": "1", "model_name": name}
+        )
         return lambda request: model.execute([request])[0]
 
     return load
@@ -82,10 +90,14 @@ def python_model(repository, monkeypatch):
 def test_the_three_steps_give_what_humanparser_gives(repository, python_model, photo):
     made = python_model(f"{NAME}-preprocess")({"image": np.array([photo.read_bytes()], np.object_)})
     assert made.error is None
-    network = onnxruntime.InferenceSession(repository / f"{NAME}-network/1/model.onnx", providers=["CPUExecutionProvider"])
+    network = onnxruntime.InferenceSession(
+        repository / f"{NAME}-network/1/model.onnx", providers=["CPUExecutionProvider"]
+    )
     names = [one.name for one in network.get_outputs()]
     outputs = dict(zip(names, network.run(names, {"pixels": made.outputs["pixels"]}), strict=True))
-    found = python_model(f"{NAME}-postprocess")({"photo_hw": made.outputs["photo_hw"], **outputs}).outputs
+    found = python_model(f"{NAME}-postprocess")(
+        {"photo_hw": made.outputs["photo_hw"], **outputs}
+    ).outputs
     wanted = HumanParser(engine="onnxruntime").parse(photo)
     assert found["labels"].dtype == np.uint8 and (found["labels"][0] == wanted.label_map).all()
     assert found["people"].dtype == np.uint16 and (found["people"][0] == wanted.person_map).all()
@@ -99,20 +111,30 @@ def test_what_is_no_picture_is_an_error_in_words(python_model):
 
 
 def test_the_network_takes_several_photos_at_a_time(repository):
-    network = onnxruntime.InferenceSession(repository / f"{NAME}-network/1/model.onnx", providers=["CPUExecutionProvider"])
+    network = onnxruntime.InferenceSession(
+        repository / f"{NAME}-network/1/model.onnx", providers=["CPUExecutionProvider"]
+    )
     three = np.random.default_rng(1).normal(size=(3, 3, 96, 160)).astype(np.float32)
-    for name, value in zip([one.name for one in network.get_outputs()], network.run(None, {"pixels": three}), strict=True):
+    for name, value in zip(
+        [one.name for one in network.get_outputs()],
+        network.run(None, {"pixels": three}),
+        strict=True,
+    ):
         assert value.shape[0] == 3
         assert value[2:] == pytest.approx(network.run([name], {"pixels": three[2:]})[0], abs=1e-3)
 
 
 # config.pbtxt, by Triton's own schema
 
+
 @pytest.fixture(scope="module")
 def parse_config():
-    """A function from a config.pbtxt to Triton's ModelConfig. The schema comes with tritonclient."""
+    """A function from a config.pbtxt to Triton's ModelConfig. The schema comes with
+    tritonclient."""
     try:
-        schema = importlib.metadata.distribution("tritonclient").locate_file("tritonclient/grpc/model_config_pb2.py")
+        schema = importlib.metadata.distribution("tritonclient").locate_file(
+            "tritonclient/grpc/model_config_pb2.py"
+        )
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("tritonclient is not installed")
     # By its path: the package around it wants gRPC.
@@ -128,14 +150,18 @@ def test_triton_reads_every_configuration(repository, parse_config):
     configs = {file.parent.name: parse_config(file) for file in repository.glob("*/config.pbtxt")}
     assert len(configs) == 4 and all(config.name == name for name, config in configs.items())
     network = configs[f"{NAME}-network"]
-    assert network.max_batch_size == 8 and network.dynamic_batching.max_queue_delay_microseconds == 2000
+    assert (
+        network.max_batch_size == 8
+        and network.dynamic_batching.max_queue_delay_microseconds == 2000
+    )
     assert list(network.input[0].dims) == [3, -1, -1]
     assert list(network.model_warmup[0].inputs["pixels"].dims) == [3, 480, 640]
     assert all(config.version_policy.latest.num_versions == 1 for config in configs.values())
 
 
 def test_the_ensemble_joins_tensors_that_fit_each_other(repository, parse_config):
-    """Name, type and sizes at both ends of every line; where a model counts batches, its sizes lack the first."""
+    """Name, type and sizes at both ends of every line; where a model counts batches, its sizes lack
+    the first."""
     configs = {file.parent.name: parse_config(file) for file in repository.glob("*/config.pbtxt")}
 
     def tensors(values, batch):
@@ -155,8 +181,11 @@ def test_the_ensemble_joins_tensors_that_fit_each_other(repository, parse_config
 
 
 def fits(one, other):
-    return one[0] == other[0] and len(one[1]) == len(other[1]) and all(
-        a == b or -1 in (a, b) for a, b in zip(one[1], other[1], strict=True))
+    return (
+        one[0] == other[0]
+        and len(one[1]) == len(other[1])
+        and all(a == b or -1 in (a, b) for a, b in zip(one[1], other[1], strict=True))
+    )
 
 
 def test_the_configuration_names_what_the_model_has(repository, parse_config):
@@ -172,18 +201,29 @@ def test_a_graph_with_a_batch_of_one_inside_is_not_batched(tmp_path, monkeypatch
     written = write_triton(model_file(None), tmp_path)
     config = parse_config(tmp_path / f"{NAME}-network/config.pbtxt")
     assert config.max_batch_size == 0 and list(config.input[0].dims) == [1, 3, -1, -1]
-    assert list(config.model_warmup[0].inputs["pixels"].dims) == [1, 3, 480, 640] and not config.HasField("dynamic_batching")
+    assert list(config.model_warmup[0].inputs["pixels"].dims) == [
+        1,
+        3,
+        480,
+        640,
+    ] and not config.HasField("dynamic_batching")
     assert "one photo at a time" in written.notes[0]
 
 
 def test_whether_a_graph_takes_batches_is_tried(tmp_path):
     """Flattened to one row, two pictures become one."""
     tensor = onnx.helper.make_tensor_value_info
-    made = onnx.helper.make_model(onnx.helper.make_graph(
-        [onnx.helper.make_node("Reshape", ["pixels", "row"], ["out"])], "flat",
-        [tensor("pixels", 1, ("batch", 3, "h", "w"))], [tensor("out", 1, ("batch", "n"))],
-        [onnx.numpy_helper.from_array(np.array([1, -1]), "row")],
-    ), opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    made = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Reshape", ["pixels", "row"], ["out"])],
+            "flat",
+            [tensor("pixels", 1, ("batch", 3, "h", "w"))],
+            [tensor("out", 1, ("batch", "n"))],
+            [onnx.numpy_helper.from_array(np.array([1, -1]), "row")],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
     assert not graph.takes_batches(made, tmp_path)
 
 

@@ -38,15 +38,29 @@ def parser():
 def agreement(parser, run, pixels):
     """Shares of equal labels and people, where the same people are found with the same scores."""
     wanted, (labels, people, scores) = parser.parse(pixels), run(pixels)
-    assert labels.shape == people.shape == pixels.shape[:2] and labels.dtype == people.dtype == np.uint8
+    assert (
+        labels.shape == people.shape == pixels.shape[:2]
+        and labels.dtype == people.dtype == np.uint8
+    )
     assert scores == pytest.approx([person.score for person in wanted.people], abs=0.01)
     return (wanted.label_map == labels).mean(), (wanted.person_map == people).mean()
 
 
-@pytest.mark.parametrize(("size_wh", "least"), [
-    ((512, 600), 0.99), ((97, 130), 0.99), ((1024, 1200), 0.99), ((300, 600), 0.99), ((899, 401), 0.99)], ids=str)
+@pytest.mark.parametrize(
+    ("size_wh", "least"),
+    [
+        ((512, 600), 0.99),
+        ((97, 130), 0.99),
+        ((1024, 1200), 0.99),
+        ((300, 600), 0.99),
+        ((899, 401), 0.99),
+    ],
+    ids=str,
+)
 def test_one_person_at_any_size(parser, run, hopper, size_wh, least):
-    labels, people = agreement(parser, run, cv2.resize(hopper, size_wh, interpolation=cv2.INTER_AREA))
+    labels, people = agreement(
+        parser, run, cv2.resize(hopper, size_wh, interpolation=cv2.INTER_AREA)
+    )
     assert labels > least and people > 0.98
 
 
@@ -60,22 +74,37 @@ def test_people_side_by_side_stay_apart(parser, run, crowd):
 def test_nobody_is_an_ordinary_empty_answer(run, size_hw):
     pixels = np.full((*size_hw, 3), 128, np.uint8)
     labels, people, scores = run(pixels)
-    assert labels.shape == pixels.shape[:2] and not labels.any() and not people.any() and len(scores) == 0
+    assert (
+        labels.shape == pixels.shape[:2]
+        and not labels.any()
+        and not people.any()
+        and len(scores) == 0
+    )
 
 
 @pytest.mark.parametrize("size_wh", [(1501, 1103), (97, 130), (300, 600), (40, 7)], ids=str)
 def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh):
-    """Shrinking, as most photos do, the area filter is exact up to rounding; growing, the graph reckons as OpenCV does."""
+    """Shrinking, as most photos do, the area filter is exact up to rounding; growing, the graph
+    reckons as OpenCV does."""
     parser = HumanParser(engine="onnxruntime")
     photo = cv2.resize(astronaut, size_wh, interpolation=cv2.INTER_AREA)
     op = Builder("test")
-    _, pixels = whole._prepare(op, op.cut(op.Shape(Value(op, "photo")), [1], [3], [0]), parser.preprocess)
+    _, pixels = whole._prepare(
+        op, op.cut(op.Shape(Value(op, "photo")), [1], [3], [0]), parser.preprocess
+    )
     graph = onnx.helper.make_graph(
-        op.nodes, "test", [onnx.helper.make_tensor_value_info("photo", onnx.TensorProto.UINT8, (1, None, None, 3))],
+        op.nodes,
+        "test",
+        [onnx.helper.make_tensor_value_info("photo", onnx.TensorProto.UINT8, (1, None, None, 3))],
         [onnx.helper.make_tensor_value_info(pixels.name, onnx.TensorProto.FLOAT, None)],
-        [one for _, one in op.constants.values()])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        [one for _, one in op.constants.values()],
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     found, wanted = session.run(None, {"photo": photo[None]})[0], parser.preprocess(photo)[0]
     assert found.shape == wanted.shape
     steps = np.abs(found - wanted) * 127.5  # in units of a pixel's value
@@ -84,7 +113,9 @@ def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh):
 
 @pytest.mark.parametrize("radius", range(1, 9))
 def test_rectangles_together_are_the_disc(radius):
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(bool)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(
+        bool
+    )
     covered = np.zeros_like(disc)
     for down, across in rectangles(radius):
         covered[radius - down : radius + down + 1, radius - across : radius + across + 1] = True
@@ -114,9 +145,12 @@ def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch, hopper):
 
 def test_openvino_reads_it_too(file, run, crowd):
     engines = pytest.importorskip("humanparse.engines.openvino")
-    # Unasked, processors with bfloat16 would round to it, and then not even the photo's pixels are counted right.
+    # Unasked, processors with bfloat16 would round to it, and then not even the photo's pixels are
+    # counted right.
     compiled = engines.core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([crowd[None]])
     labels, people, scores = run(crowd)
     assert found["scores"] == pytest.approx(scores, abs=0.01)
-    assert (found["labels"][0] == labels).mean() > 0.98 and (found["people"][0] == people).mean() > 0.98
+    assert (found["labels"][0] == labels).mean() > 0.98 and (
+        found["people"][0] == people
+    ).mean() > 0.98

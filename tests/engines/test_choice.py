@@ -12,7 +12,9 @@ from humanparse.errors import BrokenModel, OptionError
 from humanparse.system.packaged import packaged
 from humanparse.weights.catalog import model_file
 
-openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
+)
 
 
 def test_auto_takes_onnx_runtime_for_a_float_model():
@@ -30,7 +32,10 @@ def test_auto_leaves_a_missing_file_to_the_engine(tmp_path):
 
 
 def test_the_int8_model_in_the_package_is_of_the_same_network_as_the_fp32_one():
-    full, eight = (HumanParser(model, engine="onnxruntime").parse(packaged(PHOTO)) for model in (None, "humanparse-int8"))
+    full, eight = (
+        HumanParser(model, engine="onnxruntime").parse(packaged(PHOTO))
+        for model in (None, "humanparse-int8")
+    )
     assert is_int8(model_file("humanparse-int8")) and not is_int8(model_file(None))
     assert (full.label_map == eight.label_map).mean() > 0.93
     assert eight.model == "humanparse-int8"
@@ -63,14 +68,22 @@ def test_bf16_runs_where_the_processor_has_it_and_is_refused_elsewhere():
         with pytest.raises(OptionError, match="does not compute in bf16"):
             open_engine("openvino", model_file(None), precision="bf16")
         return
-    full, half = (open_engine("openvino", model_file(None), precision=one).run(pixels)["classes"] for one in ("fp32", "bf16"))
+    full, half = (
+        open_engine("openvino", model_file(None), precision=one).run(pixels)["classes"]
+        for one in ("fp32", "bf16")
+    )
     assert 0 < np.abs(full - half).mean() < 0.2
 
 
 @openvino
 def test_a_compiled_model_is_kept_and_gives_the_same(tmp_path):
     pixels = np.ones((1, 3, 64, 96), np.float32)
-    outputs = [open_engine("openvino", model_file(None), cache=tmp_path / "compiled").run(pixels)["classes"] for _ in range(2)]
+    outputs = [
+        open_engine("openvino", model_file(None), cache=tmp_path / "compiled").run(pixels)[
+            "classes"
+        ]
+        for _ in range(2)
+    ]
     assert len(list((tmp_path / "compiled").rglob("*.blob"))) == 1
     assert np.array_equal(*outputs)
 

@@ -23,7 +23,10 @@ FULL = {"INFERENCE_PRECISION_HINT": "f32"}
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
 def tiny(request, tmp_path_factory):
-    file, card = tmp_path_factory.mktemp("tiny") / "model.onnx", ModelCard("tiny", CIHP, "queries", MULTI_PERSON, "none")
+    file, card = (
+        tmp_path_factory.mktemp("tiny") / "model.onnx",
+        ModelCard("tiny", CIHP, "queries", MULTI_PERSON, "none"),
+    )
     checks = {"check_sizes_hw": ((64, 96),), "tolerance": TOLERANCE, "share": SHARE}
     export(tiny_network(), file, card, OUTPUTS, precision=request.param, **checks)
     return file
@@ -52,7 +55,9 @@ def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
 
 def test_what_was_compiled_is_kept_with_it(tiny, tmp_path):
     pixels = np.ones((1, 3, 64, 96), np.float32)
-    outputs = [open_engine("openvino", tiny, cache=tmp_path).run(pixels)["pred_masks"] for _ in range(2)]
+    outputs = [
+        open_engine("openvino", tiny, cache=tmp_path).run(pixels)["pred_masks"] for _ in range(2)
+    ]
     assert len(list(tmp_path.iterdir())) == 1
     assert np.array_equal(*outputs)
 

@@ -12,7 +12,8 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class Session:
-    """ONNX Runtime's session as it is made with a GPU, of which `starts` tells whether it really starts."""
+    """ONNX Runtime's session as it is made with a GPU, of which `starts` tells whether it really
+    starts."""
 
     starts = True
 
@@ -53,16 +54,21 @@ def test_a_gpu_that_does_not_start_is_said(gpu_build, monkeypatch):
 
 
 def test_an_onnx_runtime_without_cuda_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU])
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU]
+    )
     with pytest.raises(OptionError, match=r"only AzureExecutionProvider.*onnxruntime-gpu"):
         HumanParser(device="cuda")
 
 
-@pytest.mark.parametrize("wanted, message", [
-    ({"device": "tpu"}, "no device 'tpu'.*cpu, cuda"),
-    ({"engine": "openvino", "device": "cuda"}, "choose the engine onnxruntime"),
-    ({"device": "cuda", "precision": "bf16"}, "leave precision at fp32"),
-])
+@pytest.mark.parametrize(
+    "wanted, message",
+    [
+        ({"device": "tpu"}, "no device 'tpu'.*cpu, cuda"),
+        ({"engine": "openvino", "device": "cuda"}, "choose the engine onnxruntime"),
+        ({"device": "cuda", "precision": "bf16"}, "leave precision at fp32"),
+    ],
+)
 def test_what_cannot_be_had_together_is_refused(wanted, message):
     with pytest.raises(OptionError, match=message):
         HumanParser(**wanted)

@@ -12,7 +12,10 @@ def test_outputs_come_by_name_at_stride_four():
     engine = open_engine("onnxruntime", model_file(None))
     outputs = engine.run(np.zeros((1, 3, 64, 96), np.float32))
     assert {name: value.shape for name, value in outputs.items()} == {
-        "classes": (1, 20, 16, 24), "person": (1, 1, 16, 24), "centre": (1, 1, 16, 24), "offset": (1, 2, 16, 24),
+        "classes": (1, 20, 16, 24),
+        "person": (1, 1, 16, 24),
+        "centre": (1, 1, 16, 24),
+        "offset": (1, 2, 16, 24),
         "wears": (1, 20, 16, 24),
     }
 
@@ -40,11 +43,22 @@ def test_weights_outside_the_models_folder_are_never_read(tmp_path, engine, plac
     pytest.importorskip(engine)
     (tmp_path / "outside.bin").write_bytes(bytes(16))
     (tmp_path / "model").mkdir()
-    weights = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+    weights = onnx.TensorProto(
+        name="w",
+        data_type=onnx.TensorProto.FLOAT,
+        dims=[4],
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
     weights.external_data.add(key="location", value=place.format(folder=tmp_path))
-    pixels, total = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in ("x", "y"))
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Add", ["x", "w"], ["y"])], "sum", [pixels], [total], [weights])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    pixels, total = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in ("x", "y")
+    )
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])], "sum", [pixels], [total], [weights]
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
     file = tmp_path / "model" / "model.onnx"
     file.write_bytes(model.SerializeToString())
     with pytest.raises(BrokenModel):

@@ -24,5 +24,7 @@ print("handled", len(handled))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_signals_still_arrive_when_engines_are_closed_in_the_order_they_were_opened():
-    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=120
+    )
     assert (done.returncode, done.stdout) == (0, "handled 1\n"), done.stderr

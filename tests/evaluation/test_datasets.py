@@ -17,14 +17,18 @@ PEOPLE = np.array([[0, 1, 2, 2], [0, 1, 2, 2]], np.uint8)
 
 @pytest.fixture
 def put(tmp_path):
-    """`put("a/b.png", values)` writes a picture below the test's folder, `put("a/b.txt", text)` a text."""
+    """`put("a/b.png", values)` writes a picture below the test's folder, `put("a/b.txt", text)` a
+    text."""
+
     def write(path: str, content=None):
         target = tmp_path / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, str):
             target.write_text(content)
         else:
-            Image.fromarray(np.zeros((2, 4, 3), np.uint8) if content is None else content).save(target)
+            Image.fromarray(np.zeros((2, 4, 3), np.uint8) if content is None else content).save(
+                target
+            )
         return target
 
     return write
@@ -43,7 +47,11 @@ def test_cihp(put, tmp_path):
     put_cihp(put, "Validation", "0000006")
     put_cihp(put, "Validation", "0000002", parts=False)
     dataset = open_dataset(tmp_path / "Validation")
-    assert (dataset.format, dataset.labels, [one.name for one in dataset.samples]) == ("cihp", CIHP, ["0000002", "0000006"])
+    assert (dataset.format, dataset.labels, [one.name for one in dataset.samples]) == (
+        "cihp",
+        CIHP,
+        ["0000002", "0000006"],
+    )
     assert dataset.samples[1].image == tmp_path / "Validation/Images/0000006.jpg"
     truth = dataset.samples[1].load()
     assert (truth.label_map == CLASSES).all() and (truth.person_map == PEOPLE).all()
@@ -65,13 +73,23 @@ def test_pascal_is_told_by_its_photos_names_names(put, tmp_path):
     assert (dataset.format, dataset.labels) == ("pascal", PASCAL_PERSON_PART)
     truth = dataset.samples[0].load()
     assert (truth.label_map == CLASSES).all()
-    assert {PASCAL_PERSON_PART.names[one] for one in np.unique(CLASSES)} == {"Background", "Head", "Lower-leg"}
-    assert {PASCAL_PERSON_PART.names[one] for one in truth.part_classes.values()} == {"Head", "Lower-leg"}
+    assert {PASCAL_PERSON_PART.names[one] for one in np.unique(CLASSES)} == {
+        "Background",
+        "Head",
+        "Lower-leg",
+    }
+    assert {PASCAL_PERSON_PART.names[one] for one in truth.part_classes.values()} == {
+        "Head",
+        "Lower-leg",
+    }
 
 
 def test_lip_as_its_archives_unpack_and_as_m2fp_keeps_it(put, tmp_path):
     put("a/TrainVal_images/val_images/1.jpg")
-    put("a/TrainVal_parsing_annotations/TrainVal_parsing_annotations/val_segmentations/1.png", CLASSES)
+    put(
+        "a/TrainVal_parsing_annotations/TrainVal_parsing_annotations/val_segmentations/1.png",
+        CLASSES,
+    )
     put("b/Images/1.jpg")
     put("b/Category_ids/1.png", CLASSES)
     for root in ("a", "b"):
@@ -85,7 +103,8 @@ def test_mhp_has_a_file_for_every_person(put, tmp_path):
     put("val/images/96.jpg")
     for person in (1, 2):
         values = CLASSES * (person == PEOPLE)
-        put(f"val/parsing_annos/96_02_0{person}.png", np.stack([values] * 3, axis=2))  # three equal channels, as published
+        # three equal channels, as published
+        put(f"val/parsing_annos/96_02_0{person}.png", np.stack([values] * 3, axis=2))
     dataset = open_dataset(tmp_path)
     assert (dataset.format, dataset.labels) == ("mhp", MHP_V2)
     truth = dataset.samples[0].load()
@@ -95,7 +114,8 @@ def test_mhp_has_a_file_for_every_person(put, tmp_path):
 def test_a_plain_folder_with_and_without_people_and_names(put, tmp_path):
     put("mine/images/a.png")
     indexed = Image.fromarray(CLASSES)
-    indexed.putpalette([200, 100, 50] * 256)  # as humanparse's own .labels.png: the colours do not matter
+    # as humanparse's own .labels.png: the colours do not matter
+    indexed.putpalette([200, 100, 50] * 256)
     (tmp_path / "mine/labels").mkdir()
     indexed.save(tmp_path / "mine/labels/a.png")
     dataset = open_dataset(tmp_path / "mine")
@@ -105,7 +125,9 @@ def test_a_plain_folder_with_and_without_people_and_names(put, tmp_path):
     put("mine/persons/a.png", PEOPLE.astype(np.uint16) * 300)
     put("mine/labels.txt", "Background\nHat\nHair\nCoat\nSocks\nShoe\n")
     dataset = open_dataset(tmp_path / "mine")
-    assert dataset.labels == LabelSet("mine", ("Background", "Hat", "Hair", "Coat", "Socks", "Shoe"))
+    assert dataset.labels == LabelSet(
+        "mine", ("Background", "Hat", "Hair", "Coat", "Socks", "Shoe")
+    )
     assert set(np.unique(dataset.samples[0].load().person_map)) == {0, 300, 600}
 
 
@@ -115,7 +137,7 @@ def test_colours_are_not_taken_for_numbers_of_classes_or_people(put, tmp_path, f
     put("labels/a.png", CLASSES)
     put("persons/a.png", PEOPLE)
     put(f"{folder}/a.png", np.stack([CLASSES * 0, CLASSES * 50, CLASSES * 0], axis=2))
-    sample, = open_dataset(tmp_path).samples
+    (sample,) = open_dataset(tmp_path).samples
     with pytest.raises(OptionError, match=rf"{folder}.a\.png is in colours, such as \(0, 100, 0\)"):
         sample.load()
 
@@ -147,7 +169,10 @@ def test_class_names_are_checked_when_they_are_read(put, tmp_path):
     put("images/a.png")
     put("labels/a.png", CLASSES)
     put("labels.txt", "Background\nbody\nbody\n")
-    with pytest.raises(OptionError, match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a name"):
+    with pytest.raises(
+        OptionError,
+        match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a name",
+    ):
         open_dataset(tmp_path)
 
 
@@ -156,7 +181,10 @@ def test_sides_that_are_not_written_as_a_pair_are_noted(put, tmp_path):
     put("labels/a.png", CLASSES)
     put("labels.txt", "Background\nleft_arm\nright_arm\nleftovers\nd\ne\n")
     (note,) = open_dataset(tmp_path).notes
-    assert "'left_arm' and its right side are no pair" in note and "write pairs as Left-arm and Right-arm" in note
+    assert (
+        "'left_arm' and its right side are no pair" in note
+        and "write pairs as Left-arm and Right-arm" in note
+    )
     put("labels.txt", "Background\nLeft-arm\nRight-arm\nleftovers\nd\ne\n")
     assert open_dataset(tmp_path).notes == ()
 
@@ -164,7 +192,7 @@ def test_sides_that_are_not_written_as_a_pair_are_noted(put, tmp_path):
 def test_nothing_is_read_before_a_sample_is_loaded(put, tmp_path):
     put_cihp(put, "Validation", "1")
     (tmp_path / "Validation/Category_ids/1.png").write_bytes(b"not a PNG")
-    sample, = open_dataset(tmp_path).samples
+    (sample,) = open_dataset(tmp_path).samples
     with pytest.raises(OptionError, match=r"1\.png cannot be read as a PNG"):
         sample.load()
 
@@ -177,16 +205,25 @@ def break_class(root: Path):
     Image.fromarray(CLASSES + 30).save(root / "Category_ids/1.png")
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    (lambda root: (root / "Human_ids/1.png").unlink(), r"there is no .*1\.png; the data set is incomplete"),
-    (break_size, r"Human_ids.1\.png is 9x9 but the other labels of that photo are 4x2"),
-    (break_class, r"holds the value 35; expected classes 0 to 19, or 255"),
-    (lambda root: (root / "Instance_ids/1.txt").write_text("1 2 1\nhello\n"), r"1\.txt, line 2 is 'hello'; expected the numbers"),
-])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda root: (root / "Human_ids/1.png").unlink(),
+            r"there is no .*1\.png; the data set is incomplete",
+        ),
+        (break_size, r"Human_ids.1\.png is 9x9 but the other labels of that photo are 4x2"),
+        (break_class, r"holds the value 35; expected classes 0 to 19, or 255"),
+        (
+            lambda root: (root / "Instance_ids/1.txt").write_text("1 2 1\nhello\n"),
+            r"1\.txt, line 2 is 'hello'; expected the numbers",
+        ),
+    ],
+)
 def test_damaged_labels_are_named_when_they_are_loaded(put, tmp_path, damage, message):
     put_cihp(put, "val", "1")
     damage(tmp_path / "val")
-    sample, = open_dataset(tmp_path / "val").samples
+    (sample,) = open_dataset(tmp_path / "val").samples
     with pytest.raises(OptionError, match=message):
         sample.load()
 
@@ -202,7 +239,9 @@ def test_missing_things_are_named_at_once(put, tmp_path):
     put("labels/b.png", CLASSES)
     with pytest.raises(OptionError, match=r"labels has no a\.png: every photo needs labels"):
         open_dataset(tmp_path)
-    with pytest.raises(OptionError, match="does not look like the mhp layout: expected images/ and parsing_annos/"):
+    with pytest.raises(
+        OptionError, match="does not look like the mhp layout: expected images/ and parsing_annos/"
+    ):
         open_dataset(tmp_path, "mhp")
     put("labels/a.png", CLASSES)
     put("images/a.jpg")
@@ -252,7 +291,9 @@ def test_of_mhp_too_labels_without_a_photo_are_counted(put, tmp_path):
 def test_labels_in_another_kind_of_file_are_named_where_the_png_is_missing(put, tmp_path):
     put("images/a.png")
     put("labels/a.jpg", CLASSES)
-    with pytest.raises(OptionError, match=r"labels has no a\.png but a\.jpg: every photo needs labels"):
+    with pytest.raises(
+        OptionError, match=r"labels has no a\.png but a\.jpg: every photo needs labels"
+    ):
         open_dataset(tmp_path)
 
 
@@ -267,7 +308,10 @@ def test_the_models_classes_must_be_those_of_the_data_set(put, tmp_path):
     put_cihp(put, "val", "1")
     dataset = open_dataset(tmp_path)
     assert check_labels(dataset, CIHP, "model") is CIHP
-    with pytest.raises(OptionError, match=r"class 10 'Torso-skin' and the model's is 'Jumpsuits', so m2fp-r101-lip cannot"):
+    with pytest.raises(
+        OptionError,
+        match=r"class 10 'Torso-skin' and the model's is 'Jumpsuits', so m2fp-r101-lip cannot",
+    ):
         check_labels(dataset, LIP, "m2fp-r101-lip")
     with pytest.raises(OptionError, match=r"20 classes and the model's 59"):
         check_labels(dataset, MHP_V2, "model")

@@ -1,4 +1,5 @@
-"""Average precision by hand, against COCO's own matching, and its properties on made-up overlaps."""
+"""Average precision by hand, against COCO's own matching, and its properties on made-up
+overlaps."""
 
 import numpy as np
 import pytest
@@ -20,7 +21,11 @@ from humanparse.evaluation.instance_ap import (
 
 def overlaps(scores, iou, judged=None) -> Overlaps:
     iou = np.array(iou, float).reshape(len(scores), -1)
-    return Overlaps(np.array(scores, float), iou, np.ones(len(scores), bool) if judged is None else np.array(judged))
+    return Overlaps(
+        np.array(scores, float),
+        iou,
+        np.ones(len(scores), bool) if judged is None else np.array(judged),
+    )
 
 
 def ap(*pictures: Overlaps, matching="standard", kind="region", threshold=0.5) -> float:
@@ -36,9 +41,11 @@ def test_the_thresholds_are_those_of_the_field():
 
 
 def test_the_area_is_taken_under_the_best_precision_from_each_recall_on():
-    # Right, false, right of three truths: recall 1/3, 1/3, 2/3 and precision 1, 1/2, 2/3. Up to 1/3 the best is 1, from
-    # there to 2/3 it is 2/3, beyond there is nothing.
-    assert area_under(np.array([1, 1, 2]) / 3, np.array([1, 1 / 2, 2 / 3])) == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    # Right, false, right of three truths: recall 1/3, 1/3, 2/3 and precision 1, 1/2, 2/3. Up to 1/3
+    # the best is 1, from there to 2/3 it is 2/3, beyond there is nothing.
+    assert area_under(np.array([1, 1, 2]) / 3, np.array([1, 1 / 2, 2 / 3])) == pytest.approx(
+        1 / 3 + 1 / 3 * 2 / 3
+    )
 
 
 def test_the_same_by_way_of_overlaps():
@@ -54,7 +61,11 @@ def test_everything_found_scores_one_and_nothing_found_zero():
 
 def test_without_truth_there_is_no_figure_but_the_reference_counts_zero_where_nothing_was_found_either():
     false_alarm = Overlaps(np.array([0.9]), np.zeros((1, 0)), np.ones(1, bool))
-    assert np.isnan(ap()) and np.isnan(ap(false_alarm)) and np.isnan(ap(false_alarm, matching="reference"))
+    assert (
+        np.isnan(ap())
+        and np.isnan(ap(false_alarm))
+        and np.isnan(ap(false_alarm, matching="reference"))
+    )
     assert ap(matching="reference") == 0
 
 
@@ -69,7 +80,8 @@ def test_a_duplicate_is_false_in_the_standard_and_right_in_the_reference():
 
 
 def test_the_standard_takes_the_second_best_truth_and_the_reference_does_not():
-    # Both overlap the first truth most; the second prediction also overlaps the second truth enough.
+    # Both overlap the first truth most; the second prediction also overlaps the second truth
+    # enough.
     both = overlaps([0.9, 0.8], [[0.8, 0.1], [0.7, 0.6]])
     assert ap(both) == 1
     assert ap(both, matching="reference", kind="person") == pytest.approx(0.5)
@@ -77,7 +89,11 @@ def test_the_standard_takes_the_second_best_truth_and_the_reference_does_not():
 
 def test_an_overlap_of_just_the_threshold_is_enough_in_the_standard_only():
     exact = overlaps([0.9], [[0.5]])
-    assert (ap(exact), ap(exact, matching="reference"), ap(exact, matching="reference", kind="person")) == (1, 0, 0)
+    assert (
+        ap(exact),
+        ap(exact, matching="reference"),
+        ap(exact, matching="reference", kind="person"),
+    ) == (1, 0, 0)
 
 
 def test_of_equal_scores_the_reference_takes_the_last_first_for_regions_and_the_first_for_people():
@@ -101,7 +117,8 @@ def test_pictures_are_ranked_together():
 
 def test_pcp_is_the_mean_share_of_right_parts_over_all_true_people():
     score = PCP()
-    # Two true people of four and two parts: the first is found with three right ones, the second not at all.
+    # Two true people of four and two parts: the first is found with three right ones, the second
+    # not at all.
     score.add(np.array([0]), np.array([[3, 0]]), np.array([4, 2]))
     assert score.value == pytest.approx((3 / 4 + 0) / 2)
     assert np.isnan(PCP().value)
@@ -118,7 +135,12 @@ def test_the_standard_matching_is_cocos():
         scores = rng.permutation(len(predictions)) / 10 + 0.1
         coco = _coco(COCO, mask, truths)
         results = [
-            {"image_id": 1, "category_id": 1, "score": float(score), "segmentation": _rle(mask, one)}
+            {
+                "image_id": 1,
+                "category_id": 1,
+                "score": float(score),
+                "segmentation": _rle(mask, one),
+            }
             for one, score in zip(predictions, scores, strict=True)
         ]
         official = COCOeval(coco, coco.loadRes(results), "segm")
@@ -126,11 +148,13 @@ def test_the_standard_matching_is_cocos():
         official.evaluate()
         wanted = official.evalImgs[0]
         iou = np.array([[(a & b).sum() / (a | b).sum() for b in truths] for a in predictions])
-        assert all(len(np.unique(row)) == len(row) for row in iou)  # of equal overlaps COCO would take the last
+        # of equal overlaps COCO would take the last
+        assert all(len(np.unique(row)) == len(row) for row in iou)
         order = np.argsort(-scores, kind="stable")
         for row, threshold in enumerate(HUMAN_THRESHOLDS):
             matched += int((wanted["dtMatches"][row] > 0).sum())
-            ours = match_once(iou, order, threshold)[order] + 1  # COCO's truths count from 1, and 0 is none
+            # COCO's truths count from 1, and 0 is none
+            ours = match_once(iou, order, threshold)[order] + 1
             assert ours.tolist() == wanted["dtMatches"][row].astype(int).tolist()
     assert matched > 50
 
@@ -151,9 +175,18 @@ def _rle(mask, dense: np.ndarray) -> dict:
 def _coco(COCO, mask, truths):
     coco = COCO()
     coco.dataset = {
-        "info": {}, "images": [{"id": 1, "height": 100, "width": 100}], "categories": [{"id": 1, "name": "person"}],
+        "info": {},
+        "images": [{"id": 1, "height": 100, "width": 100}],
+        "categories": [{"id": 1, "name": "person"}],
         "annotations": [
-            {"id": number, "image_id": 1, "category_id": 1, "iscrowd": 0, "area": int(one.sum()), "segmentation": _rle(mask, one)}
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": int(one.sum()),
+                "segmentation": _rle(mask, one),
+            }
             for number, one in enumerate(truths, start=1)
         ],
     }
@@ -169,7 +202,11 @@ def pictures(draw):
     num_truths = draw(st.integers(0, 4))
     scores = draw(st.lists(st.integers(1, 5).map(lambda n: n / 5), max_size=5))
     iou = [draw(st.lists(shares, min_size=num_truths, max_size=num_truths)) for _ in scores]
-    return Overlaps(np.array(scores, float), np.array(iou, float).reshape(len(scores), num_truths), np.ones(len(scores), bool))
+    return Overlaps(
+        np.array(scores, float),
+        np.array(iou, float).reshape(len(scores), num_truths),
+        np.ones(len(scores), bool),
+    )
 
 
 datasets = st.lists(pictures(), min_size=1, max_size=4)
@@ -198,7 +235,8 @@ def test_a_further_duplicate_never_raises_the_standard_ap(some, data):
     copied = data.draw(st.sampled_from(some))
     assume(len(copied.scores) > 0 and not np.isnan(value))
     row = data.draw(st.integers(0, len(copied.scores) - 1))
-    # A duplicate overlaps like the one that it repeats, only with that one's truth, and is a little less sure.
+    # A duplicate overlaps like the one that it repeats, only with that one's truth, and is a little
+    # less sure.
     again = np.zeros((1, copied.iou.shape[1]))
     if copied.iou.shape[1]:
         best = copied.iou[row].argmax()
@@ -206,7 +244,9 @@ def test_a_further_duplicate_never_raises_the_standard_ap(some, data):
         assume(copied.iou[row, best] >= (rivals[:, best].max() if len(rivals) else 0))
         again[0, best] = copied.iou[row, best]
     alone = Overlaps(
-        np.append(copied.scores, copied.scores[row] - 0.01), np.vstack([copied.iou, again]), np.ones(len(copied.scores) + 1, bool)
+        np.append(copied.scores, copied.scores[row] - 0.01),
+        np.vstack([copied.iou, again]),
+        np.ones(len(copied.scores) + 1, bool),
     )
     # Where the first of the two took that truth at a threshold, the second cannot.
     taken = match_once(copied.iou, np.argsort(-copied.scores, kind="stable"), 0.05)
@@ -224,4 +264,6 @@ def test_what_is_found_is_found_once_and_overlaps_enough(picture):
             assert all(picture.iou[p, t] >= threshold for p, t in enumerate(hits) if t >= 0)
             taken = hits[hits >= 0].tolist()
             assert match is match_any or len(taken) == len(set(taken))
-        assert (match_any(picture.iou, order, threshold) >= 0).sum() >= (match_first(picture.iou, order, threshold) >= 0).sum()
+        assert (match_any(picture.iou, order, threshold) >= 0).sum() >= (
+            match_first(picture.iou, order, threshold) >= 0
+        ).sum()

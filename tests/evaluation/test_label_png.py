@@ -1,4 +1,5 @@
-"""PNGs of numbers: what is one is read to the last value, and what is none is refused with what it is."""
+"""PNGs of numbers: what is one is read to the last value, and what is none is refused with what it
+is."""
 
 import struct
 import zlib
@@ -16,6 +17,7 @@ NUMBERS = np.array([[0, 1, 2], [7, 0, 255]], np.uint8)
 @pytest.fixture
 def saved(tmp_path):
     """`saved(picture)` is the path of that picture, or array, as a PNG."""
+
     def write(picture):
         picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
         picture.save(tmp_path / "a.png")
@@ -30,12 +32,20 @@ def coloured(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def png(bits: int, colour_type: int, rows: list[bytes]) -> bytes:
     """A PNG of one pixel a row, byte by byte, for kinds that Pillow does not write."""
+
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content))
+            + name
+            + content
+            + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     header = struct.pack(">IIBBBBB", 1, len(rows), bits, colour_type, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
 
 
 def test_one_channel_is_read_as_it_is(saved):
@@ -66,7 +76,9 @@ def test_a_map_in_colours_is_refused_with_the_first_colour(saved, channel):
     seen = tuple(255 if one == channel else 0 for one in range(3))
     with pytest.raises(OptionError) as refused:
         read_numbers(saved(colours))
-    assert f"a.png is in colours, such as {seen} at row 1, column 2; expected one channel" in str(refused.value)
+    assert f"a.png is in colours, such as {seen} at row 1, column 2; expected one channel" in str(
+        refused.value
+    )
 
 
 def test_transparent_pixels_are_refused(saved):
@@ -80,11 +92,15 @@ def test_shades_of_few_bits_are_refused_since_they_stand_for_others(saved):
         read_numbers(saved(NUMBERS == 1))
 
 
-@pytest.mark.parametrize(("bits", "colour_type", "row", "message"), [
-    (2, 0, b"\x40", "is a greyscale PNG of 2 bits a pixel"),
-    (16, 2, b"\x00\x05" * 3, "has several channels of 16 bits"),  # Pillow would keep the first byte: 0
-    (16, 4, b"\x00\x05\xff\xff", "has several channels of 16 bits"),
-])
+@pytest.mark.parametrize(
+    ("bits", "colour_type", "row", "message"),
+    [
+        (2, 0, b"\x40", "is a greyscale PNG of 2 bits a pixel"),
+        # Pillow would keep the first byte: 0
+        (16, 2, b"\x00\x05" * 3, "has several channels of 16 bits"),
+        (16, 4, b"\x00\x05\xff\xff", "has several channels of 16 bits"),
+    ],
+)
 def test_values_that_reading_would_change_are_refused(tmp_path, bits, colour_type, row, message):
     path = tmp_path / "a.png"
     path.write_bytes(png(bits, colour_type, [row, row]))

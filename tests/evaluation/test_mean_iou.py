@@ -40,7 +40,8 @@ def test_maps_of_different_size_are_refused():
 
 
 def test_the_four_measures_of_one_small_map():
-    # Class 0: two true, one right; class 1: two true, two right, one too many; class 2 occurs nowhere.
+    # Class 0: two true, one right; class 1: two true, two right, one too many; class 2 occurs
+    # nowhere.
     score = MeanIoU(3)
     score.add(np.array([[0, 0, 1, 1]], np.uint8), np.array([[0, 1, 1, 1]], np.uint8))
     assert score.class_accuracy[:2].tolist() == [0.5, 1] and score.mean_accuracy == 0.75
@@ -62,4 +63,8 @@ def test_a_confusion_counts_like_its_picture():
 
 
 def test_nothing_measured_is_not_a_number():
-    assert np.isnan(MeanIoU(2).mean) and np.isnan(MeanIoU(2).mean_accuracy) and np.isnan(MeanIoU(2).frequency_weighted)
+    assert (
+        np.isnan(MeanIoU(2).mean)
+        and np.isnan(MeanIoU(2).mean_accuracy)
+        and np.isnan(MeanIoU(2).frequency_weighted)
+    )

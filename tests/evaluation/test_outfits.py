@@ -20,7 +20,11 @@ def test_an_outfit_is_right_if_all_its_main_garments_are_there_and_no_other():
     score = OutfitScore(CIHP)
     score.add(shares(UpperClothes=0.4, Pants=0.3), {UPPER, PANTS}, set())
     score.add(shares(UpperClothes=0.4, Pants=0.3, Coat=0.05), {UPPER, PANTS}, set())
-    assert score.outfits_right == 0.5 and score.f1_per_kind["Coat"] == 0.0 and score.f1_per_kind["Pants"] == 1.0
+    assert (
+        score.outfits_right == 0.5
+        and score.f1_per_kind["Coat"] == 0.0
+        and score.f1_per_kind["Pants"] == 1.0
+    )
     assert score.f1 == pytest.approx(2 * 4 / (2 * 4 + 1))
 
 

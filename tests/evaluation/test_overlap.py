@@ -26,11 +26,13 @@ def test_the_confusion_counts_pixels_by_true_and_found_class():
 
 
 def test_parts_are_compared_with_parts_of_their_own_class():
-    # Two people: class 1 above class 2. The prediction has person 2's class 2 as class 3 in its last two pixels.
+    # Two people: class 1 above class 2. The prediction has person 2's class 2 as class 3 in its
+    # last two pixels.
     score = measure(
         "x",
         truth(("11.11", "22.22"), ("11.22", "11.22")),
-        found(("11.1.", "22.33"), ("11.2.", "11.22"), part_scores=[0.9, 0.8, 0.7, 0.6]), CLASSES,
+        found(("11.1.", "22.33"), ("11.2.", "11.22"), part_scores=[0.9, 0.8, 0.7, 0.6]),
+        CLASSES,
     )
     ones, twos, threes = (score.parts[class_id] for class_id in (1, 2, 3))
     assert ones.scores.tolist() == [0.9, 0.7] and ones.iou.tolist() == [[1, 0], [0, 0.5]]
@@ -39,11 +41,14 @@ def test_parts_are_compared_with_parts_of_their_own_class():
 
 
 def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
-    # Four of eight pixels are the person. Class 1: two true, three found, two shared: 2/3. Class 2: two true, one found: 1/2.
-    # Background: the other four, all right: 1.
-    score = measure("x", truth(("1122....",), ("1111....",)), found(("1112....",), ("1111....",)), CLASSES)
+    # Four of eight pixels are the person. Class 1: two true, three found, two shared: 2/3. Class 2:
+    # two true, one found: 1/2. Background: the other four, all right: 1.
+    score = measure(
+        "x", truth(("1122....",), ("1111....",)), found(("1112....",), ("1111....",)), CLASSES
+    )
     assert score.people.iou.tolist() == [[pytest.approx((2 / 3 + 1 / 2 + 1) / 3)]]
-    assert score.true_parts.tolist() == [2] and score.right_parts.tolist() == [[1]]  # 1/2 does not exceed one half
+    # 1/2 does not exceed one half
+    assert score.true_parts.tolist() == [2] and score.right_parts.tolist() == [[1]]
     assert score.humans.iou.tolist() == [[1.0]]
 
 
@@ -59,28 +64,40 @@ def test_unknown_pixels_do_not_count():
     known = measure("x", truth(("11",), ("11",)), found(("11",), ("11",)), CLASSES)
     score = measure("x", truth(("11??",), ("11..",)), found(("1122",), ("1111",)), CLASSES)
     assert score.confusion.tolist() == known.confusion.tolist()
-    assert score.humans.iou.tolist() == score.people.iou.tolist() == score.parts[1].iou.tolist() == [[1.0]]
-    assert score.humans.judged.tolist() == [True]         # just half of it is known
-    assert score.parts[2].judged.tolist() == [False]      # wholly on unknown ground: no false alarm
+    assert (
+        score.humans.iou.tolist()
+        == score.people.iou.tolist()
+        == score.parts[1].iou.tolist()
+        == [[1.0]]
+    )
+    assert score.humans.judged.tolist() == [True]  # just half of it is known
+    assert score.parts[2].judged.tolist() == [False]  # wholly on unknown ground: no false alarm
 
 
 def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
-    score = measure("x", truth(("11??",), ("11..",)), found(("1122",), ("1111",)), CLASSES, "reference")
+    score = measure(
+        "x", truth(("11??",), ("11..",)), found(("1122",), ("1111",)), CLASSES, "reference"
+    )
     assert score.confusion[1, 1] == 2 and score.confusion.sum() == 2
     assert score.humans.iou.tolist() == [[0.5]]
-    # Class 1 is right, class 2 is found where the person is not, so that no background is left: 1, 0 and 0.
+    # Class 1 is right, class 2 is found where the person is not, so that no background is left: 1,
+    # 0 and 0.
     assert score.people.iou.tolist() == [[pytest.approx(1 / 3)]]
     assert score.parts[2].judged.tolist() == [True]
 
 
 def test_the_reference_leaves_unknown_pixels_of_the_person_out():
-    score = measure("x", truth(("11?.",), ("111.",)), found(("112.",), ("111.",)), CLASSES, "reference")
+    score = measure(
+        "x", truth(("11?.",), ("111.",)), found(("112.",), ("111.",)), CLASSES, "reference"
+    )
     assert score.people.iou.tolist() == [[1.0]]
     assert score.humans.iou.tolist() == [[1.0]]
 
 
 def test_faint_people_do_not_count_in_the_references_ap_p():
-    score = measure("x", truth(("11",), ("11",)), found(("11",), ("11",), scores=[0.009]), CLASSES, "reference")
+    score = measure(
+        "x", truth(("11",), ("11",)), found(("11",), ("11",), scores=[0.009]), CLASSES, "reference"
+    )
     assert score.people.iou.tolist() == [[0.0]] and score.people.judged.tolist() == [False]
     assert score.humans.iou.tolist() == [[1.0]]
 
@@ -126,7 +143,9 @@ people = arrays(np.int16, (4, 6), elements=st.sampled_from([0, 1, 2, 5]))
 
 @settings(deadline=None)
 @given(labels, people, labels, people, st.sampled_from(["standard", "reference"]))
-def test_the_table_agrees_with_counting_on_the_maps(true_labels, true_people, labels, people, matching):
+def test_the_table_agrees_with_counting_on_the_maps(
+    true_labels, true_people, labels, people, matching
+):
     people = np.minimum(people, 3)  # 1, 2, 3
     prediction = found(_rows(labels % 255), _rows(people))
     score = measure("x", Truth(true_labels, true_people), prediction, CLASSES, matching)
@@ -143,16 +162,22 @@ def test_the_table_agrees_with_counting_on_the_maps(true_labels, true_people, la
         for t, person in enumerate(sorted({*true_people.ravel().tolist()} - {0})):
             mine, theirs = (people == p) & ~left_out, true_people == person
             either = (mine | theirs).sum()
-            assert score.humans.iou[p - 1, t] == pytest.approx((mine & theirs).sum() / either if either else 0)
+            assert score.humans.iou[p - 1, t] == pytest.approx(
+                (mine & theirs).sum() / either if either else 0
+            )
 
 
 @settings(deadline=None)
 @given(labels, people, labels, people)
 def test_scores_survive_being_written_and_read(true_labels, true_people, labels, people):
-    score = measure("x", Truth(true_labels, true_people), found(_rows(labels % 255), _rows(people)), CLASSES)
+    score = measure(
+        "x", Truth(true_labels, true_people), found(_rows(labels % 255), _rows(people)), CLASSES
+    )
     again = PictureScore.from_dict(json.loads(json.dumps(score.to_dict())))
     assert again.to_dict() == score.to_dict()
-    assert (again.confusion == score.confusion).all() and again.humans.iou.shape == score.humans.iou.shape
+    assert (
+        again.confusion == score.confusion
+    ).all() and again.humans.iou.shape == score.humans.iou.shape
     assert (again.people.iou == score.people.iou).all()
 
 

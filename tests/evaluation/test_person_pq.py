@@ -9,7 +9,10 @@ from humanparse.evaluation.person_pq import PersonPQ
 def scored(truth: str, prediction: str) -> PersonPQ:
     """One row of pixels each: '.' nobody, '?' unknown, digits people."""
     values = {".": 0, "?": -1}
-    rows = [np.array([[values.get(c, 0) if c in values else int(c) for c in row]]) for row in (truth, prediction)]
+    rows = [
+        np.array([[values.get(c, 0) if c in values else int(c) for c in row]])
+        for row in (truth, prediction)
+    ]
     score = PersonPQ()
     score.add(*rows)
     return score

@@ -39,26 +39,37 @@ def test_a_perfect_prediction_scores_one_everywhere():
 
 
 def test_figures_of_a_picture_with_one_mistake():
-    # The second person's arm has the wrong side. Of twelve pixels (four background, four coat, two and two arms) two are wrong.
+    # The second person's arm has the wrong side. Of twelve pixels (four background, four coat, two
+    # and two arms) two are wrong.
     wrong = ("12..12", "12..12"), TWO_PEOPLE[1]
     figures = summary((truth(*TWO_PEOPLE), found(*wrong))).figures()
     # Background and coat 1, left arm 2 of 4, right arm 0 of 2.
     assert figures["pixels"]["mean_iou"] == pytest.approx((1 + 1 + 1 / 2 + 0) / 4)
     assert figures["pixels"]["pixel_accuracy"] == pytest.approx(10 / 12)
     counts = {"rate": 0.5, "kept": 2, "swapped": 2}
-    assert figures["swaps"] == {**counts, "pairs": [{"left": "Left-arm", "right": "Right-arm", **counts}]}
-    # Coats 1. Left arms: one of the two found is right, they are equally sure: precision 1/2 at recall 1. Right arm: not found.
+    assert figures["swaps"] == {
+        **counts,
+        "pairs": [{"left": "Left-arm", "right": "Right-arm", **counts}],
+    }
+    # Coats 1. Left arms: one of the two found is right, they are equally sure: precision 1/2 at
+    # recall 1. Right arm: not found.
     assert [one["ap_r"] for one in figures["classes"]] == [None, 1.0, 0.5, 0.0]
     assert figures["people"]["ap_r"]["mean"] == pytest.approx(0.5)
-    # The second person by parts: background and coat 1, both arms 0: 1/2; the first 1. Reached up to a threshold of 0.5.
-    assert figures["people"]["ap_p"]["0.50"] == 1 and figures["people"]["ap_p"]["0.60"] == pytest.approx(1 / 2 * 1 / 2)
+    # The second person by parts: background and coat 1, both arms 0: 1/2; the first 1. Reached up
+    # to a threshold of 0.5.
+    assert figures["people"]["ap_p"]["0.50"] == 1 and figures["people"]["ap_p"][
+        "0.60"
+    ] == pytest.approx(1 / 2 * 1 / 2)
     assert figures["people"]["pcp_50"] == pytest.approx((1 + 1 / 2) / 2)
     assert figures["people"]["ap_h"]["mean"] == 1
 
 
 def test_absent_classes_lower_the_references_means_only():
     coats = ("1.",), ("1.",)
-    standard, reference = (summary((truth(*coats), found(*coats)), matching=one).figures() for one in ("standard", "reference"))
+    standard, reference = (
+        summary((truth(*coats), found(*coats)), matching=one).figures()
+        for one in ("standard", "reference")
+    )
     assert standard["pixels"]["mean_iou"] == standard["people"]["ap_r"]["mean"] == 1
     assert reference["pixels"]["mean_iou"] == pytest.approx(2 / 4)
     assert reference["people"]["ap_r"]["mean"] == pytest.approx(1 / 3)
@@ -72,7 +83,11 @@ def test_a_data_set_that_does_not_tell_people_apart_has_no_figures_of_people():
 
 def test_nothing_measured_gives_no_figures_but_no_error_either():
     figures = summary().figures()
-    assert figures["images"] == 0 and set(figures["pixels"].values()) == {None} and figures["swaps"]["rate"] is None
+    assert (
+        figures["images"] == 0
+        and set(figures["pixels"].values()) == {None}
+        and figures["swaps"]["rate"] is None
+    )
     assert "0 images" in as_text(figures)
 
 
@@ -86,8 +101,22 @@ def test_the_json_has_the_documented_keys_and_no_nan():
     text = as_json(figures)
     assert "NaN" not in text
     data = json.loads(text)
-    assert list(data) == ["schema", "images", "label_set", "matching", "pixels", "swaps", "people", "classes"]
-    assert list(data["pixels"]) == ["mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"]
+    assert list(data) == [
+        "schema",
+        "images",
+        "label_set",
+        "matching",
+        "pixels",
+        "swaps",
+        "people",
+        "classes",
+    ]
+    assert list(data["pixels"]) == [
+        "mean_iou",
+        "pixel_accuracy",
+        "mean_accuracy",
+        "frequency_weighted_iou",
+    ]
     assert list(data["people"]) == ["pq", "ap_r", "ap_p", "ap_h", "pcp_50"]
     assert list(data["people"]["ap_r"]) == ["mean", *(f"0.{n}0" for n in range(1, 10))]
     assert list(data["people"]["ap_h"]) == ["mean", *(f"0.{n}" for n in range(50, 100, 5))]
@@ -97,14 +126,24 @@ def test_the_json_has_the_documented_keys_and_no_nan():
 def test_the_text_shows_every_figure_class_and_pair():
     text = as_text(summary((truth(*TWO_PEOPLE), found(*TWO_PEOPLE))).figures())
     aps = "AP^r at 0.5", "AP^p at 0.5", "AP^h at 0.75", "PCP at 0.5"
-    for words in ("1 image, standard matching", "mIoU", *aps, "person PQ", "people missed", *LABELS.names):
+    for words in (
+        "1 image, standard matching",
+        "mIoU",
+        *aps,
+        "person PQ",
+        "people missed",
+        *LABELS.names,
+    ):
         assert words in text
     assert "Left-arm, Right-arm" in text and "\x1b" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
 def test_the_worst_picture_has_the_least_mean_iou():
-    good, bad = (measure("x", truth(*TWO_PEOPLE), found(*one), 4) for one in (TWO_PEOPLE, (("1.....", "1....."), TWO_PEOPLE[1])))
+    good, bad = (
+        measure("x", truth(*TWO_PEOPLE), found(*one), 4)
+        for one in (TWO_PEOPLE, (("1.....", "1....."), TWO_PEOPLE[1]))
+    )
     assert picture_iou(good) == 1 > picture_iou(bad)
     assert np.isnan(picture_iou(measure("x", truth(("??",), None), found(("11",), ("11",)), 4)))
 
@@ -114,7 +153,8 @@ maps = arrays(np.uint8, (3, 8), elements=st.integers(0, 3))
 
 @st.composite
 def pictures(draw):
-    """A truth and a prediction whose people and parts are those of random maps, with scores among which many are equal."""
+    """A truth and a prediction whose people and parts are those of random maps, with scores among
+    which many are equal."""
     true_labels, true_people, labels, people = (draw(maps) for _ in range(4))
     part_map = (people.astype(int) * 4 + labels) * (labels > 0)
     present = np.unique(part_map[part_map > 0])
@@ -123,8 +163,13 @@ def pictures(draw):
     some = st.lists(st.integers(1, 3).map(lambda n: n / 4), min_size=12, max_size=12)
     scores = np.array(draw(some))
     return Truth(true_labels, true_people), Found(
-        labels, people, scores[:number_of_people], scores[:number_of_people], np.where(part_map > 0, parts, 0),
-        present % 4, np.resize(scores, len(present)),
+        labels,
+        people,
+        scores[:number_of_people],
+        scores[:number_of_people],
+        np.where(part_map > 0, parts, 0),
+        present % 4,
+        np.resize(scores, len(present)),
     )
 
 

@@ -26,7 +26,10 @@ def test_scores_come_back_as_they_were(tmp_path):
         file.append(score("b"))
         assert [one.name for one in file.scores()] == ["a", "b"]
     with WorkFile(path, RUN, resume=True) as file:
-        assert [one.to_dict() for one in file.scores()] == [score("a").to_dict(), score("b").to_dict()]
+        assert [one.to_dict() for one in file.scores()] == [
+            score("a").to_dict(),
+            score("b").to_dict(),
+        ]
 
 
 def test_a_line_that_was_cut_by_a_kill_is_dropped_wherever_it_was_cut(tmp_path):
@@ -36,7 +39,7 @@ def test_a_line_that_was_cut_by_a_kill_is_dropped_wherever_it_was_cut(tmp_path):
     whole = path.read_bytes()
     with WorkFile(path, RUN, resume=True) as file:
         file.append(score("b"))
-    second = path.read_bytes()[len(whole):]
+    second = path.read_bytes()[len(whole) :]
     for kept in (1, len(second) // 2, len(second) - 1):
         path.write_bytes(whole + second[:kept])
         with WorkFile(path, RUN, resume=True) as file:
@@ -57,7 +60,9 @@ def test_a_file_that_another_evaluation_writes_to_is_left_to_it(tmp_path):
     path = tmp_path / "work.jsonl"
     with WorkFile(path, RUN, resume=False) as file:
         for resume in (False, True):
-            with pytest.raises(OptionError, match=r"another evaluation keeps its scores in .*; wait"):
+            with pytest.raises(
+                OptionError, match=r"another evaluation keeps its scores in .*; wait"
+            ):
                 WorkFile(path, RUN, resume)
         file.append(score("a"))
     assert names(path) == ["a"] and list(tmp_path.iterdir()) == [path]
@@ -81,13 +86,22 @@ def test_a_run_that_broke_off_before_its_first_picture_left_nothing_to_lose(tmp_
 def test_another_runs_file_is_refused_and_what_differs_is_named(tmp_path):
     path = tmp_path / "work.jsonl"
     WorkFile(path, RUN, resume=False).__exit__()
-    with pytest.raises(OptionError, match="is of another run: its model is 'small' and now 'large'"):
+    with pytest.raises(
+        OptionError, match="is of another run: its model is 'small' and now 'large'"
+    ):
         WorkFile(path, {**RUN, "model": "large"}, resume=True)
 
 
-@pytest.mark.parametrize("text", [
-    "", "shopping list\n", "[1, 2]\n", "[" * 100_000, '{"schema": "something else"}\n',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "shopping list\n",
+        "[1, 2]\n",
+        "[" * 100_000,
+        '{"schema": "something else"}\n',
+    ],
+)
 def test_a_file_that_is_something_else_is_left_alone(tmp_path, text):
     path = tmp_path / "precious.txt"
     path.write_text(text)

@@ -14,7 +14,8 @@ from humanparse import formats
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP, PASCAL_PERSON_PART, LabelSet
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools itself
+# in pycocotools itself
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def loaded(data: dict) -> COCO:
@@ -42,8 +43,14 @@ def test_masks_boxes_and_areas_are_ours():
         mask = coco.annToMask(annotation).astype(bool)
         category = coco.loadCats(annotation["category_id"])[0]["name"]
         mine = parsing.person_map == annotation["person_id"]
-        wanted = mine if category == "person" else mine & (parsing.label_map == CIHP.index(category))
-        assert np.array_equal(mask, wanted) and annotation["area"] == wanted.sum() and annotation["iscrowd"] == 0
+        wanted = (
+            mine if category == "person" else mine & (parsing.label_map == CIHP.index(category))
+        )
+        assert (
+            np.array_equal(mask, wanted)
+            and annotation["area"] == wanted.sum()
+            and annotation["iscrowd"] == 0
+        )
         x, y, width, height = annotation["bbox"]
         assert mask[y : y + height, x : x + width].sum() == annotation["area"]
 
@@ -51,7 +58,10 @@ def test_masks_boxes_and_areas_are_ours():
 def test_a_part_names_its_person_s_annotation():
     annotations = {one["id"]: one for one in formats.to_coco(made_up_parsing())["annotations"]}
     people = [one for one in annotations.values() if one["category_id"] == len(CIHP)]
-    assert [(one["person_id"], one["part_of"], one["score"]) for one in people] == [(1, 0, 0.9), (2, 0, 0.8)]
+    assert [(one["person_id"], one["part_of"], one["score"]) for one in people] == [
+        (1, 0, 0.9),
+        (2, 0, 0.8),
+    ]
     for one in annotations.values():
         if one["category_id"] != len(CIHP):
             assert annotations[one["part_of"]] in people
@@ -61,8 +71,14 @@ def test_a_part_names_its_person_s_annotation():
 def test_nobody_s_parts_have_person_0():
     hat = np.zeros((4, 5), np.uint8)
     hat[1:3, 2] = CIHP.index("Hat")
-    [annotation] = formats.to_coco(parsing_from_maps(hat, np.zeros((4, 5), np.uint16)))["annotations"]
-    assert (annotation["person_id"], annotation["part_of"], annotation["bbox"]) == (0, 0, [2, 1, 1, 2])
+    [annotation] = formats.to_coco(parsing_from_maps(hat, np.zeros((4, 5), np.uint16)))[
+        "annotations"
+    ]
+    assert (annotation["person_id"], annotation["part_of"], annotation["bbox"]) == (
+        0,
+        0,
+        [2, 1, 1, 2],
+    )
 
 
 def test_polygons_fill_to_nearly_the_same_masks():
@@ -75,7 +91,11 @@ def test_polygons_fill_to_nearly_the_same_masks():
 
 
 def test_photos_are_merged_under_numbers_of_their_own():
-    coco = loaded(formats.coco_dataset(iter([made_up_parsing("a"), empty_parsing(name="b"), made_up_parsing("c")])))
+    coco = loaded(
+        formats.coco_dataset(
+            iter([made_up_parsing("a"), empty_parsing(name="b"), made_up_parsing("c")])
+        )
+    )
     images = coco.loadImgs(coco.getImgIds())
     assert [(image["id"], image["file_name"], image["width"], image["height"]) for image in images] == [
         (1, "a", 160, 120), (2, "b", 160, 120), (3, "c", 160, 120),
@@ -97,9 +117,13 @@ def test_photos_of_one_name_are_refused_and_told_apart_by_their_paths():
     assert [image["file_name"] for image in data["images"]] == ["a/IMG_1.jpg", "b/IMG_1.jpg"]
 
 
-@pytest.mark.parametrize(("names", "message"), [
-    (["a"], "ends before photo 2"), (["a", "b", "c"], "has 'c' after the last photo"),
-])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a"], "ends before photo 2"),
+        (["a", "b", "c"], "has 'c' after the last photo"),
+    ],
+)
 def test_there_are_as_many_names_as_photos(names, message):
     with pytest.raises(OptionError, match=message):
         formats.coco_dataset([made_up_parsing(), made_up_parsing()], file_names=names)
@@ -107,7 +131,9 @@ def test_there_are_as_many_names_as_photos(names, message):
 
 def test_photos_of_different_label_sets_are_not_merged():
     with pytest.raises(OptionError, match="pascal-person-part"):
-        other = parsing_from_maps(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16), labels=PASCAL_PERSON_PART)
+        other = parsing_from_maps(
+            np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint16), labels=PASCAL_PERSON_PART
+        )
         formats.coco_dataset([made_up_parsing(), other])
 
 
@@ -118,6 +144,8 @@ def test_no_photos_give_an_empty_data_set():
 
 def test_a_class_called_person_is_another_category_than_people():
     labels = LabelSet("mine", ("Background", "person"))
-    parsing = parsing_from_maps(np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint16), labels=labels)
+    parsing = parsing_from_maps(
+        np.ones((4, 4), np.uint8), np.ones((4, 4), np.uint16), labels=labels
+    )
     names = [one["name"] for one in formats.to_coco(parsing)["categories"]]
     assert names == ["person", "whole-person"]

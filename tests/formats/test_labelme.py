@@ -15,8 +15,15 @@ from humanparse.system.packaged import packaged
 def test_each_part_is_a_polygon_of_its_person_s_group(tmp_path):
     [path] = formats.save(made_up_parsing(), tmp_path, "labelme")
     data = json.loads(path.read_text())
-    assert (data["imageWidth"], data["imageHeight"], data["imageData"], data["flags"]) == (160, 120, None, {})
-    assert data["version"].startswith("5.") and {shape["shape_type"] for shape in data["shapes"]} == {"polygon"}
+    assert (data["imageWidth"], data["imageHeight"], data["imageData"], data["flags"]) == (
+        160,
+        120,
+        None,
+        {},
+    )
+    assert data["version"].startswith("5.") and {
+        shape["shape_type"] for shape in data["shapes"]
+    } == {"polygon"}
     assert [shape["group_id"] for shape in data["shapes"]] == [1] * 6 + [2] * 6
     assert {shape["label"] for shape in data["shapes"]} == set(made_up_parsing().people[0].parts)
 
@@ -42,6 +49,12 @@ def test_a_photo_without_people_has_no_shapes():
 
 
 def test_the_photo_s_file_is_named_with_its_ending():
-    assert formats.to_labelme(HumanParser().parse(packaged("cli/demo") / PHOTOS[0]))["imagePath"] == "astronaut.jpg"
+    assert (
+        formats.to_labelme(HumanParser().parse(packaged("cli/demo") / PHOTOS[0]))["imagePath"]
+        == "astronaut.jpg"
+    )
     assert formats.to_labelme(empty_parsing(name="street"))["imagePath"] == "street"
-    assert formats.to_labelme(empty_parsing(), "../photos/street.png")["imagePath"] == "../photos/street.png"
+    assert (
+        formats.to_labelme(empty_parsing(), "../photos/street.png")["imagePath"]
+        == "../photos/street.png"
+    )

@@ -21,9 +21,13 @@ def test_json_round_trip_gives_the_same_maps_people_and_parts():
     parsing = made_up_parsing()
     again = formats.from_json(formats.to_json(parsing))
     assert np.array_equal(again.label_map, parsing.label_map) and again.label_map.dtype == np.uint8
-    assert np.array_equal(again.person_map, parsing.person_map) and again.person_map.dtype == np.uint16
+    assert (
+        np.array_equal(again.person_map, parsing.person_map) and again.person_map.dtype == np.uint16
+    )
     assert again.labels is CIHP and (again.name, again.model) == (parsing.name, parsing.model)
-    assert [list(person.parts) for person in again.people] == [list(person.parts) for person in parsing.people]
+    assert [list(person.parts) for person in again.people] == [
+        list(person.parts) for person in parsing.people
+    ]
     assert again.timings_ms == parsing.timings_ms
     assert formats.to_dict(again) == formats.to_dict(parsing)
 
@@ -31,7 +35,9 @@ def test_json_round_trip_gives_the_same_maps_people_and_parts():
 def test_json_round_trip_keeps_loose_parts():
     label_map = np.zeros((4, 5), np.uint8)
     label_map[1:3, 2] = CIHP.index("Hat")
-    again = formats.from_json(formats.to_json(parsing_from_maps(label_map, np.zeros((4, 5), np.uint16))))
+    again = formats.from_json(
+        formats.to_json(parsing_from_maps(label_map, np.zeros((4, 5), np.uint16)))
+    )
     assert [part.label for part in again.loose_parts] == ["Hat"] and again.people == ()
     assert np.array_equal(again.label_map, label_map)
 
@@ -48,7 +54,10 @@ def test_every_mask_in_the_json_is_the_map_s():
         mine = parsing.person_map == person["id"]
         assert np.array_equal(Mask.from_rle(person["mask"]).to_dense(), mine)
         for part in person["parts"]:
-            assert np.array_equal(Mask.from_rle(part["mask"]).to_dense(), mine & (parsing.label_map == part["class_id"]))
+            assert np.array_equal(
+                Mask.from_rle(part["mask"]).to_dense(),
+                mine & (parsing.label_map == part["class_id"]),
+            )
 
 
 def test_boxes_in_the_json_are_half_open_and_areas_count_pixels():
@@ -96,7 +105,9 @@ def test_a_photo_can_be_given_back_and_must_fit():
         formats.from_dict(formats.to_dict(parsing), image=parsing.image[:50])
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"schema": "humanparse/9"}', '{"schema": "humanparse/1"}'])
+@pytest.mark.parametrize(
+    "text", ["", "no json", "[]", "{}", '{"schema": "humanparse/9"}', '{"schema": "humanparse/1"}']
+)
 def test_text_of_another_kind_is_refused(text):
     with pytest.raises(OptionError):
         formats.from_json(text)
@@ -136,7 +147,12 @@ def test_polygons_are_added_on_demand_and_do_not_hinder_reading():
     data = formats.to_dict(parsing, polygons=True)
     face = next(part for part in data["people"][0]["parts"] if part["label"] == "Face")
     [polygon] = face.pop("polygons")
-    assert (min(polygon[::2]), max(polygon[::2]), min(polygon[1::2]), max(polygon[1::2])) == (52, 68, 26, 42)
+    assert (min(polygon[::2]), max(polygon[::2]), min(polygon[1::2]), max(polygon[1::2])) == (
+        52,
+        68,
+        26,
+        42,
+    )
     assert json.loads(formats.to_json(parsing, polygons=True, masks=False))["people"][1]["polygons"]
     assert formats.to_dict(formats.from_dict(data)) == formats.to_dict(parsing)
     assert "polygons" not in formats.to_json(parsing)

@@ -25,6 +25,7 @@ def crowd(count: int):
 
 # Indexed pictures
 
+
 def test_values_of_the_labels_picture_are_the_classes_and_its_palette_the_label_set_s(tmp_path):
     parsing = made_up_parsing()
     for palette in ("clear", "classic"):
@@ -44,10 +45,14 @@ def test_values_of_the_people_picture_are_their_numbers(tmp_path):
 
 def test_the_people_picture_shows_the_colours_of_the_people_map():
     parsing = made_up_parsing()
-    assert formats.people_image(parsing).convert("RGB").tobytes() == render.people_map(parsing).tobytes()
+    assert (
+        formats.people_image(parsing).convert("RGB").tobytes()
+        == render.people_map(parsing).tobytes()
+    )
 
 
 # Encoding
+
 
 def decoded(data: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(data))
@@ -70,7 +75,11 @@ def test_png_keeps_every_pixel_and_the_mode(mode):
 def test_png_keeps_indexed_pictures_and_numbers_above_255():
     labels = formats.labels_image(made_up_parsing())
     again = decoded(formats.encode_picture(labels, "png"))
-    assert again.mode == "P" and again.tobytes() == labels.tobytes() and again.getpalette() == labels.getpalette()
+    assert (
+        again.mode == "P"
+        and again.tobytes() == labels.tobytes()
+        and again.getpalette() == labels.getpalette()
+    )
     people = decoded(formats.encode_picture(formats.people_image(crowd(300)), "png"))
     assert people.mode == "I;16" and np.asarray(people).max() == 300
 
@@ -85,7 +94,9 @@ def test_jpeg_and_webp_look_like_the_picture(kind):
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
 def test_higher_quality_takes_more_bytes(kind):
-    small, large = (len(formats.encode_picture(noise("RGB"), kind, quality)) for quality in (20, 95))
+    small, large = (
+        len(formats.encode_picture(noise("RGB"), kind, quality)) for quality in (20, 95)
+    )
     assert small < large
 
 
@@ -109,7 +120,14 @@ def test_no_metadata_of_the_picture_reaches_the_file(kind, mode):
     exif[0x010E], secret = "secret place", b"secret place"
     text.add_text("where", "secret place")
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture.info.update(exif=exif.tobytes(), icc_profile=profile, comment=secret, xmp=secret, dpi=(300, 300), pnginfo=text)
+    picture.info.update(
+        exif=exif.tobytes(),
+        icc_profile=profile,
+        comment=secret,
+        xmp=secret,
+        dpi=(300, 300),
+        pnginfo=text,
+    )
     plain = Image.new(mode, (8, 8))
     assert formats.encode_picture(picture, kind) == formats.encode_picture(plain, kind)
     assert "icc_profile" in picture.info  # the caller's picture is left alone
@@ -124,10 +142,13 @@ def test_an_unknown_kind_quality_or_size_is_refused():
     for kind, side in (("webp", 16_384), ("jpeg", 65_501)):
         with pytest.raises(OptionError, match="choose png"):
             formats.encode_picture(Image.new("L", (side, 1)), kind)
-        assert decoded(formats.encode_picture(Image.new("L", (side - 1, 1)), kind)).width == side - 1
+        assert (
+            decoded(formats.encode_picture(Image.new("L", (side - 1, 1)), kind)).width == side - 1
+        )
 
 
 # PNG, which is written here
+
 
 @pytest.fixture(params=["isal", "zlib"])
 def compressor(request, monkeypatch):
@@ -148,7 +169,9 @@ def test_a_png_of_several_bands_is_read_by_everybody(compressor, monkeypatch, mo
     again = decoded(data)
     assert again.mode == mode and again.tobytes() == picture.tobytes()
     order = {"RGB": cv2.COLOR_BGR2RGB, "RGBA": cv2.COLOR_BGRA2RGBA}[mode]
-    by_opencv = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), order)
+    by_opencv = cv2.cvtColor(
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), order
+    )
     assert np.array_equal(by_opencv, values)
 
 
@@ -177,7 +200,9 @@ def test_the_checksum_of_the_whole_stream_is_right(monkeypatch):
 def test_checksums_are_joined():
     first, second = bytes(range(256)) * 300, b"\xff" * 70_000
     for a, b in ((first, second), (b"", first), (first, b""), (second, second)):
-        assert pictures._adler32_joined(zlib.adler32(a), zlib.adler32(b), len(b)) == zlib.adler32(a + b)
+        assert pictures._adler32_joined(zlib.adler32(a), zlib.adler32(b), len(b)) == zlib.adler32(
+            a + b
+        )
 
 
 def test_a_picture_of_which_only_a_window_is_given_can_be_encoded():

@@ -27,6 +27,7 @@ def test_npz_holds_both_maps_and_the_people(tmp_path):
 
 # save
 
+
 def test_save_makes_the_folder_and_names_files_after_the_photo(tmp_path):
     folder = tmp_path / "a" / "b"
     saved = formats.save(made_up_parsing(name="street"), folder, formats.FORMATS)
@@ -34,8 +35,15 @@ def test_save_makes_the_folder_and_names_files_after_the_photo(tmp_path):
         "street.overlay.png", "street.outlines.png", "street.colormap.png", "street.labels.png", "street.people.png",
         "street.cutout.png", "street.json", "street.coco.json", "street.labelme.json", "street.npz",
     ]  # fmt: skip
-    assert sorted(folder.iterdir()) == sorted(saved) == sorted(formats.paths("street", folder, formats.FORMATS))
-    assert formats.from_json((folder / "street.json").read_text()).people[0].area == made_up_parsing().people[0].area
+    assert (
+        sorted(folder.iterdir())
+        == sorted(saved)
+        == sorted(formats.paths("street", folder, formats.FORMATS))
+    )
+    assert (
+        formats.from_json((folder / "street.json").read_text()).people[0].area
+        == made_up_parsing().people[0].area
+    )
 
 
 def test_every_format_works_without_people_and_on_tiny_and_narrow_photos(tmp_path):
@@ -65,7 +73,9 @@ def test_a_failing_writer_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeyp
 
 
 def test_an_unknown_format_is_named_with_the_known_ones_before_anything_is_written(tmp_path):
-    with pytest.raises(OptionError, match=r"'gif'.*overlay, outlines, .*, json, coco, labelme, npz"):
+    with pytest.raises(
+        OptionError, match=r"'gif'.*overlay, outlines, .*, json, coco, labelme, npz"
+    ):
         formats.save(made_up_parsing(), tmp_path / "new", ["json", "gif"])
     with pytest.raises(OptionError, match="palette 'pale'"):
         formats.save(made_up_parsing(), tmp_path / "new", ["json"], palette="pale")
@@ -73,7 +83,9 @@ def test_an_unknown_format_is_named_with_the_known_ones_before_anything_is_writt
 
 
 def test_a_format_given_twice_is_written_once(tmp_path):
-    assert formats.save(made_up_parsing(), tmp_path, ["json", "json"]) == [tmp_path / "made-up.json"]
+    assert formats.save(made_up_parsing(), tmp_path, ["json", "json"]) == [
+        tmp_path / "made-up.json"
+    ]
 
 
 def test_a_file_where_the_folder_should_be_is_an_error_that_says_so(tmp_path):
@@ -98,7 +110,9 @@ def test_saved_files_have_the_permissions_of_ordinary_files(tmp_path):
 def test_pictures_in_files_are_those_of_render(tmp_path):
     parsing = made_up_parsing()
     drawn = {
-        "overlay": render.overlay(parsing), "outlines": render.outlines(parsing), "colormap": render.colormap(parsing),
+        "overlay": render.overlay(parsing),
+        "outlines": render.outlines(parsing),
+        "colormap": render.colormap(parsing),
         "cutout": render.cutout(parsing),
     }
     for name, path in zip(drawn, formats.save(parsing, tmp_path, drawn), strict=True):
@@ -110,4 +124,8 @@ def test_every_format_has_its_media_type():
     assert list(formats.CONTENT_TYPES) == list(formats.FORMATS)
     for name, one in formats.FORMATS.items():
         ending = one.suffix.rpartition(".")[2]
-        assert formats.CONTENT_TYPES[name] in (f"image/{ending}", f"application/{ending}", "application/octet-stream")
+        assert formats.CONTENT_TYPES[name] in (
+            f"image/{ending}",
+            f"application/{ending}",
+            "application/octet-stream",
+        )

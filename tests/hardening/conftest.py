@@ -1,4 +1,5 @@
-"""Quick and long checks: `pytest tests/hardening -m long` runs the long ones, which else are left out."""
+"""Quick and long checks: `pytest tests/hardening -m long` runs the long ones, which else are left
+out."""
 
 from __future__ import annotations
 
@@ -36,15 +37,21 @@ def pytest_collection_modifyitems(config, items):
 
 def quick_and_long(quick: int, long: int):
     """The same test with few rounds for every day, and with as many as are promised."""
-    return [pytest.param(quick, id=f"{quick}"),
-            pytest.param(long, id=f"{long}", marks=[pytest.mark.long, pytest.mark.timeout(LONG_TIMEOUT_S)])]
+    return [
+        pytest.param(quick, id=f"{quick}"),
+        pytest.param(
+            long, id=f"{long}", marks=[pytest.mark.long, pytest.mark.timeout(LONG_TIMEOUT_S)]
+        ),
+    ]
 
 
 @pytest.fixture
 def measured(request):
     """`measured("seconds until all is free", 0.2)`: a figure that is printed after the run."""
+
     def note(what: str, value) -> None:
         request.config.stash.setdefault(FIGURES, []).append(f"{request.node.name}: {what}: {value}")
+
     return note
 
 

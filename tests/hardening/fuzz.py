@@ -6,8 +6,9 @@
     python tests/hardening/fuzz.py archive --minutes 5      a zip of a job → entries within the limits, or a Problem
     python tests/hardening/fuzz.py form --minutes 5         a job's upload → files within its folder, or a Problem
 
-Anything else is a find, a hang of ten seconds and 1.5 GB of memory too: its input is kept as crash-*, timeout-* or oom-* in the
-folder `--finds`. Those that were real are in tests/hardening/crashes, and test_images.py reads every one of them.
+Anything else is a find, a hang of ten seconds and 1.5 GB of memory too: its input is kept as
+crash-*, timeout-* or oom-* in the folder `--finds`. Those that were real are in
+tests/hardening/crashes, and test_images.py reads every one of them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "humanparse.image", "humanparse.service", "python_multipart", "zipfile"]):
+with atheris.instrument_imports(
+    include=["PIL", "humanparse.image", "humanparse.service", "python_multipart", "zipfile"]
+):
     import zipfile
 
     import samples
@@ -58,11 +61,14 @@ def decode(data: bytes) -> None:
         assert len(str(error)) < 1000, "an error that quotes the picture"
         return
     height, width, channels = picture.pixels.shape
-    assert channels == 3 and picture.pixels.dtype == "uint8" and height * width <= MAX_MEGAPIXELS * 1e6
+    assert (
+        channels == 3 and picture.pixels.dtype == "uint8" and height * width <= MAX_MEGAPIXELS * 1e6
+    )
 
 
 def cache(data: bytes) -> None:
-    """Bytes as they are, and once more with a checksum that is right, so that what lies behind it is reached too."""
+    """Bytes as they are, and once more with a checksum that is right, so that what lies behind it
+    is reached too."""
     key = "ab" * 32
     rest = bytes.fromhex(key) + data[1:]
     for candidate in (data, entry.MAGIC + hashlib.sha256(rest).digest() + rest):
@@ -71,7 +77,11 @@ def cache(data: bytes) -> None:
             cached, created = entry.decode(key, candidate)
         except entry.Damaged:
             continue
-        assert isinstance(cached.head, dict) and created == created and len(cached.body) < len(candidate)
+        assert (
+            isinstance(cached.head, dict)
+            and created == created
+            and len(cached.body) < len(candidate)
+        )
 
 
 def unpack(data: bytes) -> None:
@@ -81,7 +91,15 @@ def unpack(data: bytes) -> None:
         path.write_bytes(data)
         to.mkdir()
         with suppress(Problem):
-            archive.unzip({"path": str(path), "to": str(to), "max_images": 8, "max_image_mb": 0.1, "max_mb": 0.2})
+            archive.unzip(
+                {
+                    "path": str(path),
+                    "to": str(to),
+                    "max_images": 8,
+                    "max_image_mb": 0.1,
+                    "max_mb": 0.2,
+                }
+            )
         assert {one.name for one in Path(folder).iterdir()} == {"a.zip", "to"}
         assert sum(one.stat().st_size for one in to.glob("*.bin")) <= 400_000
 
@@ -96,7 +114,7 @@ def form(data: bytes) -> None:
         reader = _Form(BOUNDARY, folder_of_job.open_file, SETTINGS.max_fields, "send a form", names)
         try:
             for start in range(0, len(data), 997):
-                reader.feed(data[start:start + 997])
+                reader.feed(data[start : start + 997])
             reader.finished()
         except Problem:
             pass
@@ -110,13 +128,29 @@ def seeds(target: str) -> list[bytes]:
     if target == "decode":
         return [*samples.pictures().values(), *samples.rotated().values()]
     if target == "cache":
-        made = [entry.encode("ab" * 32, entry.Cached({"people": 1}, body), 1.0) for body in (b"", b"{}", b"x" * 200)]
-        return made + [b"\0" + one[40 + 32:] for one in made] + [b"\0" + struct.pack(">dIQ", 1, 2, 0) + b"{}"]
+        made = [
+            entry.encode("ab" * 32, entry.Cached({"people": 1}, body), 1.0)
+            for body in (b"", b"{}", b"x" * 200)
+        ]
+        return (
+            made
+            + [b"\0" + one[40 + 32 :] for one in made]
+            + [b"\0" + struct.pack(">dIQ", 1, 2, 0) + b"{}"]
+        )
     if target == "archive":
-        return [_zip({"a.png": b"a" * 50}), _zip({"../b": b"b", "c/": b"", "d": bytes(9000)}), _zip({})]
+        return [
+            _zip({"a.png": b"a" * 50}),
+            _zip({"../b": b"b", "c/": b"", "d": bytes(9000)}),
+            _zip({}),
+        ]
     part = b'--seam\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n%s\r\n'
-    return [part % (b"image", b"a.jpg", b"abc") + b"--seam--\r\n", part % (b"archive", b"../a", b"PK") * 2,
-            part.replace(b'; filename="%s"', b"") % (b"include", b"none") + part % (b"image", b"", b"x") + b"--seam--\r\n"]
+    return [
+        part % (b"image", b"a.jpg", b"abc") + b"--seam--\r\n",
+        part % (b"archive", b"../a", b"PK") * 2,
+        part.replace(b'; filename="%s"', b"") % (b"include", b"none")
+        + part % (b"image", b"", b"x")
+        + b"--seam--\r\n",
+    ]
 
 
 def _zip(entries: dict[str, bytes]) -> bytes:
@@ -127,31 +161,57 @@ def _zip(entries: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"decode": decode, "cache": cache, "archive": unpack, "form": form}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "decode": decode,
+    "cache": cache,
+    "archive": unpack,
+    "form": form,
+}
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--finds", type=Path, default=Path(tempfile.gettempdir(), "fuzz-finds"),
-                        help="folder for inputs that break something")
+    parser.add_argument(
+        "--finds",
+        type=Path,
+        default=Path(tempfile.gettempdir(), "fuzz-finds"),
+        help="folder for inputs that break something",
+    )
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     chosen.finds.mkdir(parents=True, exist_ok=True)
     corpus = Path(tempfile.mkdtemp(prefix=f"fuzz-{chosen.target}-"))
     for number, data in enumerate(seeds(chosen.target)):
         (corpus / f"seed-{number}").write_bytes(data)
-    flags = [f"-max_total_time={round(chosen.minutes * 60)}", f"-timeout={HANG_S}", f"-rss_limit_mb={MEMORY_MB}",
-             f"-artifact_prefix={chosen.finds.resolve()}/", f"-seed={chosen.seed}", "-max_len=20000", "-print_final_stats=1"]
+    flags = [
+        f"-max_total_time={round(chosen.minutes * 60)}",
+        f"-timeout={HANG_S}",
+        f"-rss_limit_mb={MEMORY_MB}",
+        f"-artifact_prefix={chosen.finds.resolve()}/",
+        f"-seed={chosen.seed}",
+        "-max_len=20000",
+        "-print_final_stats=1",
+    ]
     begun = time.monotonic()
     atheris.Setup([sys.argv[0], *flags, str(corpus)], TARGETS[chosen.target])
     try:
         atheris.Fuzz()  # ends the process by itself
     finally:
-        print(json.dumps({"target": chosen.target, "seconds": round(time.monotonic() - begun),
-                          "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "target": chosen.target,
+                    "seconds": round(time.monotonic() - begun),
+                    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
+                }
+            ),
+            flush=True,
+        )
         shutil.rmtree(corpus, ignore_errors=True)
 
 

@@ -39,15 +39,30 @@ def num_sockets(pid: int) -> int:
     return sum(target.startswith("socket:") for target in open_files(pid).values())
 
 
-def ask(served: Served, method: str = "POST", path: str = "/parse?include=none", body: bytes = b"",
-        headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers (names in small letters) and body of one request on a connection of its own."""
+def ask(
+    served: Served,
+    method: str = "POST",
+    path: str = "/parse?include=none",
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers (names in small letters) and body of one request on a connection of its
+    own."""
     host, port = served.url.removeprefix("http://").rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=CLIENT_TIMEOUT_S)
     try:
-        connection.request(method, path, body or None, {"content-type": "application/octet-stream"} | (headers or {}))
+        connection.request(
+            method,
+            path,
+            body or None,
+            {"content-type": "application/octet-stream"} | (headers or {}),
+        )
         answer = connection.getresponse()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        return (
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read(),
+        )
     finally:
         connection.close()
 
@@ -84,7 +99,8 @@ def connected(served: Served, receive_buffer: int = 0) -> socket.socket:
 
 @contextmanager
 def crowd(num_clients: int, visit: Callable[[], Any]) -> Iterator[list[Any]]:
-    """So many clients that do `visit` again and again, and what each visit came to; they are gone afterwards."""
+    """So many clients that do `visit` again and again, and what each visit came to; they are gone
+    afterwards."""
     found: list[Any] = []
     over = threading.Event()
 

@@ -1,4 +1,5 @@
-"""The page in a real browser: its policy holds, whatever gets into it, and nothing that a photo is called becomes markup."""
+"""The page in a real browser: its policy holds, whatever gets into it, and nothing that a photo is
+called becomes markup."""
 
 import pytest
 from page.conftest import started_chromium
@@ -37,8 +38,19 @@ ATTEMPTS = """async () => {
   await new Promise((done) => setTimeout(done, 300));
   return {broken: [...new Set(broken)].sort(), pwned: 'pwned' in window, base: document.baseURI, here: location.href};
 }"""
-MUST_BREAK = {"base-uri", "connect-src", "form-action", "frame-src", "function", "img-src", "object-src", "script-src-attr",
-              "script-src-elem", "style-src-attr", "style-src-elem"}
+MUST_BREAK = {
+    "base-uri",
+    "connect-src",
+    "form-action",
+    "frame-src",
+    "function",
+    "img-src",
+    "object-src",
+    "script-src-attr",
+    "script-src-elem",
+    "style-src-attr",
+    "style-src-elem",
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +69,9 @@ def test_the_policy_holds_in_the_browser(browser, served, path):
     page = browser.new_page()
     page.goto(served.url + path)
     found = page.evaluate(ATTEMPTS)
-    assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(found["broken"])
+    assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(
+        found["broken"]
+    )
     assert found["here"] == served.url + path and found["base"].startswith(served.url)
     page.close()
 
@@ -74,7 +88,9 @@ def test_the_name_of_a_photo_is_text_and_nothing_else(browser, served):
     page = browser.new_page()
     page.goto(served.url)
     name = "<img src=x onerror=window.pwned=1>\"'.jpg"
-    page.set_input_files("input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": PHOTO.read_bytes()})
+    page.set_input_files(
+        "input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": PHOTO.read_bytes()}
+    )
     page.wait_for_selector("#result:not([hidden]), canvas", timeout=60_000)
     assert not page.evaluate("'pwned' in window") and page.locator("img[src='x']").count() == 0
     page.close()
@@ -83,9 +99,13 @@ def test_the_name_of_a_photo_is_text_and_nothing_else(browser, served):
 def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, served):
     """Its form is refused, its script cannot read, and the page cannot be framed."""
     page = browser.new_page()
-    page.route("https://evil.invalid/**", lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"))
+    page.route(
+        "https://evil.invalid/**",
+        lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"),
+    )
     page.goto("https://evil.invalid/")
-    found = page.evaluate("""async (url) => {
+    found = page.evaluate(
+        """async (url) => {
       const said = {};
       try { await fetch(url + '/models'); said.read = true; } catch { said.read = false; }
       try { await fetch(url + '/v1/jobs', {method: 'DELETE'}); said.del = true; } catch { said.del = false; }
@@ -93,7 +113,9 @@ def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, se
       form.append('image', new Blob(['x']), 'x.jpg');
       try { await fetch(url + '/v1/jobs', {method: 'POST', mode: 'no-cors', body: form}); } catch { /* blocked sooner */ }
       return said;
-    }""", served.url)
+    }""",
+        served.url,
+    )
     assert found == {"read": False, "del": False}
     page.close()
     import httpx2 as httpx

@@ -1,4 +1,5 @@
-"""Disks that are full or read-only, under a server at work: answers stay right, /readyz and /metrics say what is wrong."""
+"""Disks that are full or read-only, under a server at work: answers stay right, /readyz and
+/metrics say what is wrong."""
 
 import json
 import os
@@ -20,23 +21,46 @@ UNSHARE, NSENTER = shutil.which("unshare"), shutil.which("nsenter")
 
 @contextmanager
 def served_on_small_disk(folder, options: str = "rw"):
-    """A server whose data lies on a disk of 2 MB that it sees alone, and a function that runs a command where it sees it."""
+    """A server whose data lies on a disk of 2 MB that it sees alone, and a function that runs a
+    command where it sees it."""
     data = folder / "data"
     data.mkdir()
-    if not UNSHARE or subprocess.run([UNSHARE, "-m", "mount", "-t", "tmpfs", "none", str(data)], capture_output=True).returncode:
+    if (
+        not UNSHARE
+        or subprocess.run(
+            [UNSHARE, "-m", "mount", "-t", "tmpfs", "none", str(data)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("no disk may be mounted here")
     mount = f"mount -t tmpfs -o size={DISK_MB}m,{options} none {shlex.quote(str(data))}"
     inside = [UNSHARE, "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"]
-    with serve(folder, "--workers", "1", "--cache-mb", "0", "--cache-disk-mb", "1", before=inside) as served:
+    with serve(
+        folder, "--workers", "1", "--cache-mb", "0", "--cache-disk-mb", "1", before=inside
+    ) as served:
+
         def within(*command):
-            subprocess.run([NSENTER, "-t", str(served.process.pid), "-m", *command], check=True, capture_output=True, timeout=30)
+            subprocess.run(
+                [NSENTER, "-t", str(served.process.pid), "-m", *command],
+                check=True,
+                capture_output=True,
+                timeout=30,
+            )
+
         yield served, within, data
 
 
 def job(served, photo, number=1):
-    part = b'--seam\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n"
-    return ask(served, path="/v1/jobs", body=part * number + b"--seam--\r\n",
-               headers={"content-type": "multipart/form-data; boundary=seam"})
+    part = (
+        b'--seam\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+        + photo
+        + b"\r\n"
+    )
+    return ask(
+        served,
+        path="/v1/jobs",
+        body=part * number + b"--seam--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=seam"},
+    )
 
 
 def test_a_full_disk_changes_no_answer_is_told_and_heals(tmp_path, photo):
@@ -48,13 +72,24 @@ def test_a_full_disk_changes_no_answer_is_told_and_heals(tmp_path, photo):
         other = jpeg(200)
         assert essence(ask(served, body=photo)[2]) == expected and ask(served, body=other)[0] == 200
         status, _, body = job(served, photo)
-        assert (status, json.loads(body)["code"]) == (507, "storage_full"), "it says so where a file is needed"
-        until(lambda: ask(served, body=other)[0] == 200 and get_json(served, "/readyz")["degraded"], "the trouble in /readyz")
+        assert (status, json.loads(body)["code"]) == (507, "storage_full"), (
+            "it says so where a file is needed"
+        )
+        until(
+            lambda: ask(served, body=other)[0] == 200 and get_json(served, "/readyz")["degraded"],
+            "the trouble in /readyz",
+        )
         assert metric(served, "humanparse_degraded") >= 1
         assert str(tmp_path) not in json.dumps(get_json(served, "/readyz"))
         within("rm", f"{data}/ballast")
         until(lambda: job(served, photo)[0] == 202, "a job on the disk that has room again")
-        until(lambda: ask(served, body=jpeg(208))[0] == 200 and not get_json(served, "/readyz")["degraded"], "the end of it")
+        until(
+            lambda: (
+                ask(served, body=jpeg(208))[0] == 200
+                and not get_json(served, "/readyz")["degraded"]
+            ),
+            "the end of it",
+        )
 
 
 def test_a_read_only_disk_changes_no_answer_and_is_told(tmp_path, photo):
@@ -63,13 +98,20 @@ def test_a_read_only_disk_changes_no_answer_and_is_told(tmp_path, photo):
         assert essence(ask(served, body=photo)[2]) == expected
         status, _, body = job(served, photo)
         assert status in (503, 507), body
-        until(lambda: ask(served, body=jpeg(201))[0] == 200 and get_json(served, "/readyz")["degraded"], "the trouble in /readyz")
+        until(
+            lambda: (
+                ask(served, body=jpeg(201))[0] == 200 and get_json(served, "/readyz")["degraded"]
+            ),
+            "the trouble in /readyz",
+        )
         within("mount", "-o", "remount,rw", str(data))
         until(lambda: job(served, photo)[0] == 202, "a job on the disk that can be written again")
 
 
 def test_compiled_models_that_are_kept_are_bounded_and_those_in_use_stay(tmp_path):
-    engine = pytest.importorskip("humanparse.engines.openvino", reason="needs OpenVINO", exc_type=Exception)
+    engine = pytest.importorskip(
+        "humanparse.engines.openvino", reason="needs OpenVINO", exc_type=Exception
+    )
     for number in range(5):
         file = tmp_path / f"{number}.blob"
         file.write_bytes(bytes(100))
@@ -78,4 +120,9 @@ def test_compiled_models_that_are_kept_are_bounded_and_those_in_use_stay(tmp_pat
     (tmp_path / "other.txt").write_text("not ours")
     engine._make_room(tmp_path, max_bytes=250)
     assert {file.name for file in tmp_path.iterdir()} == {
-        "3.blob", "3.sha256", "4.blob", "4.sha256", "other.txt"}
+        "3.blob",
+        "3.sha256",
+        "4.blob",
+        "4.sha256",
+        "other.txt",
+    }

@@ -1,4 +1,5 @@
-"""Whatever arrives as a picture is parsed or told what is wrong with it: mutated, hostile, and what fuzzing has found.
+"""Whatever arrives as a picture is parsed or told what is wrong with it: mutated, hostile, and what
+fuzzing has found.
 
 fuzz.py is the long search; what it finds is kept in crashes/ and read here for ever.
 """
@@ -28,26 +29,34 @@ from humanparse.service.problems import Problem
 
 CRASHES = sorted(Path(__file__).with_name("crashes").iterdir())
 MEGAPIXELS = 1.0
-MUTATIONS = st.lists(st.tuples(st.integers(0, 1 << 30), st.sampled_from(["flip", "set", "cut", "repeat", "number"]),
-                               st.integers(0, 255)), min_size=1, max_size=12)
+MUTATIONS = st.lists(
+    st.tuples(
+        st.integers(0, 1 << 30),
+        st.sampled_from(["flip", "set", "cut", "repeat", "number"]),
+        st.integers(0, 255),
+    ),
+    min_size=1,
+    max_size=12,
+)
 
 
 def mutated(data: bytes, mutations) -> bytes:
     """Bytes changed, cut out, repeated, and numbers in headers made extreme."""
     out = bytearray(data)
     for where, what, value in mutations:
-        place = where % max(1, len(out)) if value % 2 else where % max(1, min(len(out), 64))  # half of them in the head
+        # half of them in the head
+        place = where % max(1, len(out)) if value % 2 else where % max(1, min(len(out), 64))
         match what:
             case "flip" if out:
                 out[place] ^= 1 << value % 8
             case "set" if out:
                 out[place] = value
             case "cut":
-                del out[place:place + value]
+                del out[place : place + value]
             case "repeat":
-                out[place:place] = out[place:place + value]
+                out[place:place] = out[place : place + value]
             case "number":
-                out[place:place + 4] = (0, 1, 2**31 - 1, 2**32 - 1)[value % 4].to_bytes(4, "big")
+                out[place : place + 4] = (0, 1, 2**31 - 1, 2**32 - 1)[value % 4].to_bytes(4, "big")
     if data.startswith(b"\x89PNG") and mutations[0][0] % 2:
         return with_right_sums(bytes(out))
     return bytes(out)
@@ -57,9 +66,9 @@ def with_right_sums(data: bytes) -> bytes:
     """A PNG whose checksums are made right, so that readers look at what they cover."""
     out, place = bytearray(data[:8]), 8
     while place + 12 <= len(data):
-        length = min(int.from_bytes(data[place:place + 4], "big"), len(data) - place - 12)
-        body = data[place + 4:place + 8 + length]
-        out += data[place:place + 4] + body + struct.pack(">I", zlib.crc32(body))
+        length = min(int.from_bytes(data[place : place + 4], "big"), len(data) - place - 12)
+        body = data[place + 4 : place + 8 + length]
+        out += data[place : place + 4] + body + struct.pack(">I", zlib.crc32(body))
         place += 12 + length
     return bytes(out) + data[place:]
 
@@ -84,7 +93,9 @@ def read_or_refused(data: bytes) -> None:
 def test_what_fuzzing_has_found_stays_mended(path):
     if path.suffix == ".zip":
         with tempfile.TemporaryDirectory() as folder, suppress(Problem):
-            archive.unzip({"path": str(path), "to": folder, "max_images": 8, "max_image_mb": 1, "max_mb": 1})
+            archive.unzip(
+                {"path": str(path), "to": folder, "max_images": 8, "max_image_mb": 1, "max_mb": 1}
+            )
     else:
         read_or_refused(path.read_bytes())
 
@@ -94,15 +105,28 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_costs_minutes():
         read_image(samples.hostile()["jpeg-scans"])
     photo = samples.encoded(samples.painted(800, 600), "JPEG", progressive=True)
     assert read_image(photo).pixels.shape == (600, 800, 3)
-    preview = photo[:2] + b"\xff\xe1" + struct.pack(">H", 40_002) + (b"\xff\xda\0\2" * 10_000) + photo[2:]
-    assert read_image(preview).pixels.shape == (600, 800, 3), "what a preview holds are no scans of this picture"
+    preview = (
+        photo[:2] + b"\xff\xe1" + struct.pack(">H", 40_002) + (b"\xff\xda\0\2" * 10_000) + photo[2:]
+    )
+    assert read_image(preview).pixels.shape == (600, 800, 3), (
+        "what a preview holds are no scans of this picture"
+    )
 
 
 # Through the whole service
 
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("images"), "--workers", "1", "--max-megapixels", "1", "--cache-mb", "0") as served:
+    with serve(
+        tmp_path_factory.mktemp("images"),
+        "--workers",
+        "1",
+        "--max-megapixels",
+        "1",
+        "--cache-mb",
+        "0",
+    ) as served:
         yield served
 
 
@@ -114,7 +138,9 @@ def test_the_service_answers_200_or_a_clear_4xx_whatever_arrives(served, name, m
     if status != 200:
         problem = json.loads(body)
         assert (status, headers["content-type"]) == (problem["status"], "application/problem+json")
-        assert problem["code"] in ("not_an_image", "broken_image", "image_too_large") or not data, problem
+        assert problem["code"] in ("not_an_image", "broken_image", "image_too_large") or not data, (
+            problem
+        )
         assert problem["detail"]
 
 

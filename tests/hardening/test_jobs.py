@@ -1,4 +1,5 @@
-"""Jobs with real workers and a server that ends in the middle of them, and how much they may keep."""
+"""Jobs with real workers and a server that ends in the middle of them, and how much they may
+keep."""
 
 import io
 import json
@@ -22,12 +23,18 @@ def form(*pictures: bytes, name: str = "image") -> bytes:
 
 
 def posted(served, *pictures: bytes, name: str = "image") -> tuple[int, dict]:
-    status, _, body = ask(served, path="/v1/jobs?include=none", body=form(*pictures, name=name),
-                          headers={"content-type": "multipart/form-data; boundary=seam"})
+    status, _, body = ask(
+        served,
+        path="/v1/jobs?include=none",
+        body=form(*pictures, name=name),
+        headers={"content-type": "multipart/form-data; boundary=seam"},
+    )
     return status, json.loads(body)
 
 
-def test_a_server_killed_in_the_middle_of_jobs_loses_none_and_does_none_twice_in_the_output(tmp_path):
+def test_a_server_killed_in_the_middle_of_jobs_loses_none_and_does_none_twice_in_the_output(
+    tmp_path,
+):
     pictures = [jpeg(200 + 8 * number) for number in range(NUMBER)]
     flags = ["--workers", "1", "--cache-mb", "0", "--log-level", "error"]
     with serve(tmp_path, *flags) as served:
@@ -36,7 +43,12 @@ def test_a_server_killed_in_the_middle_of_jobs_loses_none_and_does_none_twice_in
     for _ in range(2):
         with serve(tmp_path, *flags) as served:
             before = progress(served, id)
-            until(lambda before=before: progress(served, id) > before or progress(served, id) == NUMBER, "some progress")
+            until(
+                lambda before=before: (
+                    progress(served, id) > before or progress(served, id) == NUMBER
+                ),
+                "some progress",
+            )
             workers = served.children()
             served.stop(signal.SIGKILL)
             until(lambda workers=workers: not any(map(running, workers)), "the end of the workers")
@@ -57,10 +69,16 @@ def test_sigterm_under_load_answers_everything_that_was_accepted(tmp_path):
     pictures = [jpeg(300 + 8 * number) for number in range(NUMBER)]
     with serve(tmp_path, "--workers", "2", "--cache-mb", "0", "--log-level", "error") as served:
         statuses = []
-        clients = [threading.Thread(target=lambda one=one: statuses.append(ask(served, body=one)[0])) for one in pictures]
+        clients = [
+            threading.Thread(target=lambda one=one: statuses.append(ask(served, body=one)[0]))
+            for one in pictures
+        ]
         for client in clients:
             client.start()
-        until(lambda: metric(served, "humanparse_in_flight") >= NUMBER or len(statuses) >= NUMBER, "all requests inside")
+        until(
+            lambda: metric(served, "humanparse_in_flight") >= NUMBER or len(statuses) >= NUMBER,
+            "all requests inside",
+        )
         workers = served.children()
         assert served.stop() == 0
         for client in clients:
@@ -74,7 +92,10 @@ def test_all_jobs_together_keep_no_more_than_they_may(tmp_path, photo):
     with serve(tmp_path, *flags) as served:
         status, first = posted(served, photo)
         assert status == 202
-        until(lambda: get_json(served, f"/v1/jobs/{first['id']}")["state"] == "done", "the end of the job")
+        until(
+            lambda: get_json(served, f"/v1/jobs/{first['id']}")["state"] == "done",
+            "the end of the job",
+        )
         large = photo + bytes(100_000)  # bytes behind a JPEG's end are read over
         status, problem = posted(served, large)
         assert (status, problem["code"]) == (507, "storage_full") and "0.1 MB" in problem["detail"]
@@ -86,11 +107,16 @@ def test_all_jobs_together_keep_no_more_than_they_may(tmp_path, photo):
                 archive.writestr(f"{number}.jpg", photo + bytes(60_000))
         status, job = posted(served, packed.getvalue(), name="archive")
         assert status == 202
-        until(lambda: get_json(served, f"/v1/jobs/{job['id']}")["state"] == "failed", "an archive that unpacks to too much")
+        until(
+            lambda: get_json(served, f"/v1/jobs/{job['id']}")["state"] == "failed",
+            "an archive that unpacks to too much",
+        )
         assert get_json(served, f"/v1/jobs/{job['id']}")["problem"]["code"] == "storage_full"
         until(lambda: stored(tmp_path) < 10_000, "the end of what was unpacked")
 
-    with serve(tmp_path, "--workers", "1", "--jobs-max-mb", str(stored(tmp_path) / 1e6 + 0.001)) as served:
+    with serve(
+        tmp_path, "--workers", "1", "--jobs-max-mb", str(stored(tmp_path) / 1e6 + 0.001)
+    ) as served:
         assert posted(served, photo)[0] == 507, "what a server before this one left is counted"
         assert ask(served, "DELETE", f"/v1/jobs/{first['id']}")[0] == 204
         assert ask(served, "DELETE", f"/v1/jobs/{job['id']}")[0] == 204
@@ -99,7 +125,9 @@ def test_all_jobs_together_keep_no_more_than_they_may(tmp_path, photo):
 
 def stored(folder) -> int:
     try:
-        return sum(file.stat().st_size for file in (folder / "data/jobs").rglob("*") if file.is_file())
+        return sum(
+            file.stat().st_size for file in (folder / "data/jobs").rglob("*") if file.is_file()
+        )
     except FileNotFoundError:  # gone while we looked
         time.sleep(0.01)
         return stored(folder)

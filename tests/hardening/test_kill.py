@@ -1,4 +1,5 @@
-"""Workers killed under load: each kill costs at most the request it hits, and the server is whole again."""
+"""Workers killed under load: each kill costs at most the request it hits, and the server is whole
+again."""
 
 import http.client
 import os
@@ -23,8 +24,12 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 @pytest.mark.parametrize("kills", quick_and_long(5, 100))
-def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(tmp_path, photo, kills, measured):
-    with serve(tmp_path, "--workers", str(WORKERS), "--cache-mb", "0", "--log-level", "error") as served:
+def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(
+    tmp_path, photo, kills, measured
+):
+    with serve(
+        tmp_path, "--workers", str(WORKERS), "--cache-mb", "0", "--log-level", "error"
+    ) as served:
         expected = essence(ask(served, body=photo)[2])
         killed, slowest_s = [], 0.0
 
@@ -39,28 +44,44 @@ def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(tmp_path
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
-                until(lambda pid=pid: pid not in served.children(), "the end of a killed worker")  # and the server knows it
-                slowest_s = max(slowest_s, waited_s(lambda: is_whole(served, WORKERS), "a whole server", 3 * READY_AGAIN_S))
+                # and the server knows it
+                until(lambda pid=pid: pid not in served.children(), "the end of a killed worker")
+                slowest_s = max(
+                    slowest_s,
+                    waited_s(
+                        lambda: is_whole(served, WORKERS), "a whole server", 3 * READY_AGAIN_S
+                    ),
+                )
             before = len(found)
             until(lambda: len(found) >= before + 3, "answers after the last kill")
         statuses = [status for status, _ in found]
         assert all(right for _, right in found), "an answer was wrong"
         assert set(statuses) <= {200, 503} and statuses.count(503) <= len(killed)
         assert statuses.count(200) >= kills / 2
-        measured("kills, failed requests, longest time until whole",
-                        f"{len(killed)}, {statuses.count(503)}, {slowest_s:.1f} s of {len(found)} requests")
+        measured(
+            "kills, failed requests, longest time until whole",
+            f"{len(killed)}, {statuses.count(503)}, {slowest_s:.1f} s of {len(found)} requests",
+        )
         assert metric(served, "humanparse_in_flight") <= 1  # the question itself
         assert not any(map(running, killed))
         stopped_cleanly(served, WORKERS)
 
 
-def test_a_worker_that_uses_up_the_memory_of_its_group_is_struck_and_its_picture_refused(tmp_path, photo):
-    with memory_group(tmp_path.name) as limited, serve(tmp_path, "--workers", "1", "--cache-mb", "0") as served:
+def test_a_worker_that_uses_up_the_memory_of_its_group_is_struck_and_its_picture_refused(
+    tmp_path, photo
+):
+    with (
+        memory_group(tmp_path.name) as limited,
+        serve(tmp_path, "--workers", "1", "--cache-mb", "0") as served,
+    ):
         until(lambda: is_whole(served, 1), "a whole server")
         limited([served.process.pid, *served.children()], limit_mb=240)  # a worker is some 170 MB
         large = jpeg(6000)  # needs some 300 MB more
         codes = [refused(served, large) for _ in range(3)]
-        assert codes[-1] == "refused_image" and set(codes[:-1]) <= {"worker_crashed", "refused_image"}, codes
+        assert codes[-1] == "refused_image" and set(codes[:-1]) <= {
+            "worker_crashed",
+            "refused_image",
+        }, codes
         until(lambda: is_whole(served, 1), "a whole server")
         assert ask(served, body=photo)[0] == 200, "others are served as before"
         assert served.process.poll() is None
@@ -72,11 +93,14 @@ def refused(served, body: bytes) -> str:
 
 
 class memory_group:
-    """A control group for memory of its own; skips where we may not make one. Gives a function: put processes in, and limit."""
+    """A control group for memory of its own; skips where we may not make one. Gives a function: put
+    processes in, and limit."""
 
     def __init__(self, name: str):
         self._v2 = (CGROUP / "cgroup.controllers").exists()
-        self._folder = (CGROUP if self._v2 else CGROUP / "memory") / f"humanparse-{os.getpid()}-{abs(hash(name)) % 10**6}"
+        self._folder = (
+            CGROUP if self._v2 else CGROUP / "memory"
+        ) / f"humanparse-{os.getpid()}-{abs(hash(name)) % 10**6}"
 
     def __enter__(self):
         try:
@@ -113,7 +137,8 @@ class memory_group:
 
 
 def test_a_worker_out_of_address_space_answers_and_lives(photo):
-    """Where memory is limited by ulimit, allocations fail instead: that is an answer, and no crash."""
+    """Where memory is limited by ulimit, allocations fail instead: that is an answer, and no
+    crash."""
     program = (
         "import resource, sys; from humanparse.service.child import answers, main\n"
         "from humanparse.service.options import Options\n"

@@ -1,4 +1,5 @@
-"""How much memory and how many files it holds: over every hostile picture, and after many requests."""
+"""How much memory and how many files it holds: over every hostile picture, and after many
+requests."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ SLOPE_MB_PER_100 = 1.0
 
 
 @pytest.mark.parametrize("rounds", quick_and_long(1, 5))
-def test_every_hostile_picture_is_answered_and_costs_no_more_than_it_may(tmp_path, rounds, measured):
+def test_every_hostile_picture_is_answered_and_costs_no_more_than_it_may(
+    tmp_path, rounds, measured
+):
     pictures = dict(samples.hostile()) | {"large-photo": jpeg(6300)}
     with serve(tmp_path, "--workers", str(WORKERS), "--cache-mb", "0") as served:
         until(lambda: is_whole(served, WORKERS), "a whole server")
@@ -34,19 +37,33 @@ def test_every_hostile_picture_is_answered_and_costs_no_more_than_it_may(tmp_pat
         assert not wrong, "each is to be parsed, or told what is wrong with it"
         assert served.children() == workers, "none of them cost a worker"
         most = {pid: memory_mb(pid, "VmHWM") - before for pid, before in idle.items()}
-        measured("pictures, web process, workers", f"{len(found)}, +{most[served.process.pid]:.0f} MB, "
-                        + ", ".join(f"+{most[pid]:.0f} MB" for pid in workers))
+        measured(
+            "pictures, web process, workers",
+            f"{len(found)}, +{most[served.process.pid]:.0f} MB, "
+            + ", ".join(f"+{most[pid]:.0f} MB" for pid in workers),
+        )
         assert max(most[pid] for pid in workers) <= WORKER_MORE_MB
         assert most[served.process.pid] <= WEB_MORE_MB
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_after_thousands_of_requests_it_holds_no_more_than_after_hundreds(tmp_path, photo, measured):
+def test_after_thousands_of_requests_it_holds_no_more_than_after_hundreds(
+    tmp_path, photo, measured
+):
     pictures = [photo, jpeg(640), samples.pictures()["png-rgba"], *samples.hostile().values()]
     pictures = [one for one in pictures if len(one) < 100_000]
-    with serve(tmp_path, "--workers", "1", "--cache-mb", "1", "--log-level", "error",
-               "--worker-max-requests", "100000") as served:
+    with serve(
+        tmp_path,
+        "--workers",
+        "1",
+        "--cache-mb",
+        "1",
+        "--log-level",
+        "error",
+        "--worker-max-requests",
+        "100000",
+    ) as served:
         pids = served.process.pid, *served.children()
 
         def requests(number):

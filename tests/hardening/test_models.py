@@ -1,6 +1,8 @@
-"""Model files that are damaged, of another content, or lead elsewhere are never served, and a reload keeps the old model.
+"""Model files that are damaged, of another content, or lead elsewhere are never served, and a
+reload keeps the old model.
 
-What `humanparse models pull` fetches is held against its sha256 while it comes; tests/weights show that.
+What `humanparse models pull` fetches is held against its sha256 while it comes; tests/weights show
+that.
 """
 
 import json
@@ -23,14 +25,15 @@ STARTED_WITH = ("with external data",)  # a start with each would only cost time
 def damages(good: bytes, folder) -> Iterator[tuple[str, bytes]]:
     """What may be wrong with a model's file."""
     onnx = pytest.importorskip("onnx", reason="changes models with the package onnx")
-    yield "truncated", good[:len(good) // 2]
+    yield "truncated", good[: len(good) // 2]
     yield "empty", b""
     yield "that is a pickle", b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR."
 
     other = onnx.load_from_string(good)
     for entry in other.metadata_props:
         if entry.key == METADATA_KEY:
-            entry.value = json.dumps(json.loads(entry.value) | {"labels": "mhp-v2"})  # of other classes than the network's
+            # of other classes than the network's
+            entry.value = json.dumps(json.loads(entry.value) | {"labels": "mhp-v2"})
     yield "with other metadata", other.SerializeToString()
 
     model = onnx.load_from_string(good)
@@ -57,9 +60,28 @@ def test_a_reload_of_a_bad_file_keeps_the_old_model_and_a_start_with_it_is_refus
             assert essence(ask(served, body=photo)[2]) == expected, name
             if name in STARTED_WITH:
                 started = subprocess.run(
-                    [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--model", str(model), "--workers", "1",
-                     "--data-dir", str(tmp_path / "other")], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-                assert started.returncode == 3 and "Traceback" not in started.stderr, f"{name}: {started.stderr}"
+                    [
+                        sys.executable,
+                        "-m",
+                        "humanparse",
+                        "serve",
+                        "--port",
+                        "0",
+                        "--model",
+                        str(model),
+                        "--workers",
+                        "1",
+                        "--data-dir",
+                        str(tmp_path / "other"),
+                    ],
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                    cwd=tmp_path,
+                )
+                assert started.returncode == 3 and "Traceback" not in started.stderr, (
+                    f"{name}: {started.stderr}"
+                )
             model.write_bytes(good)
             served.process.send_signal(signal.SIGHUP)
             until(lambda: not get_json(served, "/readyz")["degraded"], "the good file")

@@ -1,4 +1,5 @@
-"""What a real server process does, watched from its first line on: what it imports, opens, starts and connects to."""
+"""What a real server process does, watched from its first line on: what it imports, opens, starts
+and connects to."""
 
 import json
 import os
@@ -18,22 +19,61 @@ from hardening import samples
 from hardening.looking import ask, get_json
 
 WATCHED = Path(__file__).with_name("watched")
-# They run code from data, or decode what strangers send: not in the process that holds the token and the door. The module
-# pickle itself is there, because Python's logging.handlers imports it; nothing is unpickled.
-NOT_IN_WEB = {"torch", "onnxruntime", "openvino", "cv2", "numpy", "PIL", "dill", "cloudpickle", "shelve", "joblib"}
+# They run code from data, or decode what strangers send: not in the process that holds the token
+# and the door. The module pickle itself is there, because Python's logging.handlers imports it;
+# nothing is unpickled.
+NOT_IN_WEB = {
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "cv2",
+    "numpy",
+    "PIL",
+    "dill",
+    "cloudpickle",
+    "shelve",
+    "joblib",
+}
 NOT_IN_WORKERS = {"torch", "dill", "cloudpickle", "shelve", "joblib"}
 SYSTEM = ("/proc/", "/sys/", "/dev/null", "/dev/urandom", "/etc/", "/usr/", "/lib", "/opt/www/")
-NAMES = ("../../../../etc/passwd", "a\r\nX-Injected: yes", "/etc/passwd\0.jpg", "C:\\windows\\x", "%2e%2e%2fx", "ü" * 300,
-         '"; name="archive', "a.jpg\r\n\r\n--seam")
-PATHS = ("/", "/docs", "/models", "/metrics", "/openapi.json", "/readyz", "/static/../../../etc/passwd", "//etc/passwd",
-         "/static/..%2f..%2f..%2fetc/passwd", "/static//etc/passwd", "/v1/jobs/..%2f..%2fx", "/v1/jobs/%00",
-         "/%0d%0aX-Injected:1")
-OPTIONS = ("model=/etc/passwd", "model=../../x", "format=../../x", "palette=%0d%0aX-Injected:%20yes", "style=../x&model=%00")
+NAMES = (
+    "../../../../etc/passwd",
+    "a\r\nX-Injected: yes",
+    "/etc/passwd\0.jpg",
+    "C:\\windows\\x",
+    "%2e%2e%2fx",
+    "ü" * 300,
+    '"; name="archive',
+    "a.jpg\r\n\r\n--seam",
+)
+PATHS = (
+    "/",
+    "/docs",
+    "/models",
+    "/metrics",
+    "/openapi.json",
+    "/readyz",
+    "/static/../../../etc/passwd",
+    "//etc/passwd",
+    "/static/..%2f..%2f..%2fetc/passwd",
+    "/static//etc/passwd",
+    "/v1/jobs/..%2f..%2fx",
+    "/v1/jobs/%00",
+    "/%0d%0aX-Injected:1",
+)
+OPTIONS = (
+    "model=/etc/passwd",
+    "model=../../x",
+    "format=../../x",
+    "palette=%0d%0aX-Injected:%20yes",
+    "style=../x&model=%00",
+)
 
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory):
-    """What the processes did: {"web": {event: [arguments]}, "workers": {…}}, and the folder they worked in."""
+    """What the processes did: {"web": {event: [arguments]}, "workers": {…}}, and the folder they
+    worked in."""
     folder = tmp_path_factory.mktemp("process")
     written = folder / "notes"
     written.mkdir()
@@ -57,9 +97,16 @@ def visit(served):
     for name in NAMES:
         head = f'--seam\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
         for path in ("/parse", "/v1/jobs"):
-            status, headers, body = ask(served, path=path, body=head + photo + b"\r\n--seam--\r\n",
-                                        headers={"content-type": "multipart/form-data; boundary=seam"})
-            assert status < 500 and "x-injected" not in headers and b"root:" not in body, (path, name)
+            status, headers, body = ask(
+                served,
+                path=path,
+                body=head + photo + b"\r\n--seam--\r\n",
+                headers={"content-type": "multipart/form-data; boundary=seam"},
+            )
+            assert status < 500 and "x-injected" not in headers and b"root:" not in body, (
+                path,
+                name,
+            )
     for path in PATHS:
         status, headers, body = ask(served, "GET", path)
         assert status < 500 and "x-injected" not in headers and b"root:" not in body, path
@@ -69,14 +116,24 @@ def visit(served):
     ask(served, "GET", "/healthz", headers={"x-request-id": "a" * 65, "x-forwarded-for": "1.2.3.4"})
     ask(served, body=samples.hostile()["pickle"])
     for job in get_json(served, "/v1/jobs")["jobs"]:
-        until(lambda id=job["id"]: get_json(served, f"/v1/jobs/{id}")["state"] in ("done", "failed"), "the end of a job")
+        until(
+            lambda id=job["id"]: get_json(served, f"/v1/jobs/{id}")["state"] in ("done", "failed"),
+            "the end of a job",
+        )
         ask(served, "GET", f"/v1/jobs/{job['id']}/results.zip")
-    assert httpx.post(served.url + "/v1/batch", files=[("image", photo)] * 2, timeout=60).status_code == 200
+    assert (
+        httpx.post(served.url + "/v1/batch", files=[("image", photo)] * 2, timeout=60).status_code
+        == 200
+    )
 
 
-@pytest.mark.parametrize(("process", "there", "unwanted"), [
-    ("web", "starlette", NOT_IN_WEB), ("workers", "numpy", NOT_IN_WORKERS)])
-def test_nothing_is_unpickled_and_nothing_that_runs_code_from_data_is_there(notes, process, there, unwanted):
+@pytest.mark.parametrize(
+    ("process", "there", "unwanted"),
+    [("web", "starlette", NOT_IN_WEB), ("workers", "numpy", NOT_IN_WORKERS)],
+)
+def test_nothing_is_unpickled_and_nothing_that_runs_code_from_data_is_there(
+    notes, process, there, unwanted
+):
     did = notes[0][process]
     imported = {one[0].partition(".")[0] for one in did["import"]}
     assert there in imported and not imported & unwanted
@@ -100,9 +157,18 @@ def test_the_web_process_starts_nothing_but_workers_and_those_nothing(notes):
 @pytest.mark.parametrize("process", ["web", "workers"])
 def test_no_file_is_opened_outside_of_its_own_folders_and_the_system_s(notes, process):
     did, folder = notes[0][process], notes[1]
-    data, home = str(folder / "data"), os.environ.get("HUMANPARSE_HOME", str(Path("~/.cache/humanparse").expanduser()))
-    code = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *site.getsitepackages(), str(WATCHED),
-            str(Path(humanparse.__file__).parents[1])}
+    data, home = (
+        str(folder / "data"),
+        os.environ.get("HUMANPARSE_HOME", str(Path("~/.cache/humanparse").expanduser())),
+    )
+    code = {
+        sys.prefix,
+        sys.base_prefix,
+        *sysconfig.get_paths().values(),
+        *site.getsitepackages(),
+        str(WATCHED),
+        str(Path(humanparse.__file__).parents[1]),
+    }
     read, written = set(), set()
     for path, _, flags in (one for one in did["open"] if isinstance(one[0], str)):
         place = os.path.abspath(folder / path)
@@ -113,4 +179,8 @@ def test_no_file_is_opened_outside_of_its_own_folders_and_the_system_s(notes, pr
     assert not read - {str(folder)}
     assert written <= {"/dev/null", "/proc/self/oom_score_adj"}
     assert not any("passwd" in str(one) for one in did["open"])
-    assert all(str(folder / one[0]).startswith((data, home)) for one in did["os.mkdir"] if "__pycache__" not in str(one[0]))
+    assert all(
+        str(folder / one[0]).startswith((data, home))
+        for one in did["os.mkdir"]
+        if "__pycache__" not in str(one[0])
+    )

@@ -13,7 +13,19 @@ from hardening import samples
 from hardening.conftest import PHOTO
 from hardening.looking import ask, get_json
 
-FORMATS = ("answer", "overlay", "outlines", "colormap", "labels", "people", "cutout", "json", "coco", "labelme", "npz")
+FORMATS = (
+    "answer",
+    "overlay",
+    "outlines",
+    "colormap",
+    "labels",
+    "people",
+    "cutout",
+    "json",
+    "coco",
+    "labelme",
+    "npz",
+)
 NAME = "holiday-of-Mallory-0815"
 
 
@@ -29,10 +41,14 @@ def check(what: str, data: bytes) -> None:
 
 def test_no_metadata_and_no_file_name_comes_out_anywhere(tmp_path):
     image = Image.open(PHOTO).convert("RGB").resize((200, 160))
-    with serve(tmp_path, "--workers", "1", "--cache-disk-mb", "20", "--log-level", "debug") as served:
+    with serve(
+        tmp_path, "--workers", "1", "--cache-disk-mb", "20", "--log-level", "debug"
+    ) as served:
         for kind in ("JPEG", "PNG", "TIFF"):
             photo = samples.with_secrets(image, kind)
-            assert any(form in photo for form in spoken(samples.OWNER)), "the sample has its secrets"
+            assert any(form in photo for form in spoken(samples.OWNER)), (
+                "the sample has its secrets"
+            )
             look_through(served, photo)
         check("the metrics", ask(served, "GET", "/metrics")[2])
         until(lambda: any(tmp_path.joinpath("data/cache").rglob("??/*")), "the cache on disk")
@@ -45,7 +61,9 @@ def test_no_metadata_and_no_file_name_comes_out_anywhere(tmp_path):
 def look_through(served, photo: bytes) -> None:
     """Everything that can be had of that photo."""
     for form in FORMATS:
-        answer = httpx.post(f"{served.url}/parse?format={form}", files={"image": (f"{NAME}.jpg", photo)}, timeout=60)
+        answer = httpx.post(
+            f"{served.url}/parse?format={form}", files={"image": (f"{NAME}.jpg", photo)}, timeout=60
+        )
         assert answer.status_code == 200
         check(f"the format {form}", answer.content + repr(answer.headers).encode())
         if answer.headers["content-type"].startswith("image/"):
@@ -53,9 +71,14 @@ def look_through(served, photo: bytes) -> None:
             assert not picture.getexif() and not {"exif", "xmp", "comment"} & set(picture.info)
     for style in ("colormap", "overlay"):
         check("/predict", ask(served, path=f"/predict?style={style}", body=photo)[2])
-    for bad in (photo[:len(photo) // 2], samples.OWNER.encode() + photo):
-        check_refusal(httpx.post(f"{served.url}/parse", files={"image": (f"{NAME}.jpg", bad)}, timeout=60), bad)
-    job = httpx.post(f"{served.url}/v1/jobs", files={"image": ("a.jpg", photo)}, timeout=60).json()["id"]
+    for bad in (photo[: len(photo) // 2], samples.OWNER.encode() + photo):
+        check_refusal(
+            httpx.post(f"{served.url}/parse", files={"image": (f"{NAME}.jpg", bad)}, timeout=60),
+            bad,
+        )
+    job = httpx.post(f"{served.url}/v1/jobs", files={"image": ("a.jpg", photo)}, timeout=60).json()[
+        "id"
+    ]
     until(lambda: get_json(served, f"/v1/jobs/{job}")["state"] == "done", "the end of the job")
     check("a job's results", ask(served, "GET", f"/v1/jobs/{job}/results")[2])
     check("a job's zip", ask(served, "GET", f"/v1/jobs/{job}/results.zip")[2])

@@ -1,4 +1,5 @@
-"""What is installed is newer than the versions with known holes; `make audit` asks for newer news where it can."""
+"""What is installed is newer than the versions with known holes; `make audit` asks for newer news
+where it can."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -6,8 +7,12 @@ from pathlib import Path
 import pytest
 
 FLOORS = {  # the first version without the holes that were known
-    "starlette": (1, 3, 1), "python-multipart": (0, 0, 31), "pillow": (12, 3, 0), "onnx": (1, 21, 0),
-    "torch": (2, 10), "ray": (2, 54),
+    "starlette": (1, 3, 1),
+    "python-multipart": (0, 0, 31),
+    "pillow": (12, 3, 0),
+    "onnx": (1, 21, 0),
+    "torch": (2, 10),
+    "ray": (2, 54),
 }
 ABANDONED = ("diskcache",)  # unpickles what lies in its folder, and nobody mends it
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -27,5 +32,7 @@ def test_the_project_asks_for_such_versions_and_for_nothing_abandoned():
     text = PROJECT.read_text()
     for package in ("starlette", "python-multipart", "pillow", "onnx", "torch"):
         floor = text.split(f'"{package}>=', 1)[1].split('"')[0].split(",")[0]
-        assert tuple(map(int, floor.split("."))) >= FLOORS[package][:len(floor.split("."))], package
+        assert tuple(map(int, floor.split("."))) >= FLOORS[package][: len(floor.split("."))], (
+            package
+        )
     assert not any(f'"{package}' in text for package in ABANDONED)

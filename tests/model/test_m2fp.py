@@ -36,7 +36,12 @@ def test_the_official_size_has_63_million_parameters_and_nine_layers():
 def test_the_backbone_halves_at_every_stage():
     with torch.inference_mode():
         maps = ResNet(depth=50, width=8).eval()(torch.randn(1, 3, 64, 96))
-    assert [tuple(one.shape[1:]) for one in maps] == [(32, 16, 24), (64, 8, 12), (128, 4, 6), (256, 2, 3)]
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (32, 16, 24),
+        (64, 8, 12),
+        (128, 4, 6),
+        (256, 2, 3),
+    ]
 
 
 def test_photos_of_one_batch_do_not_see_each_other():
@@ -53,7 +58,11 @@ def test_deformable_attention_is_the_weighted_sum_of_the_sampled_points():
     for layer in (attention.sampling_offsets, attention.attention_weights):
         torch.nn.init.normal_(layer.weight, std=0.5)
     count = sum(h * w for h, w in sizes)
-    query, values, reference = torch.randn(1, count, dim), torch.randn(1, count, dim), cell_centres(sizes, CPU)
+    query, values, reference = (
+        torch.randn(1, count, dim),
+        torch.randn(1, count, dim),
+        cell_centres(sizes, CPU),
+    )
     with torch.inference_mode():
         got = attention(query, reference, values, sizes)
         wanted = attention.output_proj(one_by_one(attention, query[0], reference, values[0], sizes))
@@ -65,17 +74,28 @@ def one_by_one(attention, query, reference, values, sizes):
     heads, levels, points = attention.num_heads, attention.num_levels, attention.num_points
     count, dim = query.shape
     offsets = attention.sampling_offsets(query).view(count, heads, levels, points, 2)
-    weights = attention.attention_weights(query).view(count, heads, -1).softmax(-1).view(count, heads, levels, points)
+    weights = (
+        attention.attention_weights(query)
+        .view(count, heads, -1)
+        .softmax(-1)
+        .view(count, heads, levels, points)
+    )
     out = torch.zeros(count, heads, dim // heads)
     start = 0
     for level, (h, w) in enumerate(sizes):
-        cells = attention.value_proj(values)[start : start + h * w].T.reshape(heads, dim // heads, h, w)
+        cells = attention.value_proj(values)[start : start + h * w].T.reshape(
+            heads, dim // heads, h, w
+        )
         start += h * w
         for n in range(count):
             for head in range(heads):
                 for point in range(points):
                     place = reference[n] + offsets[n, head, level, point] / torch.tensor([w, h])
-                    sample = F.grid_sample(cells[head : head + 1], (2 * place - 1).view(1, 1, 1, 2), align_corners=False)
+                    sample = F.grid_sample(
+                        cells[head : head + 1],
+                        (2 * place - 1).view(1, 1, 1, 2),
+                        align_corners=False,
+                    )
                     out[n, head] += weights[n, head, level, point] * sample.flatten()
     return out.reshape(count, dim)
 
@@ -94,6 +114,10 @@ def test_attention_is_pytorchs_own():
 def test_positions_run_from_the_top_left_and_differ_everywhere():
     positions = sine_positions(4, 5, 16, CPU)
     assert positions.shape == (16, 4, 5)
-    assert torch.equal(positions[:8, :, 0], positions[:8, :, 3]) and torch.equal(positions[8:, 0], positions[8:, 2])
-    assert positions[0, :, 0].tolist() == pytest.approx(torch.sin(torch.arange(1, 5) / 4 * 2 * torch.pi).tolist(), abs=1e-4)
+    assert torch.equal(positions[:8, :, 0], positions[:8, :, 3]) and torch.equal(
+        positions[8:, 0], positions[8:, 2]
+    )
+    assert positions[0, :, 0].tolist() == pytest.approx(
+        torch.sin(torch.arange(1, 5) / 4 * 2 * torch.pi).tolist(), abs=1e-4
+    )
     assert len(torch.unique(positions.flatten(1).T.round(decimals=3), dim=0)) == 20

@@ -1,4 +1,5 @@
-"""The page as visitors meet it: a real server with the model in the package, and a real Chromium without a screen."""
+"""The page as visitors meet it: a real server with the model in the package, and a real Chromium
+without a screen."""
 
 from __future__ import annotations
 
@@ -18,15 +19,30 @@ DEMO = Path(humanparse.__file__).parent / "cli/demo"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), "")
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
 WAIT_MS = 15_000
 
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("page"), "--workers", "1", "--max-body-mb", "2", "--max-megapixels", "4") as served:
+    with serve(
+        tmp_path_factory.mktemp("page"),
+        "--workers",
+        "1",
+        "--max-body-mb",
+        "2",
+        "--max-megapixels",
+        "4",
+    ) as served:
         yield served
 
 
@@ -37,7 +53,9 @@ def chromium():
 
 def started_chromium(*more_flags: str):
     """A headless Chromium, for fixtures to yield from. Skips, and says so, where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="needs Playwright: pip install playwright"
+    )
     if not CHROMIUM:
         pytest.skip("needs Chromium: install it, or name it in the variable CHROMIUM")
     with playwright.sync_playwright() as started:
@@ -61,10 +79,19 @@ def visit_for_all(chromium, server):
 def visits(chromium, server):
     contexts = []
 
-    def opened(width=1100, height=720, url=server.url, prepare=lambda page: None, **options) -> Visit:
-        contexts.append(chromium.new_context(**{
-            "viewport": {"width": width, "height": height}, "locale": "en-GB", "reduced_motion": "reduce", **options,
-        }))
+    def opened(
+        width=1100, height=720, url=server.url, prepare=lambda page: None, **options
+    ) -> Visit:
+        contexts.append(
+            chromium.new_context(
+                **{
+                    "viewport": {"width": width, "height": height},
+                    "locale": "en-GB",
+                    "reduced_motion": "reduce",
+                    **options,
+                }
+            )
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(WAIT_MS)
         prepare(page)
@@ -87,7 +114,9 @@ def astronaut() -> Path:
 def couple(tmp_path_factory) -> Path:
     """Two people side by side, 726×512."""
     left = Image.open(DEMO / "astronaut.jpg").convert("RGB").crop((0, 0, 400, 512))
-    right = Image.open(DEMO / "hopper.jpg").convert("RGB").crop((130, 0, 512, 600)).resize((326, 512))
+    right = (
+        Image.open(DEMO / "hopper.jpg").convert("RGB").crop((130, 0, 512, 600)).resize((326, 512))
+    )
     both = Image.new("RGB", (726, 512))
     both.paste(left, (0, 0))
     both.paste(right, (400, 0))
@@ -101,11 +130,21 @@ class Visit:
 
     def __init__(self, page, url: str):
         self.page, self.url = page, url
-        self.errors: list[str] = []      # what scripts threw, and what the policy forbade
-        self.requests: list[str] = []    # what was asked of the server
+        self.errors: list[str] = []  # what scripts threw, and what the policy forbade
+        self.requests: list[str] = []  # what was asked of the server
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda message: "Content Security Policy" in message.text and self.errors.append(message.text))
-        page.on("request", lambda request: self.requests.append(f"{request.method} {request.url.removeprefix(url)}"))
+        page.on(
+            "console",
+            lambda message: (
+                "Content Security Policy" in message.text and self.errors.append(message.text)
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: self.requests.append(
+                f"{request.method} {request.url.removeprefix(url)}"
+            ),
+        )
         page.goto(url)
         page.wait_for_selector("html.ready")
 
@@ -120,13 +159,17 @@ class Visit:
 
     def settle(self) -> None:
         """Wait until what was asked for is drawn."""
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def place(self, x: float, y: float, size=(512, 512)) -> tuple[float, float]:
         """Where a pixel of the photo is in the window, while the whole photo is shown."""
         box = self.page.locator("#stage").bounding_box()
         margin = 24 if box["width"] > 600 else 0
-        scale = min((box["width"] - 2 * margin) / size[0], (box["height"] - 2 * margin) / size[1], 3)
+        scale = min(
+            (box["width"] - 2 * margin) / size[0], (box["height"] - 2 * margin) / size[1], 3
+        )
         left, top = (box["width"] - scale * size[0]) / 2, (box["height"] - scale * size[1]) / 2
         return box["x"] + left + scale * (x + 0.5), box["y"] + top + scale * (y + 0.5)
 
@@ -136,9 +179,13 @@ class Visit:
         box = self.page.locator("#stage").bounding_box()
         left, top = self.place(x, y, size)
         at = [left - box["x"], top - box["y"]]
-        return tuple(self.page.evaluate(
-            "([x, y]) => [...document.querySelector('#canvas').getContext('2d')"
-            ".getImageData(Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1).data].slice(0, 3)", at))
+        return tuple(
+            self.page.evaluate(
+                "([x, y]) => [...document.querySelector('#canvas').getContext('2d')"
+                ".getImageData(Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1).data].slice(0, 3)",
+                at,
+            )
+        )
 
     def download(self, selector: str) -> tuple[str, bytes]:
         """Press something that hands out a file; its name and content."""
@@ -152,8 +199,20 @@ class Visit:
 
     def answer_with(self, status: int, code: str, **headers: str) -> None:
         """From now on photos are answered with this problem."""
-        body = json.dumps({"code": code, "status": status, "detail": "the server's own words", "retryable": status in (429, 503)})
-        answer = {"status": status, "content_type": "application/problem+json", "headers": headers, "body": body}
+        body = json.dumps(
+            {
+                "code": code,
+                "status": status,
+                "detail": "the server's own words",
+                "retryable": status in (429, 503),
+            }
+        )
+        answer = {
+            "status": status,
+            "content_type": "application/problem+json",
+            "headers": headers,
+            "body": body,
+        }
         self.page.route("**/parse?*", lambda route: route.fulfill(**answer))
 
     def answer_as_usual(self) -> None:

@@ -8,7 +8,11 @@ NO_AXE = "the check for accessibility needs axe-core: pip install axe-playwright
 def serious(page) -> list[str]:
     """What axe-core finds that keeps people out."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=NO_AXE).Axe()
-    found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+    found = [
+        one
+        for one in axe.run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
     return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
 
 
@@ -89,9 +93,13 @@ def test_progress_and_result_are_read_aloud(visit, astronaut):
     }""")
     visitor.parse(astronaut)
     told = heard.json_value()
-    assert any("Parsing" in one for one in told) and told[-1].startswith("astronaut.jpg: 1 person, ")
+    assert any("Parsing" in one for one in told) and told[-1].startswith(
+        "astronaut.jpg: 1 person, "
+    )
     visitor.page.click("#table summary")
-    assert "Person 1" in visitor.page.inner_text("#table") and "Face" in visitor.page.inner_text("#table")
+    assert "Person 1" in visitor.page.inner_text("#table") and "Face" in visitor.page.inner_text(
+        "#table"
+    )
 
 
 def test_a_chinese_browser_gets_chinese_and_can_switch(visit, astronaut):
@@ -101,7 +109,9 @@ def test_a_chinese_browser_gets_chinese_and_can_switch(visit, astronaut):
     visitor.parse(astronaut.with_name("hopper.jpg"))  # who has parts with sides
     names = visitor.page.locator("#legend .name").all_inner_texts()
     assert {"脸", "头发", "左臂"} <= set(names)
-    assert "1 个人" in visitor.page.inner_text("#summary") and "左右以人物自身为准" in visitor.page.inner_text("#legend")
+    assert "1 个人" in visitor.page.inner_text(
+        "#summary"
+    ) and "左右以人物自身为准" in visitor.page.inner_text("#legend")
     visitor.page.click("#language")
     assert visitor.page.locator("#legend .name:has-text('Left arm')").count() == 1
     visitor.page.reload()
@@ -113,13 +123,21 @@ def test_every_text_and_label_is_there_in_both_languages(visit):
     from humanparse import labels
 
     visitor = visit()
-    missing = visitor.page.evaluate("async (names) => (await import('./static/js/strings.js')).untranslated(names)", [
-        name for one in (labels.LIP, labels.CIHP, labels.PASCAL_PERSON_PART, labels.MHP_V2) for name in one.names])
+    missing = visitor.page.evaluate(
+        "async (names) => (await import('./static/js/strings.js')).untranslated(names)",
+        [
+            name
+            for one in (labels.LIP, labels.CIHP, labels.PASCAL_PERSON_PART, labels.MHP_V2)
+            for name in one.names
+        ],
+    )
     assert missing == []
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_a_screen_of_360_pixels_shows_everything_without_scrolling_sideways(visit, couple, astronaut, locale):
+def test_a_screen_of_360_pixels_shows_everything_without_scrolling_sideways(
+    visit, couple, astronaut, locale
+):
     visitor = visit(width=360, height=740, locale=locale, has_touch=True, is_mobile=True)
 
     def wide():

@@ -33,7 +33,12 @@ def visitor(visit_for_all, couple):
 
 
 def of_server(server, couple, form: str) -> bytes:
-    answer = httpx.post(f"{server.url}/parse", params={"format": form}, files={"image": couple.read_bytes()}, timeout=60)
+    answer = httpx.post(
+        f"{server.url}/parse",
+        params={"format": form},
+        files={"image": couple.read_bytes()},
+        timeout=60,
+    )
     assert answer.status_code == 200
     return answer.content
 
@@ -43,21 +48,28 @@ def test_the_overlay_is_the_photo_in_colours_at_full_size(visitor, parsing):
     assert name == "couple.overlay.png" and picture.size == (726, 512)
     pixels = np.asarray(picture.convert("RGB")).astype(int)
     nobody = (parsing.person_map == 0) & (parsing.label_map == 0)
-    assert np.abs(pixels - parsing.image)[nobody].mean() < 8        # a few outlines and numbers reach into it
+    # a few outlines and numbers reach into it
+    assert np.abs(pixels - parsing.image)[nobody].mean() < 8
     assert np.abs(pixels - parsing.image)[parsing.label_map > 0].mean() > 20
 
 
 def test_the_colour_map_is_that_of_the_server(visitor, server, couple):
     name, picture = visitor.picture("[data-format=colormap]")
     assert name == "couple.colormap.png" and picture.mode == "RGB"
-    assert np.array_equal(np.asarray(picture), np.asarray(Image.open(io.BytesIO(of_server(server, couple, "colormap")))))
+    assert np.array_equal(
+        np.asarray(picture),
+        np.asarray(Image.open(io.BytesIO(of_server(server, couple, "colormap")))),
+    )
 
 
 def test_the_label_map_holds_the_same_values_as_the_servers(visitor, server, couple, parsing):
     name, picture = visitor.picture("[data-format=labels]")
     theirs = Image.open(io.BytesIO(of_server(server, couple, "labels")))
     assert name == "couple.labels.png" and picture.mode == "P"
-    assert np.array_equal(np.asarray(picture), np.asarray(theirs)) and picture.getpalette() == theirs.getpalette()
+    assert (
+        np.array_equal(np.asarray(picture), np.asarray(theirs))
+        and picture.getpalette() == theirs.getpalette()
+    )
     assert np.array_equal(np.asarray(picture), parsing.label_map)
 
 
@@ -65,11 +77,15 @@ def test_the_json_is_read_by_the_package(visitor, parsing):
     name, data = visitor.download("[data-format=json]")
     read = from_json(data)
     assert name == "couple.json" and read.name == "couple" and read.model == "humanparse-small"
-    assert np.array_equal(read.label_map, parsing.label_map) and np.array_equal(read.person_map, parsing.person_map)
+    assert np.array_equal(read.label_map, parsing.label_map) and np.array_equal(
+        read.person_map, parsing.person_map
+    )
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # pycocotools and NumPy 2
-def test_the_coco_file_is_the_servers_and_opens_in_pycocotools(visitor, server, couple, parsing, tmp_path):
+def test_the_coco_file_is_the_servers_and_opens_in_pycocotools(
+    visitor, server, couple, parsing, tmp_path
+):
     name, data = visitor.download("[data-format=coco]")
     mine, theirs = json.loads(data), json.loads(of_server(server, couple, "coco"))
     assert name == "couple.coco.json" and mine["images"][0].pop("file_name") == "couple.jpg"
@@ -91,10 +107,17 @@ def test_the_cut_out_holds_what_is_shown_and_nothing_else(visit, couple, parsing
     name, picture = visitor.picture("[data-format=cutout]")
     face = parsing.people[0].parts["Face"]
     x0, y0, x1, y1 = face.box_xyxy
-    assert name == "couple.cutout.png" and picture.mode == "RGBA" and picture.size == (x1 - x0, y1 - y0)
+    assert (
+        name == "couple.cutout.png"
+        and picture.mode == "RGBA"
+        and picture.size == (x1 - x0, y1 - y0)
+    )
     pixels, inside = np.asarray(picture), face.mask.crop
     assert np.array_equal(pixels[..., 3] == 255, inside) and not pixels[~inside].any()
-    assert np.abs(pixels[inside][:, :3].astype(int) - parsing.image[y0:y1, x0:x1][inside]).max() <= 8  # two JPEG decoders
+    # two JPEG decoders
+    assert (
+        np.abs(pixels[inside][:, :3].astype(int) - parsing.image[y0:y1, x0:x1][inside]).max() <= 8
+    )
 
 
 def test_two_photos_stand_in_a_strip_and_come_as_one_zip(visit, couple, astronaut, parsing):
@@ -107,7 +130,9 @@ def test_two_photos_stand_in_a_strip_and_come_as_one_zip(visit, couple, astronau
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         assert name == "humanparse.zip" and opened.testzip() is None
         kinds = ("overlay.png", "labels.png", "json")
-        assert opened.namelist() == [f"{stem}.{kind}" for stem in ("couple", "astronaut") for kind in kinds]
+        assert opened.namelist() == [
+            f"{stem}.{kind}" for stem in ("couple", "astronaut") for kind in kinds
+        ]
         labels = Image.open(io.BytesIO(opened.read("couple.labels.png")))
         assert np.array_equal(np.asarray(labels), parsing.label_map)
         assert from_json(opened.read("astronaut.json")).size_hw == (512, 512)
@@ -148,7 +173,15 @@ def test_every_photo_has_a_name_and_a_stem_of_its_own_and_its_file_keeps_its_nam
     done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, check=True)
     names, stems, files = zip(*json.loads(done.stdout), strict=True)
     assert names == (
-        "a.jpg", "a-2.jpg", "a-2-2.jpg", "a.png", "A.jpg", "image.png", "image-2.png", "photo.png")
+        "a.jpg",
+        "a-2.jpg",
+        "a-2-2.jpg",
+        "a.png",
+        "A.jpg",
+        "image.png",
+        "image-2.png",
+        "photo.png",
+    )
     assert stems == ("a", "a-2", "a-2-2", "a-3", "A-4", "image", "image-2", "photo")
     assert list(files) == given
 
@@ -157,9 +190,13 @@ def test_the_lines_of_code_give_the_same_result(visitor, couple, tmp_path, parsi
     visitor.page.locator("#code details").evaluate("(details) => { details.open = true; }")
     curl, python = visitor.page.locator("#code code").all_inner_texts()
     folder = couple.parent
-    answer = json.loads(subprocess.run(f"{curl} -s", shell=True, cwd=folder, capture_output=True, check=True).stdout)
+    answer = json.loads(
+        subprocess.run(f"{curl} -s", shell=True, cwd=folder, capture_output=True, check=True).stdout
+    )
     assert [one["area"] for one in answer["people"]] == [one.area for one in parsing.people]
-    done = subprocess.run([sys.executable, "-c", python], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", python], cwd=folder, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[0] == f"1 {list(parsing.people[0].parts)}"
 
 
@@ -168,4 +205,7 @@ def test_a_line_of_code_can_be_copied(visitor):
     visitor.page.locator("#code details").evaluate("(details) => { details.open = true; }")
     visitor.page.click("#code button >> nth=0")
     visitor.page.wait_for_selector("#toast:has-text('Copied')")
-    assert visitor.page.evaluate("navigator.clipboard.readText()") == visitor.page.locator("#code code").first.inner_text()
+    assert (
+        visitor.page.evaluate("navigator.clipboard.readText()")
+        == visitor.page.locator("#code code").first.inner_text()
+    )

@@ -75,10 +75,16 @@ def test_a_server_that_starts_can_be_asked_at_once(visit, astronaut):
 
 
 PROBLEMS = [
-    (400, "bad_request", "could not read the request"), (408, "request_timeout", "Sending took too long"),
-    (413, "image_too_large", "too many pixels"), (415, "unsupported_media_type", "not a picture"),
-    (422, "refused_image", "not tried again"), (422, "unknown_model", "model"), (500, "internal_error", "went wrong"),
-    (503, "worker_crashed", "stopped in the middle"), (503, "shutting_down", "restarted"), (504, "deadline_exceeded", "too long"),
+    (400, "bad_request", "could not read the request"),
+    (408, "request_timeout", "Sending took too long"),
+    (413, "image_too_large", "too many pixels"),
+    (415, "unsupported_media_type", "not a picture"),
+    (422, "refused_image", "not tried again"),
+    (422, "unknown_model", "model"),
+    (500, "internal_error", "went wrong"),
+    (503, "worker_crashed", "stopped in the middle"),
+    (503, "shutting_down", "restarted"),
+    (504, "deadline_exceeded", "too long"),
     (507, "storage_full", "went wrong on the server"),
 ]
 
@@ -96,18 +102,32 @@ def test_every_code_of_the_server_is_translated(visit):
     from humanparse.service.problems import KINDS
 
     visitor = visit()
-    of_other_requests = {"not_found", "method_not_allowed", "not_acceptable", "conflict", "gone", "storage_full", "bad_option"}
-    known = visitor.page.evaluate("async () => (await import('./static/js/strings.js')).problemCodes()")
+    of_other_requests = {
+        "not_found",
+        "method_not_allowed",
+        "not_acceptable",
+        "conflict",
+        "gone",
+        "storage_full",
+        "bad_option",
+    }
+    known = visitor.page.evaluate(
+        "async () => (await import('./static/js/strings.js')).problemCodes()"
+    )
     assert set(KINDS) - of_other_requests <= set(known)
 
 
 def test_an_answer_that_is_no_json_is_a_problem_too(visit, astronaut):
     visitor = visit()
-    visitor.page.route("**/parse?*", lambda route: route.fulfill(status=200, body="<html>a proxy</html>"))
+    visitor.page.route(
+        "**/parse?*", lambda route: route.fulfill(status=200, body="<html>a proxy</html>")
+    )
     visitor.choose(astronaut)
     assert "cannot be read" in visitor.problem()
     visitor.answer_as_usual()
-    visitor.page.route("**/parse?*", lambda route: route.fulfill(status=502, body="<html>a proxy</html>"))
+    visitor.page.route(
+        "**/parse?*", lambda route: route.fulfill(status=502, body="<html>a proxy</html>")
+    )
     visitor.page.click("#problem button:has-text('Try again')")
     visitor.page.wait_for_selector("#problem:has-text('went wrong')")
 
@@ -132,7 +152,9 @@ def test_escape_cancels(visit, astronaut):
     assert "Cancelled" in visitor.problem()
 
 
-def test_a_server_that_ends_in_the_middle_of_a_photo_is_told_and_what_was_found_stays(visit, astronaut, tmp_path):
+def test_a_server_that_ends_in_the_middle_of_a_photo_is_told_and_what_was_found_stays(
+    visit, astronaut, tmp_path
+):
     with serve(tmp_path, "--workers", "1", "--cache-mb", "0") as served:
         visitor = visit(url=served.url)
         visitor.parse(astronaut)
@@ -166,4 +188,7 @@ def test_a_token_is_asked_for_kept_and_sent(visit, astronaut, tmp_path):
         visitor.page.wait_for_selector("html.ready")
         visitor.parse(astronaut)
         visitor.page.click("#code summary")
-        assert "$HUMANPARSE_TOKEN" in visitor.page.inner_text("#code") and "sesame" not in visitor.page.content()
+        assert (
+            "$HUMANPARSE_TOKEN" in visitor.page.inner_text("#code")
+            and "sesame" not in visitor.page.content()
+        )

@@ -13,7 +13,8 @@ def parsing(astronaut):
 
 
 def middle_of(parsing, label: str) -> tuple[int, int]:
-    """A pixel well inside a part: the one nearest to the middle of all whose neighbours are of the part too."""
+    """A pixel well inside a part: the one nearest to the middle of all whose neighbours are of the
+    part too."""
     mask = parsing.people[0].parts[label].mask.to_dense()
     inner = mask.copy()
     for dy, dx in ((0, 4), (0, -4), (4, 0), (-4, 0)):
@@ -40,7 +41,9 @@ def test_a_dropped_photo_gives_a_legend_with_its_parts(visit, astronaut, parsing
     visitor = visit()
     visitor.page.evaluate(DROP, [list(astronaut.read_bytes()), "astronaut.jpg"])
     visitor.page.wait_for_selector("#legend li")
-    assert visitor.page.inner_text("#summary h2") == f"1 person, {len(parsing.people[0].parts)} parts"
+    assert (
+        visitor.page.inner_text("#summary h2") == f"1 person, {len(parsing.people[0].parts)} parts"
+    )
     names = visitor.page.locator("#legend .name").all_inner_texts()
     assert {"Face", "Hair", "Coat"} <= set(names) and len(names) == len(parsing.people[0].parts)
     assert visitor.page.inner_text("#used-model") == "humanparse-small"
@@ -68,18 +71,26 @@ def test_on_a_slow_line_one_sees_how_much_was_sent(visit, astronaut):
     visitor = visit()
     tools = visitor.page.context.new_cdp_session(visitor.page)
     tools.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 60_000}  # bytes a second
+    # bytes a second
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 60_000}
     tools.send("Network.emulateNetworkConditions", slow)
     visitor.choose(astronaut)
     seen = set()
-    until(lambda: seen.add(visitor.page.inner_text("#progress-text")) or visitor.page.is_visible("#legend"))
+    until(
+        lambda: (
+            seen.add(visitor.page.inner_text("#progress-text"))
+            or visitor.page.is_visible("#legend")
+        )
+    )
     shares = {int(one.split()[1].rstrip("%")) for one in seen if one.startswith("Sending, ")}
     assert any(0 < share < 100 for share in shares)
 
 
 def test_a_queue_at_the_server_is_told_with_its_length(visit, astronaut):
     visitor = visit()
-    visitor.page.route("**/readyz", lambda route: route.fulfill(json={"queued": 3, "predicted_wait_s": 4.2}))
+    visitor.page.route(
+        "**/readyz", lambda route: route.fulfill(json={"queued": 3, "predicted_wait_s": 4.2})
+    )
     visitor.page.route("**/parse?*", lambda route: None)  # the answer does not come
     visitor.choose(astronaut)
     visitor.page.evaluate("""async () => {  // a request that is held back here never counts as sent
@@ -104,7 +115,8 @@ def test_a_photo_can_be_taken_with_the_camera(visit):
     visitor.page.click("#capture")
     visitor.page.wait_for_selector("#summary h2:has-text('Nobody found')")
     assert "camera.jpg" in visitor.page.inner_text("#summary")
-    assert visitor.page.evaluate("document.querySelector('#video').srcObject") is None  # the camera's light is off again
+    # the camera's light is off again
+    assert visitor.page.evaluate("document.querySelector('#video').srcObject") is None
 
 
 def test_hovering_a_face_says_face(visit, astronaut, parsing):
@@ -185,10 +197,11 @@ def test_the_divider_parts_photo_and_result(visit, astronaut, parsing):
     face = middle_of(parsing, "Face")
     result = visitor.pixel(*face)
     visitor.page.click("#compare")
-    visitor.page.wait_for_selector("#divider")            # a key to what is not shown yet goes elsewhere
-    visitor.page.locator("#divider").press("Home")       # at the left: all result
+    # a key to what is not shown yet goes elsewhere
+    visitor.page.wait_for_selector("#divider")
+    visitor.page.locator("#divider").press("Home")  # at the left: all result
     assert visitor.pixel(*face) == result
-    visitor.page.locator("#divider").press("End")        # at the right: all photo
+    visitor.page.locator("#divider").press("End")  # at the right: all photo
     assert visitor.pixel(*face) != result
     grip, target = visitor.page.locator(".grip").bounding_box(), visitor.place(100, 256)
     visitor.page.mouse.move(grip["x"] + 20, grip["y"] + 20)
@@ -210,7 +223,9 @@ def test_one_person_can_be_singled_out_and_people_have_colours(visit, couple):
     assert visitor.page.locator("#legend li").count() <= everyone
     visitor.page.click("#people .chip[data-person='0']")
     parsing = HumanParser().parse(couple)
-    y, x = np.argwhere((parsing.person_map == 1) & (parsing.label_map == parsing.labels.index("Coat")))[2000]
+    y, x = np.argwhere(
+        (parsing.person_map == 1) & (parsing.label_map == parsing.labels.index("Coat"))
+    )[2000]
     visitor.page.check("input[name=colour-by][value=person]", force=True)
     visitor.page.check("#modes input[value=colours]", force=True)
     assert visitor.pixel(x, y, (726, 512)) == (255, 178, 0)  # the first colour of people
@@ -249,7 +264,10 @@ def test_two_fingers_zoom_and_one_moves(visit, astronaut):
     tools = visitor.page.context.new_cdp_session(visitor.page)
 
     def touch(kind: str, *points):
-        tools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+        tools.send(
+            "Input.dispatchTouchEvent",
+            {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]},
+        )
 
     percent = lambda: int(visitor.page.text_content("#zoom-value").rstrip("%"))  # noqa: E731
     (x, y), wall, whole = visitor.place(256, 256), visitor.pixel(500, 20), percent()
@@ -258,7 +276,8 @@ def test_two_fingers_zoom_and_one_moves(visit, astronaut):
         touch("touchMove", (x - apart, y), (x + apart, y))
     touch("touchEnd")
     visitor.settle()
-    assert percent() == pytest.approx(4 * whole, rel=0.03)  # the fingers are four times as far apart
+    # the fingers are four times as far apart
+    assert percent() == pytest.approx(4 * whole, rel=0.03)
     zoomed = visitor.pixel(500, 20)
     touch("touchStart", (x, y))
     for along in (30, 60, 90):
@@ -279,7 +298,7 @@ def test_nothing_is_fetched_again_for_any_view(visit, couple):
     visitor.page.mouse.move(*visitor.place(200, 200, (726, 512)))
     for kind in ("overlay", "colormap", "cutout", "labels", "json", "coco"):
         visitor.download(f"[data-format={kind}]")
-    asked = [one for one in visitor.requests[len(before):] if "blob:" not in one]
+    asked = [one for one in visitor.requests[len(before) :] if "blob:" not in one]
     assert asked == []
     assert sum("POST /parse" in one for one in before) == 1
     assert visitor.errors == []
@@ -321,7 +340,9 @@ def test_a_photo_turned_by_its_camera_stands_upright(visit, astronaut, tmp_path)
     assert "400 × 512" in visitor.page.inner_text("#summary")
     visitor.page.check("#modes input[value=original]", force=True)
     for x, y in ((50, 100), (350, 60), (200, 300)):
-        assert np.abs(np.array(picture.getpixel((x, y))) - visitor.pixel(x, y, (400, 512))).max() < 40
+        assert (
+            np.abs(np.array(picture.getpixel((x, y))) - visitor.pixel(x, y, (400, 512))).max() < 40
+        )
 
 
 def test_a_photo_that_the_browser_cannot_show_is_parsed_all_the_same(visit, astronaut, tmp_path):
@@ -332,7 +353,8 @@ def test_a_photo_that_the_browser_cannot_show_is_parsed_all_the_same(visit, astr
     visitor = visit()
     visitor.parse(tiff)
     assert "cannot show" in visitor.page.inner_text("#note")
-    name, picture = visitor.picture("[data-format=cutout]")  # drawn by the server, which can read it
+    # drawn by the server, which can read it
+    name, picture = visitor.picture("[data-format=cutout]")
     assert name == "astronaut.cutout.png" and picture.mode == "RGBA"
 
 

@@ -1,4 +1,5 @@
-"""Draws static/sample-colours.webp, the colours over the sample on the welcome: what the model in the package finds there.
+"""Draws static/sample-colours.webp, the colours over the sample on the welcome: what the model in
+the package finds there.
 
     python tests/page/welcome_picture.py
 
@@ -25,7 +26,11 @@ def drawn() -> Image.Image:
     """The overlay of the sample without its photo: transparent where that is untouched."""
     parsing = HumanParser().parse(SAMPLE)
     on_black, on_white = (
-        np.asarray(dataclasses.replace(parsing, image=np.full_like(parsing.image, shade)).overlay(opacity=OPACITY, legend=False))
+        np.asarray(
+            dataclasses.replace(parsing, image=np.full_like(parsing.image, shade)).overlay(
+                opacity=OPACITY, legend=False
+            )
+        )
         for shade in (0, 255)
     )
     alpha = 1 - (on_white.astype(float) - on_black).mean(2, keepdims=True) / 255

@@ -13,7 +13,9 @@ def scene() -> Maps:
     label_map[2:6, 2:12] = 13
     person_map[2:18, 12:22], label_map[2:18, 12:22] = 1, 9
     label_map[15:18, 26:29] = 1
-    return Maps(label_map, person_map, [0.9, 0.6], {(2, 5): 0.8, (2, 13): 0.7, (1, 9): 0.65, (0, 1): 0.5})
+    return Maps(
+        label_map, person_map, [0.9, 0.6], {(2, 5): 0.8, (2, 13): 0.7, (1, 9): 0.65, (0, 1): 0.5}
+    )
 
 
 def test_people_carry_number_score_and_mask():
@@ -67,11 +69,21 @@ def test_an_empty_scene_gives_nobody():
 def test_boxes_that_are_known_save_looking_and_change_nothing():
     known = scene()
     known.person_boxes = {1: (10, 0, 25, 20), 2: (0, 0, 12, 20)}
-    known.class_boxes = {1: (20, 10, 30, 20), 5: (0, 0, 30, 20), 9: (12, 2, 22, 18), 13: (2, 2, 12, 6)}
-    (people, loose), (same_people, same_loose) = assemble(scene(), CIHP, 0.3), assemble(known, CIHP, 0.3)
+    known.class_boxes = {
+        1: (20, 10, 30, 20),
+        5: (0, 0, 30, 20),
+        9: (12, 2, 22, 18),
+        13: (2, 2, 12, 6),
+    }
+    (people, loose), (same_people, same_loose) = (
+        assemble(scene(), CIHP, 0.3),
+        assemble(known, CIHP, 0.3),
+    )
     for one, other in zip([*people, *loose], [*same_people, *same_loose], strict=True):
         assert one.mask.box_xyxy == other.mask.box_xyxy and (one.mask.crop == other.mask.crop).all()
-    assert [list(person.parts) for person in people] == [list(person.parts) for person in same_people]
+    assert [list(person.parts) for person in people] == [
+        list(person.parts) for person in same_people
+    ]
 
 
 def test_who_is_in_no_known_box_is_not_there():

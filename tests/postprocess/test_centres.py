@@ -15,12 +15,16 @@ def blank() -> dict[str, np.ndarray]:
     classes = np.full((1, 20, H, W), -8, np.float32)
     classes[:, 0] = 8
     return {
-        "classes": classes, "person": np.full((1, 1, H, W), -8, np.float32),
-        "centre": np.full((1, 1, H, W), -8, np.float32), "offset": np.zeros((1, 2, H, W), np.float32),
+        "classes": classes,
+        "person": np.full((1, 1, H, W), -8, np.float32),
+        "centre": np.full((1, 1, H, W), -8, np.float32),
+        "offset": np.zeros((1, 2, H, W), np.float32),
     }
 
 
-def draw_person(maps, top: int, bottom: int, left: int, right: int, label: int = 5, peak: float = 4.0) -> None:
+def draw_person(
+    maps, top: int, bottom: int, left: int, right: int, label: int = 5, peak: float = 4.0
+) -> None:
     """A block of cells of one class, all pointing to its middle, with a peak there (in cells)."""
     x, y = (left + right) // 2, (top + bottom) // 2
     block = np.s_[top:bottom, left:right]
@@ -49,8 +53,12 @@ def test_touching_people_keep_their_own_pixels():
     assert len(maps.person_scores) == 2
     left, right = maps.person_map[80, 60], maps.person_map[80, 140]
     assert left != right
-    assert (maps.person_map[30:130, 45:95] == left).all() and (maps.person_map[30:130, 106:155] == right).all()
-    assert (maps.label_map[30:130, 45:95] == 5).all() and (maps.label_map[30:130, 106:155] == 7).all()
+    assert (maps.person_map[30:130, 45:95] == left).all() and (
+        maps.person_map[30:130, 106:155] == right
+    ).all()
+    assert (maps.label_map[30:130, 45:95] == 5).all() and (
+        maps.label_map[30:130, 106:155] == 7
+    ).all()
     assert maps.part_scores[int(left), 5] > 0.99
 
 
@@ -107,8 +115,13 @@ def test_a_dress_with_patches_that_are_nearly_skirt_is_a_dress():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=6)
     scene["classes"][0, 6, 20:30, 10:25], scene["classes"][0, 12, 20:30, 10:25] = 3.5, 4.0
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[84:116, 44:96] == 6).all()
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), CIHP).label_map[84:116, 44:96] == 12).all()
+    assert (
+        parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[84:116, 44:96] == 6
+    ).all()
+    assert (
+        parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), CIHP).label_map[84:116, 44:96]
+        == 12
+    ).all()
 
 
 @pytest.mark.parametrize(("above", "found"), [(0.3, 7), (1.5, 11)])
@@ -116,9 +129,14 @@ def test_a_pattern_that_is_nearly_a_scarf_is_the_coat_and_a_sure_scarf_stays(abo
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=7)
     scene["classes"][0, 7, 5:35, 10:25] = 8
-    scene["classes"][0, 7, 5:12, 10:25], scene["classes"][0, 11, 5:12, 10:25] = 6, 6 + above   # by the edge, not surrounded
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[24:44, 44:96] == found).all()
-    assert (parse_centres(scene, GEOMETRY, CentreSettings(scarf=0), CIHP).label_map[24:44, 44:96] == 11).all()
+    # by the edge, not surrounded
+    scene["classes"][0, 7, 5:12, 10:25], scene["classes"][0, 11, 5:12, 10:25] = 6, 6 + above
+    assert (
+        parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[24:44, 44:96] == found
+    ).all()
+    assert (
+        parse_centres(scene, GEOMETRY, CentreSettings(scarf=0), CIHP).label_map[24:44, 44:96] == 11
+    ).all()
 
 
 def test_every_labelled_pixel_has_a_person_and_the_other_way_round():
@@ -132,7 +150,9 @@ def test_every_labelled_pixel_has_a_person_and_the_other_way_round():
 def test_photos_larger_than_the_input_are_filled_at_their_own_size():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25)
-    maps = parse_centres(scene, Geometry((400, 600), (H * 4, W * 4), (H * 4, W * 4)), CentreSettings())
+    maps = parse_centres(
+        scene, Geometry((400, 600), (H * 4, W * 4), (H * 4, W * 4)), CentreSettings()
+    )
     assert maps.person_map.shape == (400, 600)
     assert abs((maps.person_map > 0).mean() - 30 * 15 / (H * W)) < 0.01
 
@@ -141,9 +161,10 @@ def test_what_the_whole_person_wears_decides_where_a_cell_is_unsure():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=5)
     draw_person(scene, 5, 35, 35, 50, label=5)
-    scene["classes"][0, 7, 5:35, 10:50] = 7.5            # nearly as likely as 5, for both
+    scene["classes"][0, 7, 5:35, 10:50] = 7.5  # nearly as likely as 5, for both
     scene["wears"] = np.zeros((1, 20, H, W), np.float32)
-    scene["wears"][0, 7, 5:20, 10:25] = 4                # half of one person speaks for it: 2 on average
+    # half of one person speaks for it: 2 on average
+    scene["wears"][0, 7, 5:20, 10:25] = 4
     maps = parse_centres(scene, GEOMETRY, CentreSettings(), CIHP)
     assert maps.label_map[80, 70] == maps.label_map[130, 70] == 7 and maps.label_map[80, 170] == 5
     assert maps.part_scores[int(maps.person_map[80, 70]), 7] > 0.75

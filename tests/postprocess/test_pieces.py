@@ -22,7 +22,12 @@ def drawn(part: np.ndarray) -> np.ndarray:
 
 def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.ndarray:
     """Which class wins after joining; everything is one person's if nothing is said."""
-    rules = {"share": 0.02, "garment_share": 0.1, "surrounded": 0.6, "garments": {COAT, SHIRT}} | given
+    rules = {
+        "share": 0.02,
+        "garment_share": 0.1,
+        "surrounded": 0.6,
+        "garments": {COAT, SHIRT},
+    } | given
     owner = np.zeros(part.shape, int) if owner is None else owner
     parts = drawn(part)
     join_patches(parts, owner, owner.max() + 1, **rules)
@@ -73,7 +78,15 @@ def test_nobody_s_pieces_are_left_alone():
 
 def test_the_winner_leaves_no_trace_of_the_patch_between_cells():
     parts = drawn(coat_with(SHIRT, np.s_[8:10, 8:10]))
-    join_patches(parts, np.zeros((20, 20), int), 1, share=0.02, garment_share=0.1, surrounded=0.6, garments={COAT, SHIRT})
+    join_patches(
+        parts,
+        np.zeros((20, 20), int),
+        1,
+        share=0.02,
+        garment_share=0.1,
+        surrounded=0.6,
+        garments={COAT, SHIRT},
+    )
     assert (parts[COAT] == 5).all()
     assert (parts[SHIRT] <= 0).all()
 
@@ -91,16 +104,20 @@ def test_hair_without_a_face_is_something_else_if_its_person_has_a_face():
     owner = np.full((12, 30), -1)
     owner[:, :10], owner[:, 10:20] = 0, 1
     best = np.full((12, 30), coat)
-    best[1:3, :20], best[3:5, 2:8], best[9:11, 2:18] = hair, face, hair    # person 1 shows no face
+    best[1:3, :20], best[3:5, 2:8], best[9:11, 2:18] = hair, face, hair  # person 1 shows no face
     best[8, 14] = hair
-    parts = np.stack([np.where(best == c, 3.0, 1.0 if c == coat else 0.0) for c in range(3)]).astype(np.float32)
+    parts = np.stack(
+        [np.where(best == c, 3.0, 1.0 if c == coat else 0.0) for c in range(3)]
+    ).astype(np.float32)
     before = parts.copy()
     drop_faceless(parts, owner, 2, [hair, face], [face])
     part = parts.argmax(0)
     assert (part[9:11, 2:10] == coat).all()
     untouched = np.ones((12, 30), bool)
     untouched[9:11, 2:10] = False
-    assert (part[untouched] == best[untouched]).all() and (parts[:, untouched] == before[:, untouched]).all()
+    assert (part[untouched] == best[untouched]).all() and (
+        parts[:, untouched] == before[:, untouched]
+    ).all()
 
 
 def test_without_classes_of_a_head_nothing_is_dropped():
@@ -113,16 +130,24 @@ def test_without_classes_of_a_head_nothing_is_dropped():
 def test_a_garment_gives_way_to_the_main_one_of_its_own_person_alone():
     owner = np.full((4, 30), -1)
     owner[:, :10], owner[:, 10:20] = 0, 1
-    probability = np.full((3, 4, 30), 0.01, np.float32)                    # two garments, and an arm
-    probability[0, :, :8] = probability[1, :, 8:20] = 0.9                  # person 0: mostly garment 1; person 1: garment 2
+    # two garments, and an arm
+    probability = np.full((3, 4, 30), 0.01, np.float32)
+    # person 0: mostly garment 1; person 1: garment 2
+    probability[0, :, :8] = probability[1, :, 8:20] = 0.9
     logits = np.zeros((3, 4, 30), np.float32)
     lowered = one_outfit(logits, probability, owner, 2, {0: 0.5, 1: 0.5})
     amounts = 8 * 0.9 + 2 * 0.01, 2 * 0.9 + 8 * 0.01
-    assert np.allclose(lowered[0, :, :10], 0) and np.allclose(lowered[1, :, :10], 0.5 * np.log(amounts[1] / amounts[0]))
-    assert np.allclose(lowered[1, :, 10:20], 0) and np.allclose(lowered[0, :, 10:20], 0.5 * np.log(0.01 / 0.9), atol=1e-5)
+    assert np.allclose(lowered[0, :, :10], 0) and np.allclose(
+        lowered[1, :, :10], 0.5 * np.log(amounts[1] / amounts[0])
+    )
+    assert np.allclose(lowered[1, :, 10:20], 0) and np.allclose(
+        lowered[0, :, 10:20], 0.5 * np.log(0.01 / 0.9), atol=1e-5
+    )
     assert (lowered[2] == 0).all() and (lowered[:, :, 20:] == 0).all() and (logits == 0).all()
     milder = one_outfit(logits, probability, owner, 2, {0: 0.5, 1: 0.25})  # each by its own power
-    assert np.allclose(milder[0], lowered[0]) and np.allclose(milder[1, :, :10], lowered[1, :, :10] / 2)
+    assert np.allclose(milder[0], lowered[0]) and np.allclose(
+        milder[1, :, :10], lowered[1, :, :10] / 2
+    )
     assert (one_outfit(logits, probability, owner, 2, {0: 0.0, 1: 0.0}) == 0).all()
     assert (one_outfit(logits, probability, owner, 2, {}) == 0).all()
 
@@ -134,5 +159,8 @@ def test_what_speaks_for_a_class_is_averaged_over_each_person_and_added_to_their
     assert means.tolist() == [[2, 0], [7, -2], [0, 0]]
     parts = np.zeros((2, 2, 3), np.float32)
     raised = steered(parts, means, owner)
-    assert raised[0].tolist() == [[2, 2, 7], [0, 7, 7]] and raised[1].tolist() == [[0, 0, -2], [0, -2, -2]]
+    assert raised[0].tolist() == [[2, 2, 7], [0, 7, 7]] and raised[1].tolist() == [
+        [0, 0, -2],
+        [0, -2, -2],
+    ]
     assert not parts.any()

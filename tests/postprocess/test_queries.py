@@ -19,7 +19,9 @@ HUMAN = PARTS
 GEOMETRY = Geometry((H * 4, W * 4), (H * 4, W * 4), (H * 4, W * 4))
 
 
-def outputs(*instances: tuple[int, float, tuple[int, int, int, int]], empty: int = 3) -> dict[str, np.ndarray]:
+def outputs(
+    *instances: tuple[int, float, tuple[int, int, int, int]], empty: int = 3
+) -> dict[str, np.ndarray]:
     """instances: (class, its probability, block of cells top, bottom, left, right)."""
     logits = np.full((len(instances) + empty, PARTS + 2), -20.0, np.float32)
     masks = np.full((len(instances) + empty, H, W), -10.0, np.float32)
@@ -39,15 +41,22 @@ LEFT, RIGHT = (5, 35, 10, 30), (5, 35, 30, 50)
 
 
 def test_parts_go_to_the_person_who_covers_them():
-    maps = parse((HUMAN, 0.9, LEFT), (HUMAN, 0.8, RIGHT), (13, 0.9, (6, 12, 15, 25)), (13, 0.7, (6, 12, 35, 45)))
-    assert maps.person_scores == pytest.approx([0.9, 0.8], abs=0.02)  # less a little at the masks' soft borders
+    maps = parse(
+        (HUMAN, 0.9, LEFT),
+        (HUMAN, 0.8, RIGHT),
+        (13, 0.9, (6, 12, 15, 25)),
+        (13, 0.7, (6, 12, 35, 45)),
+    )
+    # less a little at the masks' soft borders
+    assert maps.person_scores == pytest.approx([0.9, 0.8], abs=0.02)
     assert maps.label_map[34, 80] == 13 and maps.person_map[34, 80] == 1
     assert maps.label_map[34, 160] == 13 and maps.person_map[34, 160] == 2
     assert maps.part_scores == pytest.approx({(1, 13): 0.9, (2, 13): 0.7}, abs=0.02)
 
 
 def test_a_part_that_crosses_the_border_stays_whole():
-    """Most of the arm is the left person's; its pixels over the right person are the left person's too."""
+    """Most of the arm is the left person's; its pixels over the right person are the left person's
+    too."""
     maps = parse((HUMAN, 0.9, LEFT), (HUMAN, 0.9, RIGHT), (14, 0.9, (15, 20, 20, 34)))
     assert (maps.person_map[64:76, 84:132] == maps.person_map[70, 90]).all()
 
@@ -85,7 +94,8 @@ def test_no_queries_at_all_is_an_empty_scene():
 
 
 def test_memory_does_not_grow_with_the_queries():
-    """Hundred kept queries on a large photo: well under one float mask of the photo's size for each."""
+    """Hundred kept queries on a large photo: well under one float mask of the photo's size for
+    each."""
     import tracemalloc
 
     many = [(5, 0.9, (5, 35, 10 + i % 30, 20 + i % 30)) for i in range(60)]
@@ -105,12 +115,20 @@ RULE = Preprocess((0,) * 3, (1,) * 3, short_side=96, max_long_side=200)
 
 
 def crowded(geometry: Geometry, seed: int) -> dict[str, np.ndarray]:
-    """Rough blobs everywhere: people over people, parts over parts, several of a class, and background."""
+    """Rough blobs everywhere: people over people, parts over parts, several of a class, and
+    background."""
     rng = np.random.default_rng(seed)
     shape = [side // 4 for side in geometry.input_hw]
-    masks = np.stack([cv2.GaussianBlur(rng.normal(size=shape).astype(np.float32), (0, 0), 3) * 60 - 3 for _ in range(24)])
+    masks = np.stack(
+        [
+            cv2.GaussianBlur(rng.normal(size=shape).astype(np.float32), (0, 0), 3) * 60 - 3
+            for _ in range(24)
+        ]
+    )
     logits = np.zeros((24, PARTS + 2), np.float32)
-    logits[np.arange(24), [0, *[HUMAN] * 7, *rng.integers(1, 5, 12), *rng.integers(5, 20, 4)]] = rng.uniform(3, 9, 24)
+    logits[np.arange(24), [0, *[HUMAN] * 7, *rng.integers(1, 5, 12), *rng.integers(5, 20, 4)]] = (
+        rng.uniform(3, 9, 24)
+    )
     return {"pred_logits": logits[None], "pred_masks": masks[None]}
 
 
@@ -118,12 +136,24 @@ def everything_at_full_size(outputs, geometry, settings):
     """The label map, the person map and all people's and parts' scores, slowly."""
     height, width = geometry.photo_hw
     probability = softmax(outputs["pred_logits"][0].astype(float), 1)[:, :-1]
-    full = np.stack([sample_twice(mask, 4, geometry, (0, 0, width, height)) for mask in outputs["pred_masks"][0]]).astype(float)
+    full = np.stack(
+        [
+            sample_twice(mask, 4, geometry, (0, 0, width, height))
+            for mask in outputs["pred_masks"][0]
+        ]
+    ).astype(float)
     chance = 1 / (1 + np.exp(-full))
-    scores = probability.max(1) * [one[mask > 0].mean() for one, mask in zip(chance, full, strict=True)]
-    classes, coarse = probability.argmax(1), outputs["pred_masks"][0][:, : geometry.cells(4)[0], : geometry.cells(4)[1]] > 0
+    scores = probability.max(1) * [
+        one[mask > 0].mean() for one, mask in zip(chance, full, strict=True)
+    ]
+    classes, coarse = (
+        probability.argmax(1),
+        outputs["pred_masks"][0][:, : geometry.cells(4)[0], : geometry.cells(4)[1]] > 0,
+    )
     order = np.argsort(-scores, kind="stable")
-    people = np.array([one for one in order if classes[one] == HUMAN and scores[one] > settings.person_score])
+    people = np.array(
+        [one for one in order if classes[one] == HUMAN and scores[one] > settings.person_score]
+    )
     people = people[drop_duplicates(coarse[people], scores[people], settings.duplicate_iou)]
     parts = [one for one in order if classes[one] < HUMAN and scores[one] >= settings.part_score]
     owners = dict(zip(parts, link(coarse[parts], coarse[people], scores[people]) + 1, strict=True))
@@ -139,23 +169,44 @@ def everything_at_full_size(outputs, geometry, settings):
         average = counting.sum(0) / np.maximum((counting > 0).sum(0), 1)
         wins = average > best
         best[wins], label[wins] = average[wins], class_id
-        owner[wins] = np.array([owners[one] for one in same])[counting.argmax(0)][wins] if class_id else who[wins]
-    return label, owner, scores[people], {(int(owners[one]), int(classes[one])): scores[one] for one in reversed(parts)}
+        owner[wins] = (
+            np.array([owners[one] for one in same])[counting.argmax(0)][wins]
+            if class_id
+            else who[wins]
+        )
+    return (
+        label,
+        owner,
+        scores[people],
+        {(int(owners[one]), int(classes[one])): scores[one] for one in reversed(parts)},
+    )
 
 
-@pytest.mark.parametrize(("photo_hw", "seed"), [((96, 128), 0), ((150, 311), 1), ((401, 533), 2), ((1300, 90), 3)])
+@pytest.mark.parametrize(
+    ("photo_hw", "seed"), [((96, 128), 0), ((150, 311), 1), ((401, 533), 2), ((1300, 90), 3)]
+)
 def test_maps_and_scores_are_those_of_everything_at_full_size(photo_hw, seed, monkeypatch):
     geometry = RULE.geometry(photo_hw)
-    made, settings = crowded(geometry, seed), QuerySettings(part_score=0.3, person_score=0.3, duplicate_iou=0.9)
+    made, settings = (
+        crowded(geometry, seed),
+        QuerySettings(part_score=0.3, person_score=0.3, duplicate_iou=0.9),
+    )
     label, person, people, parts = everything_at_full_size(made, geometry, settings)
     assert len(np.unique(label)) > 2 and len(np.unique(person)) > 1
     somebody = (label > 0) | (person > 0)
-    maps = parse_queries(made, geometry, settings, labels=CIHP)     # measures larger masks at every second, third … pixel
-    assert maps.person_scores == pytest.approx(people, abs=1e-3) and maps.part_scores == pytest.approx(parts, abs=1e-3)
-    assert (maps.label_map == label)[somebody].mean() > 0.995 and (maps.person_map == person)[somebody].mean() > 0.995
-    monkeypatch.setattr(instances, "SCORED_PX", 1 << 40)                  # at every pixel
+    # measures larger masks at every second, third … pixel
     maps = parse_queries(made, geometry, settings, labels=CIHP)
-    assert maps.person_scores == pytest.approx(people, abs=1e-5) and maps.part_scores == pytest.approx(parts, abs=1e-5)
+    assert maps.person_scores == pytest.approx(
+        people, abs=1e-3
+    ) and maps.part_scores == pytest.approx(parts, abs=1e-3)
+    assert (maps.label_map == label)[somebody].mean() > 0.995 and (maps.person_map == person)[
+        somebody
+    ].mean() > 0.995
+    monkeypatch.setattr(instances, "SCORED_PX", 1 << 40)  # at every pixel
+    maps = parse_queries(made, geometry, settings, labels=CIHP)
+    assert maps.person_scores == pytest.approx(
+        people, abs=1e-5
+    ) and maps.part_scores == pytest.approx(parts, abs=1e-5)
     assert (maps.label_map == label).mean() > 0.9999 and (maps.person_map == person).mean() > 0.9999
 
 

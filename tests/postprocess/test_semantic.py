@@ -23,16 +23,23 @@ def outputs(*queries: tuple[int, tuple[int, int, int, int]]) -> dict[str, np.nda
 BACKGROUND = (0, (0, 40, 0, 40))
 
 
-@pytest.mark.parametrize(("photo", "resized", "corner"), [
-    ((160, 160), (160, 160), (0, 0)),
-    ((100, 60), (100, 60), (30, 50)),      # never enlarged
-    ((320, 200), (160, 100), (0, 30)),
-    ((200, 321), (99, 160), (30, 0)),      # cut off, not rounded
-    ((5000, 2), (160, 1), (0, 79)),
-])
+@pytest.mark.parametrize(
+    ("photo", "resized", "corner"),
+    [
+        ((160, 160), (160, 160), (0, 0)),
+        ((100, 60), (100, 60), (30, 50)),  # never enlarged
+        ((320, 200), (160, 100), (0, 30)),
+        ((200, 321), (99, 160), (30, 0)),  # cut off, not rounded
+        ((5000, 2), (160, 1), (0, 79)),
+    ],
+)
 def test_a_photo_is_laid_in_the_middle_and_never_enlarged(photo, resized, corner):
     geometry = FIT.geometry(photo)
-    assert (geometry.resized_hw, geometry.corner_yx, geometry.input_hw) == (resized, corner, (160, 160))
+    assert (geometry.resized_hw, geometry.corner_yx, geometry.input_hw) == (
+        resized,
+        corner,
+        (160, 160),
+    )
 
 
 def test_around_the_photo_is_grey_and_beyond_that_zero():
@@ -44,17 +51,34 @@ def test_around_the_photo_is_grey_and_beyond_that_zero():
 
 
 def test_the_class_with_most_votes_wins_where_the_photo_is():
-    geometry = FIT.geometry((160, 80))                                   # columns 40 to 120 of the input
-    maps = parse_semantic(outputs(BACKGROUND, (5, (10, 20, 15, 25)), (5, (10, 20, 15, 25))), geometry, SemanticSettings(), CIHP)
+    # columns 40 to 120 of the input
+    geometry = FIT.geometry((160, 80))
+    maps = parse_semantic(
+        outputs(BACKGROUND, (5, (10, 20, 15, 25)), (5, (10, 20, 15, 25))),
+        geometry,
+        SemanticSettings(),
+        CIHP,
+    )
     assert maps.label_map.shape == (160, 80)
-    assert (maps.label_map[42:78, 22:58] == 5).all() and not maps.label_map[:38].any() and not maps.label_map[:, :18].any()
+    assert (
+        (maps.label_map[42:78, 22:58] == 5).all()
+        and not maps.label_map[:38].any()
+        and not maps.label_map[:, :18].any()
+    )
     assert ((maps.person_map == 1) == (maps.label_map > 0)).all()
-    assert maps.person_scores == pytest.approx([2 / 3], abs=0.05) and list(maps.part_scores) == [(1, 5)]
+    assert maps.person_scores == pytest.approx([2 / 3], abs=0.05) and list(maps.part_scores) == [
+        (1, 5)
+    ]
 
 
 def test_larger_photos_get_their_own_size_back():
     upper_half = (9, (0, 20, 0, 40))
-    maps = parse_semantic(outputs(BACKGROUND, upper_half, upper_half), FIT.geometry((640, 640)), SemanticSettings(), CIHP)
+    maps = parse_semantic(
+        outputs(BACKGROUND, upper_half, upper_half),
+        FIT.geometry((640, 640)),
+        SemanticSettings(),
+        CIHP,
+    )
     assert (maps.label_map[:310] == 9).all() and not maps.label_map[330:].any()
 
 

@@ -23,17 +23,22 @@ def plain_overlay(parsing, **options) -> np.ndarray:
 
 # Colour map and people map
 
+
 @pytest.mark.parametrize("palette", ["clear", "classic"])
 def test_colormap_gives_each_class_its_colour(palette):
     parsing = made_up_parsing()
     colours = np.array(CIHP.palette(palette))
-    assert np.array_equal(pixels(render.colormap(parsing, palette=palette)), colours[parsing.label_map])
+    assert np.array_equal(
+        pixels(render.colormap(parsing, palette=palette)), colours[parsing.label_map]
+    )
 
 
 def test_people_map_gives_touching_people_different_colours_and_nobody_black():
     parsing = made_up_parsing()
     picture = pixels(render.people_map(parsing))
-    nobody, first, second = (set(map(tuple, picture[parsing.person_map == one].tolist())) for one in (0, 1, 2))
+    nobody, first, second = (
+        set(map(tuple, picture[parsing.person_map == one].tolist())) for one in (0, 1, 2)
+    )
     assert nobody == {(0, 0, 0)} and len(first) == len(second) == 1 and first != second
 
 
@@ -51,6 +56,7 @@ def test_person_colours_are_all_different():
 
 # Overlay
 
+
 def test_overlay_leaves_the_background_untouched():
     parsing = made_up_parsing()
     background = parsing.label_map == 0
@@ -61,7 +67,9 @@ def test_overlay_at_opacity_0_is_the_photo_and_at_1_the_colours():
     parsing = made_up_parsing()
     labelled = parsing.label_map > 0
     assert np.array_equal(plain_overlay(parsing, opacity=0), parsing.image)
-    assert np.array_equal(plain_overlay(parsing, opacity=1)[labelled], pixels(render.colormap(parsing))[labelled])
+    assert np.array_equal(
+        plain_overlay(parsing, opacity=1)[labelled], pixels(render.colormap(parsing))[labelled]
+    )
 
 
 def test_overlay_at_half_opacity_lies_midway():
@@ -92,7 +100,11 @@ def test_a_read_only_photo_can_be_drawn():
 
 def test_maps_in_any_order_of_memory_are_drawn():
     parsing = made_up_parsing()
-    turned = dataclasses.replace(parsing, label_map=np.asfortranarray(parsing.label_map), image=np.asfortranarray(parsing.image))
+    turned = dataclasses.replace(
+        parsing,
+        label_map=np.asfortranarray(parsing.label_map),
+        image=np.asfortranarray(parsing.image),
+    )
     assert np.array_equal(pixels(render.overlay(turned)), pixels(render.overlay(parsing)))
     assert np.array_equal(pixels(render.outlines(turned)), pixels(render.outlines(parsing)))
 
@@ -100,7 +112,7 @@ def test_maps_in_any_order_of_memory_are_drawn():
 def test_a_white_line_runs_between_touching_people():
     parsing = made_up_parsing()
     drawn = pixels(render.overlay(parsing, legend=False))
-    assert drawn[60, 79:81].min() > 200            # where left arm meets right arm
+    assert drawn[60, 79:81].min() > 200  # where left arm meets right arm
     assert drawn[60, 65:70].max(axis=(0, 1)).min() < 200  # but not within one person
 
 
@@ -118,7 +130,9 @@ def test_two_people_are_numbered_and_one_is_not(monkeypatch):
     render.overlay(made_up)
     assert written == ["1", "2"]
     written.clear()
-    render.overlay(parsing_from_maps(made_up.label_map, (made_up.person_map == 1).astype(np.uint16)))
+    render.overlay(
+        parsing_from_maps(made_up.label_map, (made_up.person_map == 1).astype(np.uint16))
+    )
     render.overlay(made_up, outlines=False)
     assert written == []
 
@@ -127,7 +141,8 @@ def test_numbers_stay_in_the_photo_and_off_each_other():
     taken = [(0, 0, 10, 10)]
     assert drawing._free_place((-5, -5), (10, 10), (40, 40), taken) == (0, 10, 10, 20)
     assert drawing._free_place((35, 20), (10, 10), (40, 40), taken) == (30, 20, 40, 30)
-    assert drawing._free_place((0, 0), (10, 10), (12, 10), taken) == (0, 0, 10, 10)  # no room: on top of the other
+    # no room: on top of the other
+    assert drawing._free_place((0, 0), (10, 10), (12, 10), taken) == (0, 0, 10, 10)
 
 
 @pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
@@ -144,11 +159,16 @@ def test_an_unknown_palette_is_refused():
 
 # Outlines
 
+
 def test_outlines_leave_what_lies_inside_and_outside_as_it_is():
     parsing = made_up_parsing()
     drawn = pixels(render.outlines(parsing))
     assert drawn.shape == parsing.image.shape
-    for rows, columns in ((slice(0, 17), slice(0, 30)), (slice(32, 36), slice(57, 63)), (slice(105, 120), slice(None))):
+    for rows, columns in (
+        (slice(0, 17), slice(0, 30)),
+        (slice(32, 36), slice(57, 63)),
+        (slice(105, 120), slice(None)),
+    ):
         assert np.array_equal(drawn[rows, columns], parsing.image[rows, columns])
     assert drawn[60, 79:81].min() > 200  # the white line between the people
 

@@ -16,11 +16,14 @@ def pixels(picture: Image.Image) -> np.ndarray:
 
 # Legend
 
+
 def test_legend_lists_only_the_labels_found_with_colour_and_share():
     entries = {entry.name: entry for entry in render.legend_entries(made_up_parsing(), "classic")}
     assert set(entries) == {"Hair", "Face", "UpperClothes", "Left-arm", "Right-arm", "Pants"}
     assert entries["Hair"].colour == CIHP.palette("classic")[CIHP.index("Hair")]
-    assert entries["Face"].share == pytest.approx(16 * 16 / (6 * 16 + 16 * 16 + 34 * 20 + 30 * 10 * 2 + 24 * 20))
+    assert entries["Face"].share == pytest.approx(
+        16 * 16 / (6 * 16 + 16 * 16 + 34 * 20 + 30 * 10 * 2 + 24 * 20)
+    )
     assert sum(entry.share for entry in entries.values()) == pytest.approx(1)
 
 
@@ -31,14 +34,18 @@ def test_legend_puts_the_largest_first():
 
 def test_legend_counts_the_people():
     one = parsing_from_maps(np.ones((2, 2), np.uint8), np.ones((2, 2), np.uint16))
-    headings = [render.legend_heading(parsing) for parsing in (empty_parsing(), one, made_up_parsing())]
+    headings = [
+        render.legend_heading(parsing) for parsing in (empty_parsing(), one, made_up_parsing())
+    ]
     assert headings == ["no people found", "1 person", "2 people"]
 
 
 def test_legend_stands_beside_the_photo_and_hides_none_of_it():
     parsing = made_up_parsing()
     for shape in ((120, 160), (600, 160), (120, 900)):
-        larger = parsing_from_maps(*(np.resize(m, shape) for m in (parsing.label_map, parsing.person_map)))
+        larger = parsing_from_maps(
+            *(np.resize(m, shape) for m in (parsing.label_map, parsing.person_map))
+        )
         alone, both = pixels(render.overlay(larger, legend=False)), pixels(render.overlay(larger))
         assert np.array_equal(both[: shape[0], : shape[1]], alone)
         assert both.size > alone.size
@@ -54,12 +61,16 @@ def test_empty_photo_is_shown_unchanged_with_a_legend_that_says_so():
     parsing = empty_parsing((40, 50))
     picture = pixels(render.overlay(parsing))
     assert np.array_equal(picture[:40, :50], parsing.image) and picture.size > parsing.image.size
-    assert not pixels(render.people_map(parsing)).any() and not pixels(render.colormap(parsing)).any()
+    assert (
+        not pixels(render.people_map(parsing)).any() and not pixels(render.colormap(parsing)).any()
+    )
 
 
 def test_type_and_lines_grow_with_the_photo():
     assert lettering.type_px((150, 200)) == 11
-    assert lettering.type_px((6000, 6000)) == pytest.approx(10 * lettering.type_px((600, 600)), rel=0.1)
+    assert lettering.type_px((6000, 6000)) == pytest.approx(
+        10 * lettering.type_px((600, 600)), rel=0.1
+    )
 
 
 def test_legend_is_drawn_without_freetype_too(monkeypatch):

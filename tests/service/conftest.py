@@ -1,4 +1,5 @@
-"""The application with the model in this process instead of in workers: everything but processes, quick to test."""
+"""The application with the model in this process instead of in workers: everything but processes,
+quick to test."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def nobody() -> bytes:
 
 
 class HereDispatcher:
-    """Does what a Dispatcher does, in this process. `tasks` keeps what was run; `trouble` is raised instead, if set."""
+    """Does what a Dispatcher does, in this process. `tasks` keeps what was run; `trouble` is raised
+    instead, if set."""
 
     def __init__(self, models):
         self.models, self.tasks, self.trouble, self.full = models, [], None, None
@@ -81,9 +83,22 @@ class HereDispatcher:
 
 def made_status(**given) -> Status:
     """A Status with nothing going on, except what is given."""
-    plain = {"workers": 1, "idle": 0, "busy": 0, "starting": 0, "queued": 0, "bytes_held": 0, "mean_service_s": 0.1,
-             "predicted_wait_s": 0.0, "last_success_age_s": None, "restarts": 0, "crashes": 0, "models": [], "rss_mb": [],
-             "last_reload_error": ""}
+    plain = {
+        "workers": 1,
+        "idle": 0,
+        "busy": 0,
+        "starting": 0,
+        "queued": 0,
+        "bytes_held": 0,
+        "mean_service_s": 0.1,
+        "predicted_wait_s": 0.0,
+        "last_success_age_s": None,
+        "restarts": 0,
+        "crashes": 0,
+        "models": [],
+        "rss_mb": [],
+        "last_reload_error": "",
+    }
     return Status(**(plain | given))
 
 

@@ -1,8 +1,10 @@
-"""A worker like the real one, but with answers that a test chooses, and without NumPy: it starts in a moment.
+"""A worker like the real one, but with answers that a test chooses, and without NumPy: it starts in
+a moment.
 
     python fake_worker.py [FILE]     FILE holds what to do at the start: "fatal", "die", "hang", or nothing for a good start
 
-A task {"do": "parse", "act": …} makes it answer, be slow, break, hang or end in one of several ways.
+A task {"do": "parse", "act": …} makes it answer, be slow, break, hang or end in one of several
+ways.
 """
 
 import ctypes
@@ -77,7 +79,11 @@ def answer(parsers, head, blob):
             raise MemoryError
         case ["surprise"]:
             raise ZeroDivisionError("/secret/path")
-    return {"pid": os.getpid(), "size": len(blob), "signals": signal.getsignal(signal.SIGTERM) is signal.SIG_IGN}, blob[::-1]
+    return {
+        "pid": os.getpid(),
+        "size": len(blob),
+        "signals": signal.getsignal(signal.SIGTERM) is signal.SIG_IGN,
+    }, blob[::-1]
 
 
 def take_wire():
@@ -91,7 +97,9 @@ def take_wire():
 WIRE = -1
 _take_wire, main._take_wire = main._take_wire, take_wire
 sys.modules["humanparse.service.child.answers"] = types.ModuleType("answers")
-vars(sys.modules["humanparse.service.child.answers"]).update(load=load, describe=describe, probe=probe, answer=answer)
+vars(sys.modules["humanparse.service.child.answers"]).update(
+    load=load, describe=describe, probe=probe, answer=answer
+)
 
 if __name__ == "__main__":
     sys.exit(main.main())

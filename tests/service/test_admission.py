@@ -1,4 +1,5 @@
-"""The queue on a clock that stands still until it is told to go on: who is next, who is turned away, and when to come back."""
+"""The queue on a clock that stands still until it is told to go on: who is next, who is turned
+away, and when to come back."""
 
 import pytest
 
@@ -53,6 +54,7 @@ def order(made: Admission) -> str:
 
 # Who is next
 
+
 def test_first_come_is_first_served():
     made = queue()
     fill(made, "a", "b", "c")
@@ -80,6 +82,7 @@ def test_nobody_waits_in_an_empty_queue():
 
 
 # Who is turned away
+
 
 def problem(made: Admission, priority=INTERACTIVE, **given) -> Problem:
     with pytest.raises(Problem) as caught:
@@ -155,7 +158,10 @@ def test_time_to_come_back_is_when_half_is_done():
     fill(made, *"abcdefgh")
     half_s = 8 * 3 / 2 / 2
     told = [problem(made).retry_after_s for _ in range(100)]
-    assert all(half_s <= one <= half_s + SPREAD_S for one in told) and max(told) - min(told) > SPREAD_S / 2
+    assert (
+        all(half_s <= one <= half_s + SPREAD_S for one in told)
+        and max(told) - min(told) > SPREAD_S / 2
+    )
 
 
 def test_time_to_come_back_is_at_least_a_second():
@@ -165,6 +171,7 @@ def test_time_to_come_back_is_at_least_a_second():
 
 
 # Who leaves
+
 
 def test_who_leaves_is_forgotten_at_once():
     made = queue()
@@ -188,10 +195,16 @@ def test_thousands_that_come_and_go_leave_nothing():
         made.withdraw(one)
     while one := made.next():
         made.done(one)
-    assert (made.num_waiting, made.num_running, made.bytes_held, made.predicted_wait_s()) == (0, 0, 0, 0)
+    assert (made.num_waiting, made.num_running, made.bytes_held, made.predicted_wait_s()) == (
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 # How long things take
+
 
 def test_first_guess_gives_way_to_the_first_measurement():
     times = ServiceTimes()
@@ -208,12 +221,16 @@ def test_each_kind_has_its_own_mean_that_follows_slowly():
     for _ in range(50):
         times.add("small", 1.0)
         times.add("large", 9.0)
-    assert (times.expected_s("small"), times.expected_s("large")) == (pytest.approx(1), pytest.approx(9))
+    assert (times.expected_s("small"), times.expected_s("large")) == (
+        pytest.approx(1),
+        pytest.approx(9),
+    )
     times.add("small", 2.0)
     assert times.expected_s("small") == pytest.approx(1.2)
 
 
 # Pictures that stop workers
+
 
 def test_two_strikes_are_refused_and_one_is_not():
     quarantine = Quarantine(Clock())

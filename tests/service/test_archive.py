@@ -1,4 +1,5 @@
-"""Archives of strangers: what is a picture comes out under a number of ours, and nothing else happens."""
+"""Archives of strangers: what is a picture comes out under a number of ours, and nothing else
+happens."""
 
 import io
 import json
@@ -26,12 +27,19 @@ def zipped(*entries, method=zipfile.ZIP_DEFLATED) -> bytes:
 @pytest.fixture
 def unpack(tmp_path):
     """unpack(zip's bytes, **limits) → (reply, {file name: bytes}, entries)."""
+
     def unpack(data, **limits):
         (tmp_path / "upload.zip").write_bytes(data)
         to = tmp_path / "inside" / "to"
         to.mkdir(parents=True)
-        head = {"do": "unzip", "path": str(tmp_path / "upload.zip"), "to": str(to),
-                "max_images": 10, "max_image_mb": 1.0, "max_mb": 2.0} | limits
+        head = {
+            "do": "unzip",
+            "path": str(tmp_path / "upload.zip"),
+            "to": str(to),
+            "max_images": 10,
+            "max_image_mb": 1.0,
+            "max_mb": 2.0,
+        } | limits
         reply = unzip(head)
         files = {path.name: path.read_bytes() for path in to.iterdir()}
         return reply, files, json.loads(files.pop(ENTRIES))
@@ -46,7 +54,9 @@ def refused(unpack, data, **limits) -> Problem:
 
 
 def test_pictures_come_out_in_order_from_all_folders(unpack):
-    reply, files, entries = unpack(zipped(("b.jpg", b"B"), ("deep/er/a.png", b"A"), ("stored.jpg", b"")))
+    reply, files, entries = unpack(
+        zipped(("b.jpg", b"B"), ("deep/er/a.png", b"A"), ("stored.jpg", b""))
+    )
     assert files == {"0000.bin": b"B", "0001.bin": b"A", "0002.bin": b""}
     sizes = {"b.jpg": 1, "deep/er/a.png": 1, "stored.jpg": 0}
     assert entries == [{"source": name, "size": size} for name, size in sizes.items()]
@@ -56,23 +66,51 @@ def test_pictures_come_out_in_order_from_all_folders(unpack):
 def test_litter_folders_and_links_are_left_out(unpack):
     link = zipfile.ZipInfo("link.jpg")
     link.external_attr = 0o120777 << 16
-    reply, files, _ = unpack(zipped(
-        ("folder/", b""), ("__MACOSX/._a.jpg", b"x"), (".DS_Store", b"x"), ("a/.hidden/b.jpg", b"x"), ("Thumbs.db", b"x"),
-        (link, b"/etc/passwd"), ("a.jpg", b"A")))
+    reply, files, _ = unpack(
+        zipped(
+            ("folder/", b""),
+            ("__MACOSX/._a.jpg", b"x"),
+            (".DS_Store", b"x"),
+            ("a/.hidden/b.jpg", b"x"),
+            ("Thumbs.db", b"x"),
+            (link, b"/etc/passwd"),
+            ("a.jpg", b"A"),
+        )
+    )
     assert files == {"0000.bin": b"A"}
     assert reply["skipped"] == [
-        "__MACOSX/._a.jpg", ".DS_Store", "a/.hidden/b.jpg", "Thumbs.db", "link.jpg"]
+        "__MACOSX/._a.jpg",
+        ".DS_Store",
+        "a/.hidden/b.jpg",
+        "Thumbs.db",
+        "link.jpg",
+    ]
 
 
-@pytest.mark.parametrize("name", [
-    "../../evil.jpg", "/etc/evil.jpg", "C:\\evil.jpg", "..\\..\\evil.jpg", "a/../../../evil.jpg", "evil.jpg\n\x1b[31m",
-    "0000.bin", "entries.json", "x" * 5000 + ".jpg",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil.jpg",
+        "/etc/evil.jpg",
+        "C:\\evil.jpg",
+        "..\\..\\evil.jpg",
+        "a/../../../evil.jpg",
+        "evil.jpg\n\x1b[31m",
+        "0000.bin",
+        "entries.json",
+        "x" * 5000 + ".jpg",
+    ],
+)
 def test_names_lead_nowhere(unpack, tmp_path, name):
     _, files, entries = unpack(zipped((name, b"A"), (name + "2", b"B")))
     assert files == {"0000.bin": b"A", "0001.bin": b"B"}
-    everything = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert everything == {"upload.zip", *(f"inside/to/{file}" for file in ("0000.bin", "0001.bin", ENTRIES))}
+    everything = {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert everything == {
+        "upload.zip",
+        *(f"inside/to/{file}" for file in ("0000.bin", "0001.bin", ENTRIES)),
+    }
     source = entries[0]["source"]
     assert len(source) <= 200 and source.isprintable() and "\\" not in source
     assert not source.startswith("/") and ".." not in source.split("/")
@@ -84,9 +122,18 @@ def test_entries_of_the_same_name_are_all_there(unpack):
     assert files == {"0000.bin": b"1", "0001.bin": b"2"}
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"PK", b"\xff\xd8\xff\xe0 a picture", zipped(("a", b"A" * 100))[:-30], b"PK\x05\x06" + b"\xff" * 18, os.urandom(1000),
-], ids=["empty", "two bytes", "picture", "cut short", "nonsense at the end", "noise"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK",
+        b"\xff\xd8\xff\xe0 a picture",
+        zipped(("a", b"A" * 100))[:-30],
+        b"PK\x05\x06" + b"\xff" * 18,
+        os.urandom(1000),
+    ],
+    ids=["empty", "two bytes", "picture", "cut short", "nonsense at the end", "noise"],
+)
 def test_what_is_no_zip_is_refused(unpack, data):
     assert refused(unpack, data).code == "bad_request"
 
@@ -103,7 +150,9 @@ def test_too_many_files_are_refused_before_any_is_unpacked(unpack, tmp_path):
 
 def test_a_huge_list_of_entries_is_refused_before_it_is_read(unpack, monkeypatch):
     monkeypatch.setattr(archive, "DIRECTORY_FREE", 10_000)
-    problem = refused(unpack, zipped(*((f"{n:04d}" * 20, b"") for n in range(200)), method=zipfile.ZIP_STORED))
+    problem = refused(
+        unpack, zipped(*((f"{n:04d}" * 20, b"") for n in range(200)), method=zipfile.ZIP_STORED)
+    )
     assert problem.code == "body_too_large" and "lists far more" in problem.detail
 
 
@@ -133,7 +182,9 @@ def test_all_entries_together_are_bounded_also_if_each_is_too_large(tmp_path, un
 
 
 def test_one_entry_that_is_too_large_fails_alone(unpack):
-    _, files, entries = unpack(zipped(("big.jpg", os.urandom(300_000)), ("a.jpg", b"A")), max_image_mb=0.25)
+    _, files, entries = unpack(
+        zipped(("big.jpg", os.urandom(300_000)), ("a.jpg", b"A")), max_image_mb=0.25
+    )
     assert files == {"0001.bin": b"A"}
     assert entries[0]["problem"]["code"] == "image_too_large" and entries[1]["size"] == 1
 
@@ -143,7 +194,10 @@ def test_a_damaged_entry_fails_alone(unpack):
     data[data.index(b"A" * 50)] = 0
     _, files, entries = unpack(bytes(data))
     assert files == {"0001.bin": b"B" * 50}
-    assert entries[0]["problem"] == {"code": "broken_image", "detail": "the file is damaged in the archive"}
+    assert entries[0]["problem"] == {
+        "code": "broken_image",
+        "detail": "the file is damaged in the archive",
+    }
 
 
 def test_an_encrypted_entry_fails_alone(unpack):
@@ -160,7 +214,9 @@ def test_ways_of_packing_that_unpack_without_a_bound_are_not_accepted(unpack, me
 
 
 def test_entries_that_share_bytes_are_refused(unpack):
-    data = bytearray(zipped(("a.jpg", b"A" * 1000), ("b.jpg", b"B" * 1000), method=zipfile.ZIP_STORED))
+    data = bytearray(
+        zipped(("a.jpg", b"A" * 1000), ("b.jpg", b"B" * 1000), method=zipfile.ZIP_STORED)
+    )
     second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)
     struct.pack_into("<I", data, second + 42, 0)  # b.jpg "lies where a.jpg lies"
     assert "overlap" in refused(unpack, bytes(data)).detail
@@ -185,7 +241,15 @@ def test_random_damage_never_raises_anything_but_a_problem(tmp_path):
         to = tmp_path / str(attempt)
         to.mkdir()
         try:
-            unzip({"path": str(tmp_path / "upload.zip"), "to": str(to), "max_images": 10, "max_image_mb": 1, "max_mb": 1})
+            unzip(
+                {
+                    "path": str(tmp_path / "upload.zip"),
+                    "to": str(to),
+                    "max_images": 10,
+                    "max_image_mb": 1,
+                    "max_mb": 1,
+                }
+            )
         except Problem as problem:
             assert problem.code in ("bad_request", "body_too_large")
 

@@ -62,6 +62,7 @@ async def started(settings, metrics=None):
 
 def kept(folder, answer=ANSWER, key=KEY):
     """Let a server keep an answer on the disk, and end."""
+
     async def keep():
         async with started(settings(folder)) as cache:
             await cache.put(key, answer)
@@ -72,6 +73,7 @@ def kept(folder, answer=ANSWER, key=KEY):
 
 def asked(folder, key=KEY, metrics=None, **given):
     """What a new server, with nothing in memory, knows of a key."""
+
     async def ask():
         async with started(settings(folder, **given), metrics) as cache:
             return await cache.get(key)
@@ -81,11 +83,16 @@ def asked(folder, key=KEY, metrics=None, **given):
 
 # The key
 
+
 def test_the_key_depends_on_picture_model_file_and_options_and_on_nothing_else():
     base = cache_key("d", "m", "f", {"a": 1, "b": [1, 2]})
     assert base == cache_key("d", "m", "f", {"b": [1, 2], "a": 1})
-    others = [cache_key("e", "m", "f", {"a": 1, "b": [1, 2]}), cache_key("d", "n", "f", {"a": 1, "b": [1, 2]}),
-              cache_key("d", "m", "g", {"a": 1, "b": [1, 2]}), cache_key("d", "m", "f", {"a": 1, "b": [2, 1]})]
+    others = [
+        cache_key("e", "m", "f", {"a": 1, "b": [1, 2]}),
+        cache_key("d", "n", "f", {"a": 1, "b": [1, 2]}),
+        cache_key("d", "m", "g", {"a": 1, "b": [1, 2]}),
+        cache_key("d", "m", "f", {"a": 1, "b": [2, 1]}),
+    ]
     assert len({base, *others}) == 5
 
 
@@ -95,7 +102,9 @@ def test_another_version_of_the_package_has_other_keys(monkeypatch):
     assert cache_key("d", "m", "f", {}) != before
 
 
-@pytest.mark.parametrize("key", ["", "../../etc/passwd", KEY.upper(), KEY + "\n", KEY[:-1], "a/" + KEY[2:]])
+@pytest.mark.parametrize(
+    "key", ["", "../../etc/passwd", KEY.upper(), KEY + "\n", KEY[:-1], "a/" + KEY[2:]]
+)
 def test_what_is_no_key_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match="not a key"):
         asked(tmp_path, key)
@@ -105,13 +114,16 @@ def test_what_is_no_key_is_refused(tmp_path, key):
 
 # Entries
 
+
 def test_an_entry_comes_back_as_it_was():
     assert decode(KEY, encode(KEY, ANSWER, 12.5)) == (ANSWER, 12.5)
 
 
 def test_any_changed_missing_or_added_byte_is_found_out():
     data = encode(KEY, ANSWER, 12.5)
-    changed = [data[:place] + bytes([data[place] ^ 1]) + data[place + 1:] for place in range(len(data))]
+    changed = [
+        data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(len(data))
+    ]
     cut = [data[:length] for length in range(len(data))]
     for damaged in (*changed, *cut, data + b"x", b""):
         with pytest.raises(Damaged):
@@ -124,6 +136,7 @@ def test_an_entry_under_the_name_of_another_is_found_out():
 
 
 # Memory
+
 
 def test_what_was_not_used_for_longest_leaves_memory_first():
     memory = Memory(2 * (OVERHEAD + 100), 60, Clock())
@@ -172,6 +185,7 @@ def test_a_cache_of_no_size_keeps_nothing(tmp_path):
 
 # Disk
 
+
 def test_an_answer_survives_a_restart(tmp_path):
     kept(tmp_path)
     told = Told()
@@ -190,9 +204,17 @@ def test_what_was_found_on_disk_is_in_memory_then(tmp_path):
     assert asyncio.run(ask()) == ["disk", "memory"]
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: b"", lambda data: data[:40], lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda data: b"x" * 5000,
-], ids=["empty", "cut short", "one byte less", "one byte changed", "something else"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:40],
+        lambda data: data[:-1],
+        lambda data: data[:-1] + b"?",
+        lambda data: b"x" * 5000,
+    ],
+    ids=["empty", "cut short", "one byte less", "one byte changed", "something else"],
+)
 def test_a_damaged_file_is_a_miss_and_is_deleted(tmp_path, damage):
     file = kept(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
@@ -262,7 +284,11 @@ def test_a_disk_that_cannot_be_written_is_reported_and_breaks_nothing(tmp_path, 
 
     found, problems = asyncio.run(ask())
     assert found.body == ANSWER.body
-    assert len(problems) == 1 and "No space left on device" in problems[0] and "secret" not in problems[0]
+    assert (
+        len(problems) == 1
+        and "No space left on device" in problems[0]
+        and "secret" not in problems[0]
+    )
 
 
 def test_a_file_where_the_folder_should_be_breaks_nothing(tmp_path):
@@ -312,7 +338,11 @@ def test_the_disk_is_bounded_and_what_was_not_used_for_longest_goes_first(tmp_pa
     disk.get(keys[0])
     disk.put(keys[3], Cached({}, b"x" * 1000), time.time())
     assert [number for number, key in enumerate(keys) if disk.get(key)] == [0, 2, 3]
-    assert disk.num_bytes == 3 * size == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert (
+        disk.num_bytes
+        == 3 * size
+        == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    )
 
 
 def killed_while_writing(target) -> Path:
@@ -322,7 +352,8 @@ def killed_while_writing(target) -> Path:
         "import os, sys; from pathlib import Path; from humanparse.system.files import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as part:\n"
         "    part.write_text('half')\n"
-        "    os._exit(9)\n")
+        "    os._exit(9)\n"
+    )
     assert subprocess.run([sys.executable, "-c", code, target]).returncode == 9
     (left,) = set(target.parent.iterdir()) - before
     return left
@@ -352,10 +383,13 @@ def test_a_full_folder_is_brought_within_bounds_at_start(tmp_path):
     small = Disk(tmp_path, big.num_bytes // 2, 60, time.time)
     small.sweep()
     assert 0 < small.num_bytes <= big.num_bytes // 2
-    assert small.num_bytes == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert small.num_bytes == sum(
+        path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()
+    )
 
 
 # The clock
+
 
 def test_an_answer_is_as_old_after_a_restart_as_before(tmp_path):
     """And its age is counted from when it was made, wherever it was found."""
@@ -390,19 +424,27 @@ def test_after_the_machine_was_off_the_wall_clock_says_for_how_long(tmp_path):
     clock = SteadyClock(tmp_path / "clock", ticks=ticks, wall=wall, boot=lambda: "one")
     clock.save()
     before = clock.now()
-    later = SteadyClock(tmp_path / "clock", ticks=Clock(3.0), wall=Clock(wall.now + 1000), boot=lambda: "two")
+    later = SteadyClock(
+        tmp_path / "clock", ticks=Clock(3.0), wall=Clock(wall.now + 1000), boot=lambda: "two"
+    )
     assert later.now() - before == pytest.approx(1000)
-    back = SteadyClock(tmp_path / "clock", ticks=Clock(3.0), wall=Clock(wall.now - 1000), boot=lambda: "three")
+    back = SteadyClock(
+        tmp_path / "clock", ticks=Clock(3.0), wall=Clock(wall.now - 1000), boot=lambda: "three"
+    )
     assert back.now() >= before, "time never runs backwards"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"boot": 1}', '{"boot":"","ticks":"x","wall":1,"now":1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"boot": 1}', '{"boot":"","ticks":"x","wall":1,"now":1}', "[" * 100_000],
+)
 def test_a_damaged_clock_file_starts_a_new_clock(tmp_path, content):
     (tmp_path / "clock").write_text(content)
     assert SteadyClock(tmp_path / "clock", wall=Clock(7.0)).now() == pytest.approx(7.0, abs=1)
 
 
 # Redis
+
 
 @pytest.fixture
 def redis_server(tmp_path):
@@ -417,8 +459,20 @@ def redis_server(tmp_path):
 
     def start():
         process = subprocess.Popen(
-            [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                binary,
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+                str(tmp_path),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         running.append(process)
         until = time.monotonic() + 10
         while time.monotonic() < until:
@@ -443,7 +497,9 @@ def shared(folder, port, **given) -> Settings:
     return settings(folder, cache_disk_mb=0, redis_url=f"redis://127.0.0.1:{port}/0", **given)
 
 
-def test_an_address_that_cannot_be_read_and_a_missing_client_are_told_in_one_line(tmp_path, monkeypatch):
+def test_an_address_that_cannot_be_read_and_a_missing_client_are_told_in_one_line(
+    tmp_path, monkeypatch
+):
     with pytest.raises(OptionError, match="redis_url cannot be read") as caught:
         Cache(settings(tmp_path, redis_url="http://:secret@host"))
     assert "secret" not in str(caught.value)
@@ -456,7 +512,10 @@ def test_servers_share_what_is_in_redis(tmp_path, redis_server):
     port, _, _ = redis_server
 
     async def ask():
-        async with started(shared(tmp_path / "one", port)) as one, started(shared(tmp_path / "two", port)) as two:
+        async with (
+            started(shared(tmp_path / "one", port)) as one,
+            started(shared(tmp_path / "two", port)) as two,
+        ):
             await one.put(KEY, ANSWER)
             await asyncio.wait(one._keeping)
             return [(await two.get(KEY)).tier for _ in range(2)], await two.get(OTHER), two.problems
@@ -474,7 +533,8 @@ def test_an_answer_expires_in_redis_and_keeps_its_age_on_its_way_through(tmp_pat
             await asyncio.sleep(0.7)
             async with started(shared(tmp_path / "two", port, cache_age_s=1)) as two:
                 first = await two.get(KEY)
-                await asyncio.sleep(0.5)  # 1.2 s old now, though in this server's memory for half a second only
+                # 1.2 s old now, though in this server's memory for half a second only
+                await asyncio.sleep(0.5)
                 return first, await two.get(KEY)
 
     first, second = asyncio.run(ask())
@@ -500,13 +560,17 @@ def test_many_questions_at_once_are_no_trouble(tmp_path, redis_server):
 
     async def ask():
         async with started(shared(tmp_path, port)) as cache:
-            found = await asyncio.gather(*(cache.get(cache_key(str(number), "", "", {})) for number in range(200)))
+            found = await asyncio.gather(
+                *(cache.get(cache_key(str(number), "", "", {})) for number in range(200))
+            )
             return found, cache.problems
 
     assert asyncio.run(ask()) == ([None] * 200, [])
 
 
-def test_a_redis_that_dies_breaks_no_answer_and_is_used_again_when_it_is_back(tmp_path, redis_server, monkeypatch):
+def test_a_redis_that_dies_breaks_no_answer_and_is_used_again_when_it_is_back(
+    tmp_path, redis_server, monkeypatch
+):
     port, start, stop = redis_server
     monkeypatch.setattr(cache_module, "PAUSE_S", 0.1)
 

@@ -1,4 +1,5 @@
-"""What becomes of a task: an answer, or one clear problem; whatever happens to workers, and whoever stops waiting."""
+"""What becomes of a task: an answer, or one clear problem; whatever happens to workers, and whoever
+stops waiting."""
 
 import asyncio
 import os
@@ -28,7 +29,8 @@ def task(act: str = "echo", blob: bytes = b"", digest: str = "") -> Task:
 
 
 def with_dispatcher(use, *, command=FAKE, **given):
-    """The result of `await use(dispatcher)`. It has one worker; afterwards nothing is left of anything."""
+    """The result of `await use(dispatcher)`. It has one worker; afterwards nothing is left of
+    anything."""
 
     async def main():
         dispatcher = Dispatcher(Settings(**{"workers": 1, "threads": 1, **given}), command=command)
@@ -47,7 +49,7 @@ def with_dispatcher(use, *, command=FAKE, **given):
 
 
 async def code_of(work) -> str:
-    """"done", or the code of the problem."""
+    """ "done", or the code of the problem."""
     try:
         await work
     except Problem as problem:
@@ -61,6 +63,7 @@ def busy(dispatcher, act="slow-0.3", **more) -> asyncio.Task:
 
 
 # The ordinary way
+
 
 def test_answer_comes_back_with_its_times():
     async def use(dispatcher):
@@ -115,6 +118,7 @@ def test_models_that_cannot_be_loaded_are_one_clear_line(tmp_path):
 
 # Turned away
 
+
 def test_full_queue_turns_away_at_once_and_says_when_to_come_back():
     async def use(dispatcher):
         works = [busy(dispatcher, "slow-0.1") for _ in range(3)]
@@ -161,8 +165,7 @@ def test_a_picture_that_a_worker_has_counts_when_its_client_has_gone():
 @pytest.mark.parametrize("act", ["slow-0.1", "exit"])
 def test_a_picture_of_a_job_counts_until_it_is_done(act):
     async def use(dispatcher):
-        work = asyncio.create_task(
-            dispatcher.run(task(act, bytes(500)), priority=BACKGROUND))
+        work = asyncio.create_task(dispatcher.run(task(act, bytes(500)), priority=BACKGROUND))
         await asyncio.sleep(0.01)
         assert dispatcher.held.num_bytes == 500
         assert await code_of(work) == ("done" if act != "exit" else "worker_crashed")
@@ -173,6 +176,7 @@ def test_a_picture_of_a_job_counts_until_it_is_done(act):
 
 # Nobody waits any longer
 
+
 def test_cancelled_request_leaves_the_queue_empty():
     async def use(dispatcher):
         first = busy(dispatcher)
@@ -181,7 +185,10 @@ def test_cancelled_request_leaves_the_queue_empty():
         assert (dispatcher.status().queued, dispatcher.status().bytes_held) == (1, 1000)
         waiting.cancel()
         await asyncio.wait({waiting})
-        assert waiting.cancelled() and (dispatcher.status().queued, dispatcher.status().bytes_held) == (0, 0)
+        assert waiting.cancelled() and (
+            dispatcher.status().queued,
+            dispatcher.status().bytes_held,
+        ) == (0, 0)
         await first
 
     with_dispatcher(use)
@@ -229,6 +236,7 @@ def test_thousand_cancelled_requests_leave_nothing():
 
 # Deadlines
 
+
 def test_deadline_ends_the_work_itself_and_the_next_one_finds_a_worker():
     async def use(dispatcher):
         pid = (await dispatcher.run(task())).head["pid"]
@@ -257,13 +265,17 @@ def test_deadline_in_the_background_counts_from_when_the_work_begins():
         work = busy(dispatcher, "slow-0.3")
         await asyncio.sleep(0.01)
         assert await code_of(dispatcher.run(task(), priority=BACKGROUND, deadline_s=0.2)) == "done"
-        assert await code_of(dispatcher.run(task("hang"), priority=BACKGROUND, deadline_s=0.2)) == "deadline_exceeded"
+        assert (
+            await code_of(dispatcher.run(task("hang"), priority=BACKGROUND, deadline_s=0.2))
+            == "deadline_exceeded"
+        )
         await work
 
     with_dispatcher(use)
 
 
 # Workers that die
+
 
 def test_crash_costs_nothing_but_a_second_try(tmp_path):
     (tmp_path / "once").touch()
@@ -288,7 +300,9 @@ def test_picture_that_crashes_two_workers_is_refused_from_then_on():
 
 def test_copies_of_a_bad_picture_that_wait_already_are_refused_in_their_turn():
     async def use(dispatcher):
-        codes = await asyncio.gather(*(code_of(dispatcher.run(task("abort", b"", "bad"))) for _ in range(6)))
+        codes = await asyncio.gather(
+            *(code_of(dispatcher.run(task("abort", b"", "bad"))) for _ in range(6))
+        )
         assert sorted(codes) == ["refused_image"] * 5 + ["worker_crashed"]
         assert dispatcher.status().crashes == 2
 
@@ -307,13 +321,18 @@ def test_picture_that_takes_too_long_twice_is_refused():
 def test_picture_is_not_to_blame_for_a_deadline_that_the_queue_used_up():
     async def use(dispatcher):
         for _ in range(3):
-            assert await code_of(dispatcher.run(task("hang", b"", "fine"), deadline_s=0.1)) == "deadline_exceeded"
+            assert (
+                await code_of(dispatcher.run(task("hang", b"", "fine"), deadline_s=0.1))
+                == "deadline_exceeded"
+            )
         assert await code_of(dispatcher.run(task("echo", b"", "fine"))) == "done"
 
     with_dispatcher(use, deadline_s=30)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's count of kills for want of memory")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="needs the kernel's count of kills for want of memory"
+)
 def test_picture_is_not_to_blame_for_an_operator_who_kills_workers():
     async def use(dispatcher):
         for _ in range(2):
@@ -366,27 +385,37 @@ def test_workers_are_killed_again_and_again_under_load_and_no_answer_is_wrong():
                     codes.append("done")
                 except Problem as problem:
                     codes.append(problem.code)
-                    await asyncio.sleep(0.001)  # a problem may come without any waiting, and others want their turn
+                    # a problem may come without any waiting, and others want their turn
+                    await asyncio.sleep(0.001)
 
         clients = [asyncio.create_task(client()) for _ in range(6)]
         kills = 10
         try:
             for _ in range(kills):
                 await soon(lambda: dispatcher._pool.num_alive, "a worker")
-                with suppress(ProcessLookupError):  # the last kill may have hit it, and the news not be here yet
-                    os.kill(random.choice([slot.worker.pid for slot in dispatcher._pool.slots if slot.alive]), signal.SIGKILL)
+                # the last kill may have hit it, and the news not be here yet
+                with suppress(ProcessLookupError):
+                    os.kill(
+                        random.choice(
+                            [slot.worker.pid for slot in dispatcher._pool.slots if slot.alive]
+                        ),
+                        signal.SIGKILL,
+                    )
                 await asyncio.sleep(random.random() * 0.1)
             await soon(lambda: dispatcher.status().starting == 0, "all workers")
         finally:
             stop.set()
             await asyncio.gather(*clients)
-        assert set(codes) <= {"done", "worker_crashed"} and codes.count("worker_crashed") <= kills / 2
+        assert (
+            set(codes) <= {"done", "worker_crashed"} and codes.count("worker_crashed") <= kills / 2
+        )
         assert codes.count("done") > 0
 
     with_dispatcher(use, workers=2)
 
 
 # Reload and stop
+
 
 def test_reload_under_load_loses_nothing(tmp_path):
     (tmp_path / "start").write_text("one")
@@ -429,7 +458,13 @@ def test_status_tells_what_goes_on():
         works = [busy(dispatcher, "slow-0.1") for _ in range(3)]
         await asyncio.sleep(0.01)
         status = dispatcher.status()
-        assert (status.workers, status.idle, status.busy, status.starting, status.queued) == (2, 0, 2, 0, 1)
+        assert (status.workers, status.idle, status.busy, status.starting, status.queued) == (
+            2,
+            0,
+            2,
+            0,
+            1,
+        )
         await asyncio.gather(*works)
         status = dispatcher.status()
         assert (status.idle, status.busy, status.queued, status.predicted_wait_s) == (2, 0, 0, 0)

@@ -1,4 +1,5 @@
-"""The operator's page says what is: every setting, error and metric, and its examples. What lies in deploy/: tests/deploy."""
+"""The operator's page says what is: every setting, error and metric, and its examples. What lies in
+deploy/: tests/deploy."""
 
 import re
 import shutil
@@ -20,7 +21,13 @@ PAGE = (ROOT / "docs/service.md").read_text()
 @pytest.mark.parametrize("row", fields(Settings), ids=lambda row: row.name)
 def test_every_setting_stands_in_the_table_with_default_and_unit(row):
     value = row.default
-    shown = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    shown = (
+        ",".join(value)
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
     default = f"`{shown}`" if shown and value is not False else ""
     assert f"| `{row.name}` | {default} | {row.metadata['unit']} | {row.metadata['help']} |" in PAGE
 
@@ -28,7 +35,9 @@ def test_every_setting_stands_in_the_table_with_default_and_unit(row):
 @pytest.mark.parametrize("code", KINDS)
 def test_every_error_stands_in_the_table(code):
     kind = KINDS[code]
-    assert re.search(rf"\| {kind.status} \| `{code}`: .* \| {'yes' if kind.retryable else 'no'} \|", PAGE)
+    assert re.search(
+        rf"\| {kind.status} \| `{code}`: .* \| {'yes' if kind.retryable else 'no'} \|", PAGE
+    )
 
 
 def test_every_metric_is_listed(client, photo):
@@ -47,14 +56,22 @@ def test_the_curl_lines_of_the_page_work(tmp_path, photo):
     assert len(lines) >= 5
     with serve(tmp_path) as served:
         for line in lines:
-            line = line.replace("http://127.0.0.1:7860", served.url).replace("curl ", "curl -sS --fail-with-body ")
-            done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+            line = line.replace("http://127.0.0.1:7860", served.url).replace(
+                "curl ", "curl -sS --fail-with-body "
+            )
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True
+            )
             assert done.returncode == 0, f"{line}: {done.stdout[:500]} {done.stderr}"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_takes_our_unit(tmp_path):
     unit = tmp_path / "humanparse.service"
-    unit.write_text((ROOT / "deploy/humanparse.service").read_text().replace("/opt/humanparse/bin/humanparse", "/bin/true"))
+    unit.write_text(
+        (ROOT / "deploy/humanparse.service")
+        .read_text()
+        .replace("/opt/humanparse/bin/humanparse", "/bin/true")
+    )
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
     assert "humanparse.service:" not in done.stderr, done.stderr

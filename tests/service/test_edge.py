@@ -28,7 +28,9 @@ SECRET = "s3cret-täken"
 
 
 def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
-    settings = Settings(**({"port": 0, "log_level": "debug", "drain_s": 5, "max_body_mb": 1} | options))
+    settings = Settings(
+        **({"port": 0, "log_level": "debug", "drain_s": 5, "max_body_mb": 1} | options)
+    )
     app = FastAPI()
     app.state.metrics = Metrics()
     app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, held=held)
@@ -45,7 +47,13 @@ def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
 
     @app.get("/")
     async def page():
-        return Response("page", headers={"Content-Security-Policy": "default-src 'self'", "Cache-Control": "max-age=60"})
+        return Response(
+            "page",
+            headers={
+                "Content-Security-Policy": "default-src 'self'",
+                "Cache-Control": "max-age=60",
+            },
+        )
 
     @app.post("/echo")
     @app.post("/v1/batch")
@@ -78,6 +86,7 @@ def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
                 await send({"type": "http.response.start", "status": 200, "headers": []})
                 await send({"type": "http.response.body", "body": b"half", "more_body": True})
                 raise RuntimeError("in the middle")
+
         return Breaks()
 
     return app, settings
@@ -85,10 +94,12 @@ def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
 
 def send(app: FastAPI, *args, **kwargs) -> httpx.Response:
     """A request without any server between."""
+
     async def go():
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(*args, **kwargs)
+
     return asyncio.run(go())
 
 
@@ -101,7 +112,11 @@ def lines():
 
         def found(name: str) -> list[dict]:
             handler.flush()
-            return [line for line in map(json.loads, stream.getvalue().splitlines()) if name in line["message"]]
+            return [
+                line
+                for line in map(json.loads, stream.getvalue().splitlines())
+                if name in line["message"]
+            ]
 
         yield found
 
@@ -116,13 +131,14 @@ def server():
 
 # Names
 
+
 @pytest.mark.parametrize("given", ["abc", "a" * 64, "0.1-2_3"])
 def test_a_harmless_request_id_is_kept(given):
     answer = send(made()[0], "GET", "/hello/you", headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == given
 
 
-@pytest.mark.parametrize("given", ["", "a" * 65, "a b", "a\"b", "ä", "a\n"])
+@pytest.mark.parametrize("given", ["", "a" * 65, "a b", 'a"b', "ä", "a\n"])
 def test_any_other_request_id_is_replaced(given):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -133,7 +149,12 @@ def test_any_other_request_id_is_replaced(given):
     async def note(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"x-request-id", given.encode("latin-1"))]}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [(b"x-request-id", given.encode("latin-1"))],
+    }
     asyncio.run(Edge(app, Settings())(scope, None, note))
     found = dict(sent[0]["headers"])[b"x-request-id"].decode()
     assert len(found) == 32 and found != given
@@ -141,14 +162,20 @@ def test_any_other_request_id_is_replaced(given):
 
 # Headers
 
-@pytest.mark.parametrize(("path", "status"), [("/hello/you", 200), ("/none", 404), ("/busy", 429), ("/broken", 500)])
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/hello/you", 200), ("/none", 404), ("/busy", 429), ("/broken", 500)]
+)
 def test_every_answer_has_the_security_headers(path, status):
     answer = send(made()[0], "GET", path)
     assert answer.status_code == status
     assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-frame-options"] == "DENY" and answer.headers["referrer-policy"] == "no-referrer"
+    assert (
+        answer.headers["x-frame-options"] == "DENY"
+        and answer.headers["referrer-policy"] == "no-referrer"
+    )
 
 
 def test_an_answer_keeps_its_own_policy():
@@ -159,17 +186,31 @@ def test_an_answer_keeps_its_own_policy():
 
 
 def test_no_other_origin_is_let_in_unless_it_is_listed():
-    assert "access-control-allow-origin" not in send(made()[0], "GET", "/hello/you", headers={"Origin": "http://a.example"}).headers
+    assert (
+        "access-control-allow-origin"
+        not in send(made()[0], "GET", "/hello/you", headers={"Origin": "http://a.example"}).headers
+    )
     app = made(cors_origins=("http://a.example",), token=SECRET)[0]
-    answer = send(app, "GET", "/busy", headers={"Origin": "http://a.example"})  # no token: an error that its page can read
-    assert answer.status_code == 401 and answer.headers["access-control-allow-origin"] == "http://a.example"
-    assert "access-control-allow-origin" not in send(app, "GET", "/busy", headers={"Origin": "http://b.example"}).headers
-    asking = {"Origin": "http://a.example", "Access-Control-Request-Method": "POST",
-              "Access-Control-Request-Headers": "authorization"}
+    # no token: an error that its page can read
+    answer = send(app, "GET", "/busy", headers={"Origin": "http://a.example"})
+    assert (
+        answer.status_code == 401
+        and answer.headers["access-control-allow-origin"] == "http://a.example"
+    )
+    assert (
+        "access-control-allow-origin"
+        not in send(app, "GET", "/busy", headers={"Origin": "http://b.example"}).headers
+    )
+    asking = {
+        "Origin": "http://a.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
     assert send(app, "OPTIONS", "/echo", headers=asking).status_code == 200
 
 
 # Errors
+
 
 def test_a_problem_is_an_answer_with_code_instance_and_request_id():
     answer = send(made()[0], "GET", "/busy?token=1", headers={"X-Request-ID": "me"})
@@ -198,6 +239,7 @@ def test_an_error_in_the_middle_of_an_answer_breaks_it_off(server):
 
 # Log and figures
 
+
 def test_a_request_leaves_one_line_and_its_figures(lines):
     app, _ = made()
     send(app, "POST", "/echo?token=secret", content=b"abc")
@@ -207,7 +249,12 @@ def test_a_request_leaves_one_line_and_its_figures(lines):
     assert line["total_ms"] >= 0 and line["client"] == "127.0.0.1"
     assert "secret" not in json.dumps(line)
     figures = app.state.metrics.registry
-    assert figures.get_sample_value("humanparse_requests_total", {"method": "POST", "route": "/echo", "code": "200"}) == 1
+    assert (
+        figures.get_sample_value(
+            "humanparse_requests_total", {"method": "POST", "route": "/echo", "code": "200"}
+        )
+        == 1
+    )
 
 
 def test_routes_can_add_to_the_line_and_paths_are_told_as_templates(lines):
@@ -230,7 +277,12 @@ def test_a_problem_stands_in_the_line_and_the_figures_with_its_code(lines):
     app, _ = made()
     send(app, "GET", "/busy")
     assert lines("/busy")[0]["code"] == "queue_full"
-    assert app.state.metrics.registry.get_sample_value("humanparse_rejected_total", {"code": "queue_full"}) == 1
+    assert (
+        app.state.metrics.registry.get_sample_value(
+            "humanparse_rejected_total", {"code": "queue_full"}
+        )
+        == 1
+    )
 
 
 def test_probes_are_only_told_when_debugging(lines):
@@ -258,13 +310,19 @@ def test_the_client_of_a_proxy_is_told_only_if_the_proxy_is_trusted():
         app, settings = made(trusted_proxies=proxies)
         with redirect_stderr(stream), served(app, settings) as running, running.connect() as client:
             client.get("/hello/you", "X-Forwarded-For: 203.0.113.9\r\n")
-    clients = [json.loads(line)["client"] for line in stream.getvalue().splitlines() if '"client"' in line]
+    clients = [
+        json.loads(line)["client"] for line in stream.getvalue().splitlines() if '"client"' in line
+    ]
     assert clients == ["203.0.113.9", "127.0.0.1", "127.0.0.1"]
 
 
 # The token
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer "])
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer "],
+)
 def test_without_the_token_nobody_comes_in(header):
     headers = {"Authorization": header.encode()} if header else {}
     answer = send(made(token=SECRET)[0], "POST", "/echo", content=b"abc", headers=headers)
@@ -275,7 +333,9 @@ def test_without_the_token_nobody_comes_in(header):
 @pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER"])
 def test_with_the_token_one_comes_in(kind):
     headers = {"Authorization": f"{kind} {SECRET}".encode()}
-    assert send(made(token=SECRET)[0], "POST", "/echo", content=b"abc", headers=headers).json() == {"length": 3}
+    assert send(made(token=SECRET)[0], "POST", "/echo", content=b"abc", headers=headers).json() == {
+        "length": 3
+    }
 
 
 def test_two_tokens_are_none():
@@ -283,25 +343,41 @@ def test_two_tokens_are_none():
     assert send(made(token=SECRET)[0], "POST", "/echo", headers=headers).status_code == 401
 
 
-@pytest.mark.parametrize(("method", "path", "is_open"), [
-    ("GET", "/", True), ("HEAD", "/healthz", True), ("GET", "/readyz", True), ("GET", "/static/page.js", True),
-    ("POST", "/", False), ("GET", "/metrics", False), ("GET", "/docs", True), ("GET", "/openapi.json", True),
-    ("GET", "/static", False),
-    ("GET", "//healthz", False), ("GET", "/healthz/", False), ("POST", "/static/page.js", False),
-])
+@pytest.mark.parametrize(
+    ("method", "path", "is_open"),
+    [
+        ("GET", "/", True),
+        ("HEAD", "/healthz", True),
+        ("GET", "/readyz", True),
+        ("GET", "/static/page.js", True),
+        ("POST", "/", False),
+        ("GET", "/metrics", False),
+        ("GET", "/docs", True),
+        ("GET", "/openapi.json", True),
+        ("GET", "/static", False),
+        ("GET", "//healthz", False),
+        ("GET", "/healthz/", False),
+        ("POST", "/static/page.js", False),
+    ],
+)
 def test_only_the_page_and_the_probes_are_open(method, path, is_open):
     assert auth.is_open({"method": method, "path": path}) == is_open
 
 
 def test_the_token_is_compared_in_constant_time(monkeypatch):
     calls = []
-    monkeypatch.setattr(auth.hmac, "compare_digest", lambda a, b: calls.append((len(a), len(b))) or a == b)
+    monkeypatch.setattr(
+        auth.hmac, "compare_digest", lambda a, b: calls.append((len(a), len(b))) or a == b
+    )
     for token in (b"x", b"x" * 1000, SECRET.encode()):
-        send(made(token=SECRET)[0], "GET", "/metrics", headers={"Authorization": b"Bearer " + token})
+        send(
+            made(token=SECRET)[0], "GET", "/metrics", headers={"Authorization": b"Bearer " + token}
+        )
     assert calls == [(32, 32)] * 3
 
 
 # Sizes
+
 
 def test_a_body_that_says_it_is_too_large_is_refused_at_once(server):
     with server.connect() as client:
@@ -329,17 +405,23 @@ def test_an_app_that_swallows_the_refusal_does_not_get_past_it(content):
     async def chunks():
         yield bytes(2_000_000)
 
-    answer = send(made()[0], "POST", "/swallows", content=chunks() if content == "chunked" else content)
+    answer = send(
+        made()[0], "POST", "/swallows", content=chunks() if content == "chunked" else content
+    )
     assert answer.json()["code"] == "body_too_large"
 
 
-@pytest.mark.parametrize("post", [
-    lambda url, data: requests.post(url, data=data, timeout=20),
-    lambda url, data: requests.post(url, files={"image": data}, timeout=20),
-    lambda url, data: requests.post(url, data=iter([data[:1_000_000]] * 8), timeout=20),
-    lambda url, data: httpx.post(url, content=data, timeout=20),
-    lambda url, data: httpx.post(url, content=iter([data[:1_000_000]] * 8), timeout=20),
-], ids=["requests", "requests-form", "requests-chunked", "httpx", "httpx-chunked"])
+@pytest.mark.parametrize(
+    "post",
+    [
+        lambda url, data: requests.post(url, data=data, timeout=20),
+        lambda url, data: requests.post(url, files={"image": data}, timeout=20),
+        lambda url, data: requests.post(url, data=iter([data[:1_000_000]] * 8), timeout=20),
+        lambda url, data: httpx.post(url, content=data, timeout=20),
+        lambda url, data: httpx.post(url, content=iter([data[:1_000_000]] * 8), timeout=20),
+    ],
+    ids=["requests", "requests-form", "requests-chunked", "httpx", "httpx-chunked"],
+)
 def test_clients_that_send_before_they_read_see_the_refusal(post):
     """The limit is 5 MB, the body 8 MB: more than the sockets' buffers hold."""
     app, settings = made(log_level="error", max_body_mb=5)
@@ -350,18 +432,32 @@ def test_clients_that_send_before_they_read_see_the_refusal(post):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("options", [[], ["-H", "Expect:"], ["-H", "Expect:", "-H", "Transfer-Encoding: chunked"]])
+@pytest.mark.parametrize(
+    "options", [[], ["-H", "Expect:"], ["-H", "Expect:", "-H", "Transfer-Encoding: chunked"]]
+)
 def test_curl_sees_the_refusal(server, tmp_path, options):
     (tmp_path / "large").write_bytes(bytes(3_000_000))
-    command = ["curl", "-sS", "--data-binary", f"@{tmp_path / 'large'}", *options, server.url + "/echo"]
+    command = [
+        "curl",
+        "-sS",
+        "--data-binary",
+        f"@{tmp_path / 'large'}",
+        *options,
+        server.url + "/echo",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert json.loads(done.stdout)["code"] == "body_too_large", done.stderr
 
 
 def test_the_limit_depends_on_what_is_asked_for(server):
-    assert httpx.post(server.url + "/v1/batch", content=bytes(3_000_000)).json() == {"length": 3_000_000}
-    assert httpx.post(server.url + "/v1/batch", content=bytes(4_000_001)).status_code == 413  # never more than all may hold
-    assert httpx.post(server.url + "/v1/jobs", content=bytes(20_000_000)).json() == {"length": 20_000_000}
+    assert httpx.post(server.url + "/v1/batch", content=bytes(3_000_000)).json() == {
+        "length": 3_000_000
+    }
+    # never more than all may hold
+    assert httpx.post(server.url + "/v1/batch", content=bytes(4_000_001)).status_code == 413
+    assert httpx.post(server.url + "/v1/jobs", content=bytes(20_000_000)).json() == {
+        "length": 20_000_000
+    }
     with server.connect() as client:
         client.send(request("POST", "/v1/jobs", length=20_000_001))
         assert client.answer().code == "body_too_large"
@@ -369,7 +465,10 @@ def test_the_limit_depends_on_what_is_asked_for(server):
 
 def test_a_head_with_two_lengths_is_refused():
     headers = {"Content-Length": "3", "Transfer-Encoding": "chunked"}
-    assert send(made()[0], "POST", "/echo", content=b"abc", headers=headers).json()["code"] == "bad_request"
+    assert (
+        send(made()[0], "POST", "/echo", content=b"abc", headers=headers).json()["code"]
+        == "bad_request"
+    )
 
 
 def test_uploads_in_progress_are_bounded_in_all(server):
@@ -380,7 +479,9 @@ def test_uploads_in_progress_are_bounded_in_all(server):
     with server.connect() as late:
         late.send(request("POST", "/echo", length=900_000))
         answer = late.answer()
-        assert (answer.status, answer.code) == (429, "queue_full") and answer.headers["retry-after"] == "1"
+        assert (answer.status, answer.code) == (429, "queue_full") and answer.headers[
+            "retry-after"
+        ] == "1"
     holding[0].send(b"x")
     assert holding[0].answer().json() == {"length": 999_001}
     with server.connect() as late:
@@ -419,7 +520,9 @@ def test_what_was_held_is_given_back_however_a_request_ends():
             post = {"url": running.url + "/echo", "timeout": 20}
             assert httpx.post(content=bytes(1_000_001), **post).status_code == 413
             end = time.monotonic() + 5
-            while (answer := httpx.post(content=bytes(1_000_000), **post)).status_code == 429 and time.monotonic() < end:
+            while (
+                answer := httpx.post(content=bytes(1_000_000), **post)
+            ).status_code == 429 and time.monotonic() < end:
                 time.sleep(0.02)
             assert answer.status_code == 200
 
@@ -443,8 +546,14 @@ def test_the_app_may_answer_from_several_threads_at_once():
         def work(length: int) -> None:
             with httpx.Client() as client:
                 for _ in range(10):
-                    answer = client.post(running.url + "/echo", content=bytes(length), headers={"X-Request-ID": str(length)})
-                    if answer.json() != {"length": length} or answer.headers["x-request-id"] != str(length):
+                    answer = client.post(
+                        running.url + "/echo",
+                        content=bytes(length),
+                        headers={"X-Request-ID": str(length)},
+                    )
+                    if answer.json() != {"length": length} or answer.headers["x-request-id"] != str(
+                        length
+                    ):
                         wrong.append(length)
 
         threads = [threading.Thread(target=work, args=(length,)) for length in range(8)]

@@ -37,7 +37,7 @@ def part(name: str, data: bytes, file_name: str | None = None) -> bytes:
 
 def read(body: bytes, step: int, **given) -> tuple[dict, list]:
     """The fields and the files of a form that arrives `step` bytes at a time."""
-    chunks = [body[start:start + step] for start in range(0, len(body), step)]
+    chunks = [body[start : start + step] for start in range(0, len(body), step)]
 
     async def receive():
         return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
@@ -45,16 +45,24 @@ def read(body: bytes, step: int, **given) -> tuple[dict, list]:
     files: list = []
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", KIND.encode())]}
     given = {"max_fields": 3, "how": "send a form"} | given
-    fields = asyncio.run(read_form(
-        Request(scope, receive), lambda name, file_name: Kept(files, name, file_name), **given))
+    fields = asyncio.run(
+        read_form(
+            Request(scope, receive), lambda name, file_name: Kept(files, name, file_name), **given
+        )
+    )
     return fields, files
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_files_and_fields_come_apart_however_the_bytes_arrive(step):
     data = bytes(range(256)) + b"\r\n--c"
-    body = (part("image", data, "a.jpg") + part("palette", "grün".encode()) + part("file", b"x")
-            + part("palette", b"clear") + b"--b--\r\n")
+    body = (
+        part("image", data, "a.jpg")
+        + part("palette", "grün".encode())
+        + part("file", b"x")
+        + part("palette", b"clear")
+        + b"--b--\r\n"
+    )
     fields, files = read(body, step)
     assert fields == {"palette": ["grün", "clear"]}
     assert [(name, file_name) for name, file_name, _ in files] == [("image", "a.jpg"), ("file", "")]
@@ -88,18 +96,28 @@ async def _into_a_full_disk(files: list) -> None:
     await read_form(Request(scope, receive), opened, max_fields=1, how="")
 
 
-@pytest.mark.parametrize(("body", "words"), [
-    (b"--b\r\n" + b"x" * 9000 + b": y\r\n\r\n", "the form cannot be read"),
-    (b"x" * 99, "the form cannot be read"),
-    (part("image", b"x", "a.jpg"), "the form breaks off"),
-    (b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n", "a part of the form has no name"),
-    (part("image", b"", "a.jpg") + b"--b--\r\n", "the file in the field 'image' is empty"),
-    (part("photo", b"x", "a.jpg") + b"--b--\r\n", "there is a file in the field 'photo'"),
-    (part("model", b"x" * (MAX_FIELD_BYTES + 1)) + b"--b--\r\n",
-     f"the field 'model' is longer than {MAX_FIELD_BYTES} bytes"),
-    (b"".join(part(f"f{n}", b"x") for n in range(17)) + b"--b--\r\n",
-     "the form holds more than 16 fields"),
-])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"--b\r\n" + b"x" * 9000 + b": y\r\n\r\n", "the form cannot be read"),
+        (b"x" * 99, "the form cannot be read"),
+        (part("image", b"x", "a.jpg"), "the form breaks off"),
+        (
+            b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n",
+            "a part of the form has no name",
+        ),
+        (part("image", b"", "a.jpg") + b"--b--\r\n", "the file in the field 'image' is empty"),
+        (part("photo", b"x", "a.jpg") + b"--b--\r\n", "there is a file in the field 'photo'"),
+        (
+            part("model", b"x" * (MAX_FIELD_BYTES + 1)) + b"--b--\r\n",
+            f"the field 'model' is longer than {MAX_FIELD_BYTES} bytes",
+        ),
+        (
+            b"".join(part(f"f{n}", b"x") for n in range(17)) + b"--b--\r\n",
+            "the form holds more than 16 fields",
+        ),
+    ],
+)
 def test_what_is_wrong_with_a_form_is_said_in_the_same_words_everywhere(client, body, words):
     for way in WAYS:
         answer = client.post(way, content=body, headers={"content-type": KIND})

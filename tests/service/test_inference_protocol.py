@@ -1,4 +1,5 @@
-"""/v2 speaks the Open Inference Protocol: as JSON, with binary data, and to tritonclient, with the limits of /parse."""
+"""/v2 speaks the Open Inference Protocol: as JSON, with binary data, and to tritonclient, with the
+limits of /parse."""
 
 import base64
 import json
@@ -27,7 +28,10 @@ def pixels_of(photo: bytes) -> np.ndarray:
 
 
 def of_pixels(shape, data, **more) -> dict:
-    return {"inputs": [{"name": "image", "datatype": "UINT8", "shape": list(shape), "data": data}], **more}
+    return {
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": list(shape), "data": data}],
+        **more,
+    }
 
 
 def maps(answer) -> dict[str, np.ndarray]:
@@ -35,7 +39,8 @@ def maps(answer) -> dict[str, np.ndarray]:
     found = {one["name"]: one for one in answer.json()["outputs"]}
     kinds = {"UINT8": np.uint8, "UINT16": np.uint16}
     return {
-        name: json.loads(one["data"][0]) if one["datatype"] == "BYTES"
+        name: json.loads(one["data"][0])
+        if one["datatype"] == "BYTES"
         else np.array(one["data"], kinds[one["datatype"]]).reshape(one["shape"])
         for name, one in found.items()
     }
@@ -43,27 +48,43 @@ def maps(answer) -> dict[str, np.ndarray]:
 
 # What there is
 
+
 def test_the_server_and_its_models_say_what_they_are(client):
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
     data = client.get(MODEL).json()
     assert data["name"] == "humanparse-small" and data["versions"] == ["1"]
     assert data["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": [1]}]
     assert [(one["name"], one["datatype"]) for one in data["outputs"]] == [
-        ("labels", "UINT8"), ("people", "UINT16"), ("result", "BYTES")]
+        ("labels", "UINT8"),
+        ("people", "UINT16"),
+        ("result", "BYTES"),
+    ]
     assert client.get(MODEL + "/versions/1").json() == data
 
 
 def test_health_is_that_of_the_service(client, dispatcher):
-    for path in ("/v2/health/live", "/v2/health/ready", MODEL + "/ready", MODEL + "/versions/1/ready"):
+    for path in (
+        "/v2/health/live",
+        "/v2/health/ready",
+        MODEL + "/ready",
+        MODEL + "/versions/1/ready",
+    ):
         assert client.get(path).status_code == 200, path
     dispatcher.state["idle"] = 0
     assert client.get("/v2/health/live").json() == {"live": True}
     for path in ("/v2/health/ready", MODEL + "/ready"):
         answer = client.get(path)
-        assert answer.status_code == 503 and answer.headers["retry-after"] == "1" and answer.json()["code"] == "not_ready"
+        assert (
+            answer.status_code == 503
+            and answer.headers["retry-after"] == "1"
+            and answer.json()["code"] == "not_ready"
+        )
 
 
-@pytest.mark.parametrize("path", ["/v2/models/nothing", MODEL + "/versions/2", MODEL + "/versions/2/ready", "/v2/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/models/nothing", MODEL + "/versions/2", MODEL + "/versions/2/ready", "/v2/nothing"],
+)
 def test_what_is_not_there_is_404_in_the_protocols_shape(client, path):
     answer = client.get(path)
     assert answer.status_code == 404 and answer.headers["content-type"] == "application/json"
@@ -71,6 +92,7 @@ def test_what_is_not_there_is_404_in_the_protocols_shape(client, path):
 
 
 # Tensors in and out
+
 
 def test_a_photo_gives_the_maps_and_people_that_parse_gives(client, photo):
     answer = client.post(INFER, json=asked(photo, id="seven"))
@@ -81,28 +103,48 @@ def test_a_photo_gives_the_maps_and_people_that_parse_gives(client, photo):
     person = wanted["people"][0]
     assert (found["people"] == 1).sum() == person["area"] == found["result"]["people"][0]["area"]
     for part in person["parts"]:
-        assert ((found["labels"] == part["class_id"]) & (found["people"] == 1)).sum() == part["area"]
+        assert ((found["labels"] == part["class_id"]) & (found["people"] == 1)).sum() == part[
+            "area"
+        ]
 
 
 def test_every_way_of_sending_pixels_gives_the_same(client, photo, dispatcher):
     pixels = pixels_of(photo)
-    flat, head = pixels.ravel().tolist(), {"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 256, 256, 3],
-                                                       "parameters": {"binary_data_size": pixels.nbytes}}]}
+    flat, head = (
+        pixels.ravel().tolist(),
+        {
+            "inputs": [
+                {
+                    "name": "image",
+                    "datatype": "UINT8",
+                    "shape": [1, 256, 256, 3],
+                    "parameters": {"binary_data_size": pixels.nbytes},
+                }
+            ]
+        },
+    )
     text = json.dumps(head).encode()
     answers = [
         client.post(INFER, json=of_pixels((256, 256, 3), pixels.tolist())),
         client.post(INFER, json=of_pixels((1, 256, 256, 3), flat)),
         client.post(INFER, content=text + pixels.tobytes(), headers={HEADER: str(len(text))}),
-        client.post(MODEL + "/versions/1/infer", json=of_pixels((1, 256, 256, 3), [pixels.tolist()])),
+        client.post(
+            MODEL + "/versions/1/infer", json=of_pixels((1, 256, 256, 3), [pixels.tolist()])
+        ),
     ]
-    assert {answer.status_code for answer in answers} == {200} and len({answer.content for answer in answers}) == 1
+    assert {answer.status_code for answer in answers} == {200} and len(
+        {answer.content for answer in answers}
+    ) == 1
     assert len(dispatcher.tasks) == 1 and answers[1].headers["x-cache"] == "hit"
 
 
 def test_outputs_come_as_bytes_behind_the_json_if_asked_for(client, photo):
     plain = maps(client.post(INFER, json=asked(photo)))
-    outputs = [{"name": "people", "parameters": {"binary_data": True}}, {"name": "labels"},
-               {"name": "result", "parameters": {"binary_data": True}}]
+    outputs = [
+        {"name": "people", "parameters": {"binary_data": True}},
+        {"name": "labels"},
+        {"name": "result", "parameters": {"binary_data": True}},
+    ]
     answer = client.post(INFER, json=asked(photo, outputs=outputs))
     assert answer.headers["content-type"] == "application/octet-stream"
     length = int(answer.headers[HEADER])
@@ -112,7 +154,11 @@ def test_outputs_come_as_bytes_behind_the_json_if_asked_for(client, photo):
     assert (np.frombuffer(tail[:size], "<u2").reshape(people["shape"]) == plain["people"]).all()
     assert (np.array(labels["data"]).reshape(labels["shape"]) == plain["labels"]).all()
     text = tail[size:]
-    assert int.from_bytes(text[:4], "little") == len(text) - 4 == result["parameters"]["binary_data_size"] - 4
+    assert (
+        int.from_bytes(text[:4], "little")
+        == len(text) - 4
+        == result["parameters"]["binary_data_size"] - 4
+    )
     assert json.loads(text[4:])["people"] == plain["result"]["people"]
 
 
@@ -121,7 +167,10 @@ def test_only_what_is_asked_for_comes(client, photo):
     assert [one["name"] for one in answer.json()["outputs"]] == ["labels"]
     binary = client.post(INFER, json=asked(photo, parameters={"binary_data_output": True}))
     head = json.loads(binary.content[: int(binary.headers[HEADER])])
-    assert all("binary_data_size" in one["parameters"] for one in head["outputs"]) and len(head["outputs"]) == 3
+    assert (
+        all("binary_data_size" in one["parameters"] for one in head["outputs"])
+        and len(head["outputs"]) == 3
+    )
 
 
 def test_the_file_alone_may_be_the_body(client, photo):
@@ -129,46 +178,84 @@ def test_the_file_alone_may_be_the_body(client, photo):
 
 
 def test_options_are_parameters(client, photo, dispatcher):
-    client.post(INFER, json=asked(photo, parameters={"min_score": 0.9, "max_side": 128, "sequence_id": 0}))
-    assert dispatcher.tasks[0][0].head["min_score"] == 0.9 and dispatcher.tasks[0][0].head["max_side"] == 128
-    assert client.post(INFER, json=asked(photo, parameters={"min_scor": 1})).json()["code"] == "bad_option"
+    client.post(
+        INFER, json=asked(photo, parameters={"min_score": 0.9, "max_side": 128, "sequence_id": 0})
+    )
+    assert (
+        dispatcher.tasks[0][0].head["min_score"] == 0.9
+        and dispatcher.tasks[0][0].head["max_side"] == 128
+    )
+    assert (
+        client.post(INFER, json=asked(photo, parameters={"min_scor": 1})).json()["code"]
+        == "bad_option"
+    )
 
 
 def test_a_picture_without_people_is_an_ordinary_answer(client, nobody):
     found = maps(client.post(INFER, json=asked(nobody)))
-    assert found["labels"].shape == (1, 64, 96) and not found["labels"].any() and found["result"]["people"] == []
+    assert (
+        found["labels"].shape == (1, 64, 96)
+        and not found["labels"].any()
+        and found["result"]["people"] == []
+    )
 
 
 # Errors
+
 
 def image(**changes) -> bytes:
     tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 3], "data": [1, 2, 3]} | changes
     return json.dumps({"inputs": [tensor]}).encode()
 
 
-@pytest.mark.parametrize(("body", "says"), [
-    (b"hello", "not JSON"), (b"[" * 10_000, "not JSON"), (b"[]", "should be an object"), (b"{}", "'inputs' should be"),
-    (json.dumps({"inputs": [{}, {}]}).encode(), "'inputs' should be"),
-    (image(name="photo"), "should be 'image'"), (image(datatype="FP32"), "send BYTES"), (image(datatype=None), "send BYTES"),
-    (image(shape="big"), "whole numbers"), (image(shape=[1, 1, True]), "whole numbers"), (image(shape=[]), "whole numbers"),
-    (image(shape=[1] * 5), "whole numbers"), (image(datatype="BYTES", shape=[2]), "send BYTES"),
-    (image(shape=[1, 2, 3]), "take 6 values, but 3"), (image(shape=[2, 1, 1, 3]), "send BYTES"),
-    (image(shape=[1, 3]), "send BYTES"),
-    (image(data=[1, 2, 300]), "0 to 255"), (image(data=[1, 2, "3"]), "0 to 255"), (image(data=5), "0 to 255"),
-    (image(data=[[1], 2]), "mixes"), (image(data=None), "0 to 255"),
-    (image(parameters={"binary_data_size": 3}), "follow the JSON"),
-    (image(parameters=[]), "should be an object"),
-    (image(datatype="BYTES", shape=[1], data=["%%"]), "base64"), (image(datatype="BYTES", shape=[1], data=[1]), "base64"),
-    (image(datatype="BYTES", shape=[1], data=[""]), "empty"),
-])
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"hello", "not JSON"),
+        (b"[" * 10_000, "not JSON"),
+        (b"[]", "should be an object"),
+        (b"{}", "'inputs' should be"),
+        (json.dumps({"inputs": [{}, {}]}).encode(), "'inputs' should be"),
+        (image(name="photo"), "should be 'image'"),
+        (image(datatype="FP32"), "send BYTES"),
+        (image(datatype=None), "send BYTES"),
+        (image(shape="big"), "whole numbers"),
+        (image(shape=[1, 1, True]), "whole numbers"),
+        (image(shape=[]), "whole numbers"),
+        (image(shape=[1] * 5), "whole numbers"),
+        (image(datatype="BYTES", shape=[2]), "send BYTES"),
+        (image(shape=[1, 2, 3]), "take 6 values, but 3"),
+        (image(shape=[2, 1, 1, 3]), "send BYTES"),
+        (image(shape=[1, 3]), "send BYTES"),
+        (image(data=[1, 2, 300]), "0 to 255"),
+        (image(data=[1, 2, "3"]), "0 to 255"),
+        (image(data=5), "0 to 255"),
+        (image(data=[[1], 2]), "mixes"),
+        (image(data=None), "0 to 255"),
+        (image(parameters={"binary_data_size": 3}), "follow the JSON"),
+        (image(parameters=[]), "should be an object"),
+        (image(datatype="BYTES", shape=[1], data=["%%"]), "base64"),
+        (image(datatype="BYTES", shape=[1], data=[1]), "base64"),
+        (image(datatype="BYTES", shape=[1], data=[""]), "empty"),
+    ],
+)
 def test_a_tensor_that_is_none_is_told(body, says):
     with pytest.raises(Problem, match=says) as caught:
         read_inference(body)
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("outputs", [[{"name": "scores"}], ["labels"], {"name": "labels"}, [{"name": ["labels"]}],
-                                     [{"name": "labels"}, {"name": "labels"}], [{"name": "labels", "parameters": 1}]])
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        [{"name": "scores"}],
+        ["labels"],
+        {"name": "labels"},
+        [{"name": ["labels"]}],
+        [{"name": "labels"}, {"name": "labels"}],
+        [{"name": "labels", "parameters": 1}],
+    ],
+)
 def test_outputs_that_are_none_are_told(outputs):
     with pytest.raises(Problem) as caught:
         read_inference(json.dumps({**json.loads(image()), "outputs": outputs}).encode())
@@ -202,8 +289,15 @@ def test_packed_bodies_are_refused(client):
 
 def test_problems_of_picture_and_queue_keep_their_status_and_code(client, photo, dispatcher):
     answer = client.post(INFER, json=asked(b"hello"))
-    assert answer.status_code == 415 and answer.json()["code"] == "not_an_image" and not answer.json()["retryable"]
-    assert client.post(INFER, content=b"x" * 1_100_000, headers={HEADER: "0"}).json()["code"] == "body_too_large"
+    assert (
+        answer.status_code == 415
+        and answer.json()["code"] == "not_an_image"
+        and not answer.json()["retryable"]
+    )
+    assert (
+        client.post(INFER, content=b"x" * 1_100_000, headers={HEADER: "0"}).json()["code"]
+        == "body_too_large"
+    )
     dispatcher.full = Problem("queue_full", "full", retry_after_s=3)
     answer = client.post(INFER, json=asked(photo))
     assert answer.status_code == 429 and answer.headers["retry-after"] == "3"
@@ -217,14 +311,23 @@ def test_the_token_is_wanted_for_models_and_not_for_health(dispatcher, tmp_path,
 
     settings = Settings(data_dir=str(tmp_path), token="secret", log_level="error")
     with TestClient(create_app(settings, dispatcher=dispatcher)) as client:
-        assert client.get("/v2/health/live").status_code == client.get("/v2/health/ready").status_code == 200
+        assert (
+            client.get("/v2/health/live").status_code
+            == client.get("/v2/health/ready").status_code
+            == 200
+        )
         for answer in (client.get("/v2"), client.get(MODEL), client.post(INFER, json=asked(photo))):
-            assert answer.status_code == 401 and answer.json()["code"] == "unauthorized" and "error" in answer.json()
+            assert (
+                answer.status_code == 401
+                and answer.json()["code"] == "unauthorized"
+                and "error" in answer.json()
+            )
         client.headers["authorization"] = "Bearer secret"
         assert client.get(MODEL).status_code == 200
 
 
 # A client that others wrote
+
 
 def test_tritonclient_works_with_a_running_server(tmp_path, photo):
     http = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
@@ -232,7 +335,11 @@ def test_tritonclient_works_with_a_running_server(tmp_path, photo):
     with serve(tmp_path, "--workers", "1") as served:
         client = http.InferenceServerClient(served.url.removeprefix("http://"))
         try:
-            assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("humanparse-small")
+            assert (
+                client.is_server_live()
+                and client.is_server_ready()
+                and client.is_model_ready("humanparse-small")
+            )
             assert client.get_model_metadata("humanparse-small", "1")["platform"] == "humanparse"
             file = http.InferInput("image", [1], "BYTES")
             file.set_data_from_numpy(np.array([photo], np.object_))
@@ -240,11 +347,19 @@ def test_tritonclient_works_with_a_running_server(tmp_path, photo):
             pixels = pixels_of(photo)[None]
             raw = http.InferInput("image", pixels.shape, "UINT8")
             raw.set_data_from_numpy(pixels)
-            wanted = [http.InferRequestedOutput(name, binary_data=name != "people") for name in ("labels", "people", "result")]
+            wanted = [
+                http.InferRequestedOutput(name, binary_data=name != "people")
+                for name in ("labels", "people", "result")
+            ]
             by_pixels = client.infer("humanparse-small", [raw], outputs=wanted)
             for name in ("labels", "people"):
                 one, other = by_file.as_numpy(name), by_pixels.as_numpy(name)
-                assert one.dtype == other.dtype and one.shape == (1, 256, 256) and one.any() and (one == other).all()
+                assert (
+                    one.dtype == other.dtype
+                    and one.shape == (1, 256, 256)
+                    and one.any()
+                    and (one == other).all()
+                )
             assert by_file.get_response()["id"] == "7"
             assert json.loads(by_pixels.as_numpy("result")[0])["people"][0]["id"] == 1
             file.set_data_from_numpy(np.array([b"hello"], np.object_))

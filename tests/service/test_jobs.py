@@ -57,7 +57,9 @@ async def made(jobs, *pictures: bytes, head=HEAD):
     async with jobs.incoming() as incoming:
         for number, picture in enumerate(pictures):
             incoming.files.input(number).write_bytes(picture)
-        items = [Item(number, f"{number}.jpg", len(picture)) for number, picture in enumerate(pictures)]
+        items = [
+            Item(number, f"{number}.jpg", len(picture)) for number, picture in enumerate(pictures)
+        ]
         return await jobs.create(incoming, head, items)
 
 
@@ -78,6 +80,7 @@ async def ended(jobs, id):
 
 async def texts(jobs, id):
     """Of each item, what its result says, or its problem's code."""
+
     def text(item):
         if item.state == "done":
             return json.loads(jobs.files(id).read_result(item.number))["text"]
@@ -96,6 +99,7 @@ def zipped(**entries: bytes) -> bytes:
 
 # A job's way
 
+
 def test_each_picture_gets_its_result_or_its_problem(tmp_path):
     async def go():
         run = FakeRun()
@@ -107,7 +111,8 @@ def test_each_picture_gets_its_result_or_its_problem(tmp_path):
             assert await texts(jobs, job.id) == ["A", "not_an_image", "C"]
             heads = [HEAD | {"source": f"{number}.jpg"} for number in range(3)]
             assert sorted(run.heads, key=lambda head: head["source"]) == heads
-            await until(lambda: not list(jobs.files(job.id).inputs.iterdir()))  # finished pictures go, a moment later
+            # finished pictures go, a moment later
+            await until(lambda: not list(jobs.files(job.id).inputs.iterdir()))
 
     asyncio.run(go())
 
@@ -129,7 +134,11 @@ def test_an_archive_that_is_none_is_a_job_that_failed_and_says_why(tmp_path):
     async def go():
         async with started(tmp_path) as jobs:
             last = await ended(jobs, (await made_of_zip(jobs, b"no zip")).id)
-            assert last.state == "failed" and last.problem["code"] == "bad_request" and "zip" in last.problem["detail"]
+            assert (
+                last.state == "failed"
+                and last.problem["code"] == "bad_request"
+                and "zip" in last.problem["detail"]
+            )
 
     asyncio.run(go())
 
@@ -137,7 +146,9 @@ def test_an_archive_that_is_none_is_a_job_that_failed_and_says_why(tmp_path):
 def test_an_archive_whose_entries_all_fail_is_done(tmp_path):
     async def go():
         async with started(tmp_path, max_body_mb=0.001) as jobs:
-            last = await ended(jobs, (await made_of_zip(jobs, zipped(a=bytes(2000), b=bytes(2000)))).id)
+            last = await ended(
+                jobs, (await made_of_zip(jobs, zipped(a=bytes(2000), b=bytes(2000)))).id
+            )
             assert (last.state, last.total, last.failed) == ("done", 2, 2)
             assert await texts(jobs, last.id) == ["image_too_large"] * 2
 
@@ -154,7 +165,13 @@ def test_no_more_pictures_at_a_time_than_workers_and_jobs_take_turns(tmp_path):
             run.release(5)
             await ended(jobs, first.id)
             await ended(jobs, second.id)
-        assert run.asked == [b"a1", b"a2", b"b1", b"a3", b"b2"] or run.asked == [b"a1", b"b1", b"a2", b"b2", b"a3"]
+        assert run.asked == [b"a1", b"a2", b"b1", b"a3", b"b2"] or run.asked == [
+            b"a1",
+            b"b1",
+            b"a2",
+            b"b2",
+            b"a3",
+        ]
         assert run.most == 1
 
     asyncio.run(go())
@@ -172,12 +189,17 @@ def test_watching_shows_every_step_in_order_and_ends(tmp_path):
                     if seen:
                         steps.append((seen.state, seen.done))
                         run.release()
-            assert steps[-1] == ("done", 2) and steps == sorted(steps, key=lambda step: step[1]) and len(steps) >= 3
+            assert (
+                steps[-1] == ("done", 2)
+                and steps == sorted(steps, key=lambda step: step[1])
+                and len(steps) >= 3
+            )
 
     asyncio.run(go())
 
 
 # Again, and not for ever
+
 
 @pytest.mark.parametrize("code", ["worker_crashed", "deadline_exceeded"])
 def test_what_may_work_the_next_time_is_tried_three_times(tmp_path, code):
@@ -232,6 +254,7 @@ def test_a_picture_that_vanished_from_the_disk_fails_alone(tmp_path):
 
 
 # Cancel, delete, expire
+
 
 def test_cancelling_keeps_what_is_done_and_frees_the_workers(tmp_path):
     async def go():
@@ -348,6 +371,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path):
 
 # Restarts
 
+
 def test_a_stop_in_the_middle_leaves_the_rest_pending_and_the_next_start_continues(tmp_path):
     async def go():
         run = FakeRun()
@@ -358,7 +382,11 @@ def test_a_stop_in_the_middle_leaves_the_rest_pending_and_the_next_start_continu
             await until(lambda: len(run.asked) == 2)
         async with started(tmp_path) as jobs:
             last = await ended(jobs, job.id)
-            assert (last.state, last.done) == ("done", 3) and await texts(jobs, job.id) == ["A", "B", "C"]
+            assert (last.state, last.done) == ("done", 3) and await texts(jobs, job.id) == [
+                "A",
+                "B",
+                "C",
+            ]
 
     asyncio.run(go())
 
@@ -394,6 +422,7 @@ def test_workers_that_stop_first_fail_no_picture(tmp_path):
 
 def test_a_result_without_its_row_is_made_again_and_counted_once(tmp_path):
     """As a server leaves it that is killed between the two."""
+
     async def go():
         run = FakeRun()
         async with started(tmp_path, run, workers=1, drain_s=0) as jobs:
@@ -403,7 +432,9 @@ def test_a_result_without_its_row_is_made_again_and_counted_once(tmp_path):
             jobs.files(job.id).write_result(0, b"of before")
         async with started(tmp_path) as jobs:
             last = await ended(jobs, job.id)
-            assert (last.done, last.failed, last.total) == (1, 0, 1) and await texts(jobs, job.id) == ["A"]
+            assert (last.done, last.failed, last.total) == (1, 0, 1) and await texts(
+                jobs, job.id
+            ) == ["A"]
 
     asyncio.run(go())
 
@@ -461,14 +492,19 @@ asyncio.run(main())
 """
 
 
-def test_a_server_killed_again_and_again_loses_no_picture_and_does_none_twice_in_the_output(tmp_path):
+def test_a_server_killed_again_and_again_loses_no_picture_and_does_none_twice_in_the_output(
+    tmp_path,
+):
     pictures = [f"p{number}".encode() for number in range(60)]
 
     async def create():
         run = FakeRun()
         async with started(tmp_path, run, drain_s=0) as jobs:
             run.hold()
-            return [(await made(jobs, *pictures)).id, (await made_of_zip(jobs, zipped(**{p.decode(): p for p in pictures}))).id]
+            return [
+                (await made(jobs, *pictures)).id,
+                (await made_of_zip(jobs, zipped(**{p.decode(): p for p in pictures}))).id,
+            ]
 
     async def finish():
         async with started(tmp_path) as jobs:
@@ -477,7 +513,9 @@ def test_a_server_killed_again_and_again_loses_no_picture_and_does_none_twice_in
     ids = asyncio.run(create())
     for attempt in range(6):
         server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(tmp_path), str(Path(__file__).parent.parent)], stdout=subprocess.PIPE)
+            [sys.executable, "-c", SERVER, str(tmp_path), str(Path(__file__).parent.parent)],
+            stdout=subprocess.PIPE,
+        )
         with server:
             assert server.stdout.readline() == b"ready\n"
             asyncio.run(asyncio.sleep(0.03 + 0.02 * attempt))
@@ -490,6 +528,7 @@ def test_a_server_killed_again_and_again_loses_no_picture_and_does_none_twice_in
 
 
 # Two servers
+
 
 def test_a_second_server_has_no_jobs_says_why_and_takes_over_when_the_first_ends(tmp_path):
     async def go():
@@ -515,6 +554,7 @@ def test_a_second_server_has_no_jobs_says_why_and_takes_over_when_the_first_ends
 
 # Disk and database
 
+
 def test_a_folder_that_cannot_be_made_leaves_the_service_without_jobs_until_it_can(tmp_path):
     (tmp_path / "data").write_text("in the way")
 
@@ -522,7 +562,11 @@ def test_a_folder_that_cannot_be_made_leaves_the_service_without_jobs_until_it_c
         async with started(tmp_path / "data") as jobs:
             with pytest.raises(Problem) as caught:
                 await jobs.all()
-            assert caught.value.code == "not_ready" and str(tmp_path) not in caught.value.detail and jobs.problems
+            assert (
+                caught.value.code == "not_ready"
+                and str(tmp_path) not in caught.value.detail
+                and jobs.problems
+            )
             (tmp_path / "data").unlink()
             await until(lambda: jobs._continued)
             assert not jobs.problems
@@ -531,9 +575,15 @@ def test_a_folder_that_cannot_be_made_leaves_the_service_without_jobs_until_it_c
     asyncio.run(go())
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: b"this was a database", lambda data: data[:100] + os.urandom(len(data) - 100), lambda data: data[:5000],
-], ids=["something else", "noise", "cut short"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"this was a database",
+        lambda data: data[:100] + os.urandom(len(data) - 100),
+        lambda data: data[:5000],
+    ],
+    ids=["something else", "noise", "cut short"],
+)
 def test_a_damaged_database_is_set_aside_and_reported(tmp_path, damage, caplog):
     async def go():
         async with started(tmp_path) as jobs:
@@ -545,7 +595,9 @@ def test_a_damaged_database_is_set_aside_and_reported(tmp_path, damage, caplog):
                 assert "damaged" in jobs.problems[0] and await jobs.all() == []
                 await ended(jobs, (await made(jobs, b"a")).id)
             assert (tmp_path / f"jobs.damaged-{number}.sqlite").exists()
-            assert list(tmp_path.glob(f"jobs.damaged-{number}.files/*/results/0000")), "results should be kept for the operator"
+            assert list(tmp_path.glob(f"jobs.damaged-{number}.files/*/results/0000")), (
+                "results should be kept for the operator"
+            )
             file.write_bytes(b"damaged again")
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
@@ -583,7 +635,9 @@ def test_a_locked_database_is_waited_for_then_reported_and_nothing_is_lost(tmp_p
                 other.execute("ROLLBACK")
             assert (await ended(jobs, job.id)).done == 1 and run.asked == [b"a"]
             await until(lambda: not jobs.problems)
-            assert [path.name for path in (tmp_path / "jobs").iterdir()] == [job.id], "of the refused one nothing is left"
+            assert [path.name for path in (tmp_path / "jobs").iterdir()] == [job.id], (
+                "of the refused one nothing is left"
+            )
 
     asyncio.run(go())
 
@@ -608,7 +662,9 @@ def test_a_full_disk_makes_a_job_wait_and_an_upload_fail(tmp_path, monkeypatch):
             await until(lambda: any("No space" in problem for problem in here.problems))
             assert (await here.get(job.id)).state == "running"
             full[0] = False
-            assert (await ended(here, job.id)).done == 1 and run.asked == [b"a"] and not here.problems
+            assert (
+                (await ended(here, job.id)).done == 1 and run.asked == [b"a"] and not here.problems
+            )
             monkeypatch.setattr(service.JobFiles, "create", create)
             with pytest.raises(Problem) as caught:
                 await made(here, b"b")
@@ -659,9 +715,14 @@ def test_a_server_that_starts_with_another_wall_clock_counts_on(tmp_path):
         pytest.skip("faketime is not installed (Debian: apt-get install faketime)")
 
     def now(*command):
-        return float(subprocess.run(
-            [*command, sys.executable, "-c", CLOCK, str(tmp_path / "clock.json")], check=True, capture_output=True,
-            env=os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}).stdout)
+        return float(
+            subprocess.run(
+                [*command, sys.executable, "-c", CLOCK, str(tmp_path / "clock.json")],
+                check=True,
+                capture_output=True,
+                env=os.environ | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"},
+            ).stdout
+        )
 
     first = now()
     assert first <= now("faketime", "+1 day") < first + 60

@@ -35,7 +35,9 @@ def log():
 
 def test_a_line_is_json_with_time_level_message_and_fields(log):
     stream = log()
-    logging.getLogger("humanparse.anything").warning("worker %d replaced", 2, extra=logs.extra(reason="memory", rss_mb=1.5))
+    logging.getLogger("humanparse.anything").warning(
+        "worker %d replaced", 2, extra=logs.extra(reason="memory", rss_mb=1.5)
+    )
     line = json.loads(stream.getvalue())
     assert list(line) == ["time", "level", "message", "reason", "rss_mb"]
     assert (line["level"], line["message"], line["rss_mb"]) == ("warning", "worker 2 replaced", 1.5)
@@ -55,7 +57,9 @@ def test_lines_of_a_request_carry_its_id(log):
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_nothing_ends_a_line_or_steers_a_terminal(log, log_format):
     stream = log(log_format=log_format)
-    logging.getLogger("humanparse").info("got %s", NASTY, extra=logs.extra(path=NASTY, deep={"x": [NASTY]}))
+    logging.getLogger("humanparse").info(
+        "got %s", NASTY, extra=logs.extra(path=NASTY, deep={"x": [NASTY]})
+    )
     text = stream.getvalue()
     assert text.endswith("\n")
     assert text[:-1].isprintable()
@@ -64,8 +68,12 @@ def test_nothing_ends_a_line_or_steers_a_terminal(log, log_format):
 
 def test_text_is_for_people(log):
     stream = log(log_format="text")
-    logging.getLogger("humanparse").info("GET /parse 200", extra=logs.extra(status=200, name='a "b"=c', nothing=None))
-    assert stream.getvalue().partition(" ")[2] == 'info GET /parse 200 status=200 name="a \\"b\\"=c"\n'
+    logging.getLogger("humanparse").info(
+        "GET /parse 200", extra=logs.extra(status=200, name='a "b"=c', nothing=None)
+    )
+    assert (
+        stream.getvalue().partition(" ")[2] == 'info GET /parse 200 status=200 name="a \\"b\\"=c"\n'
+    )
 
 
 def test_a_traceback_stays_in_its_json_line(log):
@@ -101,7 +109,10 @@ def test_warnings_of_the_libraries_come_in_our_form_and_their_chatter_not_at_all
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("uvicorn.error").warning("careful")
     logging.getLogger("asyncio").error("Task exception was never retrieved")
-    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == ["warning", "error"]
+    assert [json.loads(line)["level"] for line in stream.getvalue().splitlines()] == [
+        "warning",
+        "error",
+    ]
 
 
 def test_configuring_twice_writes_once_and_leaves_the_root_logger_alone(log):
@@ -118,7 +129,8 @@ def test_whoever_reads_the_log_may_stall(monkeypatch):
     with loggers_restored(), open(writing, "w") as stream, open(reading) as reader:
         handler = logs.configure(Settings(), stream)
         for _ in range(1000):
-            logging.getLogger("humanparse").info("x" * 1000)  # more than a pipe holds: would block for ever
+            # more than a pipe holds: would block for ever
+            logging.getLogger("humanparse").info("x" * 1000)
         written = dropped = 0
         while written + dropped < 1000:
             message = json.loads(reader.readline())["message"]

@@ -9,13 +9,26 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from humanparse.service.metrics import Metrics
 
-STATUS = SimpleNamespace(workers=3, idle=1, busy=2, starting=0, queued=4, bytes_held=5_000_000, predicted_wait_s=1.5,
-                         last_success_age_s=0.25, rss_mb=[100.0, 200.0, None])
+STATUS = SimpleNamespace(
+    workers=3,
+    idle=1,
+    busy=2,
+    starting=0,
+    queued=4,
+    bytes_held=5_000_000,
+    predicted_wait_s=1.5,
+    last_success_age_s=0.25,
+    rss_mb=[100.0, 200.0, None],
+)
 
 
 def samples(metrics: Metrics) -> dict:
     families = text_string_to_metric_families(metrics.render().decode())
-    return {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+    return {
+        (one.name, *sorted(one.labels.values())): one.value
+        for family in families
+        for one in family.samples
+    }
 
 
 def test_a_request_is_counted_with_method_route_and_status():
@@ -40,7 +53,10 @@ def test_what_clients_make_up_is_other():
 
 def test_a_reply_tells_its_stages_people_and_size():
     metrics = Metrics()
-    metrics.observe_reply({"people": 2, "megapixels": 1.5, "timings_ms": {"network": 120, "unheard_of": 1}}, queued_ms=30)
+    metrics.observe_reply(
+        {"people": 2, "megapixels": 1.5, "timings_ms": {"network": 120, "unheard_of": 1}},
+        queued_ms=30,
+    )
     found = samples(metrics)
     assert found["humanparse_stage_seconds_sum", "queue"] == pytest.approx(0.03)
     assert found["humanparse_stage_seconds_sum", "network"] == pytest.approx(0.12)

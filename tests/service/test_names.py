@@ -7,24 +7,39 @@ from hypothesis import strategies as some
 from humanparse.service.names import MAX_NAME, clean_name, tell_apart
 
 
-@pytest.mark.parametrize(("name", "shown"), [
-    ("me.jpg", "me.jpg"), ("a/b\\c.jpg", "a/b/c.jpg"), ("dir/", "dir"), ("", ""), ("..", ""), ("/", ""),
-    ("a\r\nb\0.jpg", "a__b_.jpg"), ("写真.jpg", "写真.jpg"), ("\u202egpj.exe", "_gpj.exe"),
-    ("../../a.jpg", "a.jpg"), ("C:\\fotos\\a.jpg", "fotos/a.jpg"), ("/tmp//./a.jpg", "tmp/a.jpg"),
-    ("x" * 300 + "/a.jpg", "…" + "x" * (MAX_NAME - 7) + "/a.jpg"),
-])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("me.jpg", "me.jpg"),
+        ("a/b\\c.jpg", "a/b/c.jpg"),
+        ("dir/", "dir"),
+        ("", ""),
+        ("..", ""),
+        ("/", ""),
+        ("a\r\nb\0.jpg", "a__b_.jpg"),
+        ("写真.jpg", "写真.jpg"),
+        ("\u202egpj.exe", "_gpj.exe"),
+        ("../../a.jpg", "a.jpg"),
+        ("C:\\fotos\\a.jpg", "fotos/a.jpg"),
+        ("/tmp//./a.jpg", "tmp/a.jpg"),
+        ("x" * 300 + "/a.jpg", "…" + "x" * (MAX_NAME - 7) + "/a.jpg"),
+    ],
+)
 def test_names_are_shown_with_their_folders_but_without_what_could_upset_anyone(name, shown):
     assert clean_name(name) == shown and len(shown) <= MAX_NAME
     assert clean_name(shown) == shown
 
 
-@pytest.mark.parametrize(("names", "apart"), [
-    (["x.jpg", "x.jpg"], ["x.jpg", "x-2.jpg"]),
-    (["x.jpg", "x.jpg", "x-2.jpg", "x.jpg"], ["x.jpg", "x-3.jpg", "x-2.jpg", "x-4.jpg"]),
-    (["a/x.jpg", "b/x.jpg", "a/x.jpg"], ["a/x.jpg", "b/x.jpg", "a/x-2.jpg"]),
-    (["x", "x", ".x", ".x"], ["x", "x-2", ".x", ".x-2"]),
-    (["", ""], ["", ""]),
-])
+@pytest.mark.parametrize(
+    ("names", "apart"),
+    [
+        (["x.jpg", "x.jpg"], ["x.jpg", "x-2.jpg"]),
+        (["x.jpg", "x.jpg", "x-2.jpg", "x.jpg"], ["x.jpg", "x-3.jpg", "x-2.jpg", "x-4.jpg"]),
+        (["a/x.jpg", "b/x.jpg", "a/x.jpg"], ["a/x.jpg", "b/x.jpg", "a/x-2.jpg"]),
+        (["x", "x", ".x", ".x"], ["x", "x-2", ".x", ".x-2"]),
+        (["", ""], ["", ""]),
+    ],
+)
 def test_the_second_picture_of_a_name_gets_a_number_that_is_free(names, apart):
     assert tell_apart(names) == apart
 

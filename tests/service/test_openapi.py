@@ -1,4 +1,5 @@
-"""The OpenAPI document is what the service does: schemathesis makes requests from it and holds the answers to it."""
+"""The OpenAPI document is what the service does: schemathesis makes requests from it and holds the
+answers to it."""
 
 import shutil
 import subprocess
@@ -10,8 +11,12 @@ from served import serve
 
 SCHEMATHESIS = shutil.which("schemathesis", path=Path(sys.executable).parent)
 CHECKS = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "unsupported_method",
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
 )
 
 
@@ -19,8 +24,22 @@ CHECKS = (
 def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_in_it(tmp_path):
     with serve(tmp_path, "--max-side", "256") as served:
         command = [
-            SCHEMATHESIS, "run", f"{served.url}/openapi.json", "--checks", ",".join(CHECKS), "--max-examples", "10",
-            "--phases", "coverage,fuzzing", "--seed", "1", "--generation-database", "none", "--no-color",
+            SCHEMATHESIS,
+            "run",
+            f"{served.url}/openapi.json",
+            "--checks",
+            ",".join(CHECKS),
+            "--max-examples",
+            "10",
+            "--phases",
+            "coverage,fuzzing",
+            "--seed",
+            "1",
+            "--generation-database",
+            "none",
+            "--no-color",
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, "".join(line[:300] for line in done.stdout.splitlines(True)) + done.stderr[-2000:]
+    assert done.returncode == 0, (
+        "".join(line[:300] for line in done.stdout.splitlines(True)) + done.stderr[-2000:]
+    )

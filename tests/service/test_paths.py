@@ -32,8 +32,11 @@ def by_setting(app, settings):
 
 def by_header(app, settings):
     client = TestClient(
-        ProxyHeaders(app, ["127.0.0.1"]), base_url="http://localhost", client=PROXY,
-        headers={"x-forwarded-prefix": "/hp"})
+        ProxyHeaders(app, ["127.0.0.1"]),
+        base_url="http://localhost",
+        client=PROXY,
+        headers={"x-forwarded-prefix": "/hp"},
+    )
     return client, stripped
 
 
@@ -51,7 +54,8 @@ def by_another_application(app, settings):
 
 @pytest.fixture(params=[by_setting, by_header, by_another_server, by_another_application])
 def ask(request, settings, dispatcher):
-    """ask(method, path as the client sees it, …) → the answer of a service below /hp with a token."""
+    """ask(method, path as the client sees it, …) → the answer of a service below /hp with a
+    token."""
     settings = replace(settings, token=SECRET, job_max_mb=3)
     client, way = request.param(create_app(settings, dispatcher=dispatcher), settings)
     with client:
@@ -114,7 +118,7 @@ def test_the_description_of_the_api_says_where_it_is(ask):
 def test_the_page_and_all_it_loads_are_found_also_without_the_slash_at_the_end(ask):
     page = ask("GET", "/hp/")
     assert re.search(r'<base href="([^"]+)">', page.text)[1] == "/hp/"
-    assert page.text.index("<base") < page.text.index("href=\"static/")
+    assert page.text.index("<base") < page.text.index('href="static/')
     assert "base-uri 'self'" in page.headers["content-security-policy"]
     for path in re.findall(r'(?:href|src)="(static/[^"]+)"', page.text):
         assert ask("GET", f"/hp/{path}").status_code == 200
@@ -128,12 +132,25 @@ def test_at_the_root_nothing_is_different(client):
 
 # Who says so
 
-@pytest.mark.parametrize(("peer", "given", "expected"), [
-    (PROXY, ["/hp"], "/hp"), (PROXY, ["/hp/"], "/hp"), (PROXY, ["/a", "/b, /c"], "/a/b/c"),
-    (PROXY, ["/"], ""), (PROXY, [""], ""), (("10.0.0.1", 1), ["/hp"], ""), (None, ["/hp"], ""),
-    (PROXY, ["//evil.example"], ""), (PROXY, ["https://evil.example"], ""),
-    (PROXY, ["/a/../b"], ""), (PROXY, ["/a", "\\b"], ""), (PROXY, ["/ä"], ""), (PROXY, ["hp"], ""),
-])
+
+@pytest.mark.parametrize(
+    ("peer", "given", "expected"),
+    [
+        (PROXY, ["/hp"], "/hp"),
+        (PROXY, ["/hp/"], "/hp"),
+        (PROXY, ["/a", "/b, /c"], "/a/b/c"),
+        (PROXY, ["/"], ""),
+        (PROXY, [""], ""),
+        (("10.0.0.1", 1), ["/hp"], ""),
+        (None, ["/hp"], ""),
+        (PROXY, ["//evil.example"], ""),
+        (PROXY, ["https://evil.example"], ""),
+        (PROXY, ["/a/../b"], ""),
+        (PROXY, ["/a", "\\b"], ""),
+        (PROXY, ["/ä"], ""),
+        (PROXY, ["hp"], ""),
+    ],
+)
 def test_a_plain_path_is_believed_from_a_proxy_that_is_trusted(peer, given, expected):
     def app(scope, receive, send):
         seen.update(scope)
@@ -155,9 +172,20 @@ def test_what_a_proxy_says_goes_before_the_setting_and_is_told_to_nobody_else(di
             assert document["servers"] == [{"url": expected}]
 
 
-@pytest.mark.parametrize("text", [
-    "hp", "//hp", "/a//b", "/a b", "/.", "/a/..", "https://a.example", "/a?b", "/ä",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hp",
+        "//hp",
+        "/a//b",
+        "/a b",
+        "/.",
+        "/a/..",
+        "https://a.example",
+        "/a?b",
+        "/ä",
+    ],
+)
 def test_a_root_path_that_is_no_plain_path_is_refused(text):
     with pytest.raises(OptionError, match="root_path is"):
         Settings(root_path=text)
@@ -165,9 +193,20 @@ def test_a_root_path_that_is_no_plain_path_is_refused(text):
 
 
 @pytest.mark.parametrize("root", ["", "/hp", "/hp/", "/a/b"])
-@pytest.mark.parametrize("path", [
-    "/", "/hp", "/hp/", "/hp/x", "/hpx", "/hp//x", "/a/b/x", "/a/bx", "/x",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/hp",
+        "/hp/",
+        "/hp/x",
+        "/hpx",
+        "/hp//x",
+        "/a/b/x",
+        "/a/bx",
+        "/x",
+    ],
+)
 def test_the_path_is_read_as_the_router_reads_it(root, path):
     app = FastAPI()
 

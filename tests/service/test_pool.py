@@ -1,4 +1,5 @@
-"""The pool: whatever happens to a worker, another takes its place, and in the end no process is left."""
+"""The pool: whatever happens to a worker, another takes its place, and in the end no process is
+left."""
 
 import asyncio
 import os
@@ -35,7 +36,9 @@ def with_pool(use, *, command=FAKE, **given):
     """The result of `await use(pool)`. The pool has two workers."""
 
     async def main():
-        pool = WorkerPool(Settings(**{"workers": 2, "threads": 1, **given}), command, lambda: None, Metrics())
+        pool = WorkerPool(
+            Settings(**{"workers": 2, "threads": 1, **given}), command, lambda: None, Metrics()
+        )
         await pool.start()
         try:
             return await use(pool)
@@ -55,7 +58,12 @@ def pids(pool) -> set[int]:
 def test_pool_lends_its_workers_and_takes_them_back():
     async def use(pool):
         first, second = pool.take(), pool.take()
-        assert first is not second and pool.take() is None and pool.num_idle == 0 and pool.num_alive == 2
+        assert (
+            first is not second
+            and pool.take() is None
+            and pool.num_idle == 0
+            and pool.num_alive == 2
+        )
         pool.give_back(first)
         assert pool.take() is first
 
@@ -107,7 +115,10 @@ def test_longest_pause_is_five_seconds():
     assert [Slot(failures=number).pause_s for number in (0, 1, 2, 3, 100)] == [0, 0.1, 0.2, 0.4, 5]
 
 
-@pytest.mark.parametrize("limit, reason", [({"worker_max_requests": 2}, "requests"), ({"worker_max_memory_mb": 100}, "memory")])
+@pytest.mark.parametrize(
+    "limit, reason",
+    [({"worker_max_requests": 2}, "requests"), ({"worker_max_memory_mb": 100}, "memory")],
+)
 def test_worn_worker_works_until_its_successor_is_ready(limit, reason):
     async def use(pool):
         before = pids(pool)
@@ -137,7 +148,9 @@ def test_idle_workers_are_probed_and_a_sick_one_is_replaced(tmp_path):
         await soon(lambda: not (pids(pool) & before) and pool.num_idle == 2, "two healthy ones")
         assert set(pool._metrics.reasons) == {"probe"}
         last = max(slot.worker.last_success for slot in pool.slots)
-        await soon(lambda: all(slot.worker.last_success > last for slot in pool.slots), "a probe of each")
+        await soon(
+            lambda: all(slot.worker.last_success > last for slot in pool.slots), "a probe of each"
+        )
 
     with_pool(use, command=(*FAKE, str(start)), probe_s=0.1)
 
@@ -181,7 +194,9 @@ def test_pool_that_cannot_start_leaves_no_process(tmp_path):
     (tmp_path / "start").write_text("fatal")
 
     async def main():
-        pool = WorkerPool(Settings(workers=3, threads=1), (*FAKE, str(tmp_path / "start")), lambda: None)
+        pool = WorkerPool(
+            Settings(workers=3, threads=1), (*FAKE, str(tmp_path / "start")), lambda: None
+        )
         with pytest.raises(ModelError, match="the model is broken"):
             await pool.start()
         assert not pool._workers

@@ -18,8 +18,17 @@ from humanparse.service.http.middleware import Edge
 from humanparse.service.metrics import Metrics
 from humanparse.service.settings import Settings
 
-QUICK = {"port": 0, "header_timeout_s": 0.4, "body_timeout_s": 0.4, "write_timeout_s": 0.4, "keep_alive_s": 0.4,
-         "max_header_kb": 4, "max_body_mb": 1, "drain_s": 5, "log_level": "error"}
+QUICK = {
+    "port": 0,
+    "header_timeout_s": 0.4,
+    "body_timeout_s": 0.4,
+    "write_timeout_s": 0.4,
+    "keep_alive_s": 0.4,
+    "max_header_kb": 4,
+    "max_body_mb": 1,
+    "drain_s": 5,
+    "log_level": "error",
+}
 
 
 def made(**options) -> tuple[FastAPI, Settings]:
@@ -60,6 +69,7 @@ def made(**options) -> tuple[FastAPI, Settings]:
             for _ in range(5):
                 yield b"x"
                 await asyncio.sleep(0.2)
+
         return StreamingResponse(parts())
 
     return app, settings
@@ -86,6 +96,7 @@ def eventually(condition) -> bool:
 
 
 # Slow clients
+
 
 def test_a_head_that_trickles_in_is_answered_with_408(server):
     with server.connect() as client:
@@ -134,7 +145,9 @@ def test_a_body_that_stalls_is_answered_with_408(server, head):
         assert (answer.status, answer.code) == (408, "request_timeout")
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
         assert client.is_closed()
-    assert eventually(lambda: figure(server, "humanparse_rejected_total", code="request_timeout") > before)
+    assert eventually(
+        lambda: figure(server, "humanparse_rejected_total", code="request_timeout") > before
+    )
     assert figure(server, "humanparse_requests_total", method="POST", route="/echo", code="408")
 
 
@@ -231,6 +244,7 @@ def test_a_stream_with_pauses_is_not_cut(server):
 
 # Too large, malformed, unusual
 
+
 def test_a_head_that_is_too_large_is_answered_with_431(server):
     with server.connect() as client:
         client.send(b"GET /hello HTTP/1.1\r\nHost: test\r\nX-Much: " + b"x" * 300_000)
@@ -239,21 +253,24 @@ def test_a_head_that_is_too_large_is_answered_with_431(server):
         assert client.is_closed()
 
 
-@pytest.mark.parametrize("data", [
-    b"nonsense\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
-    b"GET /hello HTTP/1.1\r\n\r\n",  # no Host
-    b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET /hello HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n",
-    b"GET /hello HTTP/1.1\r\n folded: first\r\nHost: a\r\n\r\n",
-    b"GET /he llo HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-    b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-    b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
-    b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-    b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n",
-    b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"GET /hello HTTP/1.1\r\n\r\n",  # no Host
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\n folded: first\r\nHost: a\r\n\r\n",
+        b"GET /he llo HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ],
+)
 def test_what_is_not_http_is_answered_with_400(server, data):
     with server.connect() as client:
         client.send(data)
@@ -266,7 +283,9 @@ def test_what_is_not_http_is_answered_with_400(server, data):
 
 def test_a_chunk_whose_head_never_ends_is_answered_with_400(server):
     with server.connect() as client:
-        client.send(request("POST", "/echo", "Transfer-Encoding: chunked\r\n", b"3;" + b"x" * 10_000))
+        client.send(
+            request("POST", "/echo", "Transfer-Encoding: chunked\r\n", b"3;" + b"x" * 10_000)
+        )
         assert client.answer().code == "bad_request"
 
 
@@ -339,6 +358,7 @@ def test_head_gets_no_body_even_for_a_timeout(server):
 
 # Early answers
 
+
 @pytest.mark.parametrize("num_bytes", [10, 60_000, 900_000])
 def test_an_answer_without_reading_the_body_reaches_a_client_that_sends_first(server, num_bytes):
     with server.connect() as client:
@@ -350,6 +370,7 @@ def test_an_answer_without_reading_the_body_reaches_a_client_that_sends_first(se
 
 
 # Many connections, vanished clients
+
 
 def test_too_many_connections_are_told_so():
     app, settings = made(max_connections=3, header_timeout_s=10, keep_alive_s=10)
@@ -399,23 +420,41 @@ def mutated(rng: random.Random) -> bytes:
         if change == 0:
             data[at:at] = rng.choice(SNIPPETS)
         elif change == 1:
-            del data[at:at + rng.randrange(1, min(20, len(data)))]
+            del data[at : at + rng.randrange(1, min(20, len(data)))]
         elif change == 2:
             data[at] = rng.randrange(256)
         else:
-            data = data[:at + 1]
+            data = data[: at + 1]
     return bytes(data)
 
 
 REQUESTS = [
-    request("GET", "/hello"), request("POST", "/echo", body=b"abc"), request("POST", "/unread", body=bytes(3000), length=5000),
+    request("GET", "/hello"),
+    request("POST", "/echo", body=b"abc"),
+    request("POST", "/unread", body=bytes(3000), length=5000),
     request("POST", "/echo", "Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n0\r\n\r\n"),
-    request("POST", "/echo", "Expect: 100-continue\r\n", b"abc"), request("CONNECT", "a:1"), request("OPTIONS", "*"),
-    request("HEAD", "/hello", "Connection: Upgrade\r\nUpgrade: websocket\r\n"), b"GET /big?mb=1 HTTP/1.0\r\n\r\n",
+    request("POST", "/echo", "Expect: 100-continue\r\n", b"abc"),
+    request("CONNECT", "a:1"),
+    request("OPTIONS", "*"),
+    request("HEAD", "/hello", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    b"GET /big?mb=1 HTTP/1.0\r\n\r\n",
     b"GET http://a/hello HTTP/1.1\r\nHost: a\r\n\r\n",
 ]
-SNIPPETS = [b"\r\n", b"\n", b"\0", b"\xff", b": ", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"0\r\n\r\n",
-            b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"HTTP/1.0", b"%00%ff%2e%2e", b"x" * 5000]
+SNIPPETS = [
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b"\xff",
+    b": ",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Length: 5\r\n",
+    b"0\r\n\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Connection: close\r\n",
+    b"HTTP/1.0",
+    b"%00%ff%2e%2e",
+    b"x" * 5000,
+]
 
 
 @pytest.mark.parametrize("seed", range(3))

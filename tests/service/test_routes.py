@@ -20,6 +20,7 @@ def decoded(text: str) -> Image.Image:
 
 # /parse
 
+
 def test_a_form_with_a_picture_gives_people_parts_and_what_old_clients_read(client, photo):
     answer = client.post("/parse", files={"image": ("me.jpg", photo)})
     assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
@@ -35,8 +36,10 @@ def test_a_form_with_a_picture_gives_people_parts_and_what_old_clients_read(clie
 
 def test_every_way_of_sending_gives_the_same(client, photo):
     ways = [
-        {"files": {"image": ("a.jpg", photo)}}, {"files": {"file": ("a.jpg", photo)}},
-        {"content": photo, "headers": {"content-type": "image/jpeg"}}, {"content": photo},
+        {"files": {"image": ("a.jpg", photo)}},
+        {"files": {"file": ("a.jpg", photo)}},
+        {"content": photo, "headers": {"content-type": "image/jpeg"}},
+        {"content": photo},
         {"content": photo, "headers": {"content-type": "application/octet-stream"}},
         {"json": {"image": base64.b64encode(photo).decode()}},
         {"json": {"image": "data:image/jpeg;base64," + base64.b64encode(photo).decode()}},
@@ -49,14 +52,20 @@ def test_options_mean_the_same_in_form_query_and_json(client, photo, dispatcher)
     client.post("/parse", files={"image": photo}, data=wanted)
     client.post("/parse", params=wanted, content=photo)
     picture = base64.b64encode(photo).decode()
-    client.post("/parse", json={"image": picture, "min_score": 0.6, "palette": "classic", "include": ["labels"]})
+    client.post(
+        "/parse",
+        json={"image": picture, "min_score": 0.6, "palette": "classic", "include": ["labels"]},
+    )
     assert len(dispatcher.tasks) == 1, "the second and third should have been known from the first"
     assert dispatcher.tasks[0][0].head["include"] == ["labels"]
 
 
 def test_the_maps_hold_classes_and_people(client, photo):
     data = client.post("/parse", files={"image": photo}, data={"include": "labels,rle"}).json()
-    label_map, person_map = np.array(decoded(data["label_map"])), np.array(decoded(data["person_map"]))
+    label_map, person_map = (
+        np.array(decoded(data["label_map"])),
+        np.array(decoded(data["person_map"])),
+    )
     for person in data["people"]:
         assert ((person_map == person["id"]) == Mask.from_rle(person["mask"]).to_dense()).all()
         for part in person["parts"]:
@@ -68,14 +77,19 @@ def test_the_maps_hold_classes_and_people(client, photo):
 def test_masks_polygons_and_pictures_come_if_asked_for(client, photo):
     bare = client.post("/parse", params={"include": "none"}, content=photo).json()
     assert "mask" not in bare["people"][0] and "overlay" not in bare and "label_map" not in bare
-    rich = client.post("/parse", params={"include": "polygons,overlay,colormap"}, content=photo).json()
+    rich = client.post(
+        "/parse", params={"include": "polygons,overlay,colormap"}, content=photo
+    ).json()
     assert "mask" not in rich["people"][0] and rich["people"][0]["polygons"][0]
     assert decoded(rich["overlay"]).size == (256, 256) and rich["colormap"] == rich["result_image"]
 
 
 def test_a_file_may_be_asked_for_instead(client, photo):
     labels = client.post("/parse", params={"format": "labels"}, content=photo)
-    assert labels.headers["content-type"] == "image/png" and Image.open(io.BytesIO(labels.content)).mode == "P"
+    assert (
+        labels.headers["content-type"] == "image/png"
+        and Image.open(io.BytesIO(labels.content)).mode == "P"
+    )
     text = client.post("/parse", params={"format": "json"}, content=photo)
     assert from_json(text.content).people[0].parts["Face"].area > 100
     npz = client.post("/parse", params={"format": "npz"}, content=photo)
@@ -94,42 +108,67 @@ def test_orientation_is_applied_and_metadata_stay_here(client, photo):
     exif.get_ifd(0x8825)[1] = "N"
     file = io.BytesIO()
     Image.open(io.BytesIO(photo)).resize((256, 128)).save(file, "JPEG", exif=exif)
-    answer = client.post("/parse", params={"include": "overlay,labels,rle"}, content=file.getvalue())
+    answer = client.post(
+        "/parse", params={"include": "overlay,labels,rle"}, content=file.getvalue()
+    )
     assert (answer.json()["width"], answer.json()["height"]) == (128, 256)
     for picture in (answer.json()["overlay"], answer.json()["result_image"]):
         assert not decoded(picture).getexif()
     predicted = client.post("/predict", params={"style": "overlay"}, content=file.getvalue())
-    assert b"secret" not in answer.content + predicted.content and not Image.open(io.BytesIO(predicted.content)).getexif()
+    assert (
+        b"secret" not in answer.content + predicted.content
+        and not Image.open(io.BytesIO(predicted.content)).getexif()
+    )
 
 
-@pytest.mark.parametrize(("sent", "code", "status"), [
-    ({"content": b"hello"}, "not_an_image", 415),
-    ({"content": b""}, "bad_request", 400),
-    ({"files": {"image": b""}}, "bad_request", 400),
-    ({"files": {"picture": b"x"}}, "bad_request", 400),
-    ({"files": [("image", b"x"), ("image", b"y")]}, "bad_request", 400),
-    ({"data": {"image": "x"}, "files": {"other": b"x"}}, "bad_request", 400),
-    ({"data": {str(n): "x" for n in range(17)}, "files": {"image": b"x"}}, "bad_request", 400),
-    ({"data": {"palette": "x" * 5000}, "files": {"image": b"x"}}, "bad_request", 400),
-    ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=x"}}, "bad_request", 400),
-    ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "bad_request", 400),
-    ({"content": b"{", "headers": {"content-type": "application/json"}}, "bad_request", 400),
-    ({"json": [1]}, "bad_request", 400),
-    ({"json": {"image": 3}}, "bad_request", 400),
-    ({"json": {"image": "?!"}}, "bad_request", 400),
-    ({"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, "bad_request", 400),
-    ({"content": b"a=b", "headers": {"content-type": "application/x-www-form-urlencoded"}}, "unsupported_media_type", 415),
-    ({"content": b"x" * 1_000_001}, "body_too_large", 413),
-    ({"content": b"x", "params": {"palette": "loud"}}, "bad_option", 422),
-    ({"content": b"x", "params": {"colour": "red"}}, "bad_option", 422),
-    ({"content": b"x", "params": {"model": "other"}}, "unknown_model", 422),
-])
+@pytest.mark.parametrize(
+    ("sent", "code", "status"),
+    [
+        ({"content": b"hello"}, "not_an_image", 415),
+        ({"content": b""}, "bad_request", 400),
+        ({"files": {"image": b""}}, "bad_request", 400),
+        ({"files": {"picture": b"x"}}, "bad_request", 400),
+        ({"files": [("image", b"x"), ("image", b"y")]}, "bad_request", 400),
+        ({"data": {"image": "x"}, "files": {"other": b"x"}}, "bad_request", 400),
+        ({"data": {str(n): "x" for n in range(17)}, "files": {"image": b"x"}}, "bad_request", 400),
+        ({"data": {"palette": "x" * 5000}, "files": {"image": b"x"}}, "bad_request", 400),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+            "bad_request",
+            400,
+        ),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "bad_request", 400),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, "bad_request", 400),
+        ({"json": [1]}, "bad_request", 400),
+        ({"json": {"image": 3}}, "bad_request", 400),
+        ({"json": {"image": "?!"}}, "bad_request", 400),
+        (
+            {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}},
+            "bad_request",
+            400,
+        ),
+        (
+            {"content": b"a=b", "headers": {"content-type": "application/x-www-form-urlencoded"}},
+            "unsupported_media_type",
+            415,
+        ),
+        ({"content": b"x" * 1_000_001}, "body_too_large", 413),
+        ({"content": b"x", "params": {"palette": "loud"}}, "bad_option", 422),
+        ({"content": b"x", "params": {"colour": "red"}}, "bad_option", 422),
+        ({"content": b"x", "params": {"model": "other"}}, "unknown_model", 422),
+    ],
+)
 def test_what_is_wrong_with_a_request_is_said_in_one_shape(client, sent, code, status):
     answer = client.post("/parse", **sent)
     assert answer.headers["content-type"] == "application/problem+json"
     data = answer.json()
     assert (data["code"], data["status"], answer.status_code) == (code, status, status), data
-    assert data["instance"] == "/parse" and data["title"] and data["detail"] and data["retryable"] is False
+    assert (
+        data["instance"] == "/parse"
+        and data["title"]
+        and data["detail"]
+        and data["retryable"] is False
+    )
     assert data["request_id"] == answer.headers["x-request-id"]
 
 
@@ -138,14 +177,20 @@ def test_a_damaged_and_a_huge_picture_are_told_apart(client, photo):
     file = io.BytesIO()
     Image.new("1", (9000, 9000)).save(file, "PNG")
     answer = client.post("/parse", content=file.getvalue())
-    assert (answer.status_code, answer.json()["code"]) == (413, "image_too_large") and "81" in answer.json()["detail"]
+    assert (answer.status_code, answer.json()["code"]) == (
+        413,
+        "image_too_large",
+    ) and "81" in answer.json()["detail"]
 
 
 def test_known_answers_are_not_parsed_again(client, photo, dispatcher):
     first, second = (client.post("/parse", content=photo) for _ in range(2))
     assert (first.headers["x-cache"], second.headers["x-cache"]) == ("miss", "hit")
     assert first.content == second.content and len(dispatcher.tasks) == 1
-    assert client.post("/parse", content=photo, params={"palette": "classic"}).headers["x-cache"] == "miss"
+    assert (
+        client.post("/parse", content=photo, params={"palette": "classic"}).headers["x-cache"]
+        == "miss"
+    )
 
 
 def test_an_error_is_not_kept(client, dispatcher, photo):
@@ -159,23 +204,42 @@ def test_an_error_is_not_kept(client, dispatcher, photo):
 def test_a_full_queue_says_when_to_come_again(client, dispatcher, photo):
     dispatcher.full = Problem("queue_full", "64 requests are waiting", retry_after_s=2.3)
     answer = client.post("/parse", content=photo)
-    assert (answer.status_code, answer.headers["retry-after"], answer.json()["retryable"]) == (429, "3", True)
+    assert (answer.status_code, answer.headers["retry-after"], answer.json()["retryable"]) == (
+        429,
+        "3",
+        True,
+    )
 
 
 # /predict
 
-@pytest.mark.parametrize(("accept", "kind"), [
-    ("*/*", "JPEG"), ("image/png", "PNG"), ("image/webp", "WEBP"), ("image/avif,image/webp,*/*;q=0.8", "WEBP")])
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "JPEG"),
+        ("image/png", "PNG"),
+        ("image/webp", "WEBP"),
+        ("image/avif,image/webp,*/*;q=0.8", "WEBP"),
+    ],
+)
 def test_predict_draws_in_the_encoding_that_is_accepted(client, photo, accept, kind):
     answer = client.post("/predict", files={"image": photo}, headers={"accept": accept})
     picture = Image.open(io.BytesIO(answer.content))
     assert (picture.format, picture.size) == (kind, (256, 256))
-    assert answer.headers["content-type"] == f"image/{kind.lower()}" and "Accept" in answer.headers["vary"]
+    assert (
+        answer.headers["content-type"] == f"image/{kind.lower()}"
+        and "Accept" in answer.headers["vary"]
+    )
 
 
 def test_predict_is_in_colour_and_styles_differ(client, photo):
-    pictures = {style: client.post("/predict", params={"style": style}, content=photo, headers={"accept": "image/png"}).content
-                for style in ("colormap", "overlay", "outlines", "cutout")}
+    pictures = {
+        style: client.post(
+            "/predict", params={"style": style}, content=photo, headers={"accept": "image/png"}
+        ).content
+        for style in ("colormap", "overlay", "outlines", "cutout")
+    }
     assert len(set(pictures.values())) == 4
     assert len(Image.open(io.BytesIO(pictures["colormap"])).getcolors()) > 3
     assert Image.open(io.BytesIO(pictures["cutout"])).mode == "RGBA"
@@ -197,8 +261,13 @@ def test_predict_for_somebody_who_wants_no_picture(client, photo):
 
 # /v1/batch
 
+
 def test_a_batch_gives_each_picture_its_own_result_or_error(client, photo, nobody):
-    answer = client.post("/v1/batch", files=[("image", photo), ("image", b"hello"), ("image", nobody)], data={"include": "none"})
+    answer = client.post(
+        "/v1/batch",
+        files=[("image", photo), ("image", b"hello"), ("image", nobody)],
+        data={"include": "none"},
+    )
     results = answer.json()["results"]
     assert [one["index"] for one in results] == [0, 1, 2]
     assert results[0]["result"]["people"] and results[2]["result"]["people"] == []
@@ -211,22 +280,32 @@ def test_a_batch_of_base64(client, photo):
     assert results[0]["result"]["people"] == results[1]["result"]["people"] != []
 
 
-@pytest.mark.parametrize(("sent", "code"), [
-    ({"files": [("image", b"x")] * 17}, "bad_request"), ({"json": {"images": []}}, "bad_request"),
-    ({"json": {"images": ["x"] * 17}}, "bad_request"), ({"json": {"image": "x"}}, "bad_request"),
-    ({"files": [("image", b"x")], "data": {"format": "npz"}}, "bad_option"),
-])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({"files": [("image", b"x")] * 17}, "bad_request"),
+        ({"json": {"images": []}}, "bad_request"),
+        ({"json": {"images": ["x"] * 17}}, "bad_request"),
+        ({"json": {"image": "x"}}, "bad_request"),
+        ({"files": [("image", b"x")], "data": {"format": "npz"}}, "bad_option"),
+    ],
+)
 def test_batches_that_cannot_be(client, sent, code):
     assert client.post("/v1/batch", **sent).json()["code"] == code
 
 
 # Operation
 
+
 def test_health_version_and_models(client):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/version").json()["humanparse"]
     model = client.get("/models").json()["models"][0]
-    assert model["name"] == "humanparse-small" and model["classes"][0] == "Background" and len(model["sha256"]) == 64
+    assert (
+        model["name"] == "humanparse-small"
+        and model["classes"][0] == "Background"
+        and len(model["sha256"]) == 64
+    )
 
 
 def test_ready_says_what_is_going_on(client):
@@ -234,11 +313,15 @@ def test_ready_says_what_is_going_on(client):
     assert data["status"] == "ready" and data["workers"]["idle"] == 1 and data["degraded"] == []
 
 
-@pytest.mark.parametrize("state", [{"idle": 0}, {"last_success_age_s": None}, {"last_success_age_s": 61.0}])
+@pytest.mark.parametrize(
+    "state", [{"idle": 0}, {"last_success_age_s": None}, {"last_success_age_s": 61.0}]
+)
 def test_not_ready_without_a_worker_or_a_recent_success(client, dispatcher, state):
     dispatcher.state |= state
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready") and answer.headers["retry-after"]
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready") and answer.headers[
+        "retry-after"
+    ]
 
 
 def test_not_ready_but_alive_while_stopping(client, photo):
@@ -261,12 +344,18 @@ def test_metrics_count_what_happened(client, photo):
 def test_unknown_paths_and_methods_are_problems_too(client):
     nothing, wrong = client.get("/nothing"), client.get("/parse")
     assert (nothing.status_code, nothing.json()["code"]) == (404, "not_found")
-    assert (wrong.status_code, wrong.json()["code"], wrong.headers["allow"]) == (405, "method_not_allowed", "POST")
+    assert (wrong.status_code, wrong.json()["code"], wrong.headers["allow"]) == (
+        405,
+        "method_not_allowed",
+        "POST",
+    )
 
 
 def test_the_api_is_described_and_shown_without_another_host(client):
     document = client.get("/openapi.json").json()
-    assert {"/parse", "/predict", "/v1/batch", "/v1/jobs", "/healthz", "/readyz"} <= set(document["paths"])
+    assert {"/parse", "/predict", "/v1/batch", "/v1/jobs", "/healthz", "/readyz"} <= set(
+        document["paths"]
+    )
     bodies = document["paths"]["/parse"]["post"]["requestBody"]["content"]
     assert {"multipart/form-data", "application/json", "image/jpeg"} <= set(bodies)
     page = client.get("/docs")

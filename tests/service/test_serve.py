@@ -19,7 +19,9 @@ from served import serve, until
 import humanparse
 from humanparse.weights.catalog import model_file
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and process lists of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="signals and process lists of POSIX"
+)
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 
 
@@ -53,7 +55,9 @@ def test_the_older_services_client_code_works_unchanged(served, tmp_path):
     assert picture(tmp_path / "result.png").size == picture(PHOTO).size
 
     with open(PHOTO, "rb") as photo:
-        (tmp_path / "result.jpg").write_bytes(requests.post(url + "/predict", files={"image": photo}).content)
+        (tmp_path / "result.jpg").write_bytes(
+            requests.post(url + "/predict", files={"image": photo}).content
+        )
     assert picture(tmp_path / "result.jpg").format == "JPEG"
 
 
@@ -69,7 +73,9 @@ def test_requests_of_many_clients_at_once_are_all_answered(served):
     photo, answers = PHOTO.read_bytes(), []
 
     def send():
-        answers.append(httpx.post(served.url + "/parse?include=none", content=photo, timeout=60).status_code)
+        answers.append(
+            httpx.post(served.url + "/parse?include=none", content=photo, timeout=60).status_code
+        )
 
     threads = [threading.Thread(target=send) for _ in range(12)]
     for thread in threads:
@@ -93,9 +99,13 @@ def test_a_worker_killed_in_the_middle_costs_nobody_an_answer(tmp_path):
 
 def test_a_client_that_hangs_up_leaves_everything_as_it_was(served):
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(served.url + "/parse", content=large_photo(), timeout=httpx.Timeout(30, read=0.05))
+        httpx.post(
+            served.url + "/parse", content=large_photo(), timeout=httpx.Timeout(30, read=0.05)
+        )
     until(lambda: '"busy":0' in httpx.get(served.url + "/readyz").text)
-    assert httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code == 200
+    assert (
+        httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code == 200
+    )
 
 
 def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_0(tmp_path):
@@ -123,7 +133,12 @@ def test_a_token_opens_the_door(tmp_path):
     with serve(tmp_path, environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
         assert httpx.get(served.url + "/healthz").status_code == 200
         assert httpx.get(served.url + "/models").json()["code"] == "unauthorized"
-        assert httpx.get(served.url + "/models", headers={"authorization": "Bearer sesame"}).status_code == 200
+        assert (
+            httpx.get(
+                served.url + "/models", headers={"authorization": "Bearer sesame"}
+            ).status_code
+            == 200
+        )
 
 
 def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
@@ -134,20 +149,42 @@ def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
         served.process.send_signal(signal.SIGHUP)
         until(lambda: httpx.get(served.url + "/readyz").json()["degraded"])
         assert str(tmp_path) not in httpx.get(served.url + "/readyz").text
-        assert httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code == 200
+        assert (
+            httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code
+            == 200
+        )
 
 
-@pytest.mark.parametrize(("flags", "code", "words"), [
-    (["--model", "broken.onnx"], 3, "broken.onnx"), (["--model", "no-such-model"], 3, "no-such-model"),
-    (["--host", "0.0.0.0"], 2, "HUMANPARSE_TOKEN"), (["--port", "TAKEN"], 2, "something else does already"),
-])
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--model", "broken.onnx"], 3, "broken.onnx"),
+        (["--model", "no-such-model"], 3, "no-such-model"),
+        (["--host", "0.0.0.0"], 2, "HUMANPARSE_TOKEN"),
+        (["--port", "TAKEN"], 2, "something else does already"),
+    ],
+)
 def test_a_start_that_cannot_be_is_one_line(tmp_path, served, flags, code, words):
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     flags = [served.url.rsplit(":", 1)[1] if flag == "TAKEN" else flag for flag in flags]
-    command = [sys.executable, "-m", "humanparse", "serve", "--port", "0", "--data-dir", str(tmp_path / "data"), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "humanparse",
+        "serve",
+        "--port",
+        "0",
+        "--data-dir",
+        str(tmp_path / "data"),
+        *flags,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
-    assert words in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr and done.stdout == ""
+    assert (
+        words in done.stderr.splitlines()[-1]
+        and "Traceback" not in done.stderr
+        and done.stdout == ""
+    )
 
 
 def _runs(pid: int) -> bool:

@@ -42,6 +42,7 @@ def made(lifespan=None, **options) -> tuple[FastAPI, Settings]:
 
 # Starting
 
+
 def test_port_0_takes_a_free_one_and_tells_which():
     with served(*made()) as running:
         assert running.port != 0
@@ -64,7 +65,9 @@ def test_ipv6_addresses_are_in_brackets():
 def test_an_address_in_use_is_one_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OptionError, match=f"cannot listen on 127.0.0.1:{port}: something else does already"):
+        with pytest.raises(
+            OptionError, match=f"cannot listen on 127.0.0.1:{port}: something else does already"
+        ):
             run(*made(port=port))
 
 
@@ -119,6 +122,7 @@ def test_clients_are_refused_until_it_is_ready():
 
 
 # Ending
+
 
 def slow_app(**options):
     app, settings = made(**options)
@@ -241,8 +245,12 @@ PROGRAM = """
 class Process:
     def __init__(self, start_s: float = 0):
         program = textwrap.dedent(PROGRAM)
-        self.process = subprocess.Popen([sys.executable, "-c", program, str(start_s)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, str(start_s)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.process.stdout.readline() == "starting\n"
 
     def __enter__(self):
@@ -309,15 +317,23 @@ def test_nobody_reading_the_output_is_no_reason_to_fail():
 
 # What we rely on
 
+
 def test_uvicorn_is_built_as_we_expect():
-    """If this fails, uvicorn has changed: read protocol.py, door.py and server.py against its source."""
+    """If this fails, uvicorn has changed: read protocol.py, door.py and server.py against its
+    source."""
     handle = inspect.getsource(H11Protocol.handle_events)
     assert "except h11.RemoteProtocolError:" in handle and "self.send_400_response(msg)" in handle
     assert "connection.shutdown()" in inspect.getsource(UvicornServer.shutdown)
     assert "with self.capture_signals():" in inspect.getsource(UvicornServer.serve)
     cycle = inspect.getsource(RequestResponseCycle)
-    for name in ("disconnected", "message_event", "response_started", "response_complete", "keep_alive",
-                 "waiting_for_100_continue"):
+    for name in (
+        "disconnected",
+        "message_event",
+        "response_started",
+        "response_complete",
+        "keep_alive",
+        "waiting_for_100_continue",
+    ):
         assert f"self.{name} = " in cycle
     assert "self.on_response()" in cycle and "self.transport.close()" in cycle
     connected = inspect.getsource(H11Protocol.connection_made)
@@ -326,6 +342,8 @@ def test_uvicorn_is_built_as_we_expect():
 
 def test_importing_the_server_loads_nothing_that_parses():
     code = "import sys, humanparse.service.server\nprint(' '.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home())
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home()
+    )
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert loaded.isdisjoint({"torch", "onnxruntime", "cv2", "numpy", "PIL"})

@@ -25,10 +25,16 @@ def test_photos_may_be_as_large_as_in_python():
 
 
 def test_variables_set_every_kind_of_row(tmp_path):
-    settings = Settings.from_env({
-        "HUMANPARSE_PORT": "8000", "HUMANPARSE_MAX_BODY_MB": "0.5", "HUMANPARSE_NO_AUTH": "true", "HUMANPARSE_HOST": "0.0.0.0",
-        "HUMANPARSE_CORS_ORIGINS": "https://a.example, https://b.example", "HUMANPARSE_DATA_DIR": str(tmp_path),
-    })
+    settings = Settings.from_env(
+        {
+            "HUMANPARSE_PORT": "8000",
+            "HUMANPARSE_MAX_BODY_MB": "0.5",
+            "HUMANPARSE_NO_AUTH": "true",
+            "HUMANPARSE_HOST": "0.0.0.0",
+            "HUMANPARSE_CORS_ORIGINS": "https://a.example, https://b.example",
+            "HUMANPARSE_DATA_DIR": str(tmp_path),
+        }
+    )
     assert (settings.port, settings.max_body_mb, settings.no_auth) == (8000, 0.5, True)
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.folder == tmp_path
@@ -38,16 +44,25 @@ def test_an_argument_goes_before_a_variable():
     assert Settings.from_env({"HUMANPARSE_PORT": "8000"}, port=9000).port == 9000
 
 
-@pytest.mark.parametrize(("variable", "text"), [("PORT", "http"), ("MAX_BODY_MB", "much"), ("NO_AUTH", "perhaps")])
+@pytest.mark.parametrize(
+    ("variable", "text"), [("PORT", "http"), ("MAX_BODY_MB", "much"), ("NO_AUTH", "perhaps")]
+)
 def test_an_unreadable_variable_is_named(variable, text):
     with pytest.raises(OptionError, match=f"HUMANPARSE_{variable} is '{text}'"):
         Settings.from_env({f"HUMANPARSE_{variable}": text})
 
 
-@pytest.mark.parametrize("wrong", [
-    {"port": 70000}, {"max_body_mb": 0}, {"deadline_s": float("nan")}, {"engine": "abacus"}, {"log_format": "xml"},
-    {"models": ()},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"port": 70000},
+        {"max_body_mb": 0},
+        {"deadline_s": float("nan")},
+        {"engine": "abacus"},
+        {"log_format": "xml"},
+        {"models": ()},
+    ],
+)
 def test_impossible_values_are_refused(wrong):
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Settings(**wrong)
@@ -60,10 +75,20 @@ def test_strangers_need_a_token_unless_said_otherwise():
     assert Settings(host="0.0.0.0", no_auth=True).no_auth
 
 
-@pytest.mark.parametrize(("host", "expected"), [
-    ("127.0.0.1", True), ("127.8.8.8", True), ("localhost", True), ("::1", True), ("[::1]", True),
-    ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("example.org", False),
-])
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("localhost", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("example.org", False),
+    ],
+)
 def test_which_addresses_only_this_machine_can_reach(host, expected):
     assert is_loopback(host) == expected
 
@@ -77,15 +102,27 @@ def told(monkeypatch):
 
 
 def test_every_row_is_a_flag_with_its_default_and_variable_in_the_help():
-    shown = " ".join(CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output.split())
+    shown = " ".join(
+        CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output.split()
+    )
     for row in ROWS:
         assert f"--{row.name.replace('_', '-')}" in shown
         assert f"HUMANPARSE_{row.name.upper()}]" in shown
 
 
 def test_flags_reach_the_settings(told):
-    given = ["serve", "--port", "8001", "--max-body-mb", "2.5", "--cors-origins", "https://a.example,https://b.example",
-             "--host", "0.0.0.0", "--no-auth"]
+    given = [
+        "serve",
+        "--port",
+        "8001",
+        "--max-body-mb",
+        "2.5",
+        "--cors-origins",
+        "https://a.example,https://b.example",
+        "--host",
+        "0.0.0.0",
+        "--no-auth",
+    ]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
     assert (told[0].port, told[0].max_body_mb, told[0].no_auth) == (8001, 2.5, True)
@@ -93,7 +130,9 @@ def test_flags_reach_the_settings(told):
 
 
 def test_a_flag_goes_before_its_variable(told):
-    CliRunner().invoke(app, ["serve", "--port", "8001"], env={"HUMANPARSE_PORT": "8002", "HUMANPARSE_WORKERS": "3"})
+    CliRunner().invoke(
+        app, ["serve", "--port", "8001"], env={"HUMANPARSE_PORT": "8002", "HUMANPARSE_WORKERS": "3"}
+    )
     assert (told[0].port, told[0].workers) == (8001, 3)
 
 

@@ -62,16 +62,19 @@ def test_frame_that_breaks_off_is_an_end(length):
         wire.receive_frame(io.BytesIO(data))
 
 
-@pytest.mark.parametrize("data", [
-    b"HTTP/1.1 200 OK\r\n\r\n",
-    wire.LENGTHS.pack(wire.MAX_HEAD_BYTES + 1, 0),
-    wire.LENGTHS.pack(2, wire.MAX_BLOB_BYTES + 1) + b"{}",
-    wire.LENGTHS.pack(4, 0) + b"null",
-    wire.LENGTHS.pack(2, 0) + b"[]",
-    wire.LENGTHS.pack(1, 0) + b"{",
-    wire.LENGTHS.pack(2, 0) + b"\xff\xfe",
-    wire.LENGTHS.pack(100_000, 0) + b"[" * 100_000,
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        wire.LENGTHS.pack(wire.MAX_HEAD_BYTES + 1, 0),
+        wire.LENGTHS.pack(2, wire.MAX_BLOB_BYTES + 1) + b"{}",
+        wire.LENGTHS.pack(4, 0) + b"null",
+        wire.LENGTHS.pack(2, 0) + b"[]",
+        wire.LENGTHS.pack(1, 0) + b"{",
+        wire.LENGTHS.pack(2, 0) + b"\xff\xfe",
+        wire.LENGTHS.pack(100_000, 0) + b"[" * 100_000,
+    ],
+)
 def test_nonsense_is_told_apart(data):
     with pytest.raises(wire.WireError):
         read(data)

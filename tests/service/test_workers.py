@@ -1,4 +1,5 @@
-"""One worker's life: whatever happens to it, whoever waits for an answer hears of it, and no process is left."""
+"""One worker's life: whatever happens to it, whoever waits for an answer hears of it, and no
+process is left."""
 
 import asyncio
 import os
@@ -40,7 +41,10 @@ def act(name: str, **more) -> dict:
 
 def test_worker_answers_one_task_after_the_other():
     async def use(worker):
-        return [await worker.call(act("echo"), bytes([number]) * 300_000 + b"!", LONG_S) for number in range(5)]
+        return [
+            await worker.call(act("echo"), bytes([number]) * 300_000 + b"!", LONG_S)
+            for number in range(5)
+        ]
 
     for number, (head, body) in enumerate(with_worker(use)):
         assert body == b"!" + bytes([number]) * 300_000
@@ -55,13 +59,20 @@ def test_what_is_printed_does_not_reach_the_wire(caplog):
     assert "hello from Python" in caplog.text and "hello from native code" in caplog.text
 
 
-@pytest.mark.parametrize("name, code, detail", [
-    ("broken", "broken_image", "breaks off"), ("heif", "not_an_image", "JPEG or PNG"),
-    ("memory", "image_too_large", "smaller"), ("surprise", "internal_error", "not foreseen"),
-])
+@pytest.mark.parametrize(
+    "name, code, detail",
+    [
+        ("broken", "broken_image", "breaks off"),
+        ("heif", "not_an_image", "JPEG or PNG"),
+        ("memory", "image_too_large", "smaller"),
+        ("surprise", "internal_error", "not foreseen"),
+    ],
+)
 def test_errors_become_problems_and_the_worker_works_on(name, code, detail, caplog):
     async def use(worker):
-        return await worker.call(act(name), b"", LONG_S), await worker.call(act("echo"), b"ab", LONG_S)
+        return await worker.call(act(name), b"", LONG_S), await worker.call(
+            act("echo"), b"ab", LONG_S
+        )
 
     (head, body), (_, after) = with_worker(use)
     assert head["problem"]["code"] == code and detail in head["problem"]["detail"]
@@ -76,10 +87,16 @@ def test_unknown_kind_of_task_is_a_problem():
     assert with_worker(use)[0]["problem"]["code"] == "internal_error"
 
 
-@pytest.mark.parametrize("name, message, from_outside", [
-    ("exit", "exit status 7", False), ("abort", "SIGABRT", False), ("garbage", "SIGKILL", False), ("otherid", "SIGKILL", False),
-    ("kill", "SIGKILL", oom_kills() is not None),
-])
+@pytest.mark.parametrize(
+    "name, message, from_outside",
+    [
+        ("exit", "exit status 7", False),
+        ("abort", "SIGABRT", False),
+        ("garbage", "SIGKILL", False),
+        ("otherid", "SIGKILL", False),
+        ("kill", "SIGKILL", oom_kills() is not None),
+    ],
+)
 def test_worker_that_dies_in_a_task_says_how(name, message, from_outside, caplog):
     async def use(worker):
         with pytest.raises(WorkerDied, match=message) as caught:
@@ -164,14 +181,22 @@ def test_worker_does_not_know_the_token(monkeypatch):
         assert b"secret" not in with_worker(use)
 
 
-@pytest.mark.parametrize("start, message", [
-    ("fatal", "^the model is broken$"), ("die", "exit status 3"), ("hang", "within 1 s"), ("surprise", "in the loader"),
-])
+@pytest.mark.parametrize(
+    "start, message",
+    [
+        ("fatal", "^the model is broken$"),
+        ("die", "exit status 3"),
+        ("hang", "within 1 s"),
+        ("surprise", "in the loader"),
+    ],
+)
 def test_worker_that_cannot_start_says_why_in_one_line(start, message, tmp_path):
     (tmp_path / "start").write_text(start)
 
     with pytest.raises(ModelError, match=message) as caught:
-        with_worker(None, (*FAKE, str(tmp_path / "start")), start_s=1 if start == "hang" else LONG_S)
+        with_worker(
+            None, (*FAKE, str(tmp_path / "start")), start_s=1 if start == "hang" else LONG_S
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -196,9 +221,17 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("name", ["hang", pytest.param("hog", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hang",
+        pytest.param("hog", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl")),
+    ],
+)
 def test_no_worker_outlives_a_server_that_was_killed(name):
-    with subprocess.Popen([sys.executable, "-c", SERVER, name, *FAKE], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, name, *FAKE], stdout=subprocess.PIPE
+    ) as server:
         pid = int(server.stdout.readline())
         assert running(pid)
         server.kill()
@@ -210,7 +243,13 @@ def test_real_worker_loads_the_model_inside_the_package_and_parses():
         assert worker.ready["models"][0]["name"] == "humanparse-small"
         head, _ = await worker.call({"do": "probe"}, b"", LONG_S)
         assert "problem" not in head and head["rss_mb"] > 50
-        head, _ = await worker.call({"do": "parse", "model": "", "min_score": None, "max_side": None}, b"no", LONG_S)
+        head, _ = await worker.call(
+            {"do": "parse", "model": "", "min_score": None, "max_side": None}, b"no", LONG_S
+        )
         assert head["problem"]["code"] == "not_an_image"
 
-    with_worker(use, worker_command(), hello={"models": ["humanparse-small"], "options": {"engine": "onnxruntime", "threads": 1}})
+    with_worker(
+        use,
+        worker_command(),
+        hello={"models": ["humanparse-small"], "options": {"engine": "onnxruntime", "threads": 1}},
+    )

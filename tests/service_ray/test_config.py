@@ -41,8 +41,14 @@ def test_ray_serve_takes_the_config_file():
 
 
 def test_kubernetes_runs_the_same_config_at_another_address():
-    theirs, ours = yaml.safe_load(manifest()["spec"]["serveConfigV2"]), yaml.safe_load(CONFIG.read_text())
-    assert theirs["http_options"].pop("host") == "0.0.0.0" and ours["http_options"].pop("host") == "127.0.0.1"
+    theirs, ours = (
+        yaml.safe_load(manifest()["spec"]["serveConfigV2"]),
+        yaml.safe_load(CONFIG.read_text()),
+    )
+    assert (
+        theirs["http_options"].pop("host") == "0.0.0.0"
+        and ours["http_options"].pop("host") == "127.0.0.1"
+    )
     assert theirs == ours
 
 
@@ -54,36 +60,60 @@ def test_the_pods_have_a_token_no_root_and_room_for_all_replicas():
     for group in (cluster["headGroupSpec"], workers):
         pod = group["template"]["spec"]
         [container] = pod["containers"]
-        assert pod["securityContext"]["runAsNonRoot"] and not container["securityContext"]["allowPrivilegeEscalation"]
+        assert (
+            pod["securityContext"]["runAsNonRoot"]
+            and not container["securityContext"]["allowPrivilegeEscalation"]
+        )
         assert "HUMANPARSE_TOKEN" in {one["name"] for one in container["env"]}
-        assert port in {one["containerPort"] for one in container["ports"] if one["name"] == "serve"}
+        assert port in {
+            one["containerPort"] for one in container["ports"] if one["name"] == "serve"
+        }
     args = yaml.safe_load(CONFIG.read_text())["applications"][0]["args"]
     processors = int(workers["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
-    assert workers["maxReplicas"] * processors >= args["ray_max_replicas"] * args["ray_cpus_per_replica"]
+    assert (
+        workers["maxReplicas"] * processors
+        >= args["ray_max_replicas"] * args["ray_cpus_per_replica"]
+    )
 
 
 def test_all_images_have_the_same_ray():
     image = (DEPLOY / "Containerfile").read_text()
-    assert {manifest()["spec"]["rayClusterConfig"]["rayVersion"], *re.findall(r"ray:(\d[\d.]+\d)-", image),
-            *re.findall(r"ray\[data,serve\]==([\d.]+)", image)} == {"2.60.0"}
+    assert {
+        manifest()["spec"]["rayClusterConfig"]["rayVersion"],
+        *re.findall(r"ray:(\d[\d.]+\d)-", image),
+        *re.findall(r"ray\[data,serve\]==([\d.]+)", image),
+    } == {"2.60.0"}
     for copied in re.findall(r"^COPY --chown=ray (.*) \S+$", image, re.M):
         assert all((DEPLOY.parents[1] / one).exists() for one in copied.split())
 
 
 @pytest.fixture(scope="module")
 def deployed(_two_nodes, tmp_path_factory):
-    """What `serve run` makes of the config file on two nodes: the address, and the file, to be changed and deployed again."""
+    """What `serve run` makes of the config file on two nodes: the address, and the file, to be
+    changed and deployed again."""
     _two_nodes.mend()
     folder, url = tmp_path_factory.mktemp("deployed"), f"http://127.0.0.1:{free_port()}"
     config = yaml.safe_load(CONFIG.read_text())
     config["http_options"]["port"] = int(url.rpartition(":")[2])
     config["proxy_location"] = "HeadOnly"  # both nodes are one machine, with one such port
-    config["applications"][0]["args"] |= {"data_dir": str(folder), "cache_mb": 0, "worker_start_s": 150, "deadline_s": 100,
-                                          "max_wait_s": 100, "ray_max_replicas": 2, "ray_upscale_delay_s": 0}
+    config["applications"][0]["args"] |= {
+        "data_dir": str(folder),
+        "cache_mb": 0,
+        "worker_start_s": 150,
+        "deadline_s": 100,
+        "max_wait_s": 100,
+        "ray_max_replicas": 2,
+        "ray_upscale_delay_s": 0,
+    }
     (folder / "serve.yaml").write_text(yaml.safe_dump(config))
     with open(folder / "log.txt", "w") as log:
         process = subprocess.Popen(
-            serve_run(_two_nodes, folder / "serve.yaml"), env=_two_nodes.environment, cwd=folder, stdout=log, stderr=log)
+            serve_run(_two_nodes, folder / "serve.yaml"),
+            env=_two_nodes.environment,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )
     try:
         until(lambda: process.poll() is not None or status(url) == 200, "the application", 150)
         assert process.poll() is None, (folder / "log.txt").read_text()
@@ -97,7 +127,14 @@ def deployed(_two_nodes, tmp_path_factory):
 
 
 def serve_run(cluster, file: Path, *flags: str) -> list[str]:
-    command = [sys.executable, "-c", "from ray.serve.scripts import cli; cli()", "run", "--address", cluster.address]
+    command = [
+        sys.executable,
+        "-c",
+        "from ray.serve.scripts import cli; cli()",
+        "run",
+        "--address",
+        cluster.address,
+    ]
     return [*command, *flags, str(file)]
 
 
@@ -131,7 +168,9 @@ def status(url: str) -> int:
 def test_the_application_answers_as_humanparse_serve_does(deployed):
     url, _ = deployed
     assert httpx.post(url + "/parse", files={"image": PHOTO}, timeout=120).json()["people"]
-    refused = httpx.post(url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"}, timeout=60)
+    refused = httpx.post(
+        url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"}, timeout=60
+    )
     assert (refused.status_code, refused.json()["code"]) == (415, "not_an_image")
     assert refused.headers["content-type"] == "application/problem+json"
     assert "humanparse_workers" in httpx.get(url + "/metrics").text
@@ -141,7 +180,11 @@ def test_the_application_answers_as_humanparse_serve_does(deployed):
 def test_another_model_in_the_file_takes_over_without_a_failed_request(deployed, _two_nodes):
     url, file = deployed
     model = file.with_name("other.onnx")
-    model.write_bytes(model_file("humanparse-small").read_bytes().replace(b"humanparse-small", b"humanparse-other"))
+    model.write_bytes(
+        model_file("humanparse-small")
+        .read_bytes()
+        .replace(b"humanparse-small", b"humanparse-other")
+    )
     config = yaml.safe_load(file.read_text())
     config["applications"][0]["deployments"][0]["user_config"]["models"] = [str(model)]
     file.write_text(yaml.safe_dump(config))
@@ -150,14 +193,23 @@ def test_another_model_in_the_file_takes_over_without_a_failed_request(deployed,
 
     def deploy():
         command = serve_run(_two_nodes, file, "--non-blocking")
-        subprocess.run(command, env=_two_nodes.environment, check=True, timeout=200, capture_output=True)
+        subprocess.run(
+            command, env=_two_nodes.environment, check=True, timeout=200, capture_output=True
+        )
         until(lambda: answers[-1].json().get("model") == "humanparse-other", "the other model", 60)
 
     send_until(url, deploy, answers)
     assert {answer.status_code for answer in answers} == {200}
-    assert {answer.json()["model"] for answer in answers} == {"humanparse-small", "humanparse-other"}
-    assert set(replicas) <= set(processes.replicas(_two_nodes.environment["RAY_TMPDIR"]))  # as before, with other children
-    until(lambda: httpx.get(url + "/models").json()["models"][0]["name"] == "humanparse-other", "the new name")
+    assert {answer.json()["model"] for answer in answers} == {
+        "humanparse-small",
+        "humanparse-other",
+    }
+    # as before, with other children
+    assert set(replicas) <= set(processes.replicas(_two_nodes.environment["RAY_TMPDIR"]))
+    until(
+        lambda: httpx.get(url + "/models").json()["models"][0]["name"] == "humanparse-other",
+        "the new name",
+    )
 
 
 def test_a_long_queue_brings_more_replicas_and_all_listen_where_ray_does(deployed, _two_nodes):

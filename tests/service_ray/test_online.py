@@ -1,4 +1,5 @@
-"""`humanparse serve --ray` on two Ray nodes, as its users meet it: what holds without Ray holds here."""
+"""`humanparse serve --ray` on two Ray nodes, as its users meet it: what holds without Ray holds
+here."""
 
 import importlib.util
 import os
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs Ray on Linux: pip install '.[ray]'",
 )
 PHOTO = (Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg").read_bytes()
-PATIENCE = ("--worker-start-s", "150", "--deadline-s", "100", "--max-wait-s", "100")  # two cores may be busy with much else
+# two cores may be busy with much else
+PATIENCE = ("--worker-start-s", "150", "--deadline-s", "100", "--max-wait-s", "100")
 
 
 def _tests_without_ray():
@@ -37,9 +39,15 @@ def _tests_without_ray():
 
 
 WITHOUT_RAY = _tests_without_ray()
-test_the_older_services_client_code_works_unchanged = WITHOUT_RAY.test_the_older_services_client_code_works_unchanged
-test_requests_of_many_clients_at_once_are_all_answered = WITHOUT_RAY.test_requests_of_many_clients_at_once_are_all_answered
-test_a_client_that_hangs_up_leaves_everything_as_it_was = WITHOUT_RAY.test_a_client_that_hangs_up_leaves_everything_as_it_was
+test_the_older_services_client_code_works_unchanged = (
+    WITHOUT_RAY.test_the_older_services_client_code_works_unchanged
+)
+test_requests_of_many_clients_at_once_are_all_answered = (
+    WITHOUT_RAY.test_requests_of_many_clients_at_once_are_all_answered
+)
+test_a_client_that_hangs_up_leaves_everything_as_it_was = (
+    WITHOUT_RAY.test_a_client_that_hangs_up_leaves_everything_as_it_was
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +67,29 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def served(cluster, model, tmp_path_factory):
     """A server in front of a replica on each node."""
-    flags = ("--workers", "2", "--threads", "1", "--ray-cpus-per-replica", "2", "--model", str(model), "--cache-mb", "0",
-             "--queue-size", "12")
-    with serve(tmp_path_factory.mktemp("served"), "--ray", "--address", cluster.address, *flags, *PATIENCE,
-               environ=cluster.environment) as served:
+    flags = (
+        "--workers",
+        "2",
+        "--threads",
+        "1",
+        "--ray-cpus-per-replica",
+        "2",
+        "--model",
+        str(model),
+        "--cache-mb",
+        "0",
+        "--queue-size",
+        "12",
+    )
+    with serve(
+        tmp_path_factory.mktemp("served"),
+        "--ray",
+        "--address",
+        cluster.address,
+        *flags,
+        *PATIENCE,
+        environ=cluster.environment,
+    ) as served:
         yield served
 
 
@@ -70,7 +97,9 @@ def send(served, **given) -> httpx.Response:
     return httpx.post(served.url + "/parse?include=none", content=PHOTO, timeout=120, **given)
 
 
-def send_many(served, clients: int, each: int = 1, during=lambda answers: None) -> list[httpx.Response]:
+def send_many(
+    served, clients: int, each: int = 1, during=lambda answers: None
+) -> list[httpx.Response]:
     """The answers to so many clients at a time; `during` is called while they come."""
     answers: list[httpx.Response] = []
 
@@ -100,7 +129,8 @@ def running_replicas(served) -> int:
 
 def test_both_nodes_answer(served, cluster):
     replicas = processes.replicas(cluster.environment["RAY_TMPDIR"])
-    assert len(replicas) == 2 and len({processes.parent(pid) for pid in replicas}) == 2  # each node has one
+    # each node has one
+    assert len(replicas) == 2 and len({processes.parent(pid) for pid in replicas}) == 2
     before = {pid: processes.seconds_worked(processes.children(pid)) for pid in replicas}
     assert {answer.status_code for answer in send_many(served, clients=6)} == {200}
     for pid in replicas:
@@ -121,7 +151,9 @@ def test_what_parses_never_meets_rays_token(served, cluster):
 
 
 def test_errors_have_the_one_shape(served):
-    answer = httpx.post(served.url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"})
+    answer = httpx.post(
+        served.url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"}
+    )
     assert (answer.status_code, answer.json()["code"]) == (415, "not_an_image")
     assert answer.headers["content-type"] == "application/problem+json"
     answer = httpx.post(served.url + "/parse?model=nonsense", content=PHOTO)
@@ -129,17 +161,31 @@ def test_errors_have_the_one_shape(served):
 
 
 def test_jobs_and_their_archives_are_done(served, tmp_path):
-    shutil.make_archive(str(tmp_path / "photos"), "zip", Path(humanparse.__file__).parent / "cli/demo", "astronaut.jpg")
+    shutil.make_archive(
+        str(tmp_path / "photos"),
+        "zip",
+        Path(humanparse.__file__).parent / "cli/demo",
+        "astronaut.jpg",
+    )
     with open(tmp_path / "photos.zip", "rb") as archive:
-        job = httpx.post(served.url + "/v1/jobs", files={"archive": archive}, data={"include": "none"}).json()
-    until(lambda: httpx.get(f"{served.url}/v1/jobs/{job['id']}").json()["state"] == "done", "the job", 60)
+        job = httpx.post(
+            served.url + "/v1/jobs", files={"archive": archive}, data={"include": "none"}
+        ).json()
+    until(
+        lambda: httpx.get(f"{served.url}/v1/jobs/{job['id']}").json()["state"] == "done",
+        "the job",
+        60,
+    )
     assert httpx.get(f"{served.url}/v1/jobs/{job['id']}/results/0").json()["people"]
 
 
 def test_metrics_tell_of_the_replicas(served):
     text = httpx.get(served.url + "/metrics").text
     assert re.search(r'^humanparse_workers\{state="(idle|busy)"\} [12]', text, re.M)
-    assert float(re.search(r'^humanparse_memory_bytes\{process="worker-0"\} (\S+)', text, re.M)[1]) > 1e7
+    assert (
+        float(re.search(r'^humanparse_memory_bytes\{process="worker-0"\} (\S+)', text, re.M)[1])
+        > 1e7
+    )
 
 
 def test_too_many_requests_are_turned_away_as_without_ray(served):
@@ -147,7 +193,10 @@ def test_too_many_requests_are_turned_away_as_without_ray(served):
     statuses = Counter(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}
     for refused in (answer for answer in answers if answer.status_code == 429):
-        assert refused.headers["content-type"] == "application/problem+json" and int(refused.headers["retry-after"]) >= 1
+        assert (
+            refused.headers["content-type"] == "application/problem+json"
+            and int(refused.headers["retry-after"]) >= 1
+        )
         assert refused.json()["code"] == "queue_full" and refused.json()["retryable"]
 
 
@@ -160,9 +209,15 @@ def test_a_replica_killed_under_load_costs_nobody_an_answer(served, cluster):
         os.kill(victim, signal.SIGKILL)
 
     answers = send_many(served, clients=6, each=6, during=kill)
-    assert Counter(answer.status_code for answer in answers) == {200: 36}, [answer.text[:300] for answer in answers]
+    assert Counter(answer.status_code for answer in answers) == {200: 36}, [
+        answer.text[:300] for answer in answers
+    ]
     until(lambda: not any(map(processes.runs, children)), "the end of the killed replica's worker")
-    until(lambda: len({*processes.replicas(cluster.environment["RAY_TMPDIR"])} - {victim}) == 2, "another replica", 60)
+    until(
+        lambda: len({*processes.replicas(cluster.environment["RAY_TMPDIR"])} - {victim}) == 2,
+        "another replica",
+        60,
+    )
     until(lambda: running_replicas(served) == 2, "its readiness", 60)
 
 
@@ -177,63 +232,121 @@ def test_another_model_takes_over_without_a_failed_request(served, model, cluste
         served.process.send_signal(signal.SIGHUP)
 
     while "humanparse-other" not in names:
-        answers = send_many(served, clients=4, each=8, during=replace if not names else lambda answers: None)
-        assert {answer.status_code for answer in answers} == {200}, [answer.text[:300] for answer in answers]
+        answers = send_many(
+            served, clients=4, each=8, during=replace if not names else lambda answers: None
+        )
+        assert {answer.status_code for answer in answers} == {200}, [
+            answer.text[:300] for answer in answers
+        ]
         names |= {answer.json()["model"] for answer in answers}
     assert names == {"humanparse-small", "humanparse-other"}
-    assert processes.replicas(cluster.environment["RAY_TMPDIR"]) == replicas  # the same processes, with other children
-    until(lambda: httpx.get(served.url + "/models").json()["models"][0]["name"] == "humanparse-other", "the new name")
+    # the same processes, with other children
+    assert processes.replicas(cluster.environment["RAY_TMPDIR"]) == replicas
+    until(
+        lambda: httpx.get(served.url + "/models").json()["models"][0]["name"] == "humanparse-other",
+        "the new name",
+    )
     until(lambda: '"reloaded"' in served.log.read_text(), "the end of the reload", 60)
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_and_says_so(served, model):
     model.write_bytes(b"no model any more")
     served.process.send_signal(signal.SIGHUP)
-    until(lambda: "the last reload failed" in str(ready(served).get("degraded")), "the bad news", 60)
+    until(
+        lambda: "the last reload failed" in str(ready(served).get("degraded")), "the bad news", 60
+    )
     assert str(model.parent) not in httpx.get(served.url + "/readyz").text
     assert send(served).status_code == 200
 
 
 def test_sigterm_lets_the_request_in_flight_finish_and_leaves_the_others_ray_alone(served, cluster):
     answers = []
-    busy = threading.Thread(target=lambda: answers.append(WITHOUT_RAY.parsed(served, WITHOUT_RAY.large_photo())))
+    busy = threading.Thread(
+        target=lambda: answers.append(WITHOUT_RAY.parsed(served, WITHOUT_RAY.large_photo()))
+    )
     busy.start()
     until(lambda: ready(served)["workers"]["busy"] >= 1, "the request", 60)
     assert served.stop() == 0
     busy.join()
     assert answers[0].status_code == 200
-    until(lambda: not processes.replicas(cluster.environment["RAY_TMPDIR"]), "the end of the replicas", 60)
+    until(
+        lambda: not processes.replicas(cluster.environment["RAY_TMPDIR"]),
+        "the end of the replicas",
+        60,
+    )
     assert processes.raylets(cluster.environment["RAY_TMPDIR"])
 
 
 def command(folder: Path, *flags: str) -> list[str]:
-    return [sys.executable, "-m", "humanparse", "serve", "--ray", "--port", "0", "--data-dir", str(folder / "data"), *flags]
+    return [
+        sys.executable,
+        "-m",
+        "humanparse",
+        "serve",
+        "--ray",
+        "--port",
+        "0",
+        "--data-dir",
+        str(folder / "data"),
+        *flags,
+    ]
 
 
 def test_a_model_that_is_none_ends_the_start_with_one_line(cluster, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
-    flags = ["--address", cluster.address, "--workers", "1", "--model", str(tmp_path / "broken.onnx"), *PATIENCE]
-    done = subprocess.run(command(tmp_path, *flags), env=cluster.environment, capture_output=True, text=True, timeout=200)
+    flags = [
+        "--address",
+        cluster.address,
+        "--workers",
+        "1",
+        "--model",
+        str(tmp_path / "broken.onnx"),
+        *PATIENCE,
+    ]
+    done = subprocess.run(
+        command(tmp_path, *flags),
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 3, done.stderr
-    assert "broken.onnx" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr and done.stdout == ""
+    assert (
+        "broken.onnx" in done.stderr.splitlines()[-1]
+        and "Traceback" not in done.stderr
+        and done.stdout == ""
+    )
 
 
 def test_without_its_token_a_ray_lets_nobody_in(cluster, tmp_path):
-    strangers = {name: value for name, value in cluster.environment.items() if not name.startswith("RAY_AUTH")}
-    done = subprocess.run(command(tmp_path, "--address", cluster.address), env={**strangers, "HOME": str(tmp_path)},
-                          capture_output=True, text=True, timeout=200)
+    strangers = {
+        name: value
+        for name, value in cluster.environment.items()
+        if not name.startswith("RAY_AUTH")
+    }
+    done = subprocess.run(
+        command(tmp_path, "--address", cluster.address),
+        env={**strangers, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 2, done.stderr
     assert "RAY_AUTH_TOKEN" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
 def ray_folder(raylet: int) -> Path:
-    return Path(re.search(r"--raylet_socket_name=(/\S+?)/session", processes.command_line(raylet))[1])
+    return Path(
+        re.search(r"--raylet_socket_name=(/\S+?)/session", processes.command_line(raylet))[1]
+    )
 
 
 def test_a_ray_of_our_own_listens_to_this_machine_alone_and_ends_with_the_service(tmp_path):
     with serve(tmp_path, "--ray", "--workers", "1", *PATIENCE) as served:
         ours = processes.descendants(served.process.pid)
-        assert {address for pid in (served.process.pid, *ours) for address in processes.listening(pid)} <= {"127.0.0.1", "::1"}
+        assert {
+            address for pid in (served.process.pid, *ours) for address in processes.listening(pid)
+        } <= {"127.0.0.1", "::1"}
         [raylet] = [pid for pid in ours if "raylet" in processes.name(pid)]
         assert b"RAY_AUTH_MODE=token" in processes.environment(raylet)
         folder = ray_folder(raylet)
@@ -248,12 +361,17 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone_and_ends_with_the_servic
 def test_a_server_that_is_killed_leaves_nothing_that_works_on(tmp_path):
     with serve(tmp_path, "--ray", "--workers", "1", *PATIENCE) as served:
         ours = processes.descendants(served.process.pid)
-        agents = {pid for pid in ours if processes.command_line(pid).endswith("Agent")}  # which look for the others for a minute
+        # which look for the others for a minute
+        agents = {pid for pid in ours if processes.command_line(pid).endswith("Agent")}
         assert len(ours) - len(agents) > 5
         [folder] = {ray_folder(pid) for pid in ours if processes.name(pid) == "raylet"}
         try:
             served.stop(signal.SIGKILL)
-            until(lambda: not any(processes.runs(pid) for pid in ours if pid not in agents), "the end of Ray", 60)
+            until(
+                lambda: not any(processes.runs(pid) for pid in ours if pid not in agents),
+                "the end of Ray",
+                60,
+            )
         finally:
             for agent in filter(processes.runs, agents):
                 os.kill(agent, signal.SIGKILL)

@@ -17,17 +17,26 @@ from humanparse.service.work.dispatcher import Dispatcher, Task
 from humanparse.service.work.process import WorkerDied
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[ray]'"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # of Ray, when it is imported
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[ray]'"
+    ),
+    # of Ray, when it is imported
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 PARSE = {"do": "parse", "model": "first"}
 
 
 class Made:
-    """A deployment. act: what becomes of a task, given its head; raises or returns what a replica would."""
+    """A deployment. act: what becomes of a task, given its head; raises or returns what a replica
+    would."""
 
     def __init__(self, running=2, act=None, message="", needed=2):
-        self.needed, self.running, self.message, self.act = needed, running, message, act or (lambda head: {})
+        self.needed, self.running, self.message, self.act = (
+            needed,
+            running,
+            message,
+            act or (lambda head: {}),
+        )
         self.about = {"replica": "a", "reload_error": "", "edition": "1", "loaded_at": 1.0}
         self.models = [{"name": "first", "sha256": "1"}]
         self.heads, self.cancelled, self.reloads, self.stopped = [], 0, 0, False
@@ -81,6 +90,7 @@ def replicas(made, **settings) -> Replicas:
 
 def run(made, work, **settings):
     """The result of `work`, given replicas that have started."""
+
     async def whole():
         these = replicas(made, **settings)
         await these.start()
@@ -101,7 +111,10 @@ def test_what_a_replica_says_of_its_child_is_raised_as_of_a_child_of_our_own():
     with pytest.raises(TimeoutError):
         run(Made(act=lambda head: {"timeout": True}), lambda these: these.call(PARSE, b"", 5))
     with pytest.raises(WorkerDied, match="signal 11") as death:
-        run(Made(act=lambda head: {"died": "signal 11", "from_outside": False}), lambda these: these.call(PARSE, b"", 5))
+        run(
+            Made(act=lambda head: {"died": "signal 11", "from_outside": False}),
+            lambda these: these.call(PARSE, b"", 5),
+        )
     assert not death.value.from_outside
 
 
@@ -120,7 +133,10 @@ def test_rays_errors_become_ours():
     with pytest.raises(Problem) as problem:
         run(Made(act=raising(full)), lambda these: these.call(PARSE, b"", 5))
     assert problem.value.code == "queue_full" and problem.value.retry_after_s >= 1
-    for error, from_outside in ((ray_errors.ActorDiedError(), True), (ray_errors.OutOfMemoryError("too much"), False)):
+    for error, from_outside in (
+        (ray_errors.ActorDiedError(), True),
+        (ray_errors.OutOfMemoryError("too much"), False),
+    ):
         with pytest.raises(WorkerDied) as death:
             run(Made(act=raising(error)), lambda these: these.call(PARSE, b"", 5))
         assert death.value.from_outside == from_outside
@@ -137,7 +153,9 @@ def test_a_replica_that_dies_costs_a_second_attempt_and_nothing_else():
         return {}
 
     async def whole(made):
-        dispatcher = Dispatcher(Settings(workers=2), pool=lambda on_idle: Replicas(Settings(workers=2), made, on_idle))
+        dispatcher = Dispatcher(
+            Settings(workers=2), pool=lambda on_idle: Replicas(Settings(workers=2), made, on_idle)
+        )
         await dispatcher.start()
         try:
             return await dispatcher.run(Task(PARSE, b"abc", "digest")), dispatcher.status()
@@ -175,10 +193,14 @@ def test_where_replicas_may_become_more_the_queue_shows():
 def test_requests_that_named_no_model_are_answered_while_the_models_change():
     async def work(these):
         await these.call(PARSE, b"", 5)
-        made.models, made.about = [{"name": "second", "sha256": "2"}], made.about | {"edition": "2", "loaded_at": 2.0}
+        made.models, made.about = (
+            [{"name": "second", "sha256": "2"}],
+            made.about | {"edition": "2", "loaded_at": 2.0},
+        )
         await these.call(PARSE, b"", 5)
         await soon(lambda: these.models == made.models, "the models")
-        await these.call({"do": "parse", "model": "first"}, b"", 5)   # it stood in the queue meanwhile
+        # it stood in the queue meanwhile
+        await these.call({"do": "parse", "model": "first"}, b"", 5)
         await these.call({"do": "parse", "model": "another"}, b"", 5)  # somebody asked for that one
         return [head["default"] for head in made.heads]
 
@@ -200,22 +222,40 @@ def test_an_archive_is_unpacked_here_where_its_file_is(tmp_path):
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("a.jpg", b"\xff\xd8\xff")
     (tmp_path / "to").mkdir()
-    head = {"do": "unzip", "path": str(tmp_path / "photos.zip"), "to": str(tmp_path / "to"), "max_images": 5, "max_image_mb": 1,
-            "max_mb": 1}
+    head = {
+        "do": "unzip",
+        "path": str(tmp_path / "photos.zip"),
+        "to": str(tmp_path / "to"),
+        "max_images": 5,
+        "max_image_mb": 1,
+        "max_mb": 1,
+    }
     answer, _ = run(made := Made(), lambda these: these.call(head, b"", 60))
     assert answer["images"] == 1 and made.heads == []
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_start_at_once():
-    made = Made(running=0, message="Traceback …\nhumanparse.errors.BrokenModel: x.onnx is not a model\nRetrying 2 more times")
+    made = Made(
+        running=0,
+        message="Traceback …\nhumanparse.errors.BrokenModel: x.onnx is not a model\nRetrying 2 more times",
+    )
     with pytest.raises(ModelError, match=r"^x\.onnx is not a model$"):
         run(made, None)
     assert made.stopped
 
 
 def test_a_cluster_without_room_is_told():
-    with pytest.raises(OptionError, match=r"0 of 2 replicas started within 1 s .*3 processors and 0\.5 GPUs.*no room"):
-        run(Made(running=0, message="there is no room"), None, worker_start_s=1, ray_cpus_per_replica=3, ray_gpus_per_replica=0.5)
+    with pytest.raises(
+        OptionError,
+        match=r"0 of 2 replicas started within 1 s .*3 processors and 0\.5 GPUs.*no room",
+    ):
+        run(
+            Made(running=0, message="there is no room"),
+            None,
+            worker_start_s=1,
+            ray_cpus_per_replica=3,
+            ray_gpus_per_replica=0.5,
+        )
 
 
 def test_no_ray_and_an_old_ray_are_told(monkeypatch):

@@ -18,13 +18,20 @@ else:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """Four labelled photos of a stick person, two unlabelled, two backgrounds, and a teacher of random weights.
+    """Four labelled photos of a stick person, two unlabelled, two backgrounds, and a teacher of
+    random weights.
 
     Photo 240 and background 9 belong to the validation split.
     """
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    for folder in ("ccp/train/photos", "ccp/train/labels", "ccp/unlabelled", "backgrounds", "teachers"):
+    for folder in (
+        "ccp/train/photos",
+        "ccp/train/labels",
+        "ccp/unlabelled",
+        "backgrounds",
+        "teachers",
+    ):
         (root / folder).mkdir(parents=True)
     for number in (1, 2, 3, 240):
         pixels, labels = _person(rng)
@@ -33,7 +40,10 @@ def data(tmp_path_factory):
     for number in (1005, 1006):
         cv2.imwrite(str(root / f"ccp/unlabelled/{number}.jpg"), _person(rng)[0])
     for number in (1, 9):
-        cv2.imwrite(str(root / f"backgrounds/house-{number:03}.jpg"), rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(root / f"backgrounds/house-{number:03}.jpg"),
+            rng.integers(0, 256, (90, 120, 3), dtype=np.uint8),
+        )
     torch.manual_seed(0)
     weights = {
         name.removeprefix("backbone.").replace(".", "__"): value.numpy().astype(np.float16)
@@ -45,7 +55,8 @@ def data(tmp_path_factory):
 
 @contextmanager
 def one_thread():
-    """For small pictures more threads only wait for each other, and on a busy machine for very long."""
+    """For small pictures more threads only wait for each other, and on a busy machine for very
+    long."""
     if torch is None:
         yield
         return
@@ -63,7 +74,8 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def teacher_masks(data, tmp_path_factory):
-    """What the teacher says of the photos: once for all runs, since it takes longer than they do."""
+    """What the teacher says of the photos: once for all runs, since it takes longer than they
+    do."""
     file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
     with one_thread():
         load_photos(data, validation=False, cache=file)
@@ -78,11 +90,17 @@ def out(tmp_path, teacher_masks):
 
 
 def _person(rng) -> tuple[np.ndarray, np.ndarray]:
-    """A photo 96 × 64 with a person of face, clothes, left and right arm and leg, and a passer-by nobody labelled."""
+    """A photo 96 × 64 with a person of face, clothes, left and right arm and leg, and a passer-by
+    nobody labelled."""
     labels = np.zeros((96, 64), np.uint8)
     for label, (top, bottom, left, right) in {
-        13: (10, 22, 26, 38), 5: (22, 50, 24, 40), 15: (24, 48, 18, 24), 14: (24, 48, 40, 46),
-        17: (50, 86, 24, 31), 16: (50, 86, 33, 40), 255: (30, 60, 54, 62),
+        13: (10, 22, 26, 38),
+        5: (22, 50, 24, 40),
+        15: (24, 48, 18, 24),
+        14: (24, 48, 40, 46),
+        17: (50, 86, 24, 31),
+        16: (50, 86, 33, 40),
+        255: (30, 60, 54, 62),
     }.items():
         labels[top:bottom, left:right] = label
     colours = rng.integers(0, 256, (256, 3), dtype=np.uint8)

@@ -43,13 +43,23 @@ def test_a_recipe_can_be_printed_edited_and_read_again(run, tmp_path):
 def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     folder = write_folder(tmp_path / "photos", 2)
-    arguments = tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run", "--set", "seed=3"
+    arguments = (
+        tmp_path / "tiny.toml",
+        "--data",
+        folder,
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "seed=3",
+    )
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith("starts from humanparse-small:")
     assert "these start anew: class_head.bias, class_head.weight" in lines[0]
-    assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(f"{tmp_path / 'run/model.onnx'}: 15.2 MB")
+    assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(
+        f"{tmp_path / 'run/model.onnx'}: 15.2 MB"
+    )
     assert (tmp_path / "run/curves.png").is_file()
 
     again = run(*arguments)
@@ -57,10 +67,16 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     assert run(*arguments, "--resume").exit_code == 0
 
 
-@pytest.mark.parametrize(("names", "message"), [
-    ("Background\nFace\nClothes\nRight-leg\nLeft-leg\n", "class 3 'Left-leg' and the data's is 'Right-leg'"),
-    ("Background\nFace\nClothes\nLeft-leg\nRight-leg\nHat\n", "5 classes and the data's 6"),
-])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            "Background\nFace\nClothes\nRight-leg\nLeft-leg\n",
+            "class 3 'Left-leg' and the data's is 'Right-leg'",
+        ),
+        ("Background\nFace\nClothes\nLeft-leg\nRight-leg\nHat\n", "5 classes and the data's 6"),
+    ],
+)
 def test_a_run_does_not_go_on_with_other_classes(run, tmp_path, names, message):
     (tmp_path / "tiny.toml").write_text(TINY)
     folder = write_folder(tmp_path / "photos", 2)
@@ -69,22 +85,31 @@ def test_a_run_does_not_go_on_with_other_classes(run, tmp_path, names, message):
     before = (tmp_path / "run/last.pt").read_bytes()
     (folder / "labels.txt").write_text(names)
     result = run(*arguments, "--resume", "--set", "device=cpu")
-    assert result.exit_code == 2 and f"holds a run of other classes: it has {message}" in result.stderr
+    assert (
+        result.exit_code == 2 and f"holds a run of other classes: it has {message}" in result.stderr
+    )
     assert (tmp_path / "run/last.pt").read_bytes() == before
 
 
 def test_the_manual_explains_every_option(run):
     manual = (Path(__file__).parents[2] / "docs/cli.md").read_text("utf-8")
     options = re.findall(r"--[a-z][a-z-]+", run("--help").stdout)
-    assert "--resume" in options and [option for option in options if f"`{option}" not in manual and option != "--help"] == []
+    assert (
+        "--resume" in options
+        and [option for option in options if f"`{option}" not in manual and option != "--help"]
+        == []
+    )
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("no-such-recipe",), "there is no recipe 'no-such-recipe'"),
-    (("own-photos",), "which photos? Give --data DIR"),
-    (("own-photos", "--data", "nowhere"), "there is no folder 'nowhere'"),
-    (("own-photos", "--data", ".", "--set", "worker=1"), "did you mean workers?"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("no-such-recipe",), "there is no recipe 'no-such-recipe'"),
+        (("own-photos",), "which photos? Give --data DIR"),
+        (("own-photos", "--data", "nowhere"), "there is no folder 'nowhere'"),
+        (("own-photos", "--data", ".", "--set", "worker=1"), "did you mean workers?"),
+    ],
+)
 def test_bad_usage_says_what_to_do(run, arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2 and message in result.stderr
@@ -98,7 +123,11 @@ def test_a_folder_without_photos_is_bad_usage(run, tmp_path):
 def test_the_smaller_tools_say_in_one_line_what_is_wrong(tmp_path):
     (tmp_path / "junk.pt").write_bytes(b"junk")
     for arguments, message in {
-        ("export", f"{tmp_path}/junk.pt", f"{tmp_path}/out.onnx"): "is not a checkpoint that can be read",
+        (
+            "export",
+            f"{tmp_path}/junk.pt",
+            f"{tmp_path}/out.onnx",
+        ): "is not a checkpoint that can be read",
         ("validate", str(tmp_path)): "no .jpg files in",
         ("pseudo", str(tmp_path), str(tmp_path / "out")): "there are no photos in",
     }.items():
@@ -112,4 +141,7 @@ def test_a_damaged_photo_is_named_in_one_line_before_the_first_step(run, tmp_pat
     (folder / "images/01.png").write_bytes((folder / "images/01.png").read_bytes()[:2000])
     result = run(tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run")
     assert result.exit_code == 2 and result.stdout == ""
-    assert "1 of 3 photos cannot be learnt from" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert (
+        "1 of 3 photos cannot be learnt from" in result.stderr
+        and len(result.stderr.splitlines()) == 1
+    )

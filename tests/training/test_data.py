@@ -1,4 +1,5 @@
-"""Photos of one's own: scenes whose labels move with the pixels, splits, classes, and pseudo-labels."""
+"""Photos of one's own: scenes whose labels move with the pixels, splits, classes, and
+pseudo-labels."""
 
 import json
 
@@ -48,7 +49,9 @@ def test_splits_are_learnt_and_held_out_as_they_are_named(tmp_path):
 
 def test_the_embedded_models_folder_is_known_by_its_photos(data, out):
     opened = open_data(Recipe(validate_pictures=1), data, out)
-    assert isinstance(opened.maker, SceneMaker) and opened.labels == CIHP and opened.teacher.is_file()
+    assert (
+        isinstance(opened.maker, SceneMaker) and opened.labels == CIHP and opened.teacher.is_file()
+    )
     assert len(list(opened.held_out())) == 1
 
 
@@ -59,33 +62,48 @@ def test_a_scene_is_the_same_every_time_and_its_colours_say_the_class(folder):
         one, other = scenes.make(index, 96), again.make(index, 96)
         assert (one.pixels == other.pixels).all() and (one.classes == other.classes).all()
         clothes = one.pixels[(one.classes == 2) & (one.people == 1)].reshape(-1, 3).mean(0)
-        assert np.isnan(clothes).any() or clothes.argmax() == 0 or np.ptp(clothes) < 25  # red, unless the colours were washed out
+        # red, unless the colours were washed out
+        assert np.isnan(clothes).any() or clothes.argmax() == 0 or np.ptp(clothes) < 25
         seen |= set(np.unique(one.classes))
     assert seen == {*range(5), 255}
 
 
 def test_left_and_right_change_places_in_a_mirrored_scene(folder):
-    """Left legs are right of right legs where a person faces the camera, in the scene as in the mirror."""
+    """Left legs are right of right legs where a person faces the camera, in the scene as in the
+    mirror."""
     scenes = maker(folder)
     for index in range(30):
         scene = scenes.make(index, 96)
         for person in range(1, scene.num_people + 1):
-            left, right = (np.nonzero((scene.classes == label) & (scene.people == person)) for label in (3, 4))
+            left, right = (
+                np.nonzero((scene.classes == label) & (scene.people == person)) for label in (3, 4)
+            )
             if min(len(left[0]), len(right[0])) > 150:
                 assert left[1].mean() > right[1].mean()
 
 
 def test_people_of_other_photos_are_pasted_in_with_their_labels(folder):
     plain, composed = maker(folder), maker(folder, compose=1.0)
-    counts = [composed.make(index, 96).num_people - plain.make(index, 96).num_people for index in range(20)]
+    counts = [
+        composed.make(index, 96).num_people - plain.make(index, 96).num_people
+        for index in range(20)
+    ]
     assert min(counts) >= 0 and max(counts) >= 2
-    scene = next(scene for scene in (composed.make(i, 96) for i in range(20)) if (scene.people == 3).sum() > 300)
+    scene = next(
+        scene
+        for scene in (composed.make(i, 96) for i in range(20))
+        if (scene.people == 3).sum() > 300
+    )
     assert set(np.unique(scene.classes[scene.people == 3])) <= {*PARTS, 255}
     assert (scene.person[scene.people == 3] == 1).all()
 
 
 def test_beyond_the_edge_nothing_is_asked(folder):
-    scene = next(scene for scene in (maker(folder).make(i, 96) for i in range(50)) if (scene.classes == 255).any())
+    scene = next(
+        scene
+        for scene in (maker(folder).make(i, 96) for i in range(50))
+        if (scene.classes == 255).any()
+    )
     beyond = (scene.classes == 255) & (scene.people <= 0)
     assert (scene.people[beyond] == -1).all() and (scene.person[beyond] == 0.5).all()
 
@@ -115,12 +133,17 @@ def test_a_list_teaches_where_the_label_map_knows_nothing(tmp_path):
         labels[labels > 1] = IGNORE
         cv2.imwrite(str(file), labels)
     persons = cv2.imread(str(tmp_path / "persons/00.png"), cv2.IMREAD_GRAYSCALE)
-    cv2.imwrite(str(tmp_path / "persons/00.png"), np.where(persons == 2, 7, persons))  # numbers may have gaps
-    (tmp_path / "wears.json").write_text(json.dumps({"00": {"7": {"wears": ["Clothes"], "unsure": ["Left-leg"]}}}))
+    # numbers may have gaps
+    cv2.imwrite(str(tmp_path / "persons/00.png"), np.where(persons == 2, 7, persons))
+    (tmp_path / "wears.json").write_text(
+        json.dumps({"00": {"7": {"wears": ["Clothes"], "unsure": ["Left-leg"]}}})
+    )
     opened = open_data(Recipe(holdout=0, compose=0.0), tmp_path, tmp_path)
     _, classes, people, possible = opened.maker.read(opened.maker.samples[0])
     assert possible == [ANYTHING, bits({2, 3})]
-    assert (classes[(people == 2) & (classes != 1)] == LISTED).all() and (classes[people == 1] != LISTED).all()
+    assert (classes[(people == 2) & (classes != 1)] == LISTED).all() and (
+        classes[people == 1] != LISTED
+    ).all()
     mirrored = {tuple(opened.maker.make(index, 96).possible) for index in range(20)}
     assert {(ANYTHING, bits({2, 3})), (ANYTHING, bits({2, 4}))} <= mirrored
 
@@ -146,7 +169,10 @@ def test_rare_classes_weigh_more(folder):
 def test_a_second_folder_gives_its_share_of_the_scenes(folder, tmp_path):
     also = write_folder(tmp_path / "also", 2)
     data = open_data(Recipe(also=str(also), also_share=0.5), folder, tmp_path)
-    chosen = [data.maker.make(index, 64).pixels.mean() == data.maker.other.make(index, 64).pixels.mean() for index in range(20)]
+    chosen = [
+        data.maker.make(index, 64).pixels.mean() == data.maker.other.make(index, 64).pixels.mean()
+        for index in range(20)
+    ]
     assert 4 <= sum(chosen) <= 16
     write_folder(tmp_path / "wrong", 1, names=("Background", "a", "b", "c", "d"))
     with pytest.raises(OptionError, match="other classes"):
@@ -156,7 +182,8 @@ def test_a_second_folder_gives_its_share_of_the_scenes(folder, tmp_path):
 def test_neighbours_of_held_out_photos_do_not_teach(folder, tmp_path):
     also, unlabelled = write_folder(tmp_path / "also", 2), tmp_path / "data/ccp/unlabelled"
     for kind, ending in (("images", "png"), ("labels", "png"), ("persons", "png")):
-        for name, number in (("00", "1230"), ("01", "1205")):  # of every 250 numbers the last 25 are held out
+        # of every 250 numbers the last 25 are held out
+        for name, number in (("00", "1230"), ("01", "1205")):
             (also / kind / f"{name}.{ending}").rename(also / kind / f"{number}.{ending}")
     unlabelled.mkdir(parents=True)
     samples = open_dataset(also).samples
@@ -192,7 +219,9 @@ class Agreeing:
         if mirrored:
             table = np.array([0, 1, 2, 4, 3], np.uint8)
             classes, people = table[classes[:, ::-1]], people[:, ::-1]
-        return parsing_from_maps(np.ascontiguousarray(classes), np.ascontiguousarray(people), labels=self.labels)
+        return parsing_from_maps(
+            np.ascontiguousarray(classes), np.ascontiguousarray(people), labels=self.labels
+        )
 
 
 def test_pseudo_labels_are_kept_where_the_model_agrees_with_itself():

@@ -18,7 +18,8 @@ BODY = np.ones((20, 20), bool)
 
 
 def said(**places) -> np.ndarray:
-    """Logits of a person of 20 × 20 pixels on which the network finds each class, by its name, in a window."""
+    """Logits of a person of 20 × 20 pixels on which the network finds each class, by its name, in a
+    window."""
     logits = np.zeros((20, 20, 20), np.float32)
     for name, (window, strength) in places.items():
         logits[CIHP.index(name.replace("_", "-"))][window] = strength
@@ -65,14 +66,19 @@ def test_where_nothing_is_sure_only_the_list_counts():
 
 
 def legs(left_at: str | None, strength: float) -> np.ndarray:
-    """What becomes of two legs apart, of which the network calls the one on the left of the picture Left, so strongly."""
+    """What becomes of two legs apart, of which the network calls the one on the left of the picture
+    Left, so strongly."""
     one, other = np.s_[8:, 2:6], np.s_[8:, 14:18]
-    logits = said(UpperClothes=(np.s_[:8], 6), Left_leg=(one, 6), Right_leg=(other, 6)).reshape(20, 20, 20)
+    logits = said(UpperClothes=(np.s_[:8], 6), Left_leg=(one, 6), Right_leg=(other, 6)).reshape(
+        20, 20, 20
+    )
     logits[RIGHT][one], logits[LEFT][other] = 6 - strength, 6 - strength
     body = BODY.copy()
     body[8:, :2] = body[8:, 6:14] = body[8:, 18:] = False
     codes = np.zeros((20, 20), np.uint8)
-    codes[body] = G.constrained(logits[:, body], body, wears(UPPER, LEFT, RIGHT, left_at=left_at), CIHP)
+    codes[body] = G.constrained(
+        logits[:, body], body, wears(UPPER, LEFT, RIGHT, left_at=left_at), CIHP
+    )
     return codes[10, [4, 16]]
 
 

@@ -40,9 +40,19 @@ def test_losses_are_told_with_their_sum(tmp_path):
     with Journal(tmp_path, 0, told.append) as journal:
         journal.trained(5, 10, {"a": 0.25, "b": 1.0}, stage=1, lr=0.1, photos_per_s=2.5)
         journal.validated(5, {"mIoU": 0.5}, best=True)
-    assert told == ["step 5/10  2.5 photos/s  loss 1.250  a 0.250 b 1.000", "step 5  held out: mIoU 0.500  (best so far)"]
+    assert told == [
+        "step 5/10  2.5 photos/s  loss 1.250  a 0.250 b 1.000",
+        "step 5  held out: mIoU 0.500  (best so far)",
+    ]
     first, second = read_log(tmp_path / "log.jsonl")
-    assert first == {"step": 5, "stage": 1, "lr": 0.1, "photos_per_s": 2.5, "loss": 1.25, "losses": {"a": 0.25, "b": 1.0}}
+    assert first == {
+        "step": 5,
+        "stage": 1,
+        "lr": 0.1,
+        "photos_per_s": 2.5,
+        "loss": 1.25,
+        "losses": {"a": 0.25, "b": 1.0},
+    }
     assert second == {"step": 5, "validation": {"mIoU": 0.5}, "best": True}
 
 
@@ -54,7 +64,10 @@ def test_what_is_no_number_is_null_in_the_log(tmp_path):
         journal.trained(1, 2, {"a": float("nan"), "b": 1.0}, lr=0.1)
         journal.validated(1, {"mIoU": float("nan"), "person PQ": float("inf")}, best=False)
         journal.draw()
-    first, second = (json.loads(line, parse_constant=refuse) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+    first, second = (
+        json.loads(line, parse_constant=refuse)
+        for line in (tmp_path / "log.jsonl").read_text().splitlines()
+    )
     assert first["loss"] is None and first["losses"] == {"a": None, "b": 1.0}
     assert second["validation"] == {"mIoU": None, "person PQ": None}
 
@@ -69,7 +82,10 @@ def test_curves_fall_where_losses_fall(tmp_path):
     assert left.any() and right.any() and rows[left].mean() + 50 < rows[right].mean()
 
 
-@pytest.mark.parametrize("entries", [[], [{"step": 0, "note": "begins"}], [{"step": 1, "loss": float("nan"), "losses": {}}]])
+@pytest.mark.parametrize(
+    "entries",
+    [[], [{"step": 0, "note": "begins"}], [{"step": 1, "loss": float("nan"), "losses": {}}]],
+)
 def test_curves_of_nothing_are_an_empty_picture(entries):
     assert draw_curves(entries).size == (WIDTH, HEIGHT)
 
@@ -87,10 +103,17 @@ def test_tensorboard_is_told_as_well_where_it_is_installed(tmp_path, monkeypatch
         def close(self):
             told.append("closed")
 
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
+    )
     with Journal(tmp_path, 0, say=lambda line: None) as journal:
         journal.trained(1, 2, {"a": 0.5}, lr=0.1)
         journal.validated(1, {"mIoU": 0.25}, best=False)
     assert told == [
-        ("from", 1), ("loss", 0.5, 1), ("lr", 0.1, 1), ("loss/a", 0.5, 1), ("held-out/mIoU", 0.25, 1), "closed",
+        ("from", 1),
+        ("loss", 0.5, 1),
+        ("lr", 0.1, 1),
+        ("loss/a", 0.5, 1),
+        ("held-out/mIoU", 0.25, 1),
+        "closed",
     ]

@@ -1,4 +1,5 @@
-"""Photos of which only outlines and lists are known: read, split, made into scenes, learnt from and measured."""
+"""Photos of which only outlines and lists are known: read, split, made into scenes, learnt from and
+measured."""
 
 import json
 import shutil
@@ -23,8 +24,13 @@ LEARNT, HELD_OUT, CHOOSING = (
     next(f"{n:012}" for n in range(99) if test(f"{n:012}"))
     for test in (P.is_learnt_everyday, P.held_out_everyday, P.for_choosing)
 )
-DESCRIBED = {"kind": "person", "wears": ["UpperClothes", "Pants"], "unsure": ["Coat"], "main": "UpperClothes",
-             "left_at": "right"}
+DESCRIBED = {
+    "kind": "person",
+    "wears": ["UpperClothes", "Pants"],
+    "unsure": ["Coat"],
+    "main": "UpperClothes",
+    "left_at": "right",
+}
 
 
 def box(x0: int, y0: int, x1: int, y1: int) -> list[list[float]]:
@@ -33,7 +39,8 @@ def box(x0: int, y0: int, x1: int, y1: int) -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def listed(data, tmp_path_factory):
-    """The made-up data folder, with three everyday photos (one of each part) and tags for the unlabelled ones."""
+    """The made-up data folder, with three everyday photos (one of each part) and tags for the
+    unlabelled ones."""
     root = tmp_path_factory.mktemp("listed") / "data"
     shutil.copytree(data, root)
     (root / "coco/photos").mkdir(parents=True)
@@ -44,17 +51,26 @@ def listed(data, tmp_path_factory):
         {"polygons": box(110, 60, 139, 100), "crowd": 1},
     ]
     for name in (LEARNT, HELD_OUT, CHOOSING):
-        cv2.imwrite(str(root / f"coco/photos/{name}.jpg"), rng.integers(0, 256, (120, 140, 3), dtype=np.uint8))
-    told = {name: {"width": 140, "height": 120, "people": people} for name in (LEARNT, HELD_OUT, CHOOSING)}
+        cv2.imwrite(
+            str(root / f"coco/photos/{name}.jpg"),
+            rng.integers(0, 256, (120, 140, 3), dtype=np.uint8),
+        )
+    told = {
+        name: {"width": 140, "height": 120, "people": people}
+        for name in (LEARNT, HELD_OUT, CHOOSING)
+    }
     (root / "coco/people.json").write_text(json.dumps(told))
     shutil.copy(root / "ccp/unlabelled/1005.jpg", root / "ccp/unlabelled/1110.jpg")
-    (root / "ccp/tags.tsv").write_text("photo\tclasses\ttags\n1005\tCoat Pants\tcoat\n1110\tHat\that\n")
+    (root / "ccp/tags.tsv").write_text(
+        "photo\tclasses\ttags\n1005\tCoat Pants\tcoat\n1110\tHat\that\n"
+    )
     return root
 
 
 @pytest.fixture(scope="module")
 def guesses(listed, tmp_path_factory):
-    """Class maps for the photos with lists: everybody a coat in the upper half of what the list leaves open."""
+    """Class maps for the photos with lists: everybody a coat in the upper half of what the list
+    leaves open."""
     folder = tmp_path_factory.mktemp("guesses")
     guessed = np.full((120, 140), LISTED, np.uint8)
     guessed[:50] = COAT
@@ -76,18 +92,22 @@ def test_each_everyday_photo_is_in_one_part_alone(listed, photos):
     choosing = P.load_everyday(listed, P.for_choosing)
     parts = [[photo.name for photo in part] for part in (photos.everyday, held.everyday, choosing)]
     assert parts == [[LEARNT], [HELD_OUT], [CHOOSING]]
-    assert [photo.name for photo in photos.tagged] == ["1005"] and [photo.name for photo in held.tagged] == ["1110"]
+    assert [photo.name for photo in photos.tagged] == ["1005"] and [
+        photo.name for photo in held.tagged
+    ] == ["1110"]
     assert not {photo.name for photo in photos.unlabelled} & {"1005", "1110"}
 
 
 def test_outlines_are_people_with_lists_crowds_are_unknown_and_edges_too(listed):
-    photo, = P.load_everyday(listed, P.is_learnt_everyday)
+    (photo,) = P.load_everyday(listed, P.is_learnt_everyday)
     assert photo.possible == (bits({UPPER, PANTS, COAT}), 0) and photo.lists[0].left_at == "right"
     assert photo.people[60, 30] == 1 and photo.labels[60, 30] == LISTED
     assert photo.people[60, 80] == 2 and photo.labels[60, 80] == IGNORE
     assert photo.people[80, 120] == P.UNKNOWN_PERSON and photo.labels[80, 120] == IGNORE
-    assert photo.people[60, 10] == P.UNKNOWN_PERSON and photo.labels[5, 5] == photo.people[5, 5] == 0
-    exact, = P.load_everyday(listed, P.is_learnt_everyday, band=False)
+    assert (
+        photo.people[60, 10] == P.UNKNOWN_PERSON and photo.labels[5, 5] == photo.people[5, 5] == 0
+    )
+    (exact,) = P.load_everyday(listed, P.is_learnt_everyday, band=False)
     assert (exact.people[60, 10:60] == 1).all()
 
 
@@ -95,7 +115,11 @@ def test_guessed_classes_fill_what_the_list_left_open(photos):
     everyday, tagged = photos.everyday[0], photos.tagged[0]
     assert everyday.labels[30, 30] == COAT and everyday.labels[60, 30] == LISTED
     assert everyday.labels[30, 80] == IGNORE and everyday.labels[5, 5] == 0
-    assert tagged.people[40, 30] == 1 and tagged.labels[40, 30] == PANTS and tagged.people[90, 5] == P.UNKNOWN_PERSON
+    assert (
+        tagged.people[40, 30] == 1
+        and tagged.labels[40, 30] == PANTS
+        and tagged.people[90, 5] == P.UNKNOWN_PERSON
+    )
 
 
 def test_without_guesses_tagged_photos_are_unlabelled_ones(listed):
@@ -151,7 +175,13 @@ def test_the_yardstick_counts_people_large_enough_and_what_they_wear(listed):
     every = Y.everyday(parser, held.everyday)
     assert every.outfits.people == 1 and every.people.missed + every.people.found >= 1
     text = Y.report_lists(Y.measure(parser, held))
-    for words in ("person PQ", "outfit exactly right", "garment F1", "mirrored: class changes", "Scarf"):
+    for words in (
+        "person PQ",
+        "outfit exactly right",
+        "garment F1",
+        "mirrored: class changes",
+        "Scarf",
+    ):
         assert words in text
 
 

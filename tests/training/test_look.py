@@ -1,4 +1,5 @@
-"""All photos are looked at before the first step: what is wrong with any of them is told at once."""
+"""All photos are looked at before the first step: what is wrong with any of them is told at
+once."""
 
 import json
 from functools import partial
@@ -25,7 +26,10 @@ def quiet(line: str) -> None:
 
 
 def photos_of(folder) -> list:
-    return [(sample, partial(read_scene_maps, num_classes=len(NAMES))) for sample in open_dataset(folder).samples]
+    return [
+        (sample, partial(read_scene_maps, num_classes=len(NAMES)))
+        for sample in open_dataset(folder).samples
+    ]
 
 
 def cut_short(path) -> None:
@@ -41,8 +45,15 @@ def test_every_bad_photo_is_named_with_its_reason_before_anything_is_learnt(tmp_
     with pytest.raises(OptionError) as refused:
         look_at_data(Recipe(), folder, quiet)
     message = str(refused.value)
-    assert message.startswith("4 of 6 photos cannot be learnt from; mend them, or move them away with their labels: ")
-    for words in ("01.png: ", "02.png: ", "labels/03.png holds the value 77", "persons/04.png is 9x9"):
+    assert message.startswith(
+        "4 of 6 photos cannot be learnt from; mend them, or move them away with their labels: "
+    )
+    for words in (
+        "01.png: ",
+        "02.png: ",
+        "labels/03.png holds the value 77",
+        "persons/04.png is 9x9",
+    ):
         assert words in message
     assert "00.png" not in message and "05.png" not in message and "\n" not in message
 
@@ -61,7 +72,10 @@ def test_the_second_folder_is_looked_at_together_with_the_first(tmp_path):
     cut_short(also / "images/01.png")
     with pytest.raises(OptionError) as refused:
         look_at_data(Recipe(also=str(also)), folder, quiet)
-    assert all(words in str(refused.value) for words in ("2 of 4 photos", "data/images/00.png: ", "also/images/01.png: "))
+    assert all(
+        words in str(refused.value)
+        for words in ("2 of 4 photos", "data/images/00.png: ", "also/images/01.png: ")
+    )
 
 
 def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, monkeypatch):
@@ -71,7 +85,9 @@ def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, mon
         cut_short(folder / f"images/{name}.png")
     with pytest.raises(OptionError, match="and 2 more, all listed above"):
         look_through(photos_of(folder), told.append)
-    assert [line.split(":")[0] for line in told] == [str(folder / f"images/0{number}.png") for number in range(3)]
+    assert [line.split(":")[0] for line in told] == [
+        str(folder / f"images/0{number}.png") for number in range(3)
+    ]
 
 
 def test_a_long_look_says_how_far_it_is(tmp_path, monkeypatch):
@@ -108,5 +124,6 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path):
     (folder / "images/01.png").rename(folder / "images/01.psd")
     look_at_data(Recipe(), folder, told.append)
     assert [line.split(": ")[1] for line in told] == [
-        "1 file (01.psd) whose ending is of no picture that is read", "1 label (01) without a photo of that name",
+        "1 file (01.psd) whose ending is of no picture that is read",
+        "1 label (01) without a photo of that name",
     ]

@@ -40,9 +40,16 @@ from humanparse.training.recipe import Recipe, Stage  # noqa: E402
 
 SMALL = Recipe(
     stages=(
-        Stage(3, ((64, 2), (96, 1)), warmup_steps=1, backbone_lr=1e-4), Stage(3, ((96, 2),), warmup_steps=1, lr=1e-4),
+        Stage(3, ((64, 2), (96, 1)), warmup_steps=1, backbone_lr=1e-4),
+        Stage(3, ((96, 2),), warmup_steps=1, lr=1e-4),
     ),
-    device="cpu", workers=0, threads=1, log_every=1, save_every=2, validate_every=3, validate_pictures=1,
+    device="cpu",
+    workers=0,
+    threads=1,
+    log_every=1,
+    save_every=2,
+    validate_every=3,
+    validate_pictures=1,
 )
 # Trains, and dies by SIGKILL in the middle of writing the checkpoint of the step that is given.
 KILLED = """
@@ -78,7 +85,9 @@ def straight(data, teacher_masks, tmp_path_factory):
 
 def test_a_run_that_was_killed_goes_on_to_the_very_same_weights(data, straight, out):
     arguments = [SMALL.to_json(), str(data), str(out), "4"]
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], stdout=subprocess.DEVNULL, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], stdout=subprocess.DEVNULL, timeout=240
+    )
     assert done.returncode == -signal.SIGKILL
     assert checkpoints.read(out / "last.pt").state["step"] == 3
 
@@ -107,8 +116,12 @@ def test_the_run_leaves_a_log_curves_and_a_model_that_parses(straight):
 
 def test_the_best_weights_are_kept_and_exported(straight):
     best = checkpoints.read(straight / "best.pt")
-    measured = {entry["step"]: entry for entry in read_log(straight / "log.jsonl") if "validation" in entry}
-    assert best.state["figures"] == pytest.approx(measured[best.state["step"]]["validation"], abs=1e-4)
+    measured = {
+        entry["step"]: entry for entry in read_log(straight / "log.jsonl") if "validation" in entry
+    }
+    assert best.state["figures"] == pytest.approx(
+        measured[best.state["step"]]["validation"], abs=1e-4
+    )
     assert [step for step, entry in measured.items() if entry["best"]][-1] == best.state["step"]
 
 
@@ -116,7 +129,12 @@ def test_training_changes_every_part_of_the_network(data, straight):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     before = start_from(teacher, centre_parser()).state_dict()
     after = trained_model(straight / "last.pt").state_dict()
-    for part in ("backbone.body.0.weight", "class_head.weight", "centre_head.weight", "context.reduce.0.weight"):
+    for part in (
+        "backbone.body.0.weight",
+        "class_head.weight",
+        "centre_head.weight",
+        "context.reduce.0.weight",
+    ):
         assert not torch.equal(before[part], after[part])
 
 
@@ -134,7 +152,9 @@ def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monke
     def say(line):
         first.append(line)
         if len(first) == 1:
-            with pytest.raises(OptionError, match=r"another training writes to .* now; wait for its end"):
+            with pytest.raises(
+                OptionError, match=r"another training writes to .* now; wait for its end"
+            ):
                 learn(SMALL, data, out, say=second.append)
 
     learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),)), data, out, say=say)
@@ -143,7 +163,9 @@ def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monke
 
 def test_a_folder_that_cannot_be_one_is_refused_at_once(data, tmp_path):
     (tmp_path / "run").write_text("a file")
-    with pytest.raises(OptionError, match=r"cannot write to the folder .*run: File exists; choose another --out"):
+    with pytest.raises(
+        OptionError, match=r"cannot write to the folder .*run: File exists; choose another --out"
+    ):
         learn(SMALL, data, tmp_path / "run", say=quiet)
 
 
@@ -161,16 +183,25 @@ def test_workers_make_the_same_scenes(data, out, straight):
 
 def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out):
     told = []
-    recipe = replace(SMALL, init="humanparse-small", validate_every=0, stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),))
+    recipe = replace(
+        SMALL,
+        init="humanparse-small",
+        validate_every=0,
+        stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),),
+    )
     learn(recipe, data, out, say=told.append)
-    assert told[0].startswith("starts from humanparse-small: 223 tensors taken over; not in the file")
+    assert told[0].startswith(
+        "starts from humanparse-small: 223 tensors taken over; not in the file"
+    )
     assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == told[0]
 
 
 def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
     told, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),))
     learn(recipe, data, tmp_path, say=told.append)
-    assert told[0].startswith(f"the teacher looks at each photo of {data} once") and told[1].startswith("step 1/1")
+    assert told[0].startswith(f"the teacher looks at each photo of {data} once") and told[
+        1
+    ].startswith("step 1/1")
     again = []
     learn(recipe, data, tmp_path, resume=True, say=again.append)
     assert again == ["goes on after step 1 of 1"]
@@ -189,7 +220,9 @@ def test_each_stage_warms_up_and_ends_at_zero():
     optimiser = torch.optim.SGD([{"params": [parameter], "part": "backbone"}], lr=1)
     stage = Stage(100, ((64, 1),), lr=1.0, backbone_lr=0.1, warmup_steps=10)
     assert set_rates(optimiser, stage, 1) == pytest.approx(0.1, rel=0.01)
-    assert set_rates(optimiser, stage, 50) == pytest.approx(0.5) and optimiser.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert set_rates(optimiser, stage, 50) == pytest.approx(0.5) and optimiser.param_groups[0][
+        "lr"
+    ] == pytest.approx(0.05)
     assert set_rates(optimiser, stage, 100) == pytest.approx(0, abs=1e-12)
     assert stage_of(SMALL, 3) == (SMALL.stages[0], 3) and stage_of(SMALL, 4) == (SMALL.stages[1], 1)
 
@@ -213,9 +246,15 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
     told = []
     learn(replace(SMALL, log_every=3, validate_every=0), data, out, say=told.append)
-    assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
-    assert told[1] == "steps whose loss was no number, and which left the weights as they were: 1" and len(told) == 3
-    assert "nan" not in told[0] and "NaN" not in (out / "log.jsonl").read_text()  # of the steps that gave a number
+    assert all(
+        torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
+    )
+    assert (
+        told[1] == "steps whose loss was no number, and which left the weights as they were: 1"
+        and len(told) == 3
+    )
+    # of the steps that gave a number
+    assert "nan" not in told[0] and "NaN" not in (out / "log.jsonl").read_text()
 
 
 def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):
@@ -224,22 +263,33 @@ def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):
     losses = EmbeddedTask.losses
 
     def spoilt(self, batch, step, autocast):
-        return losses(self, batch | {"pixels": batch["pixels"] * float("nan")} if step == 2 else batch, step, autocast)
+        return losses(
+            self,
+            batch | {"pixels": batch["pixels"] * float("nan")} if step == 2 else batch,
+            step,
+            autocast,
+        )
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
     learn(replace(SMALL, teacher_every=3, validate_every=0), data, out, say=quiet)
-    assert all(torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values())
+    assert all(
+        torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
+    )
 
 
 def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
     learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, say=quiet)
-    told = [("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
+    told = [
+        ("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
+    ]
     assert told == [False, False, False, True, False, False]
 
 
 def test_the_mirrored_scenes_are_asked_as_often_as_the_recipe_says(data, out):
     learn(replace(SMALL, mirror_every=3, validate_every=0), data, out, say=quiet)
-    told = [("mirror" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry]
+    told = [
+        ("mirror" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
+    ]
     assert told == [False, False, True, False, False, True]
 
 
@@ -254,7 +304,9 @@ def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_sce
     with torch.no_grad():
         task.network.class_head.bias += 1000.0
     average.update(task.network, 10)
-    assert (task.average(pixels)["classes"] - alone).mean() > 100, "the averaged weights were not followed"
+    assert (task.average(pixels)["classes"] - alone).mean() > 100, (
+        "the averaged weights were not followed"
+    )
 
 
 def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, out):
@@ -263,17 +315,30 @@ def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, o
     for name, stages in {"one": (frozen,), "two": (frozen, thawed)}.items():
         learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, say=quiet)
         learnt = checkpoints.read(out / name / "last.pt").state["model"]
-        same = [torch.equal(learnt[f"backbone.body.{n}.weight"], conv.weight) for n, conv in enumerate(teacher.backbone.body)]
+        same = [
+            torch.equal(learnt[f"backbone.body.{n}.weight"], conv.weight)
+            for n, conv in enumerate(teacher.backbone.body)
+        ]
         assert not any(same[7:]) and all(same[:7]) == (name == "one")
 
 
 def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     kept = Stage(1, ((64, 2),), warmup_steps=0, lr=0.0, backbone_lr=0.0, backbone_share=0.25)
-    for name, stages in {"learnt": (Stage(2, ((64, 2),), backbone_lr=1e-2),), "blended": (kept,)}.items():
+    for name, stages in {
+        "learnt": (Stage(2, ((64, 2),), backbone_lr=1e-2),),
+        "blended": (kept,),
+    }.items():
         init = str(out / "learnt/last.pt") if name == "blended" else ""
-        learn(replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0), data, out / name, say=quiet)
-    learnt, blended = (checkpoints.read(out / name / "last.pt").average for name in ("learnt", "blended"))
+        learn(
+            replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0),
+            data,
+            out / name,
+            say=quiet,
+        )
+    learnt, blended = (
+        checkpoints.read(out / name / "last.pt").average for name in ("learnt", "blended")
+    )
     for part, own in {"backbone": teacher.backbone, "teacher_heads": teacher.heads}.items():
         for name, theirs in own.state_dict().items():
             wanted = 0.25 * learnt[f"{part}.{name}"] + 0.75 * theirs
@@ -284,7 +349,10 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
 
 def test_the_average_does_not_remember_what_a_stage_has_gone_back_on(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
-    stages = Stage(2, ((64, 2),), backbone_lr=1e-2), Stage(1, ((64, 2),), frozen=27, backbone_share=0.0)
+    stages = (
+        Stage(2, ((64, 2),), backbone_lr=1e-2),
+        Stage(1, ((64, 2),), frozen=27, backbone_share=0.0),
+    )
     learn(replace(SMALL, stages=stages, validate_every=0, ema=0.9), data, out, say=quiet)
     average = checkpoints.read(out / "last.pt").average
     for name, value in teacher.backbone.state_dict().items():
@@ -293,12 +361,19 @@ def test_the_average_does_not_remember_what_a_stage_has_gone_back_on(data, out):
 
 def test_without_bodypix_a_stage_cannot_ask_for_its_weights():
     with pytest.raises(OptionError, match="stage 1 begins with weights of BodyPix's"):
-        EmbeddedTask(replace(SMALL, stages=(Stage(1, ((64, 2),), backbone_share=0.5),)), CIHP, CLASS_WEIGHTS, None)
+        EmbeddedTask(
+            replace(SMALL, stages=(Stage(1, ((64, 2),), backbone_share=0.5),)),
+            CIHP,
+            CLASS_WEIGHTS,
+            None,
+        )
 
 
 def _without_speed(folder) -> list[dict]:
-    return [{key: value for key, value in entry.items() if key != "photos_per_s"} for entry in read_log(folder / "log.jsonl")]
-
+    return [
+        {key: value for key, value in entry.items() if key != "photos_per_s"}
+        for entry in read_log(folder / "log.jsonl")
+    ]
 
 
 def test_the_person_map_starts_as_the_teachers(data):
@@ -306,7 +381,9 @@ def test_the_person_map_starts_as_the_teachers(data):
     model = start_from(teacher, centre_parser()).eval()
     pixels = torch.rand(1, 3, 64, 96) * 2 - 1
     with torch.inference_mode():
-        wanted = torch.nn.functional.interpolate(teacher(pixels)["segments"], scale_factor=4.0, mode="bilinear")
+        wanted = torch.nn.functional.interpolate(
+            teacher(pixels)["segments"], scale_factor=4.0, mode="bilinear"
+        )
         assert torch.allclose(model(pixels)["person"], wanted, atol=1e-4)
 
 
@@ -335,7 +412,8 @@ def test_what_stays_in_fp32_under_autocast_says_the_same():
 
 
 def test_a_cell_looks_at_the_middle_of_its_square():
-    """Centred padding: moving the picture by one cell moves every feature by one cell, and nothing drifts sideways."""
+    """Centred padding: moving the picture by one cell moves every feature by one cell, and nothing
+    drifts sideways."""
     from humanparse.model.bodypix import MobileNetV1
 
     torch.manual_seed(0)

@@ -11,7 +11,9 @@ def one_hot_logits(classes, strength=12.0):
     return torch.nn.functional.one_hot(classes.long(), 20).permute(0, 3, 1, 2).float() * strength
 
 
-CLASSES = torch.randint(0, 20, (2, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+CLASSES = torch.randint(0, 20, (2, 8, 8), generator=torch.Generator().manual_seed(0)).to(
+    torch.uint8
+)
 
 
 @pytest.mark.parametrize("loss", [L.class_loss, L.class_dice])
@@ -37,11 +39,14 @@ def test_class_dice_is_what_its_formula_says():
     likely, known = logits.softmax(1), truth != 255
     costs = []
     for number in range(20):
-        said, true = likely[:, number][known], (truth[known] == number).float()  # number 19 is nowhere
+        # number 19 is nowhere
+        said, true = likely[:, number][known], (truth[known] == number).float()
         present = 1 - (2 * (said * true).sum() + 1) / (said.sum() + true.sum() + 1)
         absent = L.ABSENT_COST * said.sum() / (said.sum() + L.ABSENT_SHARE * truth.numel())
         costs.append(present if true.any() else absent)
-    assert L.class_dice(logits, truth).item() == pytest.approx(torch.stack(costs).mean().item(), abs=1e-6)
+    assert L.class_dice(logits, truth).item() == pytest.approx(
+        torch.stack(costs).mean().item(), abs=1e-6
+    )
 
 
 def test_a_class_that_is_nowhere_costs_the_more_the_more_of_it_is_found():
@@ -95,7 +100,9 @@ def test_any_of_the_listed_classes_costs_nothing_and_all_others_cost():
         assert L.set_loss(said, sets, classes).item() == pytest.approx(expected, abs=0.7)
     known = classes.clone()
     known[0, 0] = 4
-    assert L.set_loss(one_hot_logits(torch.full((1, 2, 2), 4)), sets, known).item() == pytest.approx(6, abs=0.5)
+    assert L.set_loss(
+        one_hot_logits(torch.full((1, 2, 2), 4)), sets, known
+    ).item() == pytest.approx(6, abs=0.5)
     assert L.set_loss(said, torch.zeros_like(sets), classes).item() == 0
 
 
@@ -107,7 +114,12 @@ def test_a_persons_mean_is_over_their_own_pixels_and_nobodys_is_zero():
     assert means.shape == (2, 3, 1)
     assert means[..., 0].tolist() == [[0, 0.5, 0], [0, 0, 6.5]]
     raised = L.steer(torch.zeros(2, 1, 2, 4), means, owner)
-    assert raised[0, 0, 0].tolist() == [0.5, 0.5, 0, 0] and raised[1, 0, 1].tolist() == [0, 0, 6.5, 6.5]
+    assert raised[0, 0, 0].tolist() == [0.5, 0.5, 0, 0] and raised[1, 0, 1].tolist() == [
+        0,
+        0,
+        6.5,
+        6.5,
+    ]
 
 
 def test_what_nobody_knows_of_an_outfit_costs_nothing():

@@ -29,6 +29,8 @@ print(usual, kept, after)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
 def test_large_blocks_are_kept_inside_and_given_back_as_usual_afterwards():
     pytest.importorskip("torch")
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
+    )
     usual, kept, after = map(int, done.stdout.split())
     assert kept < usual / 5 and kept < after / 5

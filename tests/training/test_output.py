@@ -1,4 +1,5 @@
-"""The folder of a run: what does not fit is found before the first step, and a full disk is told as such."""
+"""The folder of a run: what does not fit is found before the first step, and a full disk is told as
+such."""
 
 import errno
 import types
@@ -16,17 +17,23 @@ def quiet(line: str) -> None:
     pass
 
 
-@pytest.mark.parametrize("error", [
-    OSError(errno.ENOSPC, "No space left on device"),
-    RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 832 vs 726"),  # what PyTorch says of it
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        # what PyTorch says of it
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 832 vs 726"),
+    ],
+)
 def test_a_full_disk_is_told_in_one_line_with_what_to_do(tmp_path, error):
     message = r"the disk of .*run is full, .*; make room there, and add --resume"
     with pytest.raises(HumanParseError, match=message), run_folder(tmp_path / "run", quiet):
         raise error
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), RuntimeError("sizes differ")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), RuntimeError("sizes differ")]
+)
 def test_other_errors_stay_as_they_are(tmp_path, error):
     with pytest.raises(type(error)) as raised, run_folder(tmp_path / "run", quiet):
         raise error
@@ -35,11 +42,20 @@ def test_other_errors_stay_as_they_are(tmp_path, error):
 
 def test_a_disk_that_cannot_hold_the_run_is_refused_before_it_starts(tmp_path, monkeypatch):
     network = torch.nn.Linear(1000, 250, bias=False)  # of 1 MB
-    for free, there, enough in ((COPIES * 10**6, 0, True), (COPIES * 10**6 - 1, 0, False), (0, COPIES * 10**6, True)):
-        monkeypatch.setattr(output.shutil, "disk_usage", lambda path, free=free: types.SimpleNamespace(free=free))
-        (tmp_path / "last.pt").write_bytes(bytes(there))  # of the run before, which the next replaces
+    for free, there, enough in (
+        (COPIES * 10**6, 0, True),
+        (COPIES * 10**6 - 1, 0, False),
+        (0, COPIES * 10**6, True),
+    ):
+        monkeypatch.setattr(
+            output.shutil, "disk_usage", lambda path, free=free: types.SimpleNamespace(free=free)
+        )
+        # of the run before, which the next replaces
+        (tmp_path / "last.pt").write_bytes(bytes(there))
         if enough:
             check_room(tmp_path, network)
         else:
-            with pytest.raises(OptionError, match=r"need up to 10 MB, and .* has room for 10 MB; make room"):
+            with pytest.raises(
+                OptionError, match=r"need up to 10 MB, and .* has room for 10 MB; make room"
+            ):
                 check_room(tmp_path, network)

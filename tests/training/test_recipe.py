@@ -34,7 +34,12 @@ def test_every_shipped_recipe_can_be_read_by_its_name():
 
 
 def test_the_embedded_models_recipe_is_what_the_loop_does_by_itself():
-    assert differences(replace(read_recipe("humanparse-small"), name="my-model", license="unknown"), Recipe()) == []
+    assert (
+        differences(
+            replace(read_recipe("humanparse-small"), name="my-model", license="unknown"), Recipe()
+        )
+        == []
+    )
 
 
 def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
@@ -43,30 +48,48 @@ def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
     assert recipe.steps == 15 and recipe.stages[0].most == 2
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("wokers = 2", "there is no key 'wokers'; did you mean workers?"),
-    ("[[stages]]\nsteps = 1", "write each stage as a table that begins with [[stage]]"),
-    ("[stage]\nsteps = 1", "in double brackets"),
-    ("[[stage]]\nsteps = 1\nsize = [[64, 1]]", "stage 1 has no sizes"),
-    (STAGE + "learning_rate = 1", "stage 1: there is no key 'learning_rate'; the keys are"),
-    ("workers = 2.5", "workers is 2.5; expected a whole number"),
-    ("bf16 = 1", "bf16 is 1; expected true or false"),
-    ("workers = true", "workers is True; expected a whole number"),
-    ("name = 3", "name is 3; expected a text in quotes"),
-    ("ema = 1.5", "ema is 1.5; give 0 to 1"),
-    ("clip_norm = nan", "clip_norm is nan"),
-    ("model = 'resnet'", "model is 'resnet'; choose one of centre-parser, m2fp-tiny, m2fp-r50, m2fp-r101"),
-    ("people = 'one'", "is for M2FP"),
-    ("[[stage]]\nsteps = 1\nsizes = [64, 2]", "expected pairs of side and scenes a step"),
-    ("[[stage]]\nsteps = 1\nsizes = [[70, 2]]", "side is 70; centre-parser needs multiples of 32"),
-    ("model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[48, 2]]", "m2fp-r50 needs multiples of 32"),
-    ("[[stage]]\nsteps = 0\nsizes = [[64, 2]]", "steps is 0; give at least 1"),
-    ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nlr = -1", "lr is -1.0; give 0 or more"),
-    ("model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nfrozen = 7", "stage 1: frozen is for the centre parser"),
-    ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nbackbone_share = 1.5", "stage 1: backbone_share is 1.5; give 0 to 1"),
-    ("stage = []", "a recipe needs a [[stage]]"),
-    ("workers = ", "cannot be read as TOML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("wokers = 2", "there is no key 'wokers'; did you mean workers?"),
+        ("[[stages]]\nsteps = 1", "write each stage as a table that begins with [[stage]]"),
+        ("[stage]\nsteps = 1", "in double brackets"),
+        ("[[stage]]\nsteps = 1\nsize = [[64, 1]]", "stage 1 has no sizes"),
+        (STAGE + "learning_rate = 1", "stage 1: there is no key 'learning_rate'; the keys are"),
+        ("workers = 2.5", "workers is 2.5; expected a whole number"),
+        ("bf16 = 1", "bf16 is 1; expected true or false"),
+        ("workers = true", "workers is True; expected a whole number"),
+        ("name = 3", "name is 3; expected a text in quotes"),
+        ("ema = 1.5", "ema is 1.5; give 0 to 1"),
+        ("clip_norm = nan", "clip_norm is nan"),
+        (
+            "model = 'resnet'",
+            "model is 'resnet'; choose one of centre-parser, m2fp-tiny, m2fp-r50, m2fp-r101",
+        ),
+        ("people = 'one'", "is for M2FP"),
+        ("[[stage]]\nsteps = 1\nsizes = [64, 2]", "expected pairs of side and scenes a step"),
+        (
+            "[[stage]]\nsteps = 1\nsizes = [[70, 2]]",
+            "side is 70; centre-parser needs multiples of 32",
+        ),
+        (
+            "model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[48, 2]]",
+            "m2fp-r50 needs multiples of 32",
+        ),
+        ("[[stage]]\nsteps = 0\nsizes = [[64, 2]]", "steps is 0; give at least 1"),
+        ("[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nlr = -1", "lr is -1.0; give 0 or more"),
+        (
+            "model = 'm2fp-r50'\n[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nfrozen = 7",
+            "stage 1: frozen is for the centre parser",
+        ),
+        (
+            "[[stage]]\nsteps = 1\nsizes = [[64, 2]]\nbackbone_share = 1.5",
+            "stage 1: backbone_share is 1.5; give 0 to 1",
+        ),
+        ("stage = []", "a recipe needs a [[stage]]"),
+        ("workers = ", "cannot be read as TOML"),
+    ],
+)
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path, text, message):
     with pytest.raises(OptionError, match=re.escape(message)):
         read_recipe(written(tmp_path, text))
@@ -94,8 +117,11 @@ def test_a_change_on_the_command_line_has_the_keys_type():
     assert change("ema = 1") == ("ema", 1.0)
     assert change("also=my photos") == ("also", "my photos") and change('name="a"') == ("name", "a")
     for text, message in {
-        "workers": "write key=value", "worker=2": "did you mean workers", "workers=two": "cannot be read",
-        "stages=1": "stages cannot be changed", "bf16=0": "expected true or false",
+        "workers": "write key=value",
+        "worker=2": "did you mean workers",
+        "workers=two": "cannot be read",
+        "stages=1": "stages cannot be changed",
+        "bf16=0": "expected true or false",
     }.items():
         with pytest.raises(OptionError, match=message):
             change(text)

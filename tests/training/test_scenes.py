@@ -18,7 +18,9 @@ def photos(data):
 
 def test_validation_photos_are_not_trained_on(data, photos):
     held = load_photos(data, validation=True)
-    assert [photo.name for photo in held.labelled] == ["0240"] and [photo.name for photo in held.backgrounds] == ["house-009"]
+    assert [photo.name for photo in held.labelled] == ["0240"] and [
+        photo.name for photo in held.backgrounds
+    ] == ["house-009"]
     assert [photo.name for photo in photos.labelled] == ["0001", "0002", "0003"]
     numbers = [number for number in range(1, 1004) if held_out(f"{number:04}")]
     assert len(numbers) == 100 and numbers[:2] == [225, 226]
@@ -31,7 +33,9 @@ def test_a_missing_folder_says_what_is_expected(tmp_path):
 
 def test_passers_by_are_not_part_of_the_person(photos):
     photo = photos.labelled[0]
-    assert photo.labels[40, 58] == IGNORE and photo.people[40, 58] == -1 and photo.people[40, 30] == 1
+    assert (
+        photo.labels[40, 58] == IGNORE and photo.people[40, 58] == -1 and photo.people[40, 30] == 1
+    )
 
 
 def test_a_scene_is_the_same_every_time(photos):
@@ -57,16 +61,32 @@ def test_every_kind_of_scene_comes_and_makes_sense(photos):
 def pasted(photos, flip: bool):
     rng = np.random.default_rng(0)
     scene = empty_scene(rng, photos.backgrounds[0], 96)
-    paste_person(rng, scene, photos.labelled[0], height_px=76, x=48, y=48, angle=0, flip=flip, colours=lambda pixels: pixels)
+    paste_person(
+        rng,
+        scene,
+        photos.labelled[0],
+        height_px=76,
+        x=48,
+        y=48,
+        angle=0,
+        flip=flip,
+        colours=lambda pixels: pixels,
+    )
     return scene
 
 
 def test_left_and_right_stay_the_persons_own_when_a_photo_is_mirrored(photos):
     straight, mirrored = pasted(photos, flip=False), pasted(photos, flip=True)
     for label in (14, 15, 16, 17):
-        here, there = (np.nonzero(scene.classes == label)[1].mean() for scene in (straight, mirrored))
-        assert here == pytest.approx(there, abs=1.5)  # same side of the picture: colours moved over, names did not
-    left, right = np.nonzero(straight.classes == 14)[1].mean(), np.nonzero(straight.classes == 15)[1].mean()
+        here, there = (
+            np.nonzero(scene.classes == label)[1].mean() for scene in (straight, mirrored)
+        )
+        # same side of the picture: colours moved over, names did not
+        assert here == pytest.approx(there, abs=1.5)
+    left, right = (
+        np.nonzero(straight.classes == 14)[1].mean(),
+        np.nonzero(straight.classes == 15)[1].mean(),
+    )
     assert left > right
     assert straight.pixels[60, 55].tolist() != mirrored.pixels[60, 55].tolist()
 
@@ -75,7 +95,17 @@ def test_who_is_pasted_later_stands_in_front(photos):
     rng = np.random.default_rng(0)
     scene = empty_scene(rng, photos.backgrounds[0], 96)
     for x in (40, 50):
-        paste_person(rng, scene, photos.labelled[0], height_px=76, x=x, y=48, angle=0, flip=False, colours=lambda pixels: pixels)
+        paste_person(
+            rng,
+            scene,
+            photos.labelled[0],
+            height_px=76,
+            x=x,
+            y=48,
+            angle=0,
+            flip=False,
+            colours=lambda pixels: pixels,
+        )
     assert scene.num_people == 2 and (scene.people == 2).sum() > (scene.people == 1).sum() > 0
 
 

@@ -49,9 +49,14 @@ def test_weights_in_fp16_and_weights_that_are_stored_once_come_back_as_well(tmp_
     shared = stored["network.pyramid.smooth4.1.bias"]
     wanted = onnx.numpy_helper.to_array(stored["network.pyramid.smooth4.1.weight"])
     model.graph.initializer.remove(shared)
-    model.graph.node.insert(0, onnx.helper.make_node(
-        "Identity", ["network.pyramid.smooth4.1.weight"], ["network.pyramid.smooth4.1.bias"],
-    ))
+    model.graph.node.insert(
+        0,
+        onnx.helper.make_node(
+            "Identity",
+            ["network.pyramid.smooth4.1.weight"],
+            ["network.pyramid.smooth4.1.bias"],
+        ),
+    )
     onnx.save(model, tmp_path / "fp16.onnx")
     network = centre_parser()
     load_exported(tmp_path / "fp16.onnx", network)
@@ -63,10 +68,17 @@ def test_for_other_classes_the_class_layer_starts_anew_and_says_so():
     network = centre_parser(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     taken = load_start("humanparse-small", network, OWN)
-    assert taken.fresh == ("class_head.bias", "class_head.weight", "wears_head.3.bias", "wears_head.3.weight")
+    assert taken.fresh == (
+        "class_head.bias",
+        "class_head.weight",
+        "wears_head.3.bias",
+        "wears_head.3.weight",
+    )
     assert "class_head.weight" in str(taken)
     assert torch.equal(network.state_dict()["class_head.weight"], before["class_head.weight"])
-    assert not torch.equal(network.state_dict()["class_features.0.weight"], before["class_features.0.weight"])
+    assert not torch.equal(
+        network.state_dict()["class_features.0.weight"], before["class_features.0.weight"]
+    )
 
     as_many = LabelSet("as-many", tuple(f"class-{number}" for number in range(20)))
     assert load_start("humanparse-small", centre_parser(20), as_many).fresh == taken.fresh
@@ -78,7 +90,9 @@ def test_a_checkpoint_of_ours_gives_its_averaged_weights(tmp_path):
     checkpoints.save(file, TINY, OWN, step=1, average=network.state_dict(), best=0.0)
     other = m2fp_tiny(4)
     assert load_start(str(file), other, OWN).fresh == ()
-    assert torch.equal(other.transformer_decoder.class_embed.weight, network.transformer_decoder.class_embed.weight)
+    assert torch.equal(
+        other.transformer_decoder.class_embed.weight, network.transformer_decoder.class_embed.weight
+    )
 
 
 def test_an_official_checkpoint_with_another_list_of_classes(tmp_path):
@@ -86,21 +100,39 @@ def test_an_official_checkpoint_with_another_list_of_classes(tmp_path):
     torch.save({"model": official_state(network)}, file)
     other = m2fp_tiny(4)
     taken = load_start(str(file), other, OWN)
-    assert taken.fresh == ("transformer_decoder.class_embed.bias", "transformer_decoder.class_embed.weight")
-    assert torch.equal(other.state_dict()["backbone.res5.0.conv1.weight"], network.state_dict()["backbone.res5.0.conv1.weight"])
+    assert taken.fresh == (
+        "transformer_decoder.class_embed.bias",
+        "transformer_decoder.class_embed.weight",
+    )
+    assert torch.equal(
+        other.state_dict()["backbone.res5.0.conv1.weight"],
+        network.state_dict()["backbone.res5.0.conv1.weight"],
+    )
     same = m2fp_tiny(21)
     assert load_start(str(file), same, CIHP).fresh == ()
 
 
-@pytest.mark.parametrize(("make", "error", "message"), [
-    (lambda folder: folder / "none.pt", UnknownModel, "there is no file"),
-    (lambda folder: "no-such-model", UnknownModel, "there is no model 'no-such-model'"),
-
-    (lambda folder: _file(folder, "junk.pt", b"junk"), BrokenModel, "is not a PyTorch checkpoint"),
-    (lambda folder: model_file(None), BrokenModel, "M2FP cannot start from an .onnx file"),
-    (lambda folder: _checkpoint(folder, m2fp_tiny(4)), BrokenModel, "does not fit this network: 1 of another shape"),
-])
-def test_what_does_not_fit_is_refused_and_the_network_stays_as_it_was(tmp_path, make, error, message):
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda folder: folder / "none.pt", UnknownModel, "there is no file"),
+        (lambda folder: "no-such-model", UnknownModel, "there is no model 'no-such-model'"),
+        (
+            lambda folder: _file(folder, "junk.pt", b"junk"),
+            BrokenModel,
+            "is not a PyTorch checkpoint",
+        ),
+        (lambda folder: model_file(None), BrokenModel, "M2FP cannot start from an .onnx file"),
+        (
+            lambda folder: _checkpoint(folder, m2fp_tiny(4)),
+            BrokenModel,
+            "does not fit this network: 1 of another shape",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_the_network_stays_as_it_was(
+    tmp_path, make, error, message
+):
     network = m2fp_tiny(4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(error, match=message):
@@ -132,4 +164,3 @@ def _checkpoint(folder, network):
 def _file(folder, name: str, content: bytes):
     (folder / name).write_bytes(content)
     return folder / name
-

@@ -59,11 +59,16 @@ def test_good_and_bad_cases_go_from_the_best_to_the_worst_of_each_kind(data, mon
     assert best.truth.person_map.shape == best.photo.shape[:2]
 
 
-def test_the_sheet_is_written_without_the_photos_unless_they_are_asked_for(data, tmp_path, monkeypatch, capsys):
+def test_the_sheet_is_written_without_the_photos_unless_they_are_asked_for(
+    data, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(V, "COMPOSITES", 1)
     for name, more in (("maps", []), ("all", ["--photos"])):
         main(["sheet", str(data), str(tmp_path / name), *more])
     assert "single.png: 1 pictures, from the best to the worst" in capsys.readouterr().out
     for kind in ("single.png", "composite.png"):
-        with Image.open(tmp_path / "maps" / kind) as maps, Image.open(tmp_path / "all" / kind) as everything:
+        with (
+            Image.open(tmp_path / "maps" / kind) as maps,
+            Image.open(tmp_path / "all" / kind) as everything,
+        ):
             assert maps.width < everything.width and maps.height <= everything.height

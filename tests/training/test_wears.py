@@ -22,13 +22,16 @@ def test_a_list_is_read_with_its_unsure_classes_its_main_garment_and_its_left(tm
     assert read[3] == W.Wears(frozenset({COAT}))
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ('{"street": {"1": {"wears": ["Cape"]}}}', "no class 'Cape'"),
-    ('{"street": {"0": {"wears": ["Coat"]}}}', "numbered from 1"),
-    ('{"street": {"1": ["Coat"]}}', "should look like"),
-    ('["Coat"]', "should look like"),
-    ("{", "should look like"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"street": {"1": {"wears": ["Cape"]}}}', "no class 'Cape'"),
+        ('{"street": {"0": {"wears": ["Coat"]}}}', "numbered from 1"),
+        ('{"street": {"1": ["Coat"]}}', "should look like"),
+        ('["Coat"]', "should look like"),
+        ("{", "should look like"),
+    ],
+)
 def test_a_list_that_cannot_be_used_says_what_is_wrong_and_where(tmp_path, text, said):
     file = tmp_path / "wears.json"
     file.write_text(text)

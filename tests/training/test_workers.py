@@ -1,4 +1,5 @@
-"""Batches come from worker processes as they would from here, and what goes wrong there is told in one line."""
+"""Batches come from worker processes as they would from here, and what goes wrong there is told in
+one line."""
 
 import multiprocessing
 import os
@@ -23,7 +24,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only there scenes ar
 
 
 def scene(index: int, size: int) -> dict[str, np.ndarray]:
-    return {"pixels": np.full((3, size, size), index, np.float32), "trust": np.float32(index / 3), "number": np.int64(index)}
+    return {
+        "pixels": np.full((3, size, size), index, np.float32),
+        "trust": np.float32(index / 3),
+        "number": np.int64(index),
+    }
 
 
 def taken(scenes=scene, processes=2, say=lambda line: None) -> list[dict[str, torch.Tensor]]:
@@ -32,6 +37,7 @@ def taken(scenes=scene, processes=2, say=lambda line: None) -> list[dict[str, to
 
 def in_worker(do):
     """Scenes of which number 2 does that, if a worker makes it."""
+
     def scenes(index, size):
         if index == 2 and get_worker_info() is not None:
             do()
@@ -50,8 +56,11 @@ def failing(error: Exception):
 @pytest.fixture
 def room(monkeypatch):
     """`room(bytes)` is what is free of /dev/shm."""
+
     def set_free(num_bytes: int) -> None:
-        monkeypatch.setattr(workers.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=num_bytes))
+        monkeypatch.setattr(
+            workers.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=num_bytes)
+        )
 
     return set_free
 
@@ -62,7 +71,10 @@ def test_batches_are_the_same_from_workers_in_either_way_and_from_here(room, fre
     room(free)
     for here, there in zip(taken(processes=0), taken(), strict=True):
         assert here.keys() == there.keys()
-        assert all(one.dtype == there[name].dtype and torch.equal(one, there[name]) for name, one in here.items())
+        assert all(
+            one.dtype == there[name].dtype and torch.equal(one, there[name])
+            for name, one in here.items()
+        )
 
 
 @LINUX
@@ -85,11 +97,18 @@ def test_no_shared_memory_at_all_is_done_without_too(monkeypatch, tmp_path):
 
 
 @LINUX
-@pytest.mark.parametrize(("error", "kind", "message"), [
-    (OptionError("a.png is 9x9"), OptionError, "a.png is 9x9"),
-    (FileNotFoundError(2, "No such file or directory", "a.png"), OptionError, "No such file or directory: a.png"),
-    (IndexError("7"), RuntimeError, "in a worker process, IndexError: 7"),
-])
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (OptionError("a.png is 9x9"), OptionError, "a.png is 9x9"),
+        (
+            FileNotFoundError(2, "No such file or directory", "a.png"),
+            OptionError,
+            "No such file or directory: a.png",
+        ),
+        (IndexError("7"), RuntimeError, "in a worker process, IndexError: 7"),
+    ],
+)
 def test_a_workers_error_comes_over_in_one_line(error, kind, message):
     with pytest.raises(kind) as raised:
         taken(in_worker(failing(error)))
@@ -122,8 +141,14 @@ def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
     with pytest.raises(HumanParseError) as raised, workers_deaths_told():
         taken(in_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))
     message = str(raised.value)
-    assert "is gone" in message and "set workers lower" in message and "\n" not in message and "It is possible" not in message
-    assert set(multiprocessing.active_children()) == before  # although the error, and with it PyTorch's frames, is still there
+    assert (
+        "is gone" in message
+        and "set workers lower" in message
+        and "\n" not in message
+        and "It is possible" not in message
+    )
+    # although the error, and with it PyTorch's frames, is still there
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_other_errors_of_pytorch_stay_as_they_are():

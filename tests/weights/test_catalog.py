@@ -10,7 +10,14 @@ from humanparse.labels import CIHP, LabelSet
 from humanparse.preprocess import Preprocess
 from humanparse.weights.catalog import DEFAULT_MODEL, model_file
 
-CARD = ModelCard("made-up", CIHP, "centres", Preprocess((1, 2, 3), (4, 5, 6), short_side=640), "Apache-2.0", {"peak": 0.3})
+CARD = ModelCard(
+    "made-up",
+    CIHP,
+    "centres",
+    Preprocess((1, 2, 3), (4, 5, 6), short_side=640),
+    "Apache-2.0",
+    {"peak": 0.3},
+)
 
 
 def read(text: str) -> ModelCard:
@@ -27,10 +34,17 @@ def test_label_sets_of_ones_own_travel_with_their_names():
     assert read(card.to_json()).labels == own
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "{}", "null", "[" * 100_000,
-    json.dumps({**json.loads(CARD.to_json()), "preprocess": {"zoom": 2}}),
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        "[" * 100_000,
+        json.dumps({**json.loads(CARD.to_json()), "preprocess": {"zoom": 2}}),
+    ],
+)
 def test_metadata_that_makes_no_sense_is_refused(text):
     with pytest.raises(BrokenModel, match=r"made-up\.onnx carries metadata that cannot be read"):
         read(text)
@@ -38,7 +52,15 @@ def test_metadata_that_makes_no_sense_is_refused(text):
 
 def test_a_model_with_two_classes_of_one_name_is_refused():
     with pytest.raises(BrokenModel, match="both called 'ear'"):
-        read(json.dumps({**json.loads(CARD.to_json()), "labels": "pets", "names": ["Background", "ear", "ear"]}))
+        read(
+            json.dumps(
+                {
+                    **json.loads(CARD.to_json()),
+                    "labels": "pets",
+                    "names": ["Background", "ear", "ear"],
+                }
+            )
+        )
 
 
 def test_a_file_without_our_metadata_is_refused():

@@ -43,7 +43,13 @@ from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB, RemoteFile, e
 MODEL = HUB["m2fp-r101-cihp"]
 DATA = os.urandom(50_000)
 QUICK = Limits(
-    stall_s=0.25, min_bytes_per_s=1000, tries=4, progress_bytes=10_000, first_wait_s=0.01, longest_wait_s=0.05, spare_bytes=0,
+    stall_s=0.25,
+    min_bytes_per_s=1000,
+    tries=4,
+    progress_bytes=10_000,
+    first_wait_s=0.01,
+    longest_wait_s=0.05,
+    spare_bytes=0,
     lock_s=5,
 )
 posix = pytest.mark.skipif(os.name == "nt", reason="links and signals differ")
@@ -65,7 +71,11 @@ def pull(**options) -> Path:
 
 
 def leftovers() -> list[str]:
-    return sorted(path.name for path in store.folder(MODEL).iterdir() if path.name not in (CONFIGURATION, store.LICENSE))
+    return sorted(
+        path.name
+        for path in store.folder(MODEL).iterdir()
+        if path.name not in (CONFIGURATION, store.LICENSE)
+    )
 
 
 def leave_part(data: bytes) -> Path:
@@ -125,9 +135,14 @@ def test_a_proxy_of_the_environment_is_used(hub, monkeypatch):
     assert all(headers["url"].startswith("http://hub.invalid/") for _, headers in hub.asked)
 
 
-@pytest.mark.parametrize(("given", "address"), [
-    ("", "https://www.modelscope.cn"), ("mirror.example/", "https://mirror.example"), ("http://127.0.0.1:1", "http://127.0.0.1:1"),
-])
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("", "https://www.modelscope.cn"),
+        ("mirror.example/", "https://mirror.example"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+    ],
+)
 def test_the_endpoint_may_be_written_short(monkeypatch, given, address):
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", given)
     assert endpoint() == address
@@ -143,6 +158,7 @@ def test_an_endpoint_that_is_no_web_address_is_bad_usage(hub, monkeypatch, given
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without a home, as one whom a container's /etc/passwd does not list."""
+
     def nobody(uid: int):
         raise KeyError(uid)
 
@@ -189,7 +205,9 @@ def test_a_broken_off_download_goes_on_where_it_stopped(hub, then):
     assert pull(say=said.append).read_bytes() == DATA
     assert hub.ranges(CHECKPOINT) == [None, "bytes=20000-"]
     assert hub.asked[-1][1]["If-Range"] == ETAG
-    assert re.fullmatch(r"the connection broke off after 20000 of 50000 bytes; trying again in 0 s", said[0])
+    assert re.fullmatch(
+        r"the connection broke off after 20000 of 50000 bytes; trying again in 0 s", said[0]
+    )
 
 
 def test_a_later_run_goes_on_where_an_earlier_one_gave_up(hub):
@@ -218,22 +236,32 @@ def test_a_file_that_changed_on_the_server_starts_anew(hub):
 
 def test_a_weak_etag_is_no_validator_but_the_date_is(hub):
     date = formatdate(0, usegmt=True)
-    hub.plans[CHECKPOINT] = [breaks_off(20_000, ETag='W/"first"', Last_Modified=date), as_modelscope]
+    hub.plans[CHECKPOINT] = [
+        breaks_off(20_000, ETag='W/"first"', Last_Modified=date),
+        as_modelscope,
+    ]
     assert pull().read_bytes() == DATA
     assert hub.asked[-1][1]["If-Range"] == date
 
 
-@pytest.mark.parametrize("wrong", [
-    sends(DATA[20_000:], 206), sends(DATA[7:], 206, Content_Range=f"bytes 7-49999/{len(DATA)}"),
-    sends(DATA, 206, Content_Range="bytes many"),
-], ids=["without a place", "from another byte", "with a nonsensical place"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        sends(DATA[20_000:], 206),
+        sends(DATA[7:], 206, Content_Range=f"bytes 7-49999/{len(DATA)}"),
+        sends(DATA, 206, Content_Range="bytes many"),
+    ],
+    ids=["without a place", "from another byte", "with a nonsensical place"],
+)
 def test_a_part_that_does_not_fit_is_not_sewn_on(hub, wrong):
     hub.plans[CHECKPOINT] = [breaks_off(20_000), wrong]
     assert pull().read_bytes() == DATA
     assert hub.ranges(CHECKPOINT) == [None, "bytes=20000-", None]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"if_range": 3}', '{"if_range": "a\\nb: c"}', '{"if_range": "é€"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"if_range": 3}', '{"if_range": "a\\nb: c"}', '{"if_range": "é€"}']
+)
 def test_a_damaged_note_beside_a_part_does_no_harm(hub, text):
     part = leave_part(DATA[:20_000])
     part.with_name(part.name + ".json").write_text(text, "utf-8")
@@ -242,7 +270,9 @@ def test_a_damaged_note_beside_a_part_does_no_harm(hub, text):
     assert "If-Range" not in hub.asked[-1][1]
 
 
-@pytest.mark.parametrize("left", [b"x" * 20_000, b"x" * 50_000, b"x" * 60_000], ids=["short", "as long", "longer"])
+@pytest.mark.parametrize(
+    "left", [b"x" * 20_000, b"x" * 50_000, b"x" * 60_000], ids=["short", "as long", "longer"]
+)
 def test_a_damaged_part_costs_one_download_more(hub, left):
     leave_part(left)
     assert pull().read_bytes() == DATA
@@ -267,7 +297,9 @@ def test_a_part_of_another_version_is_not_continued(hub):
 # ---- servers that fail -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("behave", [stalls(20_000), trickles, silent], ids=["stall", "trickle", "silence"])
+@pytest.mark.parametrize(
+    "behave", [stalls(20_000), trickles, silent], ids=["stall", "trickle", "silence"]
+)
 def test_a_server_that_stops_sending_is_asked_again(hub, behave):
     hub.plans[CHECKPOINT] = [behave]
     began = time.monotonic()
@@ -310,7 +342,9 @@ def test_a_lasting_failure_is_not_tried_again(hub, code):
 
 def test_a_server_that_is_not_there_is_given_up_soon(hub, monkeypatch):
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:1")
-    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1:1 failed 4 times in a row.*MODELSCOPE_ENDPOINT"):
+    with pytest.raises(
+        DownloadFailed, match=r"127\.0\.0\.1:1 failed 4 times in a row.*MODELSCOPE_ENDPOINT"
+    ):
         pull()
 
 
@@ -342,7 +376,9 @@ def test_a_redirect_from_https_to_http_is_refused():
 
     request = urllib.request.Request("https://hub.example/x")
     with pytest.raises(DownloadFailed, match="from https to http"):
-        download._Redirects(5).redirect_request(request, io.BytesIO(), 302, "", {}, "http://hub.example/x")
+        download._Redirects(5).redirect_request(
+            request, io.BytesIO(), 302, "", {}, "http://hub.example/x"
+        )
 
 
 def test_wrong_bytes_of_the_right_size_are_thrown_away(hub):
@@ -373,21 +409,48 @@ def test_an_encoded_answer_is_refused(hub):
         pull()
 
 
-@pytest.mark.parametrize("answer", [
-    b"<html>log in to the hotel's network</html>", b"", b"{}", b"[]", b"null", b'{"Data": null}', b'{"Data": {"Files": 3}}',
-    b'{"Data": {"Files": [3]}}', b'{"Data": {"Files": [{"Path": []}]}}', b"\xff\xfe", b"[" * 100_000,
-    b'{"Code": 404, "Success": false, "Message": "record not found", "Data": null}', b'{"Data": {"Files": []}}',
-], ids=range(13))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>log in to the hotel's network</html>",
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"Data": null}',
+        b'{"Data": {"Files": 3}}',
+        b'{"Data": {"Files": [3]}}',
+        b'{"Data": {"Files": [{"Path": []}]}}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"Code": 404, "Success": false, "Message": "record not found", "Data": null}',
+        b'{"Data": {"Files": []}}',
+    ],
+    ids=range(13),
+)
 def test_a_list_that_is_none_is_refused(hub, answer):
     hub.plans["list"] = [sends(answer)]
-    with pytest.raises(DownloadFailed, match=r"file list of iic/cv_resnet101_image-multiple-human-parsing \(v1\.0\.1\)"):
+    with pytest.raises(
+        DownloadFailed,
+        match=r"file list of iic/cv_resnet101_image-multiple-human-parsing \(v1\.0\.1\)",
+    ):
         pull()
 
 
-@pytest.mark.parametrize("change", [
-    {"Size": -1}, {"Size": 0}, {"Size": "50000"}, {"Size": None}, {"Size": True}, {"Sha256": ""}, {"Sha256": None},
-    {"Sha256": "../" * 20}, {"Sha256": "deadbeef"},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Size": -1},
+        {"Size": 0},
+        {"Size": "50000"},
+        {"Size": None},
+        {"Size": True},
+        {"Sha256": ""},
+        {"Sha256": None},
+        {"Sha256": "../" * 20},
+        {"Sha256": "deadbeef"},
+    ],
+)
 def test_a_file_that_cannot_be_checked_is_not_fetched(hub, change):
     hub.listed[CHECKPOINT] |= change
     with pytest.raises(DownloadFailed, match="what cannot be checked is not used"):
@@ -452,7 +515,10 @@ print(store.pull(HUB["m2fp-r101-cihp"], accept_licence=True, say=print))
 
 def test_two_processes_at_once_download_once(hub):
     hub.plans["list"] = [lambda handler, data: (time.sleep(0.5), handler.answer(200, data))]
-    running = [subprocess.Popen([sys.executable, "-c", PULL], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", PULL], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     printed = [process.communicate(timeout=20)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert hub.times(CHECKPOINT) == hub.times("list") == 1
@@ -475,11 +541,15 @@ def test_a_killed_process_leaves_a_part_but_no_lock(hub):
 
 def test_waiting_for_another_process_has_a_limit(hub):
     hub.plans["list"] = [stalls(0)]
-    first = threading.Thread(target=lambda: pull(limits=Limits(stall_s=0.4, first_wait_s=0.01, spare_bytes=0)))
+    first = threading.Thread(
+        target=lambda: pull(limits=Limits(stall_s=0.4, first_wait_s=0.01, spare_bytes=0))
+    )
     first.start()
     while not hub.asked:
         time.sleep(0.01)
-    with pytest.raises(DownloadFailed, match=r"has held .*m2fp-r101-cihp\.lock for more than 0\.1 s"):
+    with pytest.raises(
+        DownloadFailed, match=r"has held .*m2fp-r101-cihp\.lock for more than 0\.1 s"
+    ):
         pull(limits=Limits(lock_s=0.1))
     first.join()
 
@@ -487,7 +557,11 @@ def test_waiting_for_another_process_has_a_limit(hub):
 def test_a_lock_is_free_again_after_an_error(tmp_path):
     with pytest.raises(RuntimeError), lock_file(tmp_path / "lock", 1):
         raise RuntimeError
-    with lock_file(tmp_path / "lock", 0), pytest.raises(TimeoutError), lock_file(tmp_path / "lock", 0):
+    with (
+        lock_file(tmp_path / "lock", 0),
+        pytest.raises(TimeoutError),
+        lock_file(tmp_path / "lock", 0),
+    ):
         pass
 
 
@@ -504,7 +578,10 @@ def test_a_disk_that_fills_up_keeps_what_it_has(hub, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(DownloadFailed, match=r"the disk is full.*HUMANPARSE_HOME"):
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(DownloadFailed, match=r"the disk is full.*HUMANPARSE_HOME"),
+    ):
         patched.setattr(os, "fsync", full)
         pull()
     assert not (store.folder(MODEL) / CHECKPOINT).exists()
@@ -611,10 +688,25 @@ def test_verify_tells_the_intact_from_the_damaged_and_the_missing(hub):
     assert [check.state for check in store.verify(MODEL)] == ["missing", "damaged", "intact"]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"files": 3, "converted": null}', json.dumps({
-    "repo": "r", "revision": "v", "files": [{"path": "../../etc/passwd", "size": 1, "sha256": "0" * 64}], "converted": None,
-    "made_from": "",
-})])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{}",
+        '{"files": 3, "converted": null}',
+        json.dumps(
+            {
+                "repo": "r",
+                "revision": "v",
+                "files": [{"path": "../../etc/passwd", "size": 1, "sha256": "0" * 64}],
+                "converted": None,
+                "made_from": "",
+            }
+        ),
+    ],
+)
 def test_a_record_that_makes_no_sense_counts_as_none(hub, text):
     pull()
     (store.folder(MODEL) / store.RECORD).write_text(text)
@@ -644,4 +736,6 @@ def test_a_folder_with_one_model_stands_for_it(tmp_path):
 def test_the_page_explains_every_limit():
     page = (Path(__file__).parents[2] / "docs/models.md").read_text("utf-8")
     for limit in fields(Limits):
-        assert re.search(rf"\| `{limit.name}` \| {limit.default:,} \|".replace(",", " ?"), page), limit.name
+        assert re.search(rf"\| `{limit.name}` \| {limit.default:,} \|".replace(",", " ?"), page), (
+            limit.name
+        )

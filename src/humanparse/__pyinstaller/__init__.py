@@ -1,4 +1,5 @@
-"""What PyInstaller has to know of the package; it finds this folder by an entry point in pyproject.toml.
+"""What PyInstaller has to know of the package; it finds this folder by an entry point in
+pyproject.toml.
 
 Source: https://pyinstaller.org/en/stable/hooks.html#providing-pyinstaller-hooks-with-your-package
 """

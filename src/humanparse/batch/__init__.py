@@ -8,6 +8,6 @@
     parts.py     rows → Parquet files that appear whole
     run.py       all of these together
 
-Whoever computes outcomes, only the process that began the run writes them down: a worker or a whole node may die at any
-moment and has then left nothing half-done.
+Whoever computes outcomes, only the process that began the run writes them down: a worker or a whole
+node may die at any moment and has then left nothing half-done.
 """

@@ -16,7 +16,8 @@ from humanparse.system.parallel import in_order_of_completion
 def outcomes(
     slices: Iterator[Slice], manifest: Manifest, *, work: Work, parser: HumanParser, jobs: int
 ) -> Iterator[Outcome | SliceDone]:
-    """What becomes of every picture that the manifest does not know, as it comes; at most twice `jobs` pictures are held.
+    """What becomes of every picture that the manifest does not know, as it comes; at most twice
+    `jobs` pictures are held.
 
     Raises ModelError, as no other picture would work either. Close it (`contextlib.closing`).
     """
@@ -39,7 +40,7 @@ class _Todo:
         self.slice_of: dict[str, str] = {}  # of the items that are being worked on
         self._slices, self._known = slices, known
         self._left: Counter[str] = Counter()
-        self._read: set[str] = set()        # slices of which all items have been taken
+        self._read: set[str] = set()  # slices of which all items have been taken
 
     def items(self) -> Iterator[Item]:
         for one in self._slices:

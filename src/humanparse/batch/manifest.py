@@ -1,9 +1,12 @@
-"""What is done, failed and waiting to be written: a SQLite file in the output's folder, so that a run goes on where it was.
+"""What is done, failed and waiting to be written: a SQLite file in the output's folder, so that a
+run goes on where it was.
 
-Results that are not in a part yet lie here too, so a killed run loses the last second of work, not the last part. A part
-is the truth about what is in it: one that appeared, but whose note here was lost, is taken over from its own keys. So a
-picture is in the output once, at whatever moment the process dies. (After a power cut the last notes may be lost: these
-pictures are parsed again, and still are in the output once.)
+Results that are not in a part yet lie here too, so a killed run loses the last second of work, not
+the last part. A part
+is the truth about what is in it: one that appeared, but whose note here was lost, is taken over
+from its own keys. So a picture is in the output once, at whatever moment the process dies. (After a
+power cut the last notes may be lost: these pictures are parsed again, and still are in the output
+once.)
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from typing import Any
 from humanparse.errors import OptionError
 
 FILE = "_manifest.sqlite"  # names that begin with _ are left out by readers of Parquet folders
-COMMIT_S = 1.0             # work lost at most when the process is killed
-OWN_FILES = -1             # the "part" of results that lie in files of their own
+COMMIT_S = 1.0  # work lost at most when the process is killed
+OWN_FILES = -1  # the "part" of results that lie in files of their own
 SCHEMA = 1
 
 _TABLES = """
@@ -36,8 +39,8 @@ CREATE TABLE IF NOT EXISTS slices (name TEXT PRIMARY KEY) WITHOUT ROWID;
 class Manifest:
     """Of the output in `folder`. Made by `run` under its lock; one thread uses it. Close it.
 
-    identity: what makes results equal (sources, model, options); another one than the manifest's is refused.
-    Raises OptionError for another identity, or a file that is no manifest of this version.
+    identity: what makes results equal (sources, model, options); another one than the manifest's is
+    refused. Raises OptionError for another identity, or a file that is no manifest of this version.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]):
@@ -46,7 +49,9 @@ class Manifest:
             self._open(folder, identity)
         except sqlite3.DatabaseError as error:
             self._base.close()
-            raise OptionError(f"{folder / FILE} is no manifest that can be read ({error}); choose another folder") from None
+            raise OptionError(
+                f"{folder / FILE} is no manifest that can be read ({error}); choose another folder"
+            ) from None
         except BaseException:
             self._base.close()
             raise
@@ -62,9 +67,13 @@ class Manifest:
         self._count_waiting()
         if self.done or self.failed or self.waiting:
             self._check(folder, known, identity)
-        self._base.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", [
-            ("schema", str(SCHEMA)), ("identity", json.dumps(identity, sort_keys=True)),
-        ])
+        self._base.executemany(
+            "INSERT OR REPLACE INTO about VALUES (?, ?)",
+            [
+                ("schema", str(SCHEMA)),
+                ("identity", json.dumps(identity, sort_keys=True)),
+            ],
+        )
         self.commit()
 
     def close(self) -> None:
@@ -73,16 +82,21 @@ class Manifest:
         self._base.close()
 
     def known(self, key: str) -> bool:
-        """Whether this picture needs no work any more: it is done, waits to be written, or failed."""
-        query = ("SELECT EXISTS(SELECT 1 FROM done WHERE key = :key) OR EXISTS(SELECT 1 FROM waiting WHERE key = :key)"
-                 " OR EXISTS(SELECT 1 FROM failures WHERE key = :key)")
+        """Whether this picture needs no work any more: it is done, waits to be written, or
+        failed."""
+        query = (
+            "SELECT EXISTS(SELECT 1 FROM done WHERE key = :key) OR EXISTS(SELECT 1 FROM waiting WHERE key = :key)"
+            " OR EXISTS(SELECT 1 FROM failures WHERE key = :key)"
+        )
         return bool(self._base.execute(query, {"key": key}).fetchone()[0])
 
     def keys_below(self, start: str) -> list[str]:
         """The known keys that begin with `start` and a slash."""
         keys: list[str] = []
         for table in ("done", "waiting", "failures"):
-            found = self._base.execute(f"SELECT key FROM {table} WHERE key >= ? AND key < ?", (start + "/", start + "0"))
+            found = self._base.execute(
+                f"SELECT key FROM {table} WHERE key >= ? AND key < ?", (start + "/", start + "0")
+            )
             keys += [key for (key,) in found]  # "0" comes after "/"
         return keys
 
@@ -100,7 +114,9 @@ class Manifest:
         self.done += 1
 
     def add_failure(self, key: str, code: str, message: str, slice_name: str) -> None:
-        self._base.execute("INSERT INTO failures VALUES (?, ?, ?, ?)", (key, code, message, slice_name))
+        self._base.execute(
+            "INSERT INTO failures VALUES (?, ?, ?, ?)", (key, code, message, slice_name)
+        )
         self.failed += 1
 
     def add_slice(self, name: str) -> None:
@@ -122,13 +138,20 @@ class Manifest:
 
     def oldest_waiting(self, count: int) -> list[tuple[str, bytes]]:
         """(key, data) of the results that go into the next part."""
-        return self._base.execute("SELECT key, data FROM waiting ORDER BY id LIMIT ?", (count,)).fetchall()
+        return self._base.execute(
+            "SELECT key, data FROM waiting ORDER BY id LIMIT ?", (count,)
+        ).fetchall()
 
     def next_part(self) -> int:
         return self._base.execute("SELECT coalesce(max(number), -1) + 1 FROM parts").fetchone()[0]
 
     def has_part(self, number: int) -> bool:
-        return self._base.execute("SELECT EXISTS(SELECT 1 FROM parts WHERE number = ?)", (number,)).fetchone()[0] == 1
+        return (
+            self._base.execute(
+                "SELECT EXISTS(SELECT 1 FROM parts WHERE number = ?)", (number,)
+            ).fetchone()[0]
+            == 1
+        )
 
     def add_part(self, number: int, keys: Iterable[str]) -> None:
         """That part has appeared with the results of these keys, which wait no longer."""
@@ -151,7 +174,9 @@ class Manifest:
         self._count_waiting()
 
     def parts(self) -> list[int]:
-        return [number for (number,) in self._base.execute("SELECT number FROM parts ORDER BY number")]
+        return [
+            number for (number,) in self._base.execute("SELECT number FROM parts ORDER BY number")
+        ]
 
     def forget_part(self, number: int) -> int:
         """A part that is no longer there: its pictures are to be parsed again. Returns how many."""
@@ -176,25 +201,34 @@ class Manifest:
         self.failed = 0
 
     def has_slice(self, name: str) -> bool:
-        return self._base.execute("SELECT EXISTS(SELECT 1 FROM slices WHERE name = ?)", (name,)).fetchone()[0] == 1
+        return (
+            self._base.execute(
+                "SELECT EXISTS(SELECT 1 FROM slices WHERE name = ?)", (name,)
+            ).fetchone()[0]
+            == 1
+        )
 
     def _count_waiting(self) -> None:
         self.waiting, self.waiting_bytes = self._base.execute(
-            "SELECT count(*), coalesce(sum(length(data)), 0) FROM waiting").fetchone()
+            "SELECT count(*), coalesce(sum(length(data)), 0) FROM waiting"
+        ).fetchone()
 
     def _count(self, table: str) -> int:
         return self._base.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
     def _check(self, folder: Path, known: Mapping[str, str], identity: Mapping[str, Any]) -> None:
         if known.get("schema") != str(SCHEMA):
-            raise OptionError(f"{folder / FILE} is of schema {known.get('schema')}, but this version writes {SCHEMA}; "
-                              "choose another folder with -o")
+            raise OptionError(
+                f"{folder / FILE} is of schema {known.get('schema')}, but this version writes {SCHEMA}; "
+                "choose another folder with -o"
+            )
         theirs, ours = json.loads(known["identity"]), json.loads(json.dumps(identity))
         check_identity(folder, theirs, ours)
 
 
 def check_identity(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Raises OptionError if the output in `folder` was made of something else than is wanted now."""
+    """Raises OptionError if the output in `folder` was made of something else than is wanted
+    now."""
     differing = [name for name in (theirs | ours) if theirs.get(name) != ours.get(name)]
     if differing:
         name = differing[0]

@@ -1,4 +1,5 @@
-"""Rows → Parquet files that appear whole, `part-000012.parquet`; the schema is described in docs/batch.md."""
+"""Rows → Parquet files that appear whole, `part-000012.parquet`; the schema is described in
+docs/batch.md."""
 
 from __future__ import annotations
 
@@ -23,17 +24,31 @@ def schema():
     import pyarrow as pa
 
     mask = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    region = [("score", pa.float32()), ("box", pa.list_(pa.int32())), ("area", pa.int64()), ("mask", mask)]
+    region = [
+        ("score", pa.float32()),
+        ("box", pa.list_(pa.int32())),
+        ("area", pa.int64()),
+        ("mask", mask),
+    ]
     part = pa.struct([("label", pa.string()), ("class_id", pa.int32()), *region])
     person = pa.struct([("id", pa.int32()), *region, ("parts", pa.list_(part))])
-    return pa.schema([
-        ("key", pa.string()), ("uri", pa.string()), ("width", pa.int32()), ("height", pa.int32()), ("model", pa.string()),
-        ("label_set", pa.string()), ("people", pa.list_(person)), ("loose_parts", pa.list_(part)),
-    ])
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("uri", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("model", pa.string()),
+            ("label_set", pa.string()),
+            ("people", pa.list_(person)),
+            ("loose_parts", pa.list_(part)),
+        ]
+    )
 
 
 def write(folder: Path, number: int, rows: Sequence[bytes], metadata: Mapping[str, str]) -> None:
-    """Write the part of that number, durably. rows: JSON. metadata: of the file, beside the schema. Raises OSError."""
+    """Write the part of that number, durably. rows: JSON. metadata: of the file, beside the schema.
+    Raises OSError."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -48,7 +63,9 @@ def write(folder: Path, number: int, rows: Sequence[bytes], metadata: Mapping[st
 
 def present(folder: Path) -> dict[int, Path]:
     """The parts in the folder, by number."""
-    found = {int(match[1]): path for path in folder.iterdir() if (match := _NAMED.fullmatch(path.name))}
+    found = {
+        int(match[1]): path for path in folder.iterdir() if (match := _NAMED.fullmatch(path.name))
+    }
     return dict(sorted(found.items()))
 
 
@@ -59,7 +76,9 @@ def identity(path: Path) -> dict[str, Any]:
     try:
         return json.loads(parquet.read_schema(path).metadata[IDENTITY])
     except (ArrowInvalid, OSError, KeyError, TypeError, ValueError):
-        raise OptionError(f"{path} is no part that this command wrote; move it away, or choose another folder with -o") from None
+        raise OptionError(
+            f"{path} is no part that this command wrote; move it away, or choose another folder with -o"
+        ) from None
 
 
 def keys(path: Path) -> Iterator[str]:

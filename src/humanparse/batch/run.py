@@ -1,4 +1,5 @@
-"""The whole run: what is left of the sources, through an engine, into the output and its manifest."""
+"""The whole run: what is left of the sources, through an engine, into the output and its
+manifest."""
 
 from __future__ import annotations
 
@@ -27,14 +28,17 @@ from humanparse.system.lock import lock_file
 
 FAILURES = "_failures.jsonl"  # names that begin with _ are left out by readers of Parquet folders
 LOCK, UNFINISHED = "_lock", "_unfinished"
-ROWS = 1000                   # of a part, unless told otherwise
-PART_BYTES = 64_000_000       # of the rows of a part as JSON, which bounds the memory that writing one takes
-FAILURES_S = 60.0             # so often the list of failures is written while the run goes on, if parts are
-LOCK_S = 2.0                  # to wait for another run that is about to end
+ROWS = 1000  # of a part, unless told otherwise
+# of the rows of a part as JSON, which bounds the memory that writing one takes
+PART_BYTES = 64_000_000
+# so often the list of failures is written while the run goes on, if parts are
+FAILURES_S = 60.0
+LOCK_S = 2.0  # to wait for another run that is about to end
 # Errors that are no fault of one file's name.
 OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 
-Engine = Callable[[Iterator[Slice], Manifest], Iterator[Outcome | SliceDone]]  # the slices, and what is known already
+# the slices, and what is known already
+Engine = Callable[[Iterator[Slice], Manifest], Iterator[Outcome | SliceDone]]
 
 
 @dataclass
@@ -51,14 +55,20 @@ class Tally:
 class Output:
     """The folder of the results, held by this process alone. Use it as a context manager.
 
-    formats: (PARQUET,), or names of FORMATS, whose files lie in a tree like that of the keys. identity: see Manifest.
-    about: further words for the metadata of the Parquet files. rows: of a part at most.
-    Entering raises OptionError if the folder cannot be used: it is another run's, held by one that goes on, or holds
-    other Parquet files. notes: what was found there that the user should know.
+    formats: (PARQUET,), or names of FORMATS, whose files lie in a tree like that of the keys.
+    identity: see Manifest.
+    about: further words for the metadata of the Parquet files. rows: of a part at most. Entering
+    raises OptionError if the folder cannot be used: it is another run's, held by one that goes on,
+    or holds other Parquet files. notes: what was found there that the user should know.
     """
 
     def __init__(
-        self, folder: Path, formats: tuple[str, ...], identity: Mapping[str, Any], about: Mapping[str, str], rows: int = ROWS
+        self,
+        folder: Path,
+        formats: tuple[str, ...],
+        identity: Mapping[str, Any],
+        about: Mapping[str, str],
+        rows: int = ROWS,
     ):
         self.folder, self.formats = folder, formats
         self.notes: list[str] = []
@@ -72,10 +82,14 @@ class Output:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(lock_file(self.folder / LOCK, LOCK_S))
             except TimeoutError:
-                raise OptionError(f"another run writes to {str(self.folder)!r} now; wait for its end or choose another folder "
-                                  "with -o") from None
+                raise OptionError(
+                    f"another run writes to {str(self.folder)!r} now; wait for its end or choose another folder "
+                    "with -o"
+                ) from None
             except OSError as error:
-                raise OptionError(f"cannot write to the folder {str(self.folder)!r}: {error.strerror}") from None
+                raise OptionError(
+                    f"cannot write to the folder {str(self.folder)!r}: {error.strerror}"
+                ) from None
             if self.formats == (PARQUET,):
                 import_parquet()
             self.manifest = Manifest(self.folder, self._identity)
@@ -127,7 +141,10 @@ class Output:
             return
         with whole_file(target) as passing, open(passing, "x", encoding="utf-8") as file:
             for key, code, message in self.manifest.failures():
-                file.write(json.dumps({"key": key, "code": code, "message": message}, ensure_ascii=False) + "\n")
+                file.write(
+                    json.dumps({"key": key, "code": code, "message": message}, ensure_ascii=False)
+                    + "\n"
+                )
 
     def _write_part(self) -> None:
         rows = self.manifest.oldest_waiting(self._rows)
@@ -170,7 +187,8 @@ class Output:
         return passing
 
     def _tidy(self) -> None:
-        """What a killed run left: files that it had not finished, and parts that the manifest does not know."""
+        """What a killed run left: files that it had not finished, and parts that the manifest does
+        not know."""
         remove_leftovers(self.folder, older_than_s=0)
         shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
         if self.formats != (PARQUET,):
@@ -179,12 +197,16 @@ class Output:
         found = parts.present(self.folder)
         for number, path in found.items():
             if not self.manifest.has_part(number):
-                check_identity(self.folder, parts.identity(path), json.loads(json.dumps(self._identity)))
+                check_identity(
+                    self.folder, parts.identity(path), json.loads(json.dumps(self._identity))
+                )
                 self.manifest.add_part(number, parts.keys(path))
         for number in self.manifest.parts():
             if number not in found:
                 lost = self.manifest.forget_part(number)
-                self.notes.append(f"{parts.PART.format(number)} is no longer there; its {lost} pictures are parsed again")
+                self.notes.append(
+                    f"{parts.PART.format(number)} is no longer there; its {lost} pictures are parsed again"
+                )
 
 
 @contextmanager
@@ -193,21 +215,29 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise HumanParseError(f"cannot write to {folder / MANIFEST}: {error}; the same command goes on from here") from error
+        raise HumanParseError(
+            f"cannot write to {folder / MANIFEST}: {error}; the same command goes on from here"
+        ) from error
     except OSError as error:
         where = error.filename or folder
         reason = error.strerror or str(error)
-        raise HumanParseError(f"cannot write to {where}: {reason}; the same command goes on from here") from error
+        raise HumanParseError(
+            f"cannot write to {where}: {reason}; the same command goes on from here"
+        ) from error
 
 
 def run(
-    sources: Sources, output: Output, engine: Engine, report: Callable[[Outcome], None] = lambda outcome: None,
-    limit: int | None = None, retry_failed: bool = False,
+    sources: Sources,
+    output: Output,
+    engine: Engine,
+    report: Callable[[Outcome], None] = lambda outcome: None,
+    limit: int | None = None,
+    retry_failed: bool = False,
 ) -> Tally:
     """Parse what is not done yet. output: entered. limit: pictures of this run at most.
 
-    report: is told of every outcome that was written down. However the loop ends, what came is kept.
-    Raises ModelError, and HumanParseError if the output cannot be written.
+    report: is told of every outcome that was written down. However the loop ends, what came is
+    kept. Raises ModelError, and HumanParseError if the output cannot be written.
     """
     manifest = output.manifest
     if retry_failed:

@@ -1,10 +1,12 @@
 """From what the user named to a stream of slices, never held as a whole.
 
-A source is a folder, a pattern, a picture, a tar file, a Parquet file, or a text file with one of these a line; on this
-machine, or wherever fsspec reads ("s3://bucket/photos/"). Braces are expanded: "shard-{000..009}.tar" are ten.
+A source is a folder, a pattern, a picture, a tar file, a Parquet file, or a text file with one of
+these a line; on this machine, or wherever fsspec reads ("s3://bucket/photos/"). Braces are
+expanded: "shard-{000..009}.tar" are ten.
 
-Every picture has a key that is its own in the run and stays the same in the next one: where it lies below what is common to
-all sources, "a/x.jpg", "shard-000.tar/0001.jpg", or "table.parquet/17" for row 17.
+Every picture has a key that is its own in the run and stays the same in the next one: where it lies
+below what is common to all sources, "a/x.jpg", "shard-000.tar/0001.jpg", or "table.parquet/17" for
+row 17.
 """
 
 from __future__ import annotations
@@ -47,19 +49,35 @@ PARQUET = (".parquet", ".pq")
 LISTS = (".txt", ".lst", ".list")
 HTTP = ("http://", "https://")
 COLUMNS = (
-    "image", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "content", "data",
-    "uri", "url", "image_uri", "image_url", "path", "image_path", "file", "file_name",
-)                              # of a Parquet file, looked for in this order where none is named
-LISTED_TOGETHER = 64           # pictures in a slice of a list
-MOST_NAMES = 1_000_000         # that braces may stand for
-MAX_BYTES = 100_000_000        # of one picture's file
-ROWS_AT_A_TIME = 16            # of Parquet, in memory
+    "image",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "bytes",
+    "content",
+    "data",
+    "uri",
+    "url",
+    "image_uri",
+    "image_url",
+    "path",
+    "image_path",
+    "file",
+    "file_name",
+)  # of a Parquet file, looked for in this order where none is named
+LISTED_TOGETHER = 64  # pictures in a slice of a list
+MOST_NAMES = 1_000_000  # that braces may stand for
+MAX_BYTES = 100_000_000  # of one picture's file
+ROWS_AT_A_TIME = 16  # of Parquet, in memory
 
 Known = Callable[[str], bool]  # whether a key needs no work any more
 
 
 class Item(NamedTuple):
-    """One picture. key: see above. uri: where it lies. load: its bytes; raises OSError, ImageError, MissingExtra, TarError."""
+    """One picture. key: see above. uri: where it lies. load: its bytes; raises OSError, ImageError,
+    MissingExtra, TarError."""
 
     key: str
     uri: str
@@ -68,19 +86,21 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Slice:
-    """A piece of the work that one worker reads by itself: some listed pictures, a tar file, or a row group of Parquet.
+    """A piece of the work that one worker reads by itself: some listed pictures, a tar file, or a
+    row group of Parquet.
 
-    name: of a tar file or row group, the same in every run; "" for a list. size: pictures in it, None where it is not known.
+    name: of a tar file or row group, the same in every run; "" for a list. size: pictures in it,
+    None where it is not known.
     """
 
     name: str = ""
     listed: tuple[tuple[str, str], ...] = ()  # (key, URL) of pictures
-    url: str = ""                             # of the tar or Parquet file
-    group: int = 0                            # row group
-    first_row: int = 0                        # its number in the file
+    url: str = ""  # of the tar or Parquet file
+    group: int = 0  # row group
+    first_row: int = 0  # its number in the file
     column: str = ""
     size: int | None = None
-    trouble: str = ""                         # why it cannot be read; its only item fails with that
+    trouble: str = ""  # why it cannot be read; its only item fails with that
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -91,8 +111,8 @@ class Slice:
         return cls(**data | {"listed": tuple((key, url) for key, url in data["listed"])})
 
     def items(self, known: Known) -> Iterator[Item]:
-        """The pictures that are not known yet, read one after the other. What cannot be read comes as an item whose `load`
-        raises the reason. Close it (`contextlib.closing`)."""
+        """The pictures that are not known yet, read one after the other. What cannot be read comes
+        as an item whose `load` raises the reason. Close it (`contextlib.closing`)."""
         if self.trouble:
             return _trouble_items(self, known)
         if self.listed:
@@ -121,16 +141,18 @@ class _Source(NamedTuple):
 class Sources:
     """The pictures that `names` stand for.
 
-    column: of Parquet files, with pictures or where they lie; None looks for one of COLUMNS. leave_out: a local folder
-    whose files are no sources (that of the output). left_out: what the last search did not take.
-    Raises OptionError for a source that does not exist, a pattern without match, or sources
-    without any file to read, and MissingExtra for one that needs a package.
+    column: of Parquet files, with pictures or where they lie; None looks for one of COLUMNS.
+    leave_out: a local folder whose files are no sources (that of the output). left_out: what the
+    last search did not take. Raises OptionError for a source that does not exist, a pattern without
+    match, or sources without any file to read, and MissingExtra for one that needs a package.
     """
 
     def __init__(self, names: Iterable[str], column: str | None = None, leave_out: str = ""):
         given = [name for one in names for name in _meant(one)]
         if not given:
-            raise OptionError("nothing to parse; name a folder, a pattern, a list, tar or Parquet files")
+            raise OptionError(
+                "nothing to parse; name a folder, a pattern, a list, tar or Parquet files"
+            )
         self.names = [absolute(name) for name in given]
         self.left_out = LeftOut()
         self._column = column
@@ -164,7 +186,8 @@ class Sources:
             yield Slice(listed=tuple(waiting), size=len(waiting))
 
     def counts(self) -> Iterator[int | None]:
-        """How many pictures there are, a number for every slice: None for those that would have to be read to know it."""
+        """How many pictures there are, a number for every slice: None for those that would have to
+        be read to know it."""
         for one in self._slices(LeftOut()):
             local_tar = one.size is None and one.url.endswith(".tar") and not is_remote(one.url)
             yield sum(1 for _ in _members(one)) if local_tar else one.size
@@ -219,10 +242,13 @@ class Sources:
         return ours is not None and (url == ours or url.startswith(ours + os.sep))
 
     def _key(self, url: str) -> str:
-        return text(url[len(self._base):].lstrip("/") if self._base and url.startswith(self._base) else url)
+        return text(
+            url[len(self._base) :].lstrip("/") if self._base and url.startswith(self._base) else url
+        )
 
     def _row_groups(self, key: str, url: str) -> Iterator[Slice]:
-        """A slice for every row group. Raises OptionError if the first Parquet file has no such column."""
+        """A slice for every row group. Raises OptionError if the first Parquet file has no such
+        column."""
         import_parquet()
         from pyarrow import ArrowInvalid
         from pyarrow.parquet import ParquetFile
@@ -268,7 +294,8 @@ def _source(name: str) -> _Source:
 
 
 def expand_braces(text: str) -> list[str]:
-    """"s-{00..02}.tar" → three names; "{a,b}/x" → two; also several braces. Raises OptionError for more than MOST_NAMES."""
+    """ "s-{00..02}.tar" → three names; "{a,b}/x" → two; also several braces. Raises OptionError for
+    more than MOST_NAMES."""
     pieces = re.split(r"\{([^{}]*(?:\.\.|,)[^{}]*)\}", text)
     choices = [_choices(piece) if number % 2 else [piece] for number, piece in enumerate(pieces)]
     total = 1
@@ -283,13 +310,16 @@ def _choices(inside: str) -> list[str]:
     if span := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
         first, last = int(span[1]), int(span[2])
         if last - first >= MOST_NAMES:
-            raise OptionError(f"{{{inside}}} stands for {last - first + 1} names; the limit is {MOST_NAMES}")
+            raise OptionError(
+                f"{{{inside}}} stands for {last - first + 1} names; the limit is {MOST_NAMES}"
+            )
         digits = len(span[1]) if span[1].startswith("0") else 0
         return [str(number).zfill(digits) for number in range(first, last + 1)]
     return inside.split(",") if "," in inside else ["{" + inside + "}"]
 
 
 # Where files lie
+
 
 def is_remote(name: str) -> bool:
     """Whether fsspec reads it."""
@@ -333,7 +363,7 @@ def why(error: OSError) -> str:
     cause = error.__cause__
     if status := getattr(cause, "status", None):  # of HTTP
         return f"{HTTP_REASONS.get(status, 'the server refuses')} ({status})"
-    cause = getattr(cause, "os_error", cause)     # the system's error, plainer than aiohttp's
+    cause = getattr(cause, "os_error", cause)  # the system's error, plainer than aiohttp's
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno)
     if isinstance(cause or error, TimeoutError):
@@ -355,7 +385,7 @@ def walk(
 def _walk_remote(folder: str, wanted: Callable[[str], bool]) -> Iterator[str]:
     system, path = _file_system(folder)
     for here, _, files in system.walk(path):
-        if not any(part.startswith(".") for part in here[len(path):].split("/")):
+        if not any(part.startswith(".") for part in here[len(path) :].split("/")):
             names = (one for one in sorted(files) if wanted(one) and not one.startswith("."))
             yield from (system.unstrip_protocol(_join(here, one)) for one in names)
 
@@ -416,7 +446,8 @@ def _file_system(url: str):
 
 
 def _common_base(bases: list[str]) -> str:
-    split = zip(*(base.split("/")[:-1] for base in bases), strict=False)  # to the end of the shortest
+    # to the end of the shortest
+    split = zip(*(base.split("/")[:-1] for base in bases), strict=False)
     common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, split)]
     return "/".join(common) + "/" if common else ""
 
@@ -430,7 +461,11 @@ def _is_picture_or_tar(name: str) -> bool:
 
 
 def _join(folder: str, name: str) -> str:
-    return posixpath.normpath(posixpath.join(folder, name)) if not is_remote(folder) else f"{folder.rstrip('/')}/{name}"
+    return (
+        posixpath.normpath(posixpath.join(folder, name))
+        if not is_remote(folder)
+        else f"{folder.rstrip('/')}/{name}"
+    )
 
 
 def _ends(url: str, endings: tuple[str, ...]) -> bool:
@@ -439,11 +474,14 @@ def _ends(url: str, endings: tuple[str, ...]) -> bool:
 
 def _limited(data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
-        raise ImageTooLarge(f"image has more than {MAX_BYTES // 1_000_000} MB, the limit of one picture's file")
+        raise ImageTooLarge(
+            f"image has more than {MAX_BYTES // 1_000_000} MB, the limit of one picture's file"
+        )
     return data
 
 
 # What is in a slice
+
 
 def text(name: str) -> str:
     """A name that may be stored: bytes of a file's name that are no UTF-8 are written \\xff."""
@@ -471,7 +509,10 @@ def _listed_items(listed: Iterable[tuple[str, str]], known: Known) -> Iterator[I
 def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """The pictures in a tar file, in order; streamed where it is packed or elsewhere."""
     seekable = one.url.endswith(".tar") and not is_remote(one.url)
-    with opened(one.url) as file, tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar:
+    with (
+        opened(one.url) as file,
+        tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar,
+    ):
         while (member := tar.next()) is not None:
             tar.members.clear()  # it would remember them all
             if member.isfile() and _is_photo(member.name):
@@ -498,7 +539,11 @@ def _tar_items(one: Slice, known: Known) -> Iterator[Item]:
     except FileNotFoundError as error:
         yield Item(one.name, text(one.url), _fails(error))
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
-        reason = error if isinstance(error, OSError) and error.errno else BrokenImage(f"the tar file breaks off: {error}")
+        reason = (
+            error
+            if isinstance(error, OSError) and error.errno
+            else BrokenImage(f"the tar file breaks off: {error}")
+        )
         yield Item(one.name, text(one.url), _fails(reason))
     except Exception as error:  # tarfile raises many kinds for headers that it does not expect
         yield Item(one.name, text(one.url), _fails(_damaged("tar", error)))
@@ -508,12 +553,16 @@ def _picture_column(names: list[str], wanted: str | None, url: str) -> str:
     if wanted in names:
         return wanted
     if wanted:
-        raise OptionError(f"{url} has no column {wanted!r} but {', '.join(names)}; choose one with --column")
+        raise OptionError(
+            f"{url} has no column {wanted!r} but {', '.join(names)}; choose one with --column"
+        )
     found = {name.lower(): name for name in names}
     for likely in COLUMNS:
         if likely in found:
             return found[likely]
-    raise OptionError(f"{url} has none of the columns {', '.join(COLUMNS)} but {', '.join(names)}; choose one with --column")
+    raise OptionError(
+        f"{url} has none of the columns {', '.join(COLUMNS)} but {', '.join(names)}; choose one with --column"
+    )
 
 
 def import_parquet() -> None:
@@ -525,15 +574,21 @@ def import_parquet() -> None:
 
 
 def _row_items(one: Slice, known: Known) -> Iterator[Item]:
-    """The pictures of a row group: bytes, {"bytes", "path"} as Hugging Face's data sets have them, or where they lie."""
+    """The pictures of a row group: bytes, {"bytes", "path"} as Hugging Face's data sets have them,
+    or where they lie."""
     import_parquet()
     from pyarrow.parquet import ParquetFile
 
     number, file_key = one.first_row, one.name.rpartition(":")[0]
     try:
         # buffered, so that a large row group is read piece by piece
-        with opened(one.url) as file, closing(ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)) as table:
-            for batch in table.iter_batches(ROWS_AT_A_TIME, row_groups=[one.group], columns=[one.column]):
+        with (
+            opened(one.url) as file,
+            closing(ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)) as table,
+        ):
+            for batch in table.iter_batches(
+                ROWS_AT_A_TIME, row_groups=[one.group], columns=[one.column]
+            ):
                 for value in batch.column(0):
                     key = f"{file_key}/{number}"
                     number += 1
@@ -561,4 +616,6 @@ def _row_item(key: str, url: str, scalar) -> Item:
     if isinstance(value, str) and value:
         uri = value if is_remote(value) else _join(_folder(url), value)
         return Item(key, text(uri), lambda: read_picture(uri))
-    return Item(key, where, _fails(BrokenImage("the row holds no picture, neither bytes nor where it lies")))
+    return Item(
+        key, where, _fails(BrokenImage("the row holds no picture, neither bytes nor where it lies"))
+    )

@@ -1,4 +1,5 @@
-"""One picture → its outcome. The only work that is done many times, in threads, processes and on other machines."""
+"""One picture → its outcome. The only work that is done many times, in threads, processes and on
+other machines."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ PARQUET = "parquet"
 # Codes of failures that no error of ours describes.
 UNREADABLE, UNWRITABLE, UNFORESEEN = "cannot_read", "cannot_write", "error"
 LONGEST_MESSAGE = 500  # characters of a failure's reason that are kept
-LONGEST_NAME = 200     # bytes of a name in the results' tree: with digits and ending at most 255
+LONGEST_NAME = 200  # bytes of a name in the results' tree: with digits and ending at most 255
 
 # What the output's folder holds besides results.
 _RESERVED = re.compile(r"_(unfinished|failures|lock|manifest)\b", re.IGNORECASE)
@@ -34,8 +35,10 @@ _INNER_SUFFIXES = tuple(inner for one in _SUFFIXES if (inner := one.rpartition("
 class Outcome:
     """What became of one picture.
 
-    blobs: the row as JSON, or the contents of the files, in the order of the formats; empty if it failed.
-    code, message: why it failed; code is "" if it did not. slice: the name of the slice that it is of.
+    blobs: the row as JSON, or the contents of the files, in the order of the formats; empty if it
+    failed.
+    code, message: why it failed; code is "" if it did not. slice: the name of the slice that it is
+    of.
     """
 
     key: str
@@ -77,11 +80,14 @@ class Work:
         return HumanParser(self.model, threads=threads, **self.options)
 
     def outcome(self, parser: HumanParser, item: Item, slice_name: str = "") -> Outcome:
-        """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes wrong is a failed picture."""
+        """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes
+        wrong is a failed picture."""
         try:
             parsing = parser.parse(item.load(), name=result_name(item.key))
             parsing = replace(parsing, file_name=item.key)
-            return Outcome(item.key, self._encoded(parsing, item), len(parsing.people), slice=slice_name)
+            return Outcome(
+                item.key, self._encoded(parsing, item), len(parsing.people), slice=slice_name
+            )
         except (ModelError, MemoryError):
             raise
         except HumanParseError as error:
@@ -105,7 +111,8 @@ class Work:
 
 
 def row(parsing: Parsing, item: Item) -> dict[str, Any]:
-    """The row of docs/batch.md, in plain Python values: the JSON of docs/json.md without what is the same in every row."""
+    """The row of docs/batch.md, in plain Python values: the JSON of docs/json.md without what is
+    the same in every row."""
     data = to_dict(parsing)
     wanted = ("width", "height", "model", "label_set", "people", "loose_parts")
     return {"key": item.key, "uri": item.uri, **{name: data[name] for name in wanted}}

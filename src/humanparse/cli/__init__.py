@@ -1,7 +1,8 @@
-"""The command line, one file a command: `humanparse parse`, `serve`, `eval`, `bench`, `models`, `convert`, `doctor` and others.
+"""The command line, one file a command: `humanparse parse`, `serve`, `eval`, `bench`, `models`,
+`convert`, `doctor` and others.
 
-Exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference engine) happen inside
-the commands, so that `humanparse --help` answers at once.
+Exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference
+engine) happen inside the commands, so that `humanparse --help` answers at once.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ app = typer.Typer(
     epilog="\b\nStart with:\n  humanparse demo\n  humanparse parse street.jpg\n  humanparse parse photos/ -o results/",
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
-    rich_markup_mode=None,           # file names hold brackets; rich would read them as markup
+    rich_markup_mode=None,  # file names hold brackets; rich would read them as markup
     pretty_exceptions_enable=False,  # errors.py prints every error
 )
 
@@ -43,8 +44,12 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def humanparse(
     context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the versions and leave.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the versions and leave.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of every error.")
+    ] = False,
 ) -> None:
     errors.show_tracebacks(debug)
     if show_version:
@@ -73,4 +78,5 @@ def main() -> None:
     """The entry point `humanparse`."""
     streams.prepare()
     interrupts.listen()
-    app(prog_name="humanparse", windows_expand_args=False)  # patterns are ours: they keep sub-folders apart
+    # patterns are ours: they keep sub-folders apart
+    app(prog_name="humanparse", windows_expand_args=False)

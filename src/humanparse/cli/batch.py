@@ -1,4 +1,5 @@
-"""`humanparse batch`: very many photos, each exactly once, in a run that can be killed and started again."""
+"""`humanparse batch`: very many photos, each exactly once, in a run that can be killed and started
+again."""
 
 from __future__ import annotations
 
@@ -14,7 +15,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Device, Engine, MaxMegapixels, MaxSide, MinScore, Model, Palette, Precision, ShortSide
+from humanparse.cli.options import (
+    Device,
+    Engine,
+    MaxMegapixels,
+    MaxSide,
+    MinScore,
+    Model,
+    Palette,
+    Precision,
+    ShortSide,
+)
 from humanparse.errors import OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import shared_threads
@@ -25,9 +36,9 @@ if TYPE_CHECKING:
     from humanparse.batch.work import Outcome, Work
     from humanparse.parser import HumanParser
 
-SHOWN_FAILURES = 20      # lines on stderr; all are in the list of failures
-LINE_EVERY_S = 60.0      # a line of progress where no bar would be seen
-RATE_OVER_S = 30.0       # of the last so many seconds
+SHOWN_FAILURES = 20  # lines on stderr; all are in the list of failures
+LINE_EVERY_S = 60.0  # a line of progress where no bar would be seen
+RATE_OVER_S = 30.0  # of the last so many seconds
 
 EXIT_CODES_HELP = """\b
 Exit codes:
@@ -41,20 +52,42 @@ Exit codes:
 
 
 def batch(
-    sources: Annotated[list[str], typer.Argument(
-        metavar="SOURCES", show_default=False,
-        help='A folder, pattern, text file of paths, tar ("s-{000..009}.tar") or Parquet files; also s3://… and the like.',
-    )],
-    output: Annotated[Path, typer.Option(
-        "--output", "-o", metavar="DIR", help="Folder for the results and the manifest.", show_default=False,
-    )],
-    formats: Annotated[list[str] | None, typer.Option(
-        "--format", "-f", metavar="NAMES", help="parquet, or names of `humanparse parse`'s formats with commas between.",
-        show_default="parquet",
-    )] = None,
-    column: Annotated[str | None, typer.Option(
-        metavar="NAME", help="Of Parquet sources: pictures, or where they lie.", show_default="found by its name",
-    )] = None,
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCES",
+            show_default=False,
+            help='A folder, pattern, text file of paths, tar ("s-{000..009}.tar") or Parquet files; also s3://… and the like.',
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results and the manifest.",
+            show_default=False,
+        ),
+    ],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAMES",
+            help="parquet, or names of `humanparse parse`'s formats with commas between.",
+            show_default="parquet",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of Parquet sources: pictures, or where they lie.",
+            show_default="found by its name",
+        ),
+    ] = None,
     model: Model = None,
     engine: Engine = "auto",
     precision: Precision = None,
@@ -64,23 +97,48 @@ def batch(
     short_side: ShortSide = None,
     max_side: MaxSide = None,
     max_megapixels: MaxMegapixels = 40.0,
-    jobs: Annotated[int | None, typer.Option(
-        "--jobs", "-j", min=1, metavar="N", help="Photos parsed at a time; with --ray, workers of one core each.",
-        show_default="as many as cores, at most 8; 1 for large models; with --ray all of the cluster's",
-    )] = None,
-    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Photos in one Parquet file at most.")] = 1000,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after N photos; the same command goes on.")] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the photos again that failed before.")] = False,
-    ray: Annotated[bool, typer.Option("--ray", help="Work on a Ray cluster, or on a Ray of our own on this machine.")] = False,
-    address: Annotated[str | None, typer.Option(
-        metavar="HOST:PORT", help="Of a Ray that runs already, or auto; with --ray.", show_default="one of our own",
-    )] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Photos parsed at a time; with --ray, workers of one core each.",
+            show_default="as many as cores, at most 8; 1 for large models; with --ray all of the cluster's",
+        ),
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Photos in one Parquet file at most.")
+    ] = 1000,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="End after N photos; the same command goes on."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try the photos again that failed before.")
+    ] = False,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray", help="Work on a Ray cluster, or on a Ray of our own on this machine."
+        ),
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Of a Ray that runs already, or auto; with --ray.",
+            show_default="one of our own",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Parse very many photos, each exactly once.
 
-    The run may be killed at any moment: the same command goes on. Results are Parquet files with every person and part,
-    or files like those of `humanparse parse`. Failed photos are listed with reasons in _failures.jsonl and stop nothing.
+    The run may be killed at any moment: the same command goes on. Results are Parquet files with
+    every person and part, or files like those of `humanparse parse`. Failed photos are listed with
+    reasons in _failures.jsonl and stop nothing.
 
     \b
     Examples:
@@ -97,24 +155,34 @@ def batch(
     names = wanted_formats(formats)
     found = Sources(sources, column, leave_out=str(output))
     options = {
-        "engine": engine, "precision": precision, "device": device, "min_score": min_score, "short_side": short_side,
-        "max_side": max_side, "max_megapixels": max_megapixels,
+        "engine": engine,
+        "precision": precision,
+        "device": device,
+        "min_score": min_score,
+        "short_side": short_side,
+        "max_side": max_side,
+        "max_megapixels": max_megapixels,
     }
-    work = _work(names, palette, model, {name: value for name, value in options.items() if value is not None})
+    work = _work(
+        names, palette, model, {name: value for name, value in options.items() if value is not None}
+    )
     jobs_here = jobs or parse.jobs_with(model, None)
     threads = shared_threads(jobs_here) if jobs_here > 1 else None
     parser = parse.load_parser(model, threads=1 if ray else threads, **options)
     about = {"humanparse.labels": ",".join(parser.labels.names), "humanparse.schema": "1"}
     identity = _identity(found, column, work, parser)
     with (
-        Output(output, names, identity, about, rows) as kept, progress(found, kept, limit, quiet) as report,
+        Output(output, names, identity, about, rows) as kept,
+        progress(found, kept, limit, quiet) as report,
     ):
         try:
             with _engine(ray, address, work, parser, jobs, jobs_here) as engine_of_run:
                 tally = run(found, kept, engine_of_run, report.outcome, limit, retry_failed)
         except KeyboardInterrupt:
             report.end()
-            typer.echo(f"interrupted after {report.parsed} photos; the same command goes on", err=True)
+            typer.echo(
+                f"interrupted after {report.parsed} photos; the same command goes on", err=True
+            )
             raise typer.Exit(errors.INTERRUPTED) from None
         report.end()
         if not tally.done and not tally.failed:
@@ -128,21 +196,29 @@ def batch(
 
 
 def wanted_formats(given: list[str] | None) -> tuple[str, ...]:
-    """("parquet",) or the names of `humanparse parse`. Raises OptionError for an unknown one, or both together."""
+    """("parquet",) or the names of `humanparse parse`. Raises OptionError for an unknown one, or
+    both together."""
     from humanparse.batch.work import PARQUET
 
     names = [name.strip() for text in given or [PARQUET] for name in text.split(",")]
     if PARQUET not in names:
         return parse.wanted_formats(names)
     if set(names) != {PARQUET}:
-        raise OptionError("results are written as parquet or as files of other formats, not both; name one kind")
+        raise OptionError(
+            "results are written as parquet or as files of other formats, not both; name one kind"
+        )
     return (PARQUET,)
 
 
 def _work(formats: tuple[str, ...], palette: str, model: str | None, options: dict) -> Work:
     from humanparse.batch.work import Work
 
-    return Work(formats, palette, str(Path(model).absolute()) if model and Path(model).exists() else model, options)
+    return Work(
+        formats,
+        palette,
+        str(Path(model).absolute()) if model and Path(model).exists() else model,
+        options,
+    )
 
 
 def _identity(sources: Sources, column: str | None, work: Work, parser: HumanParser) -> dict:
@@ -152,9 +228,13 @@ def _identity(sources: Sources, column: str | None, work: Work, parser: HumanPar
     from humanparse.weights.catalog import model_file
 
     return {
-        "sources": sources.names if len(sources.names) <= 20 else _digest(sources.names), "column": column,
-        "formats": list(work.formats), "palette": None if work.formats == (PARQUET,) else work.palette,
-        "model": parser.name, "model_sha256": sha256_of(model_file(work.model)), "options": dict(work.options),
+        "sources": sources.names if len(sources.names) <= 20 else _digest(sources.names),
+        "column": column,
+        "formats": list(work.formats),
+        "palette": None if work.formats == (PARQUET,) else work.palette,
+        "model": parser.name,
+        "model_sha256": sha256_of(model_file(work.model)),
+        "options": dict(work.options),
     }
 
 
@@ -166,7 +246,14 @@ def _digest(names: list[str]) -> str:
 
 
 @contextmanager
-def _engine(ray: bool, address: str | None, work: Work, parser: HumanParser, jobs: int | None, jobs_here: int) -> Iterator:
+def _engine(
+    ray: bool,
+    address: str | None,
+    work: Work,
+    parser: HumanParser,
+    jobs: int | None,
+    jobs_here: int,
+) -> Iterator:
     if ray:
         from humanparse.ray import batch as on_ray
 
@@ -190,9 +277,11 @@ def progress(sources: Sources, output: Output, limit: int | None, quiet: bool) -
 
 
 class Report:
-    """A bar with rate and time left on a terminal, elsewhere a line a minute; the first failures; a summary. All to stderr.
+    """A bar with rate and time left on a terminal, elsewhere a line a minute; the first failures; a
+    summary. All to stderr.
 
-    How many photos there are is counted meanwhile, by a thread; until it knows, there is no time left to tell.
+    How many photos there are is counted meanwhile, by a thread; until it knows, there is no time
+    left to tell.
     """
 
     def __init__(self, sources: Sources, output: Output, limit: int | None, quiet: bool):
@@ -207,7 +296,9 @@ class Report:
         if self._bar:
             self._bar.start()
         if not quiet:
-            threading.Thread(target=self._count, args=(sources,), daemon=True, name="humanparse-count").start()
+            threading.Thread(
+                target=self._count, args=(sources,), daemon=True, name="humanparse-count"
+            ).start()
 
     def outcome(self, outcome: Outcome) -> None:
         """One photo is parsed or failed."""
@@ -243,16 +334,27 @@ class Report:
         now, done = time.monotonic(), self.parsed + self.failed
         if now - self._recent[-1][0] > 1:
             self._recent.append((now, done))
-            self._recent = [one for one in self._recent if now - one[0] < RATE_OVER_S] or self._recent[-1:]
+            self._recent = [
+                one for one in self._recent if now - one[0] < RATE_OVER_S
+            ] or self._recent[-1:]
         if self._bar:
             self._bar.update(
-                self._bar.task_ids[0], completed=self._before + done, total=self._whole(), rate=f"{self._rate(now):.1f} photos/s",
+                self._bar.task_ids[0],
+                completed=self._before + done,
+                total=self._whole(),
+                rate=f"{self._rate(now):.1f} photos/s",
             )
         elif now > self._line_at:
             self._line_at = now + LINE_EVERY_S
             whole, rate = self._whole(), self._rate(now)
-            of, left = (f" of {whole}", f", {_clock((whole - self._before - done) / rate)} left") if whole and rate else ("", "")
-            self.note(f"{self._before + done}{of} photos, {self.failed} failed, {rate:.1f} photos/s{left}")
+            of, left = (
+                (f" of {whole}", f", {_clock((whole - self._before - done) / rate)} left")
+                if whole and rate
+                else ("", "")
+            )
+            self.note(
+                f"{self._before + done}{of} photos, {self.failed} failed, {rate:.1f} photos/s{left}"
+            )
 
     def _rate(self, now: float) -> float:
         """Photos a second, lately."""
@@ -263,7 +365,11 @@ class Report:
         """What there will be at the end of this run, if that is known."""
         total = self._total
         if self._limit is not None:
-            total = min(self._before + self._limit, total) if total is not None else self._before + self._limit
+            total = (
+                min(self._before + self._limit, total)
+                if total is not None
+                else self._before + self._limit
+            )
         return total
 
     def _count(self, sources: Sources) -> None:
@@ -287,11 +393,23 @@ class Report:
 
 def _bar(before: int):
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     bar = Progress(
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
         speed_estimate_period=RATE_OVER_S,
     )
     bar.add_task("photos", total=None, completed=before, rate="")

@@ -20,13 +20,15 @@ def bench(
     model: Model = None,
     engine: Engine = "auto",
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON, for programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON, for programs.")
+    ] = False,
 ) -> None:
     """Measure how fast photos are parsed on this machine.
 
-    A photo inside the package, in three sizes: median time of each stage; then photos a second, one after the other and
-    several at a time; the peak memory; and what each engine and precision makes of the model on this processor. Takes about
-    half a minute with the built-in model.
+    A photo inside the package, in three sizes: median time of each stage; then photos a second, one
+    after the other and several at a time; the peak memory; and what each engine and precision makes
+    of the model on this processor. Takes about half a minute with the built-in model.
 
     \b
     Examples:
@@ -45,20 +47,40 @@ def bench(
     peak = bench.peak_mb()
     engines = bench.engine_times(partial(parse.load_parser, threads=threads), model)
     if as_json:
-        typer.echo(json.dumps({
-            "machine": machine, "others_share": None if others is None else round(others, 3), "model": parser.name,
-            "engine": engine, "sizes": [asdict(one) for one in sizes], "photos_per_s": asdict(rate),
-            "peak_memory_mb": peak and round(peak), "engines": [asdict(one) for one in engines],
-        }, indent=2))
+        typer.echo(
+            json.dumps(
+                {
+                    "machine": machine,
+                    "others_share": None if others is None else round(others, 3),
+                    "model": parser.name,
+                    "engine": engine,
+                    "sizes": [asdict(one) for one in sizes],
+                    "photos_per_s": asdict(rate),
+                    "peak_memory_mb": peak and round(peak),
+                    "engines": [asdict(one) for one in engines],
+                },
+                indent=2,
+            )
+        )
         return
     rows = [["photo", *bench.STAGES, "bytes → result"]]
-    rows += [[one.name, *(f"{one.stages_ms[stage]:.1f} ms" for stage in bench.STAGES), f"{one.total_ms:.1f} ms"] for one in sizes]
+    rows += [
+        [
+            one.name,
+            *(f"{one.stages_ms[stage]:.1f} ms" for stage in bench.STAGES),
+            f"{one.total_ms:.1f} ms",
+        ]
+        for one in sizes
+    ]
     typer.echo(f"\n{bench.table(rows)}\n")
     many = f"{rate.many:.1f} with parse_many ({rate.ratio:.2f} times as many)"
     typer.echo(f"photos of 640×480 a second: {rate.one_by_one:.1f} one after the other, {many}")
     if peak:
         typer.echo(f"peak memory of this process: {peak:.0f} MB")
-    rows = [["engine", "precision", "network"], *([one.engine, one.precision, _network(one)] for one in engines)]
+    rows = [
+        ["engine", "precision", "network"],
+        *([one.engine, one.precision, _network(one)] for one in engines),
+    ]
     typer.echo(f"\n{bench.table(rows)}")
     for one in engines:
         if one.why_not:
@@ -70,4 +92,8 @@ def _network(one: EngineTime) -> str:
 
 
 def _warning(others: float | None) -> str:
-    return "; the times below are not this machine's best" if others is not None and others > 0.1 else ""
+    return (
+        "; the times below are not this machine's best"
+        if others is not None and others > 0.1
+        else ""
+    )

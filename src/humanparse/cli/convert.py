@@ -1,4 +1,5 @@
-"""`humanparse convert`: an M2FP checkpoint of PyTorch becomes an .onnx file that needs no PyTorch; a model becomes int8."""
+"""`humanparse convert`: an M2FP checkpoint of PyTorch becomes an .onnx file that needs no PyTorch;
+a model becomes int8."""
 
 from __future__ import annotations
 
@@ -16,25 +17,54 @@ INT8 = "int8"
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(
-        metavar="CHECKPOINT", help="pytorch_model.pt of ModelScope, a .pth of detectron2, or .safetensors; for int8 also .onnx.",
-    )],
-    out: Annotated[Path, typer.Option(
-        "--out", "-o", metavar="FILE", help="The .onnx file to write; or a .safetensors file, for the tensors alone.",
-    )],
-    labels: Annotated[str | None, typer.Option(
-        metavar="NAME", help="cihp, lip, pascal-person-part or mhp-v2.", show_default="those of configuration.json beside it",
-    )] = None,
-    precision: Annotated[str, typer.Option(
-        metavar="fp32|fp16|int8", help="fp16 halves the file; int8 also makes OpenVINO faster, and needs --calibrate.",
-    )] = "fp32",
-    calibrate: Annotated[Path | None, typer.Option(
-        metavar="FOLDER", help="For int8: photos such as the model will see; 32 of them are used.",
-    )] = None,
-    license: Annotated[str, typer.Option(metavar="TEXT", help="Licence of the weights.")] = "CC-BY-NC-4.0",
-    overwrite: Annotated[bool, typer.Option(
-        "--overwrite", help="Write over a file of that name; never over the checkpoint itself.",
-    )] = False,
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="pytorch_model.pt of ModelScope, a .pth of detectron2, or .safetensors; for int8 also .onnx.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The .onnx file to write; or a .safetensors file, for the tensors alone.",
+        ),
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="cihp, lip, pascal-person-part or mhp-v2.",
+            show_default="those of configuration.json beside it",
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="fp32|fp16|int8",
+            help="fp16 halves the file; int8 also makes OpenVINO faster, and needs --calibrate.",
+        ),
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For int8: photos such as the model will see; 32 of them are used.",
+        ),
+    ] = None,
+    license: Annotated[
+        str, typer.Option(metavar="TEXT", help="Licence of the weights.")
+    ] = "CC-BY-NC-4.0",
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Write over a file of that name; never over the checkpoint itself.",
+        ),
+    ] = False,
 ) -> None:
     """Convert an M2FP checkpoint to an .onnx file, and check that both give the same.
 
@@ -52,17 +82,23 @@ def convert(
       humanparse parse street.jpg --model m2fp-r101-cihp.onnx
     """
     if not checkpoint.is_file():
-        raise OptionError(f"there is no file {checkpoint}; give a checkpoint such as pytorch_model.pt")
+        raise OptionError(
+            f"there is no file {checkpoint}; give a checkpoint such as pytorch_model.pt"
+        )
     if not out.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {out.parent}; make it first")
     if (precision == INT8) != (calibrate is not None):
-        raise OptionError(f"--precision {INT8} and --calibrate FOLDER (photos to measure its rounding by) go together")
+        raise OptionError(
+            f"--precision {INT8} and --calibrate FOLDER (photos to measure its rounding by) go together"
+        )
     check_target(out, (checkpoint,), overwrite=overwrite)
     if precision == INT8:
         to_int8(checkpoint, out, calibrate, labels, license)
         return
     if checkpoint.suffix == ".onnx":
-        raise OptionError(f"{checkpoint} is converted already; --precision {INT8} --calibrate FOLDER makes a faster file of it")
+        raise OptionError(
+            f"{checkpoint} is converted already; --precision {INT8} --calibrate FOLDER makes a faster file of it"
+        )
     from_checkpoint(checkpoint, out, labels, precision, license)
 
 
@@ -84,18 +120,25 @@ def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: 
     typer.echo(f"{out}: {card.name}, int8, {out.stat().st_size / 1e6:.1f} MB, {card.license}")
 
 
-def from_checkpoint(checkpoint: Path, out: Path, labels: str | None, precision: str, license: str) -> None:
+def from_checkpoint(
+    checkpoint: Path, out: Path, labels: str | None, precision: str, license: str
+) -> None:
     """A float file, or the tensors alone, of a checkpoint."""
     try:
         from humanparse.export.checkpoint import save_safetensors
         from humanparse.export.m2fp import convert_checkpoint
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"converting needs PyTorch, ONNX and safetensors once ({error.name} is missing)", "torch") from error
+        raise MissingExtra(
+            f"converting needs PyTorch, ONNX and safetensors once ({error.name} is missing)",
+            "torch",
+        ) from error
     if out.suffix == ".safetensors":
         save_safetensors(checkpoint, out, license)
         typer.echo(f"{out}: tensors only, {out.stat().st_size / 1e6:.0f} MB, {license}")
         return
     made = convert_checkpoint(checkpoint, out, labels=labels, precision=precision, license=license)
     mb = out.stat().st_size / 1e6
-    typer.echo(f"{out}: {made.card.name}, {len(made.card.labels)} classes, {mb:.0f} MB, {made.card.license}")
+    typer.echo(
+        f"{out}: {made.card.name}, {len(made.card.labels)} classes, {mb:.0f} MB, {made.card.license}"
+    )
     typer.echo(f"difference from PyTorch: {made.difference:.1e}")

@@ -1,4 +1,5 @@
-"""`humanparse doctor`: look at everything that humanparse stands on, and say what to do about each problem."""
+"""`humanparse doctor`: look at everything that humanparse stands on, and say what to do about each
+problem."""
 
 from __future__ import annotations
 
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, for programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
+    ] = False,
 ) -> None:
     """Check the installation, and say what to do about each problem.
 
-    Looks at Python, packages, processor, engines and models, and parses one tiny picture with every engine. Needs no
-    network. The exit code is 1 if there is a problem.
+    Looks at Python, packages, processor, engines and models, and parses one tiny picture with every
+    engine. Needs no network. The exit code is 1 if there is a problem.
 
     \b
     Examples:
@@ -32,7 +35,12 @@ def doctor(
     findings = examine()
     problems = sum(finding.state == PROBLEM for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"ok": not problems, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        typer.echo(
+            json.dumps(
+                {"ok": not problems, "findings": [asdict(finding) for finding in findings]},
+                indent=2,
+            )
+        )
     else:
         show(findings, problems)
     if problems:
@@ -49,8 +57,14 @@ def examine() -> list[Finding]:
 def show(findings: list[Finding], problems: int) -> None:
     """Print a line for each finding, with what to do below it, and a last line that sums up."""
     for finding in findings:
-        typer.echo(errors.printable(f"{finding.state:8} {finding.topic} {finding.name}: {finding.what}"))
+        typer.echo(
+            errors.printable(f"{finding.state:8} {finding.topic} {finding.name}: {finding.what}")
+        )
         if finding.todo:
             typer.echo(errors.printable(f"         → {finding.todo}"))
-    count = "1 problem; the line below it says" if problems == 1 else f"{problems} problems; the lines below them say"
+    count = (
+        "1 problem; the line below it says"
+        if problems == 1
+        else f"{problems} problems; the lines below them say"
+    )
     typer.echo(f"\n{count} what to do" if problems else "\nno problems: humanparse is ready")

@@ -1,12 +1,12 @@
 """The one place where an error becomes one line on stderr and an exit code.
 
-      0  everything went well (photos without people are ordinary)
-      1  some photos failed; the others are done
-      2  bad usage: an unknown option, format or class set, no such file, nothing to parse
-      3  the model could not be loaded
-     70  an error that nobody foresaw; `humanparse --debug ...` shows where
-    130  interrupted with Ctrl-C or SIGTERM (cli/interrupts.py)
-    141  whoever read stdout went away, as in `humanparse parse photos/ | head -1`
+  0  everything went well (photos without people are ordinary)
+  1  some photos failed; the others are done
+  2  bad usage: an unknown option, format or class set, no such file, nothing to parse
+  3  the model could not be loaded
+ 70  an error that nobody foresaw; `humanparse --debug ...` shows where
+130  interrupted with Ctrl-C or SIGTERM (cli/interrupts.py)
+141  whoever read stdout went away, as in `humanparse parse photos/ | head -1`
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def show_tracebacks(wanted: bool) -> None:
 
 def one_line(command: Callable) -> Callable:
     """A command whose errors end as one line on stderr and an exit code of the list above."""
+
     @functools.wraps(command)
     def guarded(*args, **kwargs):
         try:
@@ -73,10 +74,12 @@ def exit_code(error: Exception) -> int:
 
 
 def report(name: str, error: Exception, say: Callable[[str], None] | None = None) -> None:
-    """Print `name: what is wrong` as one line on stderr, below the traceback if that was asked for."""
+    """Print `name: what is wrong` as one line on stderr, below the traceback if that was asked
+    for."""
     if _tracebacks:
         traceback.print_exception(error)
-    what = reason(error).removeprefix(f"{os.path.basename(name)} ").removeprefix("image ")  # the line begins with the name
+    # the line begins with the name
+    what = reason(error).removeprefix(f"{os.path.basename(name)} ").removeprefix("image ")
     line = printable(f"{name}: {what}")
     say(line) if say else typer.echo(line, err=True)
 
@@ -92,7 +95,8 @@ def reason(error: Exception) -> str:
 
 
 def printable(text: object) -> str:
-    """One line that any terminal can show: control characters and undecodable bytes of file names are escaped."""
+    """One line that any terminal can show: control characters and undecodable bytes of file names
+    are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 

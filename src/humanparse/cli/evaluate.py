@@ -12,7 +12,16 @@ import typer
 
 import humanparse
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Device, Engine, MaxSide, MinScore, Model, Precision, ShortSide, Threads
+from humanparse.cli.options import (
+    Device,
+    Engine,
+    MaxSide,
+    MinScore,
+    Model,
+    Precision,
+    ShortSide,
+    Threads,
+)
 from humanparse.cli.report import progress_bar
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.system.files import check_target, sha256_of
@@ -29,10 +38,22 @@ SHEET_ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a data set's split, such as CIHP's Validation.")],
-    format: Annotated[str | None, typer.Option(
-        "--format", "-f", metavar="NAME", help="cihp, lip, pascal, mhp or plain.", show_default="seen from the layout",
-    )] = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET", help="Folder of a data set's split, such as CIHP's Validation."
+        ),
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME",
+            help="cihp, lip, pascal, mhp or plain.",
+            show_default="seen from the layout",
+        ),
+    ] = None,
     model: Model = None,
     engine: Engine = "auto",
     precision: Precision = None,
@@ -41,28 +62,57 @@ def evaluate(
     min_score: MinScore = None,
     short_side: ShortSide = None,
     max_side: MaxSide = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Average over the photo and its mirror image.")] = False,
-    scales: Annotated[str | None, typer.Option(
-        metavar="LIST", help="Average over input sizes, as in 0.75,1,1.25.", show_default="1",
-    )] = None,
-    predictions: Annotated[Path | None, typer.Option(
-        metavar="DIR", help="Measure the .json files in DIR, of `humanparse parse --format json`, instead of a model.",
-    )] = None,
-    matching: Annotated[str, typer.Option(
-        metavar="standard|reference", help="How predictions are matched: as COCO does, or as M2FP's official code does.",
-    )] = "standard",
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N photos.")] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")] = None,
-    sheet: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="Write the worst cases as a picture: photo, truth and result.",
-    )] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average over the photo and its mirror image.")
+    ] = False,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Average over input sizes, as in 0.75,1,1.25.",
+            show_default="1",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Measure the .json files in DIR, of `humanparse parse --format json`, instead of a model.",
+        ),
+    ] = None,
+    matching: Annotated[
+        str,
+        typer.Option(
+            metavar="standard|reference",
+            help="How predictions are matched: as COCO does, or as M2FP's official code does.",
+        ),
+    ] = "standard",
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the first N photos.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the worst cases as a picture: photo, truth and result.",
+        ),
+    ] = None,
     rows: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="Photos on the sheet.")] = 8,
-    work: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="Where finished photos' scores are kept until the end; a file named here stays.",
-        show_default=WORK_FILE,
-    )] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where finished photos' scores are kept until the end; a file named here stays.",
+            show_default=WORK_FILE,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tables and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the tables and errors only.")
+    ] = False,
 ) -> None:
     """Measure a model, or saved results, on a labelled data set.
 
@@ -83,23 +133,37 @@ def evaluate(
     for file in (json, sheet, work):
         _check_folder(file)
     if sheet and sheet.suffix.lower() not in SHEET_ENDINGS:
-        raise OptionError(f"--sheet is {str(sheet)!r}; give a name that ends in {' or '.join(SHEET_ENDINGS)}")
+        raise OptionError(
+            f"--sheet is {str(sheet)!r}; give a name that ends in {' or '.join(SHEET_ENDINGS)}"
+        )
     if predictions and (model or flip or scales):
-        raise OptionError("--predictions measures saved results: leave --model, --flip and --scales out")
+        raise OptionError(
+            "--predictions measures saved results: leave --model, --flip and --scales out"
+        )
     dataset = open_dataset(folder, format)
     samples = dataset.samples[:limit]
     for file in (json, sheet, work):
         _check_no_input(file, dataset, predictions, model)
     options = {
-        "engine": engine, "precision": precision, "device": device, "threads": threads, "min_score": min_score,
-        "short_side": short_side, "max_side": max_side, "flip": flip or None, "scales": _scales(scales),
+        "engine": engine,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
+        "min_score": min_score,
+        "short_side": short_side,
+        "max_side": max_side,
+        "flip": flip or None,
+        "scales": _scales(scales),
     }
     source = _saved(predictions, samples) if predictions else _model(model, options)
     labels = check_labels(dataset, source.labels, source.name)
     summary, worst = Summary(labels, matching), _Worst(rows if sheet else 0)
     run = {
-        "version": humanparse.__version__, "dataset": str(dataset.folder.resolve()), "format": dataset.format,
-        "matching": matching, **source.identity,
+        "version": humanparse.__version__,
+        "dataset": str(dataset.folder.resolve()),
+        "format": dataset.format,
+        "matching": matching,
+        **source.identity,
     }
     if not quiet:
         for note in dataset.notes:
@@ -107,11 +171,19 @@ def evaluate(
     path = work or Path(WORK_FILE)
     with WorkFile(path, run, resume) as file:
         _measure_all(samples, source, labels, file, summary, worst, quiet)
-        named = {"dataset": dataset.name, "format": dataset.format, "model": source.name, **source.shown}
+        named = {
+            "dataset": dataset.name,
+            "format": dataset.format,
+            "model": source.name,
+            **source.shown,
+        }
         figures = summary.figures() | named
         typer.echo(as_text(figures), nl=False)
         if not quiet and not any(one["pixels"] for one in figures["classes"][1:]):
-            typer.echo("the labels hold no class but the background: are they maps of class numbers?", err=True)
+            typer.echo(
+                "the labels hold no class but the background: are they maps of class numbers?",
+                err=True,
+            )
         if json:
             json.write_text(as_json(figures), encoding="ascii")
         if sheet:
@@ -122,7 +194,8 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Source:
-    """Where results come from. identity: what makes a run the same run. shown: what the report says of the options."""
+    """Where results come from. identity: what makes a run the same run. shown: what the report says
+    of the options."""
 
     name: str
     labels: LabelSet
@@ -135,9 +208,18 @@ def _model(model: str | None, options: dict[str, Any]) -> _Source:
     """A model that parses each photo."""
     parser = parse.load_parser(model, **options)
     shown = {"flip": bool(options["flip"]), "scales": list(options["scales"] or (1.0,))}
-    changing = {key: options[key] for key in ("engine", "precision", "device", "min_score", "short_side", "max_side")}
+    changing = {
+        key: options[key]
+        for key in ("engine", "precision", "device", "min_score", "short_side", "max_side")
+    }
     identity = {"model": parser.name, "model_sha256": _sha256(model), **changing, **shown}
-    return _Source(parser.name, parser.labels, lambda one: parser.parse(one.image, name=one.name), identity, shown)
+    return _Source(
+        parser.name,
+        parser.labels,
+        lambda one: parser.parse(one.image, name=one.name),
+        identity,
+        shown,
+    )
 
 
 def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
@@ -147,13 +229,17 @@ def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
     def read(sample: Sample) -> Parsing:
         file = folder / f"{sample.name}.json"
         if not file.is_file():
-            raise OptionError(f"{folder} has no {file.name}; write it with `humanparse parse --format json`")
+            raise OptionError(
+                f"{folder} has no {file.name}; write it with `humanparse parse --format json`"
+            )
         try:
             parsing = from_json(file.read_bytes())
         except OptionError as error:
             raise OptionError(f"{file}: {error}") from error
         if first and parsing.labels.names != first[0].labels.names:
-            raise OptionError(f"{file} has other classes than {folder / samples[0].name}.json; use results of one model")
+            raise OptionError(
+                f"{file} has other classes than {folder / samples[0].name}.json; use results of one model"
+            )
         return parsing
 
     first: list[Parsing] = []
@@ -163,8 +249,11 @@ def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
     return _Source(name, first[0].labels, read, identity, {"predictions": folder.name})
 
 
-def _measure_all(samples, source: _Source, labels: LabelSet, file, summary: Summary, worst: _Worst, quiet: bool) -> None:
-    """Add every picture to the summary: those in the work file as they are, the others measured now."""
+def _measure_all(
+    samples, source: _Source, labels: LabelSet, file, summary: Summary, worst: _Worst, quiet: bool
+) -> None:
+    """Add every picture to the summary: those in the work file as they are, the others measured
+    now."""
     wanted = {sample.name for sample in samples}
     done = set()
     for score in file.scores():
@@ -175,13 +264,17 @@ def _measure_all(samples, source: _Source, labels: LabelSet, file, summary: Summ
         typer.echo(f"{len(done)} of {len(samples)} photos were measured before", err=True)
     todo = [sample for sample in samples if sample.name not in done]
     try:
-        with closing(_with_bar(todo, quiet)) as shown:  # closed at once after Ctrl-C: the bar must not hide what comes next
+        # closed at once after Ctrl-C: the bar must not hide what comes next
+        with closing(_with_bar(todo, quiet)) as shown:
             for sample in shown:
                 score = _measured(sample, source, labels, summary.matching)
                 file.append(score)
                 _count(score, summary, worst)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted after {summary.num_pictures} of {len(samples)} photos; add --resume to go on", err=True)
+        typer.echo(
+            f"interrupted after {summary.num_pictures} of {len(samples)} photos; add --resume to go on",
+            err=True,
+        )
         raise typer.Exit(errors.INTERRUPTED) from None
 
 
@@ -189,7 +282,9 @@ def _measured(sample: Sample, source: _Source, labels: LabelSet, matching: str) 
     from humanparse.evaluation.overlap import measure
     from humanparse.evaluation.truth import found_in
 
-    return measure(sample.name, sample.load(), found_in(source.parse(sample)), len(labels), matching)
+    return measure(
+        sample.name, sample.load(), found_in(source.parse(sample)), len(labels), matching
+    )
 
 
 def _count(score: PictureScore, summary: Summary, worst: _Worst) -> None:
@@ -220,7 +315,9 @@ def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Sourc
 
     def case(name: str, score: float) -> Case:
         sample = by_name[name]
-        return Case(name, score, read_image(sample.image).pixels, sample.load(), source.parse(sample))
+        return Case(
+            name, score, read_image(sample.image).pixels, sample.load(), source.parse(sample)
+        )
 
     if worst.cases:
         draw_sheet([case(name, score) for score, name in worst.cases]).save(file)
@@ -244,7 +341,9 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(float(one) for one in text.split(","))
     except ValueError:
-        raise OptionError(f"--scales is {text!r}; give numbers with commas between, as in 0.75,1,1.25") from None
+        raise OptionError(
+            f"--scales is {text!r}; give numbers with commas between, as in 0.75,1,1.25"
+        ) from None
 
 
 def _check_folder(file: Path | None) -> None:

@@ -1,4 +1,5 @@
-"""`humanparse models list|pull|verify|remove|path`: the models on this machine, and those that can be fetched."""
+"""`humanparse models list|pull|verify|remove|path`: the models on this machine, and those that can
+be fetched."""
 
 from __future__ import annotations
 
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
     from humanparse.weights.hub import HubModel
 
 app = typer.Typer(
-    help="List, fetch, check and remove models.", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    help="List, fetch, check and remove models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     epilog="\b\nStart with:\n  humanparse models list\n  humanparse models pull m2fp-r101-cihp",
 )
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, a model file, or a folder with one.")]
-Names = Annotated[list[str] | None, typer.Argument(
-    metavar="[MODELS]...", help="Names of models, model files, or folders with one.", show_default="all that are here",
-)]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="Name of a model, a model file, or a folder with one."),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODELS]...",
+        help="Names of models, model files, or folders with one.",
+        show_default="all that are here",
+    ),
+]
 
 
 def list_models() -> None:
@@ -45,30 +57,54 @@ def list_models() -> None:
     table = Table("model", "people", "classes", "licence", "size", "where", box=None)
     for name, file in bundled_models().items():
         card = _card(file)
-        table.add_row(name, "any number", str(len(card.labels)), card.license, _mb(file.stat().st_size), "in the package")
+        table.add_row(
+            name,
+            "any number",
+            str(len(card.labels)),
+            card.license,
+            _mb(file.stat().st_size),
+            "in the package",
+        )
     for model in HUB.values():
         here = store.size(model)
-        table.add_row(model.name, model.people, model.classes, model.license, _mb(here) if here else "", _state(model))
+        table.add_row(
+            model.name,
+            model.people,
+            model.classes,
+            model.license,
+            _mb(here) if here else "",
+            _state(model),
+        )
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
     typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
     from humanparse.system.home import home_if_any
 
     kept = home_if_any()
-    where = f"in {errors.printable(kept / 'models')}" if kept else "nowhere yet: set HUMANPARSE_HOME to a folder"
+    where = (
+        f"in {errors.printable(kept / 'models')}"
+        if kept
+        else "nowhere yet: set HUMANPARSE_HOME to a folder"
+    )
     typer.echo(f"Fetched models are kept {where}.")
 
 
 def pull(
     name: Name,
-    accept_licence: Annotated[bool, typer.Option(
-        "--accept-licence", envvar="HUMANPARSE_ACCEPT_LICENCE", help="Accept the model's licence without being asked.",
-    )] = False,
+    accept_licence: Annotated[
+        bool,
+        typer.Option(
+            "--accept-licence",
+            envvar="HUMANPARSE_ACCEPT_LICENCE",
+            help="Accept the model's licence without being asked.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Fetch a model and convert it for use.
 
-    A broken-off download goes on where it stopped. Converting needs PyTorch, once. A folder with a pytorch_model.pt and
-    its configuration.json, fetched in some other way, is converted where it is.
+    A broken-off download goes on where it stopped. Converting needs PyTorch, once. A folder with a
+    pytorch_model.pt and its configuration.json, fetched in some other way, is converted where it
+    is.
 
     \b
     Examples:
@@ -77,7 +113,11 @@ def pull(
     """
     from humanparse.weights import store
 
-    say = (lambda text: None) if quiet else (lambda text: typer.echo(errors.printable(text), err=True))
+    say = (
+        (lambda text: None)
+        if quiet
+        else (lambda text: typer.echo(errors.printable(text), err=True))
+    )
     model = _hub(name)
     if model is None:
         file = _convert_folder(Path(name), say) if _is_checkpoint_folder(name) else _file(name)
@@ -87,8 +127,10 @@ def pull(
             if not store.checkpoint(model):
                 accept_licence = _accept(model, accept_licence, quiet)
                 if not fetch.can_convert():
-                    say("PyTorch is not installed; converting needs it after the download: "
-                        f"{install_line('torch')}")
+                    say(
+                        "PyTorch is not installed; converting needs it after the download: "
+                        f"{install_line('torch')}"
+                    )
             with _progress(quiet) as show:
                 store.pull(model, accept_licence=accept_licence, progress=show, say=say)
             file = fetch.convert_pulled(model, say)
@@ -96,7 +138,8 @@ def pull(
 
 
 def verify(names: Names = None) -> None:
-    """Read the files of models again and compare them with what was recorded when they were fetched.
+    """Read the files of models again and compare them with what was recorded when they were
+    fetched.
 
     Needs no network. The exit code is 1 if a file is damaged or missing.
 
@@ -110,7 +153,10 @@ def verify(names: Names = None) -> None:
     from humanparse.weights.hub import HUB
 
     bad = False
-    for name in names or [*bundled_models(), *(model.name for model in HUB.values() if store.record(model))]:
+    for name in names or [
+        *bundled_models(),
+        *(model.name for model in HUB.values() if store.record(model)),
+    ]:
         model = _hub(name)
         if model is None:
             file = _file(name)
@@ -123,13 +169,18 @@ def verify(names: Names = None) -> None:
         for check in checks:
             typer.echo(f"{check.state:8} {errors.printable(check.path)}")
         if any(check.state != "intact" for check in checks):
-            typer.echo(f"fetch it again: humanparse models remove {name} && humanparse models pull {name}", err=True)
+            typer.echo(
+                f"fetch it again: humanparse models remove {name} && humanparse models pull {name}",
+                err=True,
+            )
             bad = True
     if bad:
         raise typer.Exit(errors.SOME_FAILED)
 
 
-def remove(name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a fetched model.")]) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a fetched model.")],
+) -> None:
     """Delete a fetched model, and what is left of broken-off downloads of it.
 
     \b
@@ -141,7 +192,9 @@ def remove(name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a 
     model = _hub(name)
     if model is None:
         file = _file(name)
-        raise OptionError(f"{name!r} was not fetched by humanparse; if nobody needs it any more, delete {file} yourself")
+        raise OptionError(
+            f"{name!r} was not fetched by humanparse; if nobody needs it any more, delete {file} yourself"
+        )
     freed = store.remove(model, say=lambda text: typer.echo(text, err=True))
     typer.echo(f"{name} is removed, {_mb(freed)} are free" if freed else f"{name} was not here")
 
@@ -167,7 +220,8 @@ for command in (pull, verify, remove, path):
 
 
 def _hub(name: str) -> HubModel | None:
-    """The catalogue's entry of that name, or None for a model in the package, a file, or nothing."""
+    """The catalogue's entry of that name, or None for a model in the package, a file, or
+    nothing."""
     from humanparse.weights.hub import HUB
 
     return HUB.get(name)
@@ -198,7 +252,8 @@ def _state(model: HubModel) -> str:
 
 
 def _accept(model: HubModel, accept: bool, quiet: bool) -> bool:
-    """Show the licence before the first download, and ask. Raises OptionError if it is not accepted."""
+    """Show the licence before the first download, and ask. Raises OptionError if it is not
+    accepted."""
     from humanparse.weights import store
 
     if store.accepted(model) or store.offline():  # offline: pull says what matters
@@ -206,7 +261,9 @@ def _accept(model: HubModel, accept: bool, quiet: bool) -> bool:
     if not (accept and quiet):
         typer.echo(model.terms, err=True)
     if not accept and not ask("Do you accept this licence?"):
-        raise OptionError(f"{model.name} is fetched once its licence is accepted: answer yes, or add --accept-licence")
+        raise OptionError(
+            f"{model.name} is fetched once its licence is accepted: answer yes, or add --accept-licence"
+        )
     return True
 
 
@@ -240,9 +297,22 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda name, here, size: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, int] = {}
 

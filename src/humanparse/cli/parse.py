@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
-from humanparse.cli.options import Device, Engine, MaxMegapixels, MaxSide, MinScore, Model, Palette, Precision, ShortSide
+from humanparse.cli.options import (
+    Device,
+    Engine,
+    MaxMegapixels,
+    MaxSide,
+    MinScore,
+    Model,
+    Palette,
+    Precision,
+    ShortSide,
+)
 from humanparse.cli.report import Report
 from humanparse.cli.sources import Photo, find
 from humanparse.errors import ModelError, OptionError
@@ -27,37 +37,69 @@ DEFAULT_FORMATS = ("overlay", "colormap", "labels", "json")
 
 
 def parse(
-    sources: Annotated[list[str] | None, typer.Argument(
-        metavar="SOURCES", help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
-        show_default=False,
-    )] = None,
-    output: Annotated[Path | None, typer.Option(
-        "--output", "-o", metavar="DIR", help="Folder for the results; sub-folders are kept.", show_default="beside each photo",
-    )] = None,
-    formats: Annotated[list[str] | None, typer.Option(
-        "--format", "-f", metavar="NAMES",
-        help='What to write: names with commas between, or "all". An unknown name lists them.',
-        show_default=",".join(DEFAULT_FORMATS),
-    )] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCES",
+            help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results; sub-folders are kept.",
+            show_default="beside each photo",
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAMES",
+            help='What to write: names with commas between, or "all". An unknown name lists them.',
+            show_default=",".join(DEFAULT_FORMATS),
+        ),
+    ] = None,
     model: Model = None,
     engine: Engine = "auto",
     precision: Precision = None,
     device: Device = None,
     palette: Palette = "clear",
     min_score: MinScore = None,
-    jobs: Annotated[int | None, typer.Option(
-        "--jobs", "-j", min=1, metavar="N",
-        help="Photos parsed at a time. Each needs memory of its own: about 20 MB a megapixel.",
-        show_default="as many as cores, at most 8; 1 for large models",
-    )] = None,
-    threads: Annotated[int | None, typer.Option(
-        min=1, metavar="N", help="Threads of the inference engine.", show_default="what the jobs leave of the cores",
-    )] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Photos parsed at a time. Each needs memory of its own: about 20 MB a megapixel.",
+            show_default="as many as cores, at most 8; 1 for large models",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Threads of the inference engine.",
+            show_default="what the jobs leave of the cores",
+        ),
+    ] = None,
     short_side: ShortSide = None,
     max_side: MaxSide = None,
-    skip_existing: Annotated[bool, typer.Option(
-        "--skip-existing/--overwrite", help="Skip photos whose results are all there: a broken-off run continues.",
-    )] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing/--overwrite",
+            help="Skip photos whose results are all there: a broken-off run continues.",
+        ),
+    ] = False,
     max_megapixels: MaxMegapixels = 40.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
@@ -89,12 +131,21 @@ def parse(
                 report.could_not(folder, error)
             if todo:
                 options = {
-                    "threads": threads or (shared_threads(jobs) if jobs > 1 else None), "engine": engine,
-                    "precision": precision, "device": device,
-                    "min_score": min_score, "max_megapixels": max_megapixels,
-                    "short_side": short_side, "max_side": max_side,
+                    "threads": threads or (shared_threads(jobs) if jobs > 1 else None),
+                    "engine": engine,
+                    "precision": precision,
+                    "device": device,
+                    "min_score": min_score,
+                    "max_megapixels": max_megapixels,
+                    "short_side": short_side,
+                    "max_side": max_side,
                 }
-                parse_all(todo, partial(parse_one, load_parser(model, **options), names, palette), jobs, report)
+                parse_all(
+                    todo,
+                    partial(parse_one, load_parser(model, **options), names, palette),
+                    jobs,
+                    report,
+                )
     except KeyboardInterrupt:
         done = f"interrupted after {report.parsed} of {len(todo)} photos"
         typer.echo(f"{done}; the same command with --skip-existing goes on", err=True)
@@ -105,14 +156,18 @@ def parse(
 
 
 def load_parser(model: str | None = None, **options) -> HumanParser:
-    """The parser of the commands, and the seam where tests put theirs. Options that are None keep HumanParser's default."""
+    """The parser of the commands, and the seam where tests put theirs. Options that are None keep
+    HumanParser's default."""
     from humanparse.parser import HumanParser
 
-    return HumanParser(model, **{name: value for name, value in options.items() if value is not None})
+    return HumanParser(
+        model, **{name: value for name, value in options.items() if value is not None}
+    )
 
 
 def parse_all(photos: Sequence[Photo], one, jobs: int, report: Report) -> None:
-    """Call `one(photo)`, which returns (people, paths), for every photo; a bad photo does not stop the others.
+    """Call `one(photo)`, which returns (people, paths), for every photo; a bad photo does not stop
+    the others.
 
     Raises ModelError, as no other photo would work either.
     """
@@ -128,7 +183,9 @@ def parse_all(photos: Sequence[Photo], one, jobs: int, report: Report) -> None:
                 report.finished(photo.shown, people, paths)
 
 
-def parse_one(parser: HumanParser, formats: Sequence[str], palette: str, photo: Photo) -> tuple[int, list[Path]]:
+def parse_one(
+    parser: HumanParser, formats: Sequence[str], palette: str, photo: Photo
+) -> tuple[int, list[Path]]:
     """Parse one photo and write its results. Returns the number of people and the written paths."""
     from humanparse.formats import save
 
@@ -139,13 +196,18 @@ def parse_one(parser: HumanParser, formats: Sequence[str], palette: str, photo: 
 
 
 def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The format names of `--format a,b --format c`, each once. Raises OptionError for an unknown one."""
+    """The format names of `--format a,b --format c`, each once. Raises OptionError for an unknown
+    one."""
     from humanparse.formats import FORMATS
 
-    names = dict.fromkeys(name.strip() for text in given or DEFAULT_FORMATS for name in text.split(","))
+    names = dict.fromkeys(
+        name.strip() for text in given or DEFAULT_FORMATS for name in text.split(",")
+    )
     for name in names:
         if name not in (*FORMATS, "all"):
-            raise OptionError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or all")
+            raise OptionError(
+                f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or all"
+            )
     return tuple(FORMATS) if "all" in names else tuple(names)
 
 
@@ -167,16 +229,21 @@ def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:
     for photo in photos:
         for path in paths(photo.name, photo.folder, formats):
             if place(path) in sources:
-                raise OptionError(f"the results of {photo.shown} would overwrite the photo {path}; choose a folder with -o")
+                raise OptionError(
+                    f"the results of {photo.shown} would overwrite the photo {path}; choose a folder with -o"
+                )
 
 
 def make_folder(output: Path | None) -> None:
-    """Make the output folder now, so that a mistake shows before the work. Raises OptionError if it cannot be made."""
+    """Make the output folder now, so that a mistake shows before the work. Raises OptionError if it
+    cannot be made."""
     try:
         if output:
             output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"cannot make the output folder {str(output)!r}: {error.strerror}") from None
+        raise OptionError(
+            f"cannot make the output folder {str(output)!r}: {error.strerror}"
+        ) from None
 
 
 def jobs_with(model: str | None, threads: int | None) -> int:
@@ -186,5 +253,6 @@ def jobs_with(model: str | None, threads: int | None) -> int:
 
     try:
         return jobs_for(bytes_of(model_file(model)), threads)
-    except (ModelError, OSError):  # not on this machine yet; loading it says what is wrong, or fetches it
+    # not on this machine yet; loading it says what is wrong, or fetches it
+    except (ModelError, OSError):
         return 1

@@ -12,10 +12,11 @@ from humanparse.cli import errors
 
 
 class Report:
-    """Counts and says what became of each photo. A context manager: the progress bar lives inside it.
+    """Counts and says what became of each photo. A context manager: the progress bar lives inside
+    it.
 
-    Finished photos go to stdout, everything else to stderr; quiet leaves only the errors. The bar shows if stderr is
-    a terminal and there is more than one photo.
+    Finished photos go to stdout, everything else to stderr; quiet leaves only the errors. The bar
+    shows if stderr is a terminal and there is more than one photo.
     """
 
     def __init__(self, total: int, skipped: int = 0, quiet: bool = False):
@@ -53,7 +54,9 @@ class Report:
 
     def summary(self) -> None:
         seconds = time.monotonic() - self._began
-        self.note(f"{self.parsed} parsed, {self.skipped} skipped, {self.failed} failed in {seconds:.1f} s")
+        self.note(
+            f"{self.parsed} parsed, {self.skipped} skipped, {self.failed} failed in {seconds:.1f} s"
+        )
 
     def _advance(self) -> None:
         if self._bar:
@@ -63,19 +66,26 @@ class Report:
         if self._bar and stream.isatty():  # the bar must make room for it
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=stream, flush=True)  # flushed, so that a reader at the other end of a pipe sees it now
+            # flushed, so that a reader at the other end of a pipe sees it now
+            print(line, file=stream, flush=True)
 
 
 def progress_bar(total: int):
-    """A bar of rich for `total` photos, not started yet; None where it would not be seen, or where there is but one photo."""
+    """A bar of rich for `total` photos, not started yet; None where it would not be seen, or where
+    there is but one photo."""
     if total < 2 or not sys.stderr.isatty():
         return None
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     bar = Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
     )
     bar.add_task("photos", total=total)
     return bar

@@ -1,4 +1,5 @@
-"""`humanparse serve`: the HTTP service. Its options are the rows of service/settings.py, one flag each."""
+"""`humanparse serve`: the HTTP service. Its options are the rows of service/settings.py, one flag
+each."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ SHORT = {"models": ("--model", "-m"), "ray_address": ("--address",)}
 def serve(**given: Any) -> None:
     """Start the HTTP service and its page.
 
-    It listens on http://127.0.0.1:7860 with the model in the package, and says so once it is ready. Every option can also
-    be set by the environment variable in its help. SIGTERM or Ctrl-C ends it once the requests in flight are answered;
-    SIGHUP loads the models anew.
+    It listens on http://127.0.0.1:7860 with the model in the package, and says so once it is ready.
+    Every option can also be set by the environment variable in its help. SIGTERM or Ctrl-C ends it
+    once the requests in flight are answered; SIGHUP loads the models anew.
 
     \b
     Examples:
@@ -46,11 +47,17 @@ def _flag(setting: Field) -> inspect.Parameter:
     kind = get_type_hints(Settings)[setting.name]
     rules, name = setting.metadata, setting.name.replace("_", "-")
     option = typer.Option(
-        f"--{name}", *SHORT.get(setting.name, ()), help=f"{rules['help']} [{_shown(setting)}{PREFIX}{setting.name.upper()}]",
-        show_default=False, metavar=None if kind is bool else METAVARS.get(KINDS.get(kind, kind)),
+        f"--{name}",
+        *SHORT.get(setting.name, ()),
+        help=f"{rules['help']} [{_shown(setting)}{PREFIX}{setting.name.upper()}]",
+        show_default=False,
+        metavar=None if kind is bool else METAVARS.get(KINDS.get(kind, kind)),
     )
     return inspect.Parameter(
-        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[KINDS.get(kind, kind) | None, option]
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[KINDS.get(kind, kind) | None, option],
     )
 
 
@@ -59,9 +66,17 @@ def _shown(setting: Field) -> str:
     value, unit = setting.default, setting.metadata["unit"]
     if isinstance(value, bool | str | tuple) and not value:
         return ""
-    text = ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    text = (
+        ",".join(value)
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
     return f"{text} {unit}".rstrip() + "; "
 
 
 serve.__signature__ = inspect.Signature([_flag(setting) for setting in fields(Settings)])
-serve.__annotations__ = {name: parameter.annotation for name, parameter in serve.__signature__.parameters.items()}
+serve.__annotations__ = {
+    name: parameter.annotation for name, parameter in serve.__signature__.parameters.items()
+}

@@ -1,8 +1,9 @@
 """From what the user typed to the photos to parse, and where the results of each go.
 
-A source is a file, a folder (searched through, hidden files left out), a pattern such as "photos/**/*.jpg", or "-"
-for a picture on stdin. Results lie beside the photo, or below the output folder, where the sub-folders of a folder
-or pattern are kept. Photos that would write the same files are told apart before anything starts.
+A source is a file, a folder (searched through, hidden files left out), a pattern such as
+"photos/**/*.jpg", or "-" for a picture on stdin. Results lie beside the photo, or below the output
+folder, where the sub-folders of a folder or pattern are kept. Photos that would write the same
+files are told apart before anything starts.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Photo:
     """One photo to parse."""
 
     source: Path | bytes  # bytes: the picture itself, from stdin
-    folder: Path          # of the results
-    name: str             # of the results, without their endings
-    file_name: str = ""   # of the photo, with the folders that its results keep; "" for its own
+    folder: Path  # of the results
+    name: str  # of the results, without their endings
+    file_name: str = ""  # of the photo, with the folders that its results keep; "" for its own
 
     @property
     def shown(self) -> str:
@@ -46,7 +47,8 @@ class Photo:
 
 @dataclass
 class Found:
-    """The photos in order, what the reader should know, and (folder, error) of folders that could not be read."""
+    """The photos in order, what the reader should know, and (folder, error) of folders that could
+    not be read."""
 
     photos: list[Photo] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -56,11 +58,14 @@ class Found:
 def find(sources: Sequence[str], output: Path | None) -> Found:
     """The photos that `sources` name, each once; search.py says what is left out of folders.
 
-    output: the folder for results; None puts them beside each photo (for stdin: into the current folder).
-    Raises OptionError for a source that does not exist, a pattern without match, or nothing to parse at all.
+    output: the folder for results; None puts them beside each photo (for stdin: into the current
+    folder). Raises OptionError for a source that does not exist, a pattern without match, or
+    nothing to parse at all.
     """
     if not sources:
-        raise OptionError("nothing to parse; name photos, folders or patterns: humanparse parse street.jpg")
+        raise OptionError(
+            "nothing to parse; name photos, folders or patterns: humanparse parse street.jpg"
+        )
     search = _Search(output)
     photos: dict[str, Photo] = {}
     for source in sources:
@@ -119,8 +124,9 @@ class _Search:
 def tell_apart(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
     """Photos whose results would have the same names get different ones; the notes say so.
 
-    Those from different folders go into sub-folders named after these. Then x.jpg and x.png of one folder keep their
-    endings (x.jpg.overlay.png). Neither depends on the order of the photos. Raises OptionError if names still meet.
+    Those from different folders go into sub-folders named after these. Then x.jpg and x.png of one
+    folder keep their endings (x.jpg.overlay.png). Neither depends on the order of the photos.
+    Raises OptionError if names still meet.
     """
     notes = []
     photos, changed = _rename_clashing(photos, _keep_folders)
@@ -136,13 +142,22 @@ def tell_apart(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
             f"so their results keep the ending: {changed[0].folder / changed[0].name}.*"
         )
     for clash in _clashes(photos):
-        raise OptionError(f"{' and '.join(_two(clash))} would write the same files; parse them into different folders with -o")
+        raise OptionError(
+            f"{' and '.join(_two(clash))} would write the same files; parse them into different folders with -o"
+        )
     return photos, notes
 
 
-def _rename_clashing(photos: list[Photo], rename: Callable[[list[Photo]], Iterable[Photo]]) -> tuple[list[Photo], list[Photo]]:
+def _rename_clashing(
+    photos: list[Photo], rename: Callable[[list[Photo]], Iterable[Photo]]
+) -> tuple[list[Photo], list[Photo]]:
     """All photos, those whose results meet renamed; and the renamed ones by themselves."""
-    new = {old: now for clash in _clashes(photos) for old, now in zip(clash, rename(clash), strict=True) if now != old}
+    new = {
+        old: now
+        for clash in _clashes(photos)
+        for old, now in zip(clash, rename(clash), strict=True)
+        if now != old
+    }
     return [new.get(photo, photo) for photo in photos], list(new.values())
 
 
@@ -154,20 +169,26 @@ def _clashes(photos: list[Photo]) -> list[list[Photo]]:
 
 
 def _keep_folders(clash: list[Photo]) -> list[Photo]:
-    folders = [os.path.abspath(photo.source.parent) for photo in clash if isinstance(photo.source, Path)]
+    folders = [
+        os.path.abspath(photo.source.parent) for photo in clash if isinstance(photo.source, Path)
+    ]
     try:
         common = os.path.commonpath(folders)
     except ValueError:  # on different drives
         return clash
     return [
         replace(photo, folder=photo.folder / os.path.relpath(photo.source.parent, common))
-        if isinstance(photo.source, Path) else photo
+        if isinstance(photo.source, Path)
+        else photo
         for photo in clash
     ]
 
 
 def _keep_endings(clash: list[Photo]) -> list[Photo]:
-    return [replace(photo, name=_name(photo.source.name)) if isinstance(photo.source, Path) else photo for photo in clash]
+    return [
+        replace(photo, name=_name(photo.source.name)) if isinstance(photo.source, Path) else photo
+        for photo in clash
+    ]
 
 
 def _file_name(photo: Photo, output: Path) -> str:
@@ -178,7 +199,8 @@ def _file_name(photo: Photo, output: Path) -> str:
 
 
 def _name(text: str) -> str:
-    """The name of the results: a backslash is an ordinary letter on Linux and macOS, but results should travel."""
+    """The name of the results: a backslash is an ordinary letter on Linux and macOS, but results
+    should travel."""
     return text.replace("\\", "_")
 
 
@@ -197,8 +219,11 @@ def _fold_case(path: str) -> str:
 
 def _stdin() -> bytes:
     if sys.stdin is None:
-        raise OptionError("- reads a picture from stdin, but stdin is closed: "
-                          "humanparse parse - < street.jpg")
+        raise OptionError(
+            "- reads a picture from stdin, but stdin is closed: humanparse parse - < street.jpg"
+        )
     if sys.stdin.isatty():
-        raise OptionError("- reads a picture from stdin, but stdin is the terminal: humanparse parse - < street.jpg")
+        raise OptionError(
+            "- reads a picture from stdin, but stdin is the terminal: humanparse parse - < street.jpg"
+        )
     return sys.stdin.buffer.read()

@@ -1,4 +1,5 @@
-"""`humanparse train`: train the embedded model or M2FP by a recipe, on the photos that come with it or on one's own."""
+"""`humanparse train`: train the embedded model or M2FP by a recipe, on the photos that come with it
+or on one's own."""
 
 from __future__ import annotations
 
@@ -13,30 +14,57 @@ from humanparse.system.text import read_text
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(
-        metavar="RECIPE", help="A .toml file, or humanparse-small, own-photos, m2fp-r50 or m2fp-r101-finetune.",
-    )],
-    data: Annotated[Path | None, typer.Option(
-        metavar="DIR", help="Folder of the labelled photos.", show_default="the recipe's",
-    )] = None,
-    out: Annotated[Path | None, typer.Option(
-        "--out", "-o", metavar="DIR", help="Folder for checkpoints, log, curves and the finished model.",
-        show_default="the recipe's, or runs/ and its name",
-    )] = None,
-    init: Annotated[str | None, typer.Option(
-        metavar="FILE", help="Start from this: a model of the embedded kind, a best.pt, or an official M2FP checkpoint.",
-        show_default="the recipe's",
-    )] = None,
-    changes: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be given several times.",
-    )] = None,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A .toml file, or humanparse-small, own-photos, m2fp-r50 or m2fp-r101-finetune.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the labelled photos.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for checkpoints, log, curves and the finished model.",
+            show_default="the recipe's, or runs/ and its name",
+        ),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start from this: a model of the embedded kind, a best.pt, or an official M2FP checkpoint.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the recipe; may be given several times.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
-    show: Annotated[bool, typer.Option("--print", help="Print the recipe, to be copied and edited, and leave.")] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the recipe, to be copied and edited, and leave.")
+    ] = False,
 ) -> None:
     """Train a model by a recipe; the result is an .onnx file that every other command takes.
 
-    Stop it at any moment; with --resume it goes on as if nothing had been. Keys of recipes: docs/training.md.
-    Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4' 'scipy>=1.13'.
+    Stop it at any moment; with --resume it goes on as if nothing had been. Keys of recipes:
+    docs/training.md. Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4'
+    'scipy>=1.13'.
 
     \b
     Examples:
@@ -52,7 +80,11 @@ def train(
         typer.echo(read_text(recipe_file(recipe)), nl=False)
         return
     wanted = dict(change(text) for text in changes or ())
-    wanted |= {key: str(value) for key, value in {"data": data, "out": out, "init": init}.items() if value is not None}
+    wanted |= {
+        key: str(value)
+        for key, value in {"data": data, "out": out, "init": init}.items()
+        if value is not None
+    }
     chosen = read_recipe(recipe, wanted)
     if not chosen.data:
         raise OptionError("which photos? Give --data DIR, or set data in the recipe")
@@ -62,13 +94,19 @@ def train(
     try:
         from humanparse.training.loop import train as run
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"training needs PyTorch, ONNX and SciPy ({error.name} is missing)", "train") from error
+        raise MissingExtra(
+            f"training needs PyTorch, ONNX and SciPy ({error.name} is missing)", "train"
+        ) from error
     target = Path(chosen.out or Path("runs", chosen.name))
     try:
         done = run(chosen, folder, target, resume=resume, say=typer.echo)
     except FileNotFoundError as error:
         raise OptionError(str(error)) from error
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; add --resume to go on from the last checkpoint in {target}", err=True)
+        typer.echo(
+            f"interrupted; add --resume to go on from the last checkpoint in {target}", err=True
+        )
         raise typer.Exit(errors.INTERRUPTED) from None
-    typer.echo(f"{done.model}: {done.model.stat().st_size / 1e6:.1f} MB, exported from {done.weights.name} and checked")
+    typer.echo(
+        f"{done.model}: {done.model.stat().st_size / 1e6:.1f} MB, exported from {done.weights.name} and checked"
+    )

@@ -1,4 +1,5 @@
-"""`humanparse version`: the versions that a bug report needs, read without importing the packages."""
+"""`humanparse version`: the versions that a bug report needs, read without importing the
+packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Engines run a network: arrays in, arrays out. A new runtime is one file here and one line in `open_engine`."""
+"""Engines run a network: arrays in, arrays out. A new runtime is one file here and one line in
+`open_engine`."""
 
 from __future__ import annotations
 
@@ -16,18 +17,29 @@ __all__ = ["Engine", "FakeEngine", "bytes_of", "choose_engine", "is_int8", "open
 
 
 def open_engine(
-    name: str, model: Path, threads: int | None = None, *, precision: str = "fp32", device: str = "cpu", cache: Path | None = None
+    name: str,
+    model: Path,
+    threads: int | None = None,
+    *,
+    precision: str = "fp32",
+    device: str = "cpu",
+    cache: Path | None = None,
 ) -> Engine:
-    """The engine of that name, or for "auto" the one that `choose_engine` names, with the model file loaded.
+    """The engine of that name, or for "auto" the one that `choose_engine` names, with the model
+    file loaded.
 
-    precision: of the arithmetic of a float model; "bf16" rounds to eight bits of mantissa, where the processor can.
-    device: "cpu", or "cuda" for an NVIDIA GPU, which takes ONNX Runtime in its build for it (onnxruntime-gpu).
-    cache: folder in which an engine may keep what it has compiled, so that the next start is faster.
-    Raises OptionError for another name, or for a precision or device that cannot be had; MissingExtra for a runtime that is
-    not installed; BrokenModel for the file.
+    precision: of the arithmetic of a float model; "bf16" rounds to eight bits of mantissa, where
+    the processor can.
+    device: "cpu", or "cuda" for an NVIDIA GPU, which takes ONNX Runtime in its build for it
+    (onnxruntime-gpu).
+    cache: folder in which an engine may keep what it has compiled, so that the next start is
+    faster. Raises OptionError for another name, or for a precision or device that cannot be had;
+    MissingExtra for a runtime that is not installed; BrokenModel for the file.
     """
     if precision not in PRECISIONS:
-        raise OptionError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise OptionError(
+            f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
+        )
     if device not in DEVICES:
         raise OptionError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
     if name == AUTO:
@@ -49,7 +61,8 @@ def open_engine(
 
 
 def choose_engine(model: Path, precision: str = "fp32") -> str:
-    """OpenVINO for int8 files, where it is twice as fast, and for bf16 and .xml files, which only it knows; else ONNX Runtime.
+    """OpenVINO for int8 files, where it is twice as fast, and for bf16 and .xml files, which only
+    it knows; else ONNX Runtime.
 
     In fp32 both take about the same time (docs/speed-network.md), and ONNX Runtime starts sooner.
     """
@@ -59,7 +72,8 @@ def choose_engine(model: Path, precision: str = "fp32") -> str:
 
 
 def bytes_of(model: Path) -> int:
-    """Size of a model in bytes, with the .bin beside an .xml file, where its weights are. OSError if it is not there."""
+    """Size of a model in bytes, with the .bin beside an .xml file, where its weights are. OSError
+    if it is not there."""
     files = (model, model.with_suffix(".bin")) if model.suffix == ".xml" else (model,)
     return sum(file.stat().st_size for file in files)
 

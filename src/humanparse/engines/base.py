@@ -15,4 +15,5 @@ class Engine(Protocol):
     """Texts that travel inside the model file, by key; see weights/catalog.py for ours."""
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """pixels: float32 (1, 3, H, W), preprocessed. Returns the outputs by name, each with its leading batch axis."""
+        """pixels: float32 (1, 3, H, W), preprocessed. Returns the outputs by name, each with its
+        leading batch axis."""

@@ -1,4 +1,5 @@
-"""An engine that answers what it was told: for tests of code that uses humanparse, without weights or a runtime."""
+"""An engine that answers what it was told: for tests of code that uses humanparse, without weights
+or a runtime."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ import numpy as np
 
 
 class FakeEngine:
-    """`FakeEngine(answer, metadata)`: `answer(pixels)` gives the outputs. Remembers the inputs in `seen`."""
+    """`FakeEngine(answer, metadata)`: `answer(pixels)` gives the outputs. Remembers the inputs in
+    `seen`."""
 
-    def __init__(self, answer: Callable[[np.ndarray], dict[str, np.ndarray]], metadata: Mapping[str, str]):
+    def __init__(
+        self, answer: Callable[[np.ndarray], dict[str, np.ndarray]], metadata: Mapping[str, str]
+    ):
         self.answer = answer
         self.metadata = metadata
         self.seen: list[np.ndarray] = []

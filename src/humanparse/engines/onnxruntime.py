@@ -1,4 +1,5 @@
-"""ONNX Runtime: the engine that the core install brings. Its build for NVIDIA GPUs, onnxruntime-gpu, runs on those as well."""
+"""ONNX Runtime: the engine that the core install brings. Its build for NVIDIA GPUs,
+onnxruntime-gpu, runs on those as well."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ class OnnxRuntimeEngine:
     """An .onnx file with one input and named outputs.
 
     threads: CPU threads for one run; None takes one for every core that this process may use.
-    device: "cpu" or "cuda".
-    Raises BrokenModel if the file is not an ONNX model that this ONNX Runtime can load, OptionError for a GPU that is not there.
+    device: "cpu" or "cuda". Raises BrokenModel if the file is not an ONNX model that this ONNX
+    Runtime can load, OptionError for a GPU that is not there.
     """
 
     def __init__(self, model: Path, threads: int | None = None, *, device: str = "cpu"):
@@ -29,13 +30,19 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave the cores to others between runs
+        # leave the cores to others between runs
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # ONNX Runtime raises a class of its own for each kind of damage
-            raise BrokenModel(f"{model} is not an ONNX model that can be loaded ({_first_line(error)}); get it again") from error
-        if providers[0] not in self.session.get_providers():  # ONNX Runtime takes the CPU instead and says nothing
-            raise OptionError("CUDA cannot be started here; see that driver and CUDA fit onnxruntime-gpu, or take device cpu")
+            raise BrokenModel(
+                f"{model} is not an ONNX model that can be loaded ({_first_line(error)}); get it again"
+            ) from error
+        # ONNX Runtime takes the CPU instead and says nothing
+        if providers[0] not in self.session.get_providers():
+            raise OptionError(
+                "CUDA cannot be started here; see that driver and CUDA fit onnxruntime-gpu, or take device cpu"
+            )
         self.input_name = self.session.get_inputs()[0].name
         self.output_names = [output.name for output in self.session.get_outputs()]
         self.metadata = self.session.get_modelmeta().custom_metadata_map
@@ -47,7 +54,8 @@ class OnnxRuntimeEngine:
 
 
 def _providers(device: str) -> list[str]:
-    """The execution providers for a device, the wanted one first. Raises OptionError if this build has none for it."""
+    """The execution providers for a device, the wanted one first. Raises OptionError if this build
+    has none for it."""
     if device == "cpu":
         return [CPU]
     if CUDA not in (here := onnxruntime.get_available_providers()):

@@ -20,26 +20,42 @@ except ImportError as error:
 
 from humanparse.engines.openvino_attention import fuse
 
-MAX_CACHE_BYTES = 2_000_000_000  # of compiled models that are kept; one is about as large as its .onnx file
+# of compiled models that are kept; one is about as large as its .onnx file
+MAX_CACHE_BYTES = 2_000_000_000
 SUMS = ".sha256"  # the ending of a file beside a compiled model
 MAX_STREAMS = 8  # runs at the same time, each with its own memory
 NAMES = {"fp32": "f32", "bf16": "bf16"}  # precisions as OpenVINO calls them
 
 
 class OpenVinoEngine:
-    """An .onnx file with one input and named outputs, or the .xml that `humanparse export --to openvino` made of one.
+    """An .onnx file with one input and named outputs, or the .xml that `humanparse export --to
+    openvino` made of one.
 
-    threads: CPU threads for one run; None takes the cores that this process may use. With fewer, several runs at the same
+    threads: CPU threads for one run; None takes the cores that this process may use. With fewer,
+    several runs at the same
         time share the cores.
     precision: of float arithmetic. "fp32" is kept on any processor; "bf16" needs one that has it.
-    cache: folder for the compiled model, which makes the next start several times faster; None keeps nothing. A cache that
+    cache: folder for the compiled model, which makes the next start several times faster; None
+    keeps nothing. A cache that
         cannot be written or read is done without.
-    Raises BrokenModel if the file is not an ONNX model that this OpenVINO can load, OptionError for bf16 that is not there.
+    Raises BrokenModel if the file is not an ONNX model that this OpenVINO can load, OptionError for
+    bf16 that is not there.
     """
 
-    def __init__(self, model: Path, threads: int | None = None, *, precision: str = "fp32", cache: Path | None = None):
-        if precision == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise OptionError("this processor does not compute in bf16 (it takes AVX-512 or AMX); leave precision at fp32")
+    def __init__(
+        self,
+        model: Path,
+        threads: int | None = None,
+        *,
+        precision: str = "fp32",
+        cache: Path | None = None,
+    ):
+        if precision == "bf16" and "BF16" not in core().get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        ):
+            raise OptionError(
+                "this processor does not compute in bf16 (it takes AVX-512 or AMX); leave precision at fp32"
+            )
         # Unasked, processors with bfloat16 would round to it.
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": NAMES[precision]}
         if threads:
@@ -47,36 +63,46 @@ class OpenVinoEngine:
             streams = max(1, min(MAX_STREAMS, usable_cores() // threads))
             options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
         if Path(model).suffix not in (".onnx", ".xml"):
-            raise BrokenModel(f"{model} is not an .onnx or .xml file; give a model file of humanparse")
+            raise BrokenModel(
+                f"{model} is not an .onnx or .xml file; give a model file of humanparse"
+            )
         try:
             network = core().read_model(str(model))
             fuse(network)
             self.compiled = _compiled(model, network, options, cache)
         except RuntimeError as error:
-            raise BrokenModel(f"{model} is not a model that can be loaded ({_last_line(error)}); get it again") from error
+            raise BrokenModel(
+                f"{model} is not a model that can be loaded ({_last_line(error)}); get it again"
+            ) from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
         texts = network.get_rt_info()["framework"] if network.has_rt_info(["framework"]) else {}
         self.metadata = {key: value.astype(str) for key, value in texts.items()}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """See Engine.run."""
-        request = self.compiled.create_infer_request()  # one a run: several threads must not share it
+        # one a run: several threads must not share it
+        request = self.compiled.create_infer_request()
         values = request.infer([np.ascontiguousarray(pixels)])
         return {name: values[index] for index, name in enumerate(self.output_names)}
 
 
 @once
 def core() -> openvino.Core:
-    """The only Core of this process, which it keeps; all that reads or compiles networks takes this one.
+    """The only Core of this process, which it keeps; all that reads or compiles networks takes this
+    one.
 
-    A Core gives signal handlers another stack, and unmaps that stack when it goes. If a second one came meanwhile, that one goes
-    back to the unmapped stack in its turn, and the next signal kills the process, be it Ctrl-C or the end of a child.
+    A Core gives signal handlers another stack, and unmaps that stack when it goes. If a second one
+    came meanwhile, that one goes back to the unmapped stack in its turn, and the next signal kills
+    the process, be it Ctrl-C or the end of a child.
     """
     return openvino.Core()
 
 
 def _compiled(
-    model: Path, network: openvino.Model, options: dict, cache: Path | None,
+    model: Path,
+    network: openvino.Model,
+    options: dict,
+    cache: Path | None,
 ) -> openvino.CompiledModel:
     if cache is not None:
         # OpenVINO names files by what is in the model. A folder for each model and options leaves
@@ -115,7 +141,8 @@ def _note_sums(folder: Path) -> None:
 
 
 def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
-    """Delete compiled models that were not used for longest, until the others fit; OpenVINO itself deletes none."""
+    """Delete compiled models that were not used for longest, until the others fit; OpenVINO itself
+    deletes none."""
     found = []
     for file in cache.rglob("*.blob"):
         with suppress(OSError):  # another process may do the same

@@ -1,4 +1,5 @@
-"""Labelled data sets in the folder layouts that they are published in: CIHP, LIP, PASCAL-Person-Part, MHP-v2, and plain folders.
+"""Labelled data sets in the folder layouts that they are published in: CIHP, LIP,
+PASCAL-Person-Part, MHP-v2, and plain folders.
 
     cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (a line for each part instance:
              its number in the PNG, its class, its person)
@@ -8,8 +9,8 @@
     plain    images/*, labels/*.png, persons/*.png if people are told apart, labels.txt with one class name a line if the
              classes are not the model's; 255 in labels/ is unknown
 
-The folder is that of one split (such as `Validation`); given the folder above, the validation split is taken. Nothing is read
-but names until a sample is loaded.
+The folder is that of one split (such as `Validation`); given the folder above, the validation split
+is taken. Nothing is read but names until a sample is loaded.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled photo: `load` reads its labels. Raises OptionError for a missing or damaged label file."""
+    """One labelled photo: `load` reads its labels. Raises OptionError for a missing or damaged
+    label file."""
 
     name: str
     image: Path
@@ -47,7 +49,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the model. samples: by name.
+    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the
+    model. samples: by name.
 
     notes: what lies there and is left out, counted, a sentence each; the user should know.
     """
@@ -60,7 +63,8 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The folder's, such as "photos"; of a split with the one above it, such as "CIHP/Validation"."""
+        """The folder's, such as "photos"; of a split with the one above it, such as
+        "CIHP/Validation"."""
         folder = self.folder.resolve()
         return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name
 
@@ -68,13 +72,18 @@ class Dataset:
 def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
     """The data set in a folder. format: one of FORMATS, or None to see from the layout.
 
-    Raises OptionError for a folder that is not there or holds no such data set, and for photos without labels.
+    Raises OptionError for a folder that is not there or holds no such data set, and for photos
+    without labels.
     """
     folder = Path(folder)
     if format is not None and format not in FORMATS:
-        raise OptionError(f"there is no data set format {format!r}; choose one of {', '.join(FORMATS)}")
+        raise OptionError(
+            f"there is no data set format {format!r}; choose one of {', '.join(FORMATS)}"
+        )
     if not folder.is_dir():
-        raise OptionError(f"there is no folder {str(folder)!r}; give the folder of a data set's split, such as its Validation")
+        raise OptionError(
+            f"there is no folder {str(folder)!r}; give the folder of a data set's split, such as its Validation"
+        )
     for place in (folder, *(folder / split for split in SPLITS)):
         kind = format or _format(place)
         if kind and (read := _layout(place, kind)):
@@ -127,18 +136,29 @@ def _layout(folder: Path, format: str) -> Callable[[], Dataset] | None:
 
 def _expected(format: str | None) -> str:
     layouts = {
-        "cihp": "Images/, Category_ids/, Human_ids/ and Instance_ids/", "lip": "val_images/ and val_segmentations/",
-        "mhp": "images/ and parsing_annos/", "plain": "images/, labels/ and, to tell people apart, persons/",
+        "cihp": "Images/, Category_ids/, Human_ids/ and Instance_ids/",
+        "lip": "val_images/ and val_segmentations/",
+        "mhp": "images/ and parsing_annos/",
+        "plain": "images/, labels/ and, to tell people apart, persons/",
     }
     layouts["pascal"] = layouts["cihp"]
-    return layouts[format] if format else "; ".join(f"{layouts[one]} ({one})" for one in ("cihp", "lip", "mhp", "plain"))
+    return (
+        layouts[format]
+        if format
+        else "; ".join(f"{layouts[one]} ({one})" for one in ("cihp", "lip", "mhp", "plain"))
+    )
 
 
 def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
     """LIP's photos and labels: its archives unpack into one or two folders more, or none."""
     found = []
     for name in ("val_images", "val_segmentations"):
-        places = [place for depth in ("", "*/", "*/*/") for place in sorted(folder.glob(depth + name)) if place.is_dir()]
+        places = [
+            place
+            for depth in ("", "*/", "*/*/")
+            for place in sorted(folder.glob(depth + name))
+            if place.is_dir()
+        ]
         found += places[:1]
     return (found[0], found[1]) if len(found) == 2 else None
 
@@ -146,10 +166,17 @@ def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
 # Readers
 
 
-def _semantic(folder: Path, format: str, labels: LabelSet, images: Path, categories: Path) -> Dataset:
+def _semantic(
+    folder: Path, format: str, labels: LabelSet, images: Path, categories: Path
+) -> Dataset:
     """Label maps alone."""
+
     def sample(photo: Path) -> Sample:
-        return Sample(photo.stem, photo, lambda: Truth(_read_classes(categories / f"{photo.stem}.png", len(labels))))
+        return Sample(
+            photo.stem,
+            photo,
+            lambda: Truth(_read_classes(categories / f"{photo.stem}.png", len(labels))),
+        )
 
     return _dataset(folder, format, labels, images, categories, sample)
 
@@ -169,7 +196,11 @@ def _instances(folder: Path, format: str) -> Dataset:
         return Truth(classes, people, part_map, listed)
 
     return _dataset(
-        folder, format, labels, folder / "Images", folder / "Category_ids",
+        folder,
+        format,
+        labels,
+        folder / "Images",
+        folder / "Category_ids",
         lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
     )
 
@@ -194,7 +225,9 @@ def _mhp(folder: Path) -> Dataset:
     images = _photos(folder / "images")
     missing = [photo.stem for photo in images if photo.stem not in files]
     _refuse_missing(missing, folder / "parsing_annos", "_01_01.png")
-    samples = tuple(Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images)
+    samples = tuple(
+        Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images
+    )
     notes = _left_out(folder / "images", folder / "parsing_annos", images, files)
     return Dataset(folder, "mhp", MHP_V2, samples, notes)
 
@@ -212,32 +245,51 @@ def _plain(folder: Path) -> Dataset:
         return Truth(classes, _read_beside(classes, persons / f"{name}.png"))
 
     dataset = _dataset(
-        folder, "plain", labels, folder / "images", folder / "labels",
+        folder,
+        "plain",
+        labels,
+        folder / "images",
+        folder / "labels",
         lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
     )
-    return replace(dataset, notes=dataset.notes + _unknown_sides(names, labels)) if labels else dataset
+    return (
+        replace(dataset, notes=dataset.notes + _unknown_sides(names, labels)) if labels else dataset
+    )
 
 
 def _dataset(
-    folder: Path, format: str, labels: LabelSet | None, images: Path, categories: Path, sample: Callable[[Path], Sample]
+    folder: Path,
+    format: str,
+    labels: LabelSet | None,
+    images: Path,
+    categories: Path,
+    sample: Callable[[Path], Sample],
 ) -> Dataset:
     photos = _photos(images)
     present = {path.stem for path in categories.glob("*.png")}
-    _refuse_missing([photo.stem for photo in photos if photo.stem not in present], categories, ".png")
+    _refuse_missing(
+        [photo.stem for photo in photos if photo.stem not in present], categories, ".png"
+    )
     notes = _left_out(images, categories, photos, present)
     return Dataset(folder, format, labels, tuple(sample(photo) for photo in photos), notes)
 
 
 def _photos(folder: Path) -> list[Path]:
     """By name. Raises OptionError if there are none, or two of one name."""
-    photos = sorted((path for path in _shown(folder) if _is_photo(path)), key=lambda path: path.stem)
+    photos = sorted(
+        (path for path in _shown(folder) if _is_photo(path)), key=lambda path: path.stem
+    )
     if not photos:
         seen = "".join(f" but {one}" for one in _what_else(folder))
         endings = " ".join(PHOTO_ENDINGS)
-        raise OptionError(f"there are no photos in {folder}{seen}; expected files that end in {endings}")
+        raise OptionError(
+            f"there are no photos in {folder}{seen}; expected files that end in {endings}"
+        )
     for one, two in itertools.pairwise(photos):
         if one.stem == two.stem:
-            raise OptionError(f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one")
+            raise OptionError(
+                f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one"
+            )
     return photos
 
 
@@ -261,12 +313,17 @@ def _is_photo(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_ENDINGS and path.is_file()
 
 
-def _left_out(images: Path, labels: Path, photos: list[Path], labelled: Collection[str]) -> tuple[str, ...]:
-    """Notes on what lies in `images` and is not read, and on labels (by name) that no photo belongs to."""
+def _left_out(
+    images: Path, labels: Path, photos: list[Path], labelled: Collection[str]
+) -> tuple[str, ...]:
+    """Notes on what lies in `images` and is not read, and on labels (by name) that no photo belongs
+    to."""
     notes = [f"left out of {images}: {one}" for one in _what_else(images)]
     alone = sorted(set(labelled) - {photo.stem for photo in photos})
     if alone:
-        notes.append(f"left out of {labels}: {_counted(alone, 'label')} without a photo of that name")
+        notes.append(
+            f"left out of {labels}: {_counted(alone, 'label')} without a photo of that name"
+        )
     return tuple(notes)
 
 
@@ -284,15 +341,20 @@ def _what_else(images: Path) -> list[str]:
 
 
 def _counted(names: list[str], what: str) -> str:
-    """"1 file (a.txt)", "3 files (such as a.txt)"."""
-    return f"1 {what} ({names[0]})" if len(names) == 1 else f"{len(names)} {what}s (such as {names[0]})"
+    """ "1 file (a.txt)", "3 files (such as a.txt)"."""
+    return (
+        f"1 {what} ({names[0]})"
+        if len(names) == 1
+        else f"{len(names)} {what}s (such as {names[0]})"
+    )
 
 
 # Files
 
 
 def _read_classes(path: Path, num_classes: int) -> np.ndarray:
-    """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another value."""
+    """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another
+    value."""
     values = read_numbers(path)
     known = values[values != IGNORE]
     if known.size and known.max() >= num_classes:
@@ -311,7 +373,9 @@ def _read_beside(classes: np.ndarray, path: Path) -> np.ndarray:
 def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray:
     if other.shape != classes.shape:
         (height, width), (h, w) = classes.shape, other.shape
-        raise OptionError(f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}")
+        raise OptionError(
+            f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}"
+        )
     return other
 
 
@@ -322,8 +386,14 @@ def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
         words = line.split()
         if not words:
             continue
-        if len(words) < 2 or not all(word.isdigit() for word in words[:2]) or int(words[1]) >= num_classes:
-            raise OptionError(f"{path}, line {number} is {line!r}; expected the numbers of a part, its class and its person")
+        if (
+            len(words) < 2
+            or not all(word.isdigit() for word in words[:2])
+            or int(words[1]) >= num_classes
+        ):
+            raise OptionError(
+                f"{path}, line {number} is {line!r}; expected the numbers of a part, its class and its person"
+            )
         parts[int(words[0])] = int(words[1])
     return parts
 
@@ -348,7 +418,9 @@ def _read_names(path: Path) -> LabelSet:
         if known.names == names:
             return known
     if not 2 <= len(names) <= 255:
-        raise OptionError(f"{path} holds {len(names)} names; expected one class a line, the background first")
+        raise OptionError(
+            f"{path} holds {len(names)} names; expected one class a line, the background first"
+        )
     try:
         return LabelSet(path.parent.resolve().name, names)
     except OptionError as error:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from humanparse.errors import OptionError
 
-GREY, INDEXED = 0, 3               # colour types in a PNG's header
-HEADER = struct.Struct(">8x4x4x4x4xBB")   # signature, length, "IHDR", width, height; bits, colour type
+GREY, INDEXED = 0, 3  # colour types in a PNG's header
+# signature, length, "IHDR", width, height; bits, colour type
+HEADER = struct.Struct(">8x4x4x4x4xBB")
 WANTED = "expected one channel of numbers in 8 or 16 bits, or an indexed PNG"
 
 

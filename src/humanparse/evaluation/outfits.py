@@ -1,7 +1,8 @@
-"""What people wear, measured against lists: is each garment found, is the outfit right, is the main garment?
+"""What people wear, measured against lists: is each garment found, is the outfit right, is the main
+garment?
 
-A garment counts as found if it covers enough of the person's pixels (`FOUND_SHARE`). What a list is unsure of counts
-neither way.
+A garment counts as found if it covers enough of the person's pixels (`FOUND_SHARE`). What a list is
+unsure of counts neither way.
 """
 
 from __future__ import annotations
@@ -13,14 +14,23 @@ import numpy as np
 from humanparse.labels import LabelSet
 
 FOUND_SHARE = {  # of a person's pixels
-    "Hat": 0.01, "Glove": 0.005, "Sunglasses": 0.003, "UpperClothes": 0.04, "Dress": 0.04, "Coat": 0.04, "Socks": 0.01,
-    "Pants": 0.03, "Scarf": 0.015, "Skirt": 0.03,
+    "Hat": 0.01,
+    "Glove": 0.005,
+    "Sunglasses": 0.003,
+    "UpperClothes": 0.04,
+    "Dress": 0.04,
+    "Coat": 0.04,
+    "Socks": 0.01,
+    "Pants": 0.03,
+    "Scarf": 0.015,
+    "Skirt": 0.03,
 }
 MAIN_GARMENTS = ("UpperClothes", "Dress", "Coat", "Pants", "Skirt")
 
 
 class OutfitScore:
-    """Add people with `add`, then read the figures. labels: CIHP's, or another set with some of the same names."""
+    """Add people with `add`, then read the figures. labels: CIHP's, or another set with some of the
+    same names."""
 
     def __init__(self, labels: LabelSet):
         self.kinds = {name: labels.index(name) for name in FOUND_SHARE if name in labels.names}
@@ -28,20 +38,33 @@ class OutfitScore:
         self.counts = {name: [0, 0, 0] for name in self.kinds}  # right, false, missed
         self.found = self.people = self.exact = self.main_asked = self.main_right = 0
 
-    def add(self, shares: np.ndarray | None, wears: Collection[int], unsure: Collection[int], main: int | None = None) -> None:
+    def add(
+        self,
+        shares: np.ndarray | None,
+        wears: Collection[int],
+        unsure: Collection[int],
+        main: int | None = None,
+    ) -> None:
         """shares: float (C,), of a person's pixels by class; None for a person who was not found.
 
-        wears, unsure: classes that can be seen on them, and that may be. main: the garment that covers most, if it is known.
+        wears, unsure: classes that can be seen on them, and that may be. main: the garment that
+        covers most, if it is known.
         """
         self.people += 1
         self.main_asked += main in self.main_garments
         if shares is None:
             return
         self.found += 1
-        seen = {self.kinds[name] for name in self.kinds if shares[self.kinds[name]] >= FOUND_SHARE[name]}
+        seen = {
+            self.kinds[name] for name in self.kinds if shares[self.kinds[name]] >= FOUND_SHARE[name]
+        }
         for name, c in self.kinds.items():
             if c not in unsure:
-                outcome = (c in seen and c in wears, c in seen and c not in wears, c not in seen and c in wears)
+                outcome = (
+                    c in seen and c in wears,
+                    c in seen and c not in wears,
+                    c not in seen and c in wears,
+                )
                 self.counts[name] = [a + b for a, b in zip(self.counts[name], outcome, strict=True)]
         asked = self.main_garments - set(unsure)
         self.exact += seen & asked == set(wears) & asked
@@ -71,7 +94,8 @@ class OutfitScore:
 
     @property
     def mains_right(self) -> float:
-        """Share of all people with a known main garment, found or not, whose largest garment it is."""
+        """Share of all people with a known main garment, found or not, whose largest garment it
+        is."""
         return self.main_right / self.main_asked if self.main_asked else float("nan")
 
 

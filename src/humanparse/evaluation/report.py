@@ -13,11 +13,17 @@ def as_json(figures: dict[str, Any]) -> str:
 
 
 def as_text(figures: dict[str, Any]) -> str:
-    """Three tables: the figures of the whole data set, the classes, the pairs of sides; without colours.
+    """Three tables: the figures of the whole data set, the classes, the pairs of sides; without
+    colours.
 
-    figures: with the data set's name, its format and the model's name if they are known, as docs/evaluation.md lists them.
+    figures: with the data set's name, its format and the model's name if they are known, as
+    docs/evaluation.md lists them.
     """
-    tables = [_overall(figures), _classes(figures), *([_swaps(figures)] if figures["swaps"]["pairs"] else [])]
+    tables = [
+        _overall(figures),
+        _classes(figures),
+        *([_swaps(figures)] if figures["swaps"]["pairs"] else []),
+    ]
     return "\n".join(_printed(table) for table in tables)
 
 
@@ -25,18 +31,25 @@ def _overall(figures: dict[str, Any]):
     pixels, people, swaps = figures["pixels"], figures["people"], figures["swaps"]
     table = _table(_heading(figures), figures.get("model", "value"))
     for name, value in (
-        ("mIoU", pixels["mean_iou"]), ("pixel accuracy", pixels["pixel_accuracy"]), ("mean accuracy", pixels["mean_accuracy"]),
-        ("frequency weighted IoU", pixels["frequency_weighted_iou"]), ("left/right swap rate", swaps["rate"]),
+        ("mIoU", pixels["mean_iou"]),
+        ("pixel accuracy", pixels["pixel_accuracy"]),
+        ("mean accuracy", pixels["mean_accuracy"]),
+        ("frequency weighted IoU", pixels["frequency_weighted_iou"]),
+        ("left/right swap rate", swaps["rate"]),
     ):
         table.add_row(name, _number(value))
     if not people:
         return table
     for name, value in (
-        ("AP^r, mean of 0.1 to 0.9", people["ap_r"]["mean"]), ("AP^r at 0.5", people["ap_r"]["0.50"]),
-        ("AP^p, mean of 0.1 to 0.9", people["ap_p"]["mean"]), ("AP^p at 0.5", people["ap_p"]["0.50"]),
+        ("AP^r, mean of 0.1 to 0.9", people["ap_r"]["mean"]),
+        ("AP^r at 0.5", people["ap_r"]["0.50"]),
+        ("AP^p, mean of 0.1 to 0.9", people["ap_p"]["mean"]),
+        ("AP^p at 0.5", people["ap_p"]["0.50"]),
         ("PCP at 0.5", people["pcp_50"]),
-        ("AP^h, mean of 0.5 to 0.95", people["ap_h"]["mean"]), ("AP^h at 0.5", people["ap_h"]["0.50"]),
-        ("AP^h at 0.75", people["ap_h"]["0.75"]), ("person PQ", people["pq"]["pq"]),
+        ("AP^h, mean of 0.5 to 0.95", people["ap_h"]["mean"]),
+        ("AP^h at 0.5", people["ap_h"]["0.50"]),
+        ("AP^h at 0.75", people["ap_h"]["0.75"]),
+        ("person PQ", people["pq"]["pq"]),
     ):
         table.add_row(name, _number(value))
     for name in ("found", "missed", "false"):
@@ -47,7 +60,13 @@ def _overall(figures: dict[str, Any]):
 def _classes(figures: dict[str, Any]):
     table = _table("class", "IoU", "accuracy", "AP^r", "pixels")
     for one in figures["classes"]:
-        table.add_row(one["name"], _number(one["iou"]), _number(one["accuracy"]), _number(one["ap_r"]), f"{one['pixels']:,}")
+        table.add_row(
+            one["name"],
+            _number(one["iou"]),
+            _number(one["accuracy"]),
+            _number(one["ap_r"]),
+            f"{one['pixels']:,}",
+        )
     return table
 
 

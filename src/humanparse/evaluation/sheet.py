@@ -13,16 +13,19 @@ from humanparse.evaluation.truth import Truth
 from humanparse.render import FAINT, INK, PAPER
 from humanparse.result import Parsing
 
-ROW_PX, WIDEST_PX = 340, 480      # a picture is at most so high and wide
+ROW_PX, WIDEST_PX = 340, 480  # a picture is at most so high and wide
 MARGIN_PX, GAP_PX, TITLE_PX = 28, 12, 44
 COLUMNS = ("photo", "truth", "found")
-UNKNOWN = (225, 225, 225), (60, 60, 60)   # stripes of what the truth does not know: no class has a pattern
-COLOUR_SHARE = 0.8                # of the colours; the rest is the photo in grey, to see where one is
+# stripes of what the truth does not know: no class has a pattern
+UNKNOWN = (225, 225, 225), (60, 60, 60)
+# of the colours; the rest is the photo in grey, to see where one is
+COLOUR_SHARE = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One row of the sheet. score: the picture's mean IoU, for its title. photo: uint8 (H, W, 3) RGB."""
+    """One row of the sheet. score: the picture's mean IoU, for its title. photo: uint8 (H, W, 3)
+    RGB."""
 
     name: str
     score: float
@@ -31,11 +34,13 @@ class Case:
     parsing: Parsing
 
 
-def draw_sheet(cases: list[Case], palette: str = "clear", *, photos: bool = True, across: int = 1) -> Image.Image:
+def draw_sheet(
+    cases: list[Case], palette: str = "clear", *, photos: bool = True, across: int = 1
+) -> Image.Image:
     """The cases from top to bottom, `across` of them side by side. Returns RGB.
 
-    photos: whether the photos are shown, beside and dimly below the colours; False where they may not go. Raises OptionError
-    for an unknown palette, ValueError without cases.
+    photos: whether the photos are shown, beside and dimly below the colours; False where they may
+    not go. Raises OptionError for an unknown palette, ValueError without cases.
     """
     if not cases:
         raise ValueError("there are no cases to draw")
@@ -44,10 +49,14 @@ def draw_sheet(cases: list[Case], palette: str = "clear", *, photos: bool = True
     column_px = max(tile.width for block in blocks for tile in block)
     block_px = len(blocks[0]) * (column_px + GAP_PX) - GAP_PX
     width = MARGIN_PX + across * (block_px + MARGIN_PX)
-    lines = [range(first, min(first + across, len(cases))) for first in range(0, len(cases), across)]
+    lines = [
+        range(first, min(first + across, len(cases))) for first in range(0, len(cases), across)
+    ]
     heights = [TITLE_PX + max(blocks[one][0].height for one in line) + GAP_PX for line in lines]
     classes = _classes(cases)
-    sheet = Image.new("RGB", (width, MARGIN_PX + sum(heights) + _legend_height(len(classes), width)), PAPER)
+    sheet = Image.new(
+        "RGB", (width, MARGIN_PX + sum(heights) + _legend_height(len(classes), width)), PAPER
+    )
     draw = ImageDraw.Draw(sheet)
     top = MARGIN_PX // 2
     for line, height in zip(lines, heights, strict=True):
@@ -58,7 +67,13 @@ def draw_sheet(cases: list[Case], palette: str = "clear", *, photos: bool = True
                 x = left + column * (column_px + GAP_PX)
                 sheet.paste(tile, (x, top + TITLE_PX))
                 if line[0] == 0:
-                    draw.text((x, top + TITLE_PX - 32), COLUMNS[column - len(blocks[one])], FAINT, _font(14), anchor="ls")
+                    draw.text(
+                        (x, top + TITLE_PX - 32),
+                        COLUMNS[column - len(blocks[one])],
+                        FAINT,
+                        _font(14),
+                        anchor="ls",
+                    )
         top += height
     _legend(draw, classes, colours, cases[0].parsing.labels.names, top + GAP_PX, width)
     return sheet
@@ -71,10 +86,22 @@ def _tiles(case: Case, colours, photos: bool) -> list[Image.Image]:
     height, width = photo.shape[:2]
     scale = min(ROW_PX / height, WIDEST_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    people = truth.person_map if truth.person_map is not None else np.zeros(truth.label_map.shape, np.uint8)
-    pictures = [photo, _coloured(photo, truth.label_map, colours), _coloured(photo, found.label_map, colours)]
+    people = (
+        truth.person_map
+        if truth.person_map is not None
+        else np.zeros(truth.label_map.shape, np.uint8)
+    )
+    pictures = [
+        photo,
+        _coloured(photo, truth.label_map, colours),
+        _coloured(photo, found.label_map, colours),
+    ]
     tiles = [Image.fromarray(one).resize(size, Image.Resampling.LANCZOS) for one in pictures]
-    return [*tiles[: 1 if photos else 0], _outlined(tiles[1], people), _outlined(tiles[2], found.person_map)]
+    return [
+        *tiles[: 1 if photos else 0],
+        _outlined(tiles[1], people),
+        _outlined(tiles[2], found.person_map),
+    ]
 
 
 def _coloured(photo: np.ndarray, label_map: np.ndarray, colours) -> np.ndarray:
@@ -99,7 +126,9 @@ def _outlined(tile: Image.Image, person_map: np.ndarray) -> Image.Image:
     pixels = np.array(tile)
     small = cv2.resize(person_map.astype(np.float32), tile.size, interpolation=cv2.INTER_NEAREST)
     for number in np.unique(small[small > 0]):
-        contours, _ = cv2.findContours((small == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        contours, _ = cv2.findContours(
+            (small == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
         cv2.polylines(pixels, contours, True, (255, 255, 255), 1, cv2.LINE_AA)
     return Image.fromarray(pixels)
 
@@ -108,7 +137,13 @@ def _title(draw: ImageDraw.ImageDraw, case: Case, left: int, top: int, block_px:
     """The picture's name, score and people."""
     y = top + TITLE_PX - 8
     draw.text((left, y), case.name, INK, _font(17), anchor="ls")
-    draw.text((left + block_px, y), f"mIoU {case.score:.3f}    {_people(case)}", INK, _font(17), anchor="rs")
+    draw.text(
+        (left + block_px, y),
+        f"mIoU {case.score:.3f}    {_people(case)}",
+        INK,
+        _font(17),
+        anchor="rs",
+    )
 
 
 def _people(case: Case) -> str:
@@ -123,7 +158,10 @@ def _classes(cases: list[Case]) -> list[int]:
     """Those that the sheet shows, by number; unknown last."""
     seen: set[int] = set()
     for case in cases:
-        seen |= {*np.unique(case.truth.label_map).tolist(), *np.unique(case.parsing.label_map).tolist()}
+        seen |= {
+            *np.unique(case.truth.label_map).tolist(),
+            *np.unique(case.parsing.label_map).tolist(),
+        }
     return sorted(seen - {0})
 
 
@@ -138,12 +176,21 @@ def _per_row(width: int) -> int:
     return max(1, (width - 2 * MARGIN_PX) // LEGEND_COLUMN_PX)
 
 
-def _legend(draw: ImageDraw.ImageDraw, classes: list[int], colours, names, top: int, width: int) -> None:
+def _legend(
+    draw: ImageDraw.ImageDraw, classes: list[int], colours, names, top: int, width: int
+) -> None:
     for place, number in enumerate(classes):
         x = MARGIN_PX + place % _per_row(width) * LEGEND_COLUMN_PX
         y = top + place // _per_row(width) * LEGEND_ROW_PX
-        colour, name = (UNKNOWN[0], "unknown") if number == IGNORE else (colours[number], names[number])
-        draw.rounded_rectangle((x, y, x + 15, y + 15), 4, fill=colour, outline=tuple(round(0.72 * value) for value in colour))
+        colour, name = (
+            (UNKNOWN[0], "unknown") if number == IGNORE else (colours[number], names[number])
+        )
+        draw.rounded_rectangle(
+            (x, y, x + 15, y + 15),
+            4,
+            fill=colour,
+            outline=tuple(round(0.72 * value) for value in colour),
+        )
         if number == IGNORE:
             draw.line((x + 2, y + 13, x + 13, y + 2), UNKNOWN[1], 5)
         draw.text((x + 23, y + 13), name, INK, _font(14), anchor="ls")

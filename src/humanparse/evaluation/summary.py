@@ -1,4 +1,5 @@
-"""Summary: pictures' scores added up into the figures of a whole data set. Memory does not grow with the pictures' size."""
+"""Summary: pictures' scores added up into the figures of a whole data set. Memory does not grow
+with the pictures' size."""
 
 from __future__ import annotations
 
@@ -7,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from humanparse.errors import OptionError
-from humanparse.evaluation.instance_ap import HUMAN_THRESHOLDS, MATCHINGS, PART_THRESHOLDS, PCP, AveragePrecision
+from humanparse.evaluation.instance_ap import (
+    HUMAN_THRESHOLDS,
+    MATCHINGS,
+    PART_THRESHOLDS,
+    PCP,
+    AveragePrecision,
+)
 from humanparse.evaluation.mean_iou import MeanIoU
 from humanparse.evaluation.overlap import PictureScore
 from humanparse.evaluation.person_pq import PersonPQ
@@ -18,22 +25,28 @@ SCHEMA = "humanparse-evaluation/1"
 
 
 class Summary:
-    """Add pictures with `add`, then read `figures`. Their order decides nothing but equal scores in the reference matching.
+    """Add pictures with `add`, then read `figures`. Their order decides nothing but equal scores in
+    the reference matching.
 
-    matching: "standard" or "reference"; the pictures must have been measured with the same (see overlap.measure).
-    Raises OptionError for another matching.
+    matching: "standard" or "reference"; the pictures must have been measured with the same (see
+    overlap.measure). Raises OptionError for another matching.
     """
 
     def __init__(self, labels: LabelSet, matching: str = "standard"):
         if matching not in MATCHINGS:
-            raise OptionError(f"there is no matching {matching!r}; choose one of {', '.join(MATCHINGS)}")
+            raise OptionError(
+                f"there is no matching {matching!r}; choose one of {', '.join(MATCHINGS)}"
+            )
         self.labels = labels
         self.matching = matching
         self.num_pictures = 0
         self.num_with_people = 0
         self.classes = MeanIoU(len(labels), absent=0.0 if matching == "reference" else float("nan"))
         self.pq = PersonPQ()
-        self.parts = {class_id: AveragePrecision(PART_THRESHOLDS, matching) for class_id in range(1, len(labels))}
+        self.parts = {
+            class_id: AveragePrecision(PART_THRESHOLDS, matching)
+            for class_id in range(1, len(labels))
+        }
         self.people = AveragePrecision(PART_THRESHOLDS, matching, kind="person")
         self.humans = AveragePrecision(HUMAN_THRESHOLDS, matching)
         self.pcp = PCP()
@@ -53,11 +66,15 @@ class Summary:
         self.humans.add(picture.humans)
 
     def part_ap(self) -> np.ndarray:
-        """AP^r of each class at each threshold: float (C - 1, 9), NaN for a class that is left out."""
-        return np.array([one.per_threshold for one in self.parts.values()]).reshape(-1, len(PART_THRESHOLDS))
+        """AP^r of each class at each threshold: float (C - 1, 9), NaN for a class that is left
+        out."""
+        return np.array([one.per_threshold for one in self.parts.values()]).reshape(
+            -1, len(PART_THRESHOLDS)
+        )
 
     def figures(self) -> dict[str, Any]:
-        """All measures as plain Python values; docs/evaluation.md lists the keys. None stands for "cannot be said"."""
+        """All measures as plain Python values; docs/evaluation.md lists the keys. None stands for
+        "cannot be said"."""
         figures = {
             "schema": SCHEMA,
             "images": self.num_pictures,
@@ -86,7 +103,12 @@ class Summary:
     def _people(self) -> dict[str, Any]:
         part_ap = mean_without_nan(self.part_ap(), axis=0)
         return {
-            "pq": {"pq": self.pq.pq, "found": self.pq.found, "missed": self.pq.missed, "false": self.pq.false},
+            "pq": {
+                "pq": self.pq.pq,
+                "found": self.pq.found,
+                "missed": self.pq.missed,
+                "false": self.pq.false,
+            },
             "ap_r": _per_threshold(part_ap, PART_THRESHOLDS),
             "ap_p": _per_threshold(self.people.per_threshold, PART_THRESHOLDS),
             "ap_h": _per_threshold(self.humans.per_threshold, HUMAN_THRESHOLDS),
@@ -95,11 +117,20 @@ class Summary:
 
     def _classes(self) -> list[dict[str, Any]]:
         part_ap = [float("nan"), *mean_without_nan(self.part_ap(), axis=1)]
-        rows = zip(self.labels.names, self.classes.per_class, self.classes.class_accuracy, part_ap, strict=True)
+        rows = zip(
+            self.labels.names,
+            self.classes.per_class,
+            self.classes.class_accuracy,
+            part_ap,
+            strict=True,
+        )
         truth = self.classes.confusion.sum(1)
         return [
             {
-                "name": name, "iou": iou, "accuracy": accuracy, "ap_r": ap if self.num_with_people else None,
+                "name": name,
+                "iou": iou,
+                "accuracy": accuracy,
+                "ap_r": ap if self.num_with_people else None,
                 "pixels": int(truth[number]),
             }
             for number, (name, iou, accuracy, ap) in enumerate(rows)
@@ -107,7 +138,8 @@ class Summary:
 
 
 def picture_iou(picture: PictureScore) -> float:
-    """Mean IoU of one picture over its classes: what the sheet of worst cases sorts by. NaN if all of it is unknown."""
+    """Mean IoU of one picture over its classes: what the sheet of worst cases sorts by. NaN if all
+    of it is unknown."""
     score = MeanIoU(len(picture.confusion))
     score.add_confusion(picture.confusion)
     return score.mean
@@ -127,7 +159,10 @@ def _swap_counts(swaps: Swaps) -> dict[str, Any]:
 def _per_threshold(values: np.ndarray, thresholds: tuple[float, ...]) -> dict[str, Any]:
     """{"mean": ..., "0.50": ..., ...}"""
     mean = float(mean_without_nan(values, axis=0))
-    return {"mean": mean, **{f"{threshold:.2f}": value for threshold, value in zip(thresholds, values, strict=True)}}
+    return {
+        "mean": mean,
+        **{f"{threshold:.2f}": value for threshold, value in zip(thresholds, values, strict=True)},
+    }
 
 
 def _plain(value: Any) -> Any:

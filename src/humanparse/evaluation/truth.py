@@ -1,4 +1,5 @@
-"""What a picture shows (Truth) and what was found in it (Found), as maps: the two sides of every measure."""
+"""What a picture shows (Truth) and what was found in it (Found), as maps: the two sides of every
+measure."""
 
 from __future__ import annotations
 
@@ -50,17 +51,26 @@ class Found:
 
 
 def found_in(parsing: Parsing) -> Found:
-    """The maps and scores of a result. A person ranks by their score times the mean score of their parts, as in M2FP."""
-    parts = [part for person in parsing.people for part in person.parts.values()] + list(parsing.loose_parts)
+    """The maps and scores of a result. A person ranks by their score times the mean score of their
+    parts, as in M2FP."""
+    parts = [part for person in parsing.people for part in person.parts.values()] + list(
+        parsing.loose_parts
+    )
     part_map = np.zeros(parsing.size_hw, np.int32)
     for number, part in enumerate(parts, start=1):
         x0, y0, x1, y1 = part.mask.box_xyxy
         part_map[y0:y1, x0:x1][part.mask.crop] = number
-    means = [np.mean([part.score for part in person.parts.values()] or [0.0]) for person in parsing.people]
+    means = [
+        np.mean([part.score for part in person.parts.values()] or [0.0])
+        for person in parsing.people
+    ]
     return Found(
-        parsing.label_map, parsing.person_map,
+        parsing.label_map,
+        parsing.person_map,
         np.array([person.score for person in parsing.people], float),
-        np.array([person.score * mean for person, mean in zip(parsing.people, means, strict=True)], float),
+        np.array(
+            [person.score * mean for person, mean in zip(parsing.people, means, strict=True)], float
+        ),
         part_map,
         np.array([part.class_id for part in parts], int),
         np.array([part.score for part in parts], float),

@@ -1,8 +1,9 @@
-"""WorkFile: the score of every picture so far, so that a broken-off evaluation goes on where it stopped.
+"""WorkFile: the score of every picture so far, so that a broken-off evaluation goes on where it
+stopped.
 
-The file has one JSON object a line: first what is being measured, then one `PictureScore` for each picture. A line
-that was being written when the run was killed is dropped. Numbers are kept to the last bit: a continued run ends
-with the very figures of one that was never stopped.
+The file has one JSON object a line: first what is being measured, then one `PictureScore` for each
+picture. A line that was being written when the run was killed is dropped. Numbers are kept to the
+last bit: a continued run ends with the very figures of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ SCHEMA = "humanparse-evaluation-work/1"
 
 
 class WorkFile:
-    """`with WorkFile(path, run, resume) as file`: iterate over `file.scores()`, then `file.append` the others.
+    """`with WorkFile(path, run, resume) as file`: iterate over `file.scores()`, then `file.append`
+    the others.
 
-    run: what is being measured, in plain Python values: data set, model, options. resume: whether to go on with a
-    file that is there.
-    The file is this process's alone until the end of the block.
-    Raises OptionError for a file that is there while `resume` is False (it may hold hours of work), for another
-    run's file, for one that another process writes to now, and for a file that is something else.
+    run: what is being measured, in plain Python values: data set, model, options. resume: whether
+    to go on with a file that is there. The file is this process's alone until the end of the block.
+    Raises OptionError for a file that is there while `resume` is False (it may hold hours of work),
+    for another run's file, for one that another process writes to now, and for a file that is
+    something else.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], resume: bool):
@@ -40,7 +42,8 @@ class WorkFile:
             self._stack = stack.pop_all()
 
     def _hold(self, stack: ExitStack) -> None:
-        """Keep other processes away until the stack ends, by a lock beside the file, which may be deleted itself."""
+        """Keep other processes away until the stack ends, by a lock beside the file, which may be
+        deleted itself."""
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
             stack.enter_context(lock_file(lock, timeout_s=0))
@@ -49,7 +52,9 @@ class WorkFile:
                 f"another evaluation keeps its scores in {self.path} now; wait for its end, or name another file by --work"
             ) from None
         except OSError as error:
-            raise OptionError(f"cannot write {lock}: {error.strerror}; name another file by --work") from None
+            raise OptionError(
+                f"cannot write {lock}: {error.strerror}; name another file by --work"
+            ) from None
         stack.callback(_remove, lock)  # while it is still held
 
     def _begin(self, run: dict[str, Any], resume: bool) -> None:
@@ -57,7 +62,9 @@ class WorkFile:
         path = self.path
         if path.exists() and not resume:
             if self._header() is None or self._holds_scores():
-                raise OptionError(f"{path} is there already: add --resume to go on with that run, or delete it")
+                raise OptionError(
+                    f"{path} is there already: add --resume to go on with that run, or delete it"
+                )
             path.unlink()
         if not path.exists():
             path.write_text(json.dumps({"schema": SCHEMA, **run}) + "\n", encoding="ascii")
@@ -83,7 +90,9 @@ class WorkFile:
                 try:
                     yield PictureScore.from_dict(json.loads(line))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
-                    raise OptionError(f"{self.path}, line {number} is damaged ({error}); delete it and start anew") from error
+                    raise OptionError(
+                        f"{self.path}, line {number} is damaged ({error}); delete it and start anew"
+                    ) from error
 
     def append(self, score: PictureScore) -> None:
         """Keep one more; it is in the operating system's hands when this returns."""
@@ -94,7 +103,9 @@ class WorkFile:
         """Raises OptionError unless the file is of this very run."""
         there = self._header()
         if there is None:
-            raise OptionError(f"{self.path} is no work file of an evaluation; choose another with --work")
+            raise OptionError(
+                f"{self.path} is no work file of an evaluation; choose another with --work"
+            )
         wanted = json.loads(json.dumps(run))
         for key in {**there, **wanted}:
             if there.get(key) != wanted.get(key):

@@ -1,1 +1,2 @@
-"""Models in other forms: checkpoints to ONNX files, and ONNX files to what other runtimes and servers take."""
+"""Models in other forms: checkpoints to ONNX files, and ONNX files to what other runtimes and
+servers take."""

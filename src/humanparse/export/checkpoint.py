@@ -1,8 +1,9 @@
 """M2FP checkpoints as others save them → our network, or a clear error; never a half-loaded model.
 
-Three forms are read: ModelScope's and detectron2's (both a PyTorch file of {"model": tensors, and often an optimiser's
-state, which is left behind}), and safetensors. A PyTorch file is a pickle, which could run code: it is always opened with
-`weights_only=True`, so that anything but tensors, numbers and texts ends the reading.
+Three forms are read: ModelScope's and detectron2's (both a PyTorch file of {"model": tensors, and
+often an optimiser's state, which is left behind}), and safetensors. A PyTorch file is a pickle,
+which could run code: it is always opened with `weights_only=True`, so that anything but tensors,
+numbers and texts ends the reading.
 """
 
 from __future__ import annotations
@@ -24,20 +25,28 @@ from humanparse.system.files import sha256_of, whole_file
 
 # Where our names differ from the official checkpoints', in the order in which the changes are made.
 RENAMES = (
-    (r"^sem_seg_head\.pixel_decoder\.", "pixel_decoder."),                    # the head has no module of its own here
-    (r"^sem_seg_head\.predictor\.", "transformer_decoder."),                  # "predictor" is the transformer decoder
-    (r"^pixel_decoder\.transformer\.(encoder\.)?", "pixel_decoder."),         # nor have the encoder's two wrappers
-    (r"^pixel_decoder\.adapter_1\.", "pixel_decoder.lateral."),               # the pyramid step to stride 4: 1×1 …
-    (r"^pixel_decoder\.layer_1\.", "pixel_decoder.smooth."),                  # … and 3×3
-    (r"\.transformer_cross_attention_layers\.(\d+)\.multihead_attn\.", r".layers.\1.cross_attn."),  # three lists of
-    (r"\.transformer_cross_attention_layers\.(\d+)\.norm\.", r".layers.\1.cross_norm."),            # a third of a layer
-    (r"\.transformer_self_attention_layers\.(\d+)\.norm\.", r".layers.\1.self_norm."),              # each are one list
-    (r"\.transformer_self_attention_layers\.(\d+)\.", r".layers.\1."),                              # of layers here
+    # the head has no module of its own here
+    (r"^sem_seg_head\.pixel_decoder\.", "pixel_decoder."),
+    # "predictor" is the transformer decoder
+    (r"^sem_seg_head\.predictor\.", "transformer_decoder."),
+    # nor have the encoder's two wrappers
+    (r"^pixel_decoder\.transformer\.(encoder\.)?", "pixel_decoder."),
+    # the pyramid step to stride 4: 1×1 …
+    (r"^pixel_decoder\.adapter_1\.", "pixel_decoder.lateral."),
+    (r"^pixel_decoder\.layer_1\.", "pixel_decoder.smooth."),  # … and 3×3
+    # three lists of
+    (r"\.transformer_cross_attention_layers\.(\d+)\.multihead_attn\.", r".layers.\1.cross_attn."),
+    # a third of a layer
+    (r"\.transformer_cross_attention_layers\.(\d+)\.norm\.", r".layers.\1.cross_norm."),
+    # each are one list
+    (r"\.transformer_self_attention_layers\.(\d+)\.norm\.", r".layers.\1.self_norm."),
+    # of layers here
+    (r"\.transformer_self_attention_layers\.(\d+)\.", r".layers.\1."),
     (r"\.transformer_ffn_layers\.(\d+)\.norm\.", r".layers.\1.ffn_norm."),
     (r"\.transformer_ffn_layers\.(\d+)\.", r".layers.\1."),
 )
-# In the file, but not of the network: the training loss, the normalisation of pixels (ours is in the model card), and a
-# counter of BatchNorm that inference never reads.
+# In the file, but not of the network: the training loss, the normalisation of pixels (ours is in
+# the model card), and a counter of BatchNorm that inference never reads.
 LEFT_BEHIND = re.compile(r"^criterion\.|^pixel_(mean|std)$|\.num_batches_tracked$")
 # The builder for (residual blocks in res4, channels of the stem).
 BUILDERS = {(23, 64): m2fp_r101, (6, 64): m2fp_r50, (6, 8): m2fp_tiny}
@@ -48,7 +57,8 @@ class Checkpoint:
     """path and sha256: of the file. tensors: by our names. official: our names → the file's.
 
     The rest is from a configuration.json beside it, if there is one:
-    classes: their names. single_hw: of single-person models the height and width that photos are fitted into.
+    classes: their names. single_hw: of single-person models the height and width that photos are
+    fitted into.
     """
 
     path: Path
@@ -82,10 +92,13 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """A .pt, .pth, .bin (PyTorch) or .safetensors file. Raises BrokenModel for anything but tensors, OSError if unreadable."""
+    """A .pt, .pth, .bin (PyTorch) or .safetensors file. Raises BrokenModel for anything but
+    tensors, OSError if unreadable."""
     path = Path(path)
     sha256 = sha256_of(path)
-    state = _state(_read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path), path)
+    state = _state(
+        _read_safetensors(path) if path.suffix == ".safetensors" else _read_pytorch(path), path
+    )
     official = {our_name(name): name for name in state}
     official = {name: theirs for name, theirs in official.items() if not LEFT_BEHIND.search(name)}
     tensors = {name: state[theirs] for name, theirs in official.items()}
@@ -93,26 +106,36 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def save_safetensors(checkpoint: str | Path, out: str | Path, license: str) -> Path:
-    """Write a checkpoint's tensors, by their official names and without the optimiser, as a .safetensors file.
+    """Write a checkpoint's tensors, by their official names and without the optimiser, as a
+    .safetensors file.
 
-    It is smaller, cannot hold code, and `read_checkpoint` takes it. Raises as `read_checkpoint` and `load_network` do,
-    and writes nothing then.
+    It is smaller, cannot hold code, and `read_checkpoint` takes it. Raises as `read_checkpoint` and
+    `load_network` do, and writes nothing then.
     """
     out, source = Path(out), read_checkpoint(checkpoint)
     load_network(source)
-    tensors = {source.official[name]: tensor.contiguous() for name, tensor in source.tensors.items()}
+    tensors = {
+        source.official[name]: tensor.contiguous() for name, tensor in source.tensors.items()
+    }
     with whole_file(out) as part:
-        safetensors.torch.save_file(tensors, part, {"license": license, "source_sha256": source.sha256})
+        safetensors.torch.save_file(
+            tensors, part, {"license": license, "source_sha256": source.sha256}
+        )
     return out
 
 
 def load_network(checkpoint: Checkpoint) -> M2FP:
     """The network with every tensor of the checkpoint in its place, ready for inference.
 
-    Raises BrokenModel with a list if a tensor is missing, left over, of another shape, or not finite.
+    Raises BrokenModel with a list if a tensor is missing, left over, of another shape, or not
+    finite.
     """
     network = checkpoint.builder(checkpoint.num_classes).eval()
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not LEFT_BEHIND.search(name)}
+    wanted = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not LEFT_BEHIND.search(name)
+    }
     given = checkpoint.tensors
     shared = wanted.keys() & given.keys()
     problems = {
@@ -120,14 +143,20 @@ def load_network(checkpoint: Checkpoint) -> M2FP:
         "unexpected": sorted(given.keys() - wanted.keys()),
         "of another shape": [
             f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
-            for name in sorted(shared) if given[name].shape != wanted[name].shape
+            for name in sorted(shared)
+            if given[name].shape != wanted[name].shape
         ],
         "not finite": [name for name in sorted(shared) if not torch.isfinite(given[name]).all()],
     }
     if any(problems.values()):
-        report = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names)
-        raise BrokenModel(f"{checkpoint.path} does not fit {checkpoint.builder.__name__}. {report}. Nothing was converted")
-    network.load_state_dict(given, strict=False)  # strictly checked above; BatchNorm's counters keep their zeros
+        report = "; ".join(
+            f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names
+        )
+        raise BrokenModel(
+            f"{checkpoint.path} does not fit {checkpoint.builder.__name__}. {report}. Nothing was converted"
+        )
+    # strictly checked above; BatchNorm's counters keep their zeros
+    network.load_state_dict(given, strict=False)
     return network
 
 
@@ -143,7 +172,9 @@ def _read_safetensors(path: Path) -> Mapping:
     try:
         return safetensors.torch.load_file(path)
     except Exception as error:  # SafetensorError, and others for impossible sizes
-        raise BrokenModel(f"{path} is not a safetensors file that can be read ({error}); get it again") from error
+        raise BrokenModel(
+            f"{path} is not a safetensors file that can be read ({error}); get it again"
+        ) from error
 
 
 def _read_pytorch(path: Path) -> Mapping:
@@ -155,9 +186,13 @@ def _read_pytorch(path: Path) -> Mapping:
                 f"{path} holds more than tensors ({found[1]}), which might run code when loaded; nothing in it was run. "
                 "Get the checkpoint from its authors, or have its tensors saved as .safetensors"
             ) from error
-        raise BrokenModel(f"{path} is not a PyTorch checkpoint, or is damaged; get it again") from error
+        raise BrokenModel(
+            f"{path} is not a PyTorch checkpoint, or is damaged; get it again"
+        ) from error
     except Exception as error:  # PyTorch raises errors of many kinds for damaged archives
-        raise BrokenModel(f"{path} is not a PyTorch checkpoint, or breaks off; get it again") from error
+        raise BrokenModel(
+            f"{path} is not a PyTorch checkpoint, or breaks off; get it again"
+        ) from error
 
 
 def _state(content: object, path: Path) -> Mapping[str, Tensor]:
@@ -167,13 +202,20 @@ def _state(content: object, path: Path) -> Mapping[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise BrokenModel(f"{path} holds no tensors by name: it is not a checkpoint of M2FP")
-    if strangers := [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]:
-        raise BrokenModel(f"{path} holds things that are not tensors: {_some(strangers)}; expected {{'model': tensors}}")
+    if strangers := [
+        str(name)
+        for name, value in content.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]:
+        raise BrokenModel(
+            f"{path} holds things that are not tensors: {_some(strangers)}; expected {{'model': tensors}}"
+        )
     return content
 
 
 def _configuration_beside(path: Path) -> tuple[tuple[str, ...] | None, tuple[int, int] | None]:
-    """`classes` and `single_hw` of the configuration.json in the checkpoint's folder; None where it does not say."""
+    """`classes` and `single_hw` of the configuration.json in the checkpoint's folder; None where it
+    does not say."""
     file = path.parent / "configuration.json"
     if not file.is_file():
         return None, None
@@ -181,15 +223,21 @@ def _configuration_beside(path: Path) -> tuple[tuple[str, ...] | None, tuple[int
         configuration = json.loads(file.read_bytes())
         model = configuration.get("model", {})
         classes = model.get("classes", configuration.get("classes"))
-        if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        if classes is not None and not (
+            isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+        ):
             raise ValueError("'classes' is not a list of names")
         single = model.get("input_single_human") if model.get("single_human", True) else None
         width, height = (int(side) for side in single["sizes"][0]) if single else (0, 0)
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
-        raise BrokenModel(f"{file} beside the checkpoint cannot be read ({error!r}); repair it, or move it away") from error
+        raise BrokenModel(
+            f"{file} beside the checkpoint cannot be read ({error!r}); repair it, or move it away"
+        ) from error
     return tuple(classes) if classes else None, (height, width) if single else None
 
 
 def _some(names: Iterable[str], limit: int = 3) -> str:
     names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )

@@ -1,4 +1,5 @@
-"""A model of the hub → its .onnx file on this machine: downloaded (weights/store.py), then converted, once."""
+"""A model of the hub → its .onnx file on this machine: downloaded (weights/store.py), then
+converted, once."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ def fetch(
     accept_licence: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """The converted file; what is missing is fetched and converted first. Costs nothing if all is here.
+    """The converted file; what is missing is fetched and converted first. Costs nothing if all is
+    here.
 
     say: see `store.pull`, which also says what is raised; MissingExtra without PyTorch.
     """
@@ -39,8 +41,12 @@ def convert(checkpoint: Path, out: Path) -> None:
         from humanparse.export.m2fp import convert_checkpoint
     except ModuleNotFoundError as error:
         if str(error.name).startswith("humanparse"):
-            raise ModelError(f"this version of humanparse cannot convert {checkpoint}; update humanparse") from error
-        raise MissingExtra(f"converting {checkpoint} needs PyTorch once ({error.name} is missing)", "torch") from error
+            raise ModelError(
+                f"this version of humanparse cannot convert {checkpoint}; update humanparse"
+            ) from error
+        raise MissingExtra(
+            f"converting {checkpoint} needs PyTorch once ({error.name} is missing)", "torch"
+        ) from error
     convert_checkpoint(checkpoint, out, labels=None, precision="fp32")
 
 

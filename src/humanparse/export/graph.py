@@ -1,4 +1,5 @@
-"""What all ways out share: reading a model file, its sizes and its batch opened or fixed, and whether two files agree."""
+"""What all ways out share: reading a model file, its sizes and its batch opened or fixed, and
+whether two files agree."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ from humanparse.image import read_image
 if TYPE_CHECKING:
     import onnx
 
-INPUT = "pixels"             # what every file of ours calls it: float32 (1, 3, H, W)
-TRIAL_HW = (192, 256)        # of the noise that files are tried with
-TOLERANCE = 1e-3             # largest difference between two files, in tenths of an output's largest value
+INPUT = "pixels"  # what every file of ours calls it: float32 (1, 3, H, W)
+TRIAL_HW = (192, 256)  # of the noise that files are tried with
+# largest difference between two files, in tenths of an output's largest value
+TOLERANCE = 1e-3
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -28,8 +30,8 @@ Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 class Agreement:
     """How far two ways of computing the same lie apart on one picture.
 
-    difference: of the network's outputs, see `difference`. labels, people: share of the photo's pixels where both maps
-    are equal, None if no maps were made.
+    difference: of the network's outputs, see `difference`. labels, people: share of the photo's
+    pixels where both maps are equal, None if no maps were made.
     """
 
     picture: str
@@ -40,7 +42,8 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Written:
-    """What an export left behind: its files, how well they agree with the model they were made from, and what to know."""
+    """What an export left behind: its files, how well they agree with the model they were made
+    from, and what to know."""
 
     files: tuple[Path, ...]
     agreement: tuple[Agreement, ...] = ()
@@ -48,12 +51,15 @@ class Written:
 
 
 def load(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
-    """The graph and the card of a model file. Raises BrokenModel, or MissingExtra without the package onnx."""
+    """The graph and the card of a model file. Raises BrokenModel, or MissingExtra without the
+    package onnx."""
     onnx = the_onnx_package()
     try:
         model = onnx.load(file)
     except Exception as error:  # protobuf raises a class of its own
-        raise BrokenModel(f"{file} is not an ONNX model that can be read; give an .onnx file of humanparse") from error
+        raise BrokenModel(
+            f"{file} is not an ONNX model that can be read; give an .onnx file of humanparse"
+        ) from error
     card = ModelCard.from_metadata({one.key: one.value for one in model.metadata_props}, str(file))
     return model, card
 
@@ -73,7 +79,8 @@ def set_card(model: onnx.ModelProto, card: ModelCard) -> None:
 
 
 def fix_size(model: onnx.ModelProto, input_hw: tuple[int, int]) -> None:
-    """Give the input one size for ever; what the outputs' sizes are then, is found when the graph is folded."""
+    """Give the input one size for ever; what the outputs' sizes are then, is found when the graph
+    is folded."""
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     for axis, size in zip(sizes, (1, 3, *input_hw), strict=True):
         axis.dim_value = size
@@ -86,7 +93,9 @@ def open_batch(model: onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for output in model.graph.output:
-        for axis, name in zip(output.type.tensor_type.shape.dim[2:], ("rows", "columns"), strict=False):
+        for axis, name in zip(
+            output.type.tensor_type.shape.dim[2:], ("rows", "columns"), strict=False
+        ):
             if axis.dim_param:
                 axis.dim_param = f"{output.name}_{name}"
 
@@ -106,24 +115,30 @@ def takes_batches(model: onnx.ModelProto, folder: Path) -> bool:
     except Exception:  # whatever ONNX Runtime objects to, it is a no
         return False
     return all(
-        value.shape[0] == 2 and difference({name: value[i : i + 1]}, {name: apart[i][name]}) <= TOLERANCE
-        for name, value in together.items() for i in (0, 1)
+        value.shape[0] == 2
+        and difference({name: value[i : i + 1]}, {name: apart[i][name]}) <= TOLERANCE
+        for name, value in together.items()
+        for i in (0, 1)
     )
 
 
 def fold(model: onnx.ModelProto, out: Path) -> None:
-    """Write the graph with everything computed that does not depend on the picture, in ONNX's own operators."""
+    """Write the graph with everything computed that does not depend on the picture, in ONNX's own
+    operators."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(out)
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def difference(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> float:
-    """The largest difference in any output, in tenths of that output's largest value: rounding grows with it.
+    """The largest difference in any output, in tenths of that output's largest value: rounding
+    grows with it.
 
     Infinite if an output is missing, of another shape or not a number.
     """
@@ -136,12 +151,19 @@ def difference(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> flo
     return worst
 
 
-def compare(wanted: Run, got: Run, inputs: Iterable[tuple[str, np.ndarray]], tolerance: float) -> tuple[Agreement, ...]:
-    """Run both on each named input. Raises ModelError if they differ by more than `tolerance` anywhere."""
-    found = tuple(Agreement(name, difference(wanted(pixels), got(pixels))) for name, pixels in inputs)
+def compare(
+    wanted: Run, got: Run, inputs: Iterable[tuple[str, np.ndarray]], tolerance: float
+) -> tuple[Agreement, ...]:
+    """Run both on each named input. Raises ModelError if they differ by more than `tolerance`
+    anywhere."""
+    found = tuple(
+        Agreement(name, difference(wanted(pixels), got(pixels))) for name, pixels in inputs
+    )
     if bad := [one for one in found if not one.difference <= tolerance]:
-        raise ModelError(f"the exported model differs by {bad[0].difference:.2g} on {bad[0].picture}, over {tolerance:g}; "
-                         "nothing was written")
+        raise ModelError(
+            f"the exported model differs by {bad[0].difference:.2g} on {bad[0].picture}, over {tolerance:g}; "
+            "nothing was written"
+        )
     return found
 
 

@@ -1,4 +1,5 @@
-"""A network → an ONNX file that runs at any size, carries its card, and is kept only if it agrees with PyTorch."""
+"""A network → an ONNX file that runs at any size, carries its card, and is kept only if it agrees
+with PyTorch."""
 
 from __future__ import annotations
 
@@ -36,14 +37,19 @@ def export(
 ) -> float:
     """Write the network as ONNX. Returns the difference from PyTorch, as `difference` measures it.
 
-    network: takes pixels (B, 3, H, W) and gives a dict; `outputs` are the names to keep. Those with four axes follow the size.
-    check_sizes_hw: where to compare; none may be TRACED_HW. units: what counts as a difference of one, by output name.
+    network: takes pixels (B, 3, H, W) and gives a dict; `outputs` are the names to keep. Those with
+    four axes follow the size.
+    check_sizes_hw: where to compare; none may be TRACED_HW. units: what counts as a difference of
+    one, by output name.
     share: of the values that must agree, for networks that take decisions inside.
-    precision: "fp16" stores the weights in half the space, rounded; the arithmetic stays fp32. Changes the network so.
-    Raises ModelError, and leaves `out` as it was, if the file differs by more than `tolerance` anywhere.
+    precision: "fp16" stores the weights in half the space, rounded; the arithmetic stays fp32.
+    Changes the network so. Raises ModelError, and leaves `out` as it was, if the file differs by
+    more than `tolerance` anywhere.
     """
     if precision not in PRECISIONS:
-        raise OptionError(f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise OptionError(
+            f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
+        )
     if precision == "fp16":
         _round_weights(network)
     wrapped = _Outputs(network, outputs).eval()
@@ -57,7 +63,9 @@ def export(
         del model
         found = difference(wrapped, part, outputs, check_sizes_hw, units or {}, share)
         if not found <= tolerance:  # so that "not a number" is a difference as well
-            raise ModelError(f"the exported model differs from PyTorch by {found:.2g}, over {tolerance}; {out} was not written")
+            raise ModelError(
+                f"the exported model differs from PyTorch by {found:.2g}, over {tolerance}; {out} was not written"
+            )
     return found
 
 
@@ -69,10 +77,11 @@ def difference(
     units: Mapping[str, float],
     share: float = 1.0,
 ) -> float:
-    """How far PyTorch's and ONNX Runtime's outputs lie apart on random pictures of these sizes: the largest difference
-    among the `share` of values that agree best, in the worst output.
+    """How far PyTorch's and ONNX Runtime's outputs lie apart on random pictures of these sizes: the
+    largest difference among the `share` of values that agree best, in the worst output.
 
-    In units of the output, or tenths of its largest value where that is more: rounding grows with it.
+    In units of the output, or tenths of its largest value where that is more: rounding grows with
+    it.
     """
     engine = OnnxRuntimeEngine(file)
     generator = torch.Generator().manual_seed(0)
@@ -83,7 +92,9 @@ def difference(
             wanted = network(pixels)
         got = engine.run(pixels.numpy())
         for name, value in zip(outputs, wanted, strict=True):
-            unit = units.get(name, 1.0) * max(1.0, float(value.abs().max()) / units.get(name, 1.0) / 10)
+            unit = units.get(name, 1.0) * max(
+                1.0, float(value.abs().max()) / units.get(name, 1.0) / 10
+            )
             differences.append(float(np.quantile(np.abs(value.numpy() - got[name]), share)) / unit)
     return float(np.max(differences))  # unlike Python's max, keeps "not a number"
 
@@ -103,22 +114,36 @@ class _Outputs(nn.Module):
 def _trace(network: _Outputs, file: Path, outputs: tuple[str, ...]) -> None:
     example = torch.zeros(1, 3, *TRACED_HW)
     with torch.inference_mode():
-        maps = [name for name, value in zip(outputs, network(example), strict=True) if value.ndim == 4]
-    dynamic = {"pixels": {2: "height", 3: "width"}} | {name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in maps}
+        maps = [
+            name for name, value in zip(outputs, network(example), strict=True) if value.ndim == 4
+        ]
+    dynamic = {"pixels": {2: "height", 3: "width"}} | {
+        name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in maps
+    }
     with warnings.catch_warnings():
         # The newer exporter needs one more package and three times as long for the same graph.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # whether a size was baked in is checked, not guessed
-        warnings.filterwarnings("ignore", "It is recommended that constant folding be turned off")  # the network is in eval mode
+        # whether a size was baked in is checked, not guessed
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        # the network is in eval mode
+        warnings.filterwarnings("ignore", "It is recommended that constant folding be turned off")
         torch.onnx.export(
-            network, (example,), str(file), dynamo=False, opset_version=OPSET,
-            input_names=["pixels"], output_names=list(outputs), dynamic_axes=dynamic,
-            training=torch.onnx.TrainingMode.PRESERVE,  # leaves BatchNorm to the engines, and the weights as they are
+            network,
+            (example,),
+            str(file),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=list(outputs),
+            dynamic_axes=dynamic,
+            # leaves BatchNorm to the engines, and the weights as they are
+            training=torch.onnx.TrainingMode.PRESERVE,
         )
 
 
 def _round_weights(network: nn.Module) -> None:
-    """Round all large weights to the nearest fp16 value, where they are, so that storing them so loses nothing more."""
+    """Round all large weights to the nearest fp16 value, where they are, so that storing them so
+    loses nothing more."""
     with torch.no_grad():
         for weight in network.parameters():
             if weight.numel() >= SMALL:
@@ -126,7 +151,8 @@ def _round_weights(network: nn.Module) -> None:
 
 
 def _store_as_fp16(graph: onnx.GraphProto) -> None:
-    """Turn every large tensor that fp16 holds exactly into an fp16 tensor and a cast, which engines undo while loading."""
+    """Turn every large tensor that fp16 holds exactly into an fp16 tensor and a cast, which engines
+    undo while loading."""
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
@@ -136,6 +162,8 @@ def _store_as_fp16(graph: onnx.GraphProto) -> None:
         if np.array_equal(half.astype(np.float32), values):
             name = tensor.name
             tensor.CopyFrom(onnx.numpy_helper.from_array(half, f"{name}_fp16"))
-            casts.append(onnx.helper.make_node("Cast", [f"{name}_fp16"], [name], to=onnx.TensorProto.FLOAT))
+            casts.append(
+                onnx.helper.make_node("Cast", [f"{name}_fp16"], [name], to=onnx.TensorProto.FLOAT)
+            )
     for cast in reversed(casts):
         graph.node.insert(0, cast)

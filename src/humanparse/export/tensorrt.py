@@ -1,4 +1,5 @@
-"""A model for TensorRT: ONNX files that its parser reads, and the lines of trtexec that build engines of them."""
+"""A model for TensorRT: ONNX files that its parser reads, and the lines of trtexec that build
+engines of them."""
 
 from __future__ import annotations
 
@@ -32,20 +33,89 @@ if TYPE_CHECKING:
 ANY_SIZE = "model.onnx"
 PHOTO_HW = (480, 640)
 WIDEST = 2.0  # photos up to 2:1 and 1:2 fit into the engine for any size
-# Operators that our networks may use and the ONNX parser of TensorRT 8.6 has (GridSample came in 8.5, LayerNormalization in 8.6).
-SUPPORTED = frozenset((
-    "Add", "And", "ArgMax", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv", "Cos",
-    "DequantizeLinear", "Div", "Einsum", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements",
-    "Gemm", "GlobalAveragePool", "Greater", "GridSample", "Identity", "If", "InstanceNormalization", "LayerNormalization",
-    "Less", "Loop", "MatMul", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "NonZero", "Not", "Or", "Pad", "Pow",
-    "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu",
-    "Reshape", "Resize", "ScatterND", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub",
-    "Tile", "TopK", "Transpose", "Unsqueeze", "Where",
-))
+# Operators that our networks may use and the ONNX parser of TensorRT 8.6 has (GridSample came in
+# 8.5, LayerNormalization in 8.6).
+SUPPORTED = frozenset(
+    (
+        "Add",
+        "And",
+        "ArgMax",
+        "BatchNormalization",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Constant",
+        "ConstantOfShape",
+        "Conv",
+        "Cos",
+        "DequantizeLinear",
+        "Div",
+        "Einsum",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "GatherElements",
+        "Gemm",
+        "GlobalAveragePool",
+        "Greater",
+        "GridSample",
+        "Identity",
+        "If",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "Less",
+        "Loop",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "NonZero",
+        "Not",
+        "Or",
+        "Pad",
+        "Pow",
+        "QuantizeLinear",
+        "Range",
+        "Reciprocal",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "ScatterND",
+        "Shape",
+        "Sigmoid",
+        "Sin",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "TopK",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    )
+)
 
 
-def write_tensorrt(model: Path, folder: Path, photos: Sequence[Path] = (), *, photo_hw: tuple[int, int] = PHOTO_HW) -> Written:
-    """Write into `folder`, which is made: the model for any size, the model for photos of one size, and a README with the lines.
+def write_tensorrt(
+    model: Path, folder: Path, photos: Sequence[Path] = (), *, photo_hw: tuple[int, int] = PHOTO_HW
+) -> Written:
+    """Write into `folder`, which is made: the model for any size, the model for photos of one size,
+    and a README with the lines.
 
     photo_hw: (height, width) of the photos, of a camera say, for which the second is made.
     photos: pictures on which all must agree with the model.
@@ -82,9 +152,12 @@ def write_tensorrt(model: Path, folder: Path, photos: Sequence[Path] = (), *, ph
 
 def _compare(model: Path, fixed: Path, inputs, input_hw: tuple[int, int]):
     """The file for one size against the model, on each picture cut or filled up to that size."""
+
     def fitted(pixels: np.ndarray) -> np.ndarray:
         out = np.zeros((1, 3, *input_hw), np.float32)
-        height, width = (min(one, other) for one, other in zip(pixels.shape[2:], input_hw, strict=True))
+        height, width = (
+            min(one, other) for one, other in zip(pixels.shape[2:], input_hw, strict=True)
+        )
         out[..., :height, :width] = pixels[..., :height, :width]
         return out
 
@@ -98,9 +171,14 @@ def operators(model: onnx.ModelProto) -> set[str]:
 
     def walk(graph) -> None:
         for node in graph.node:
-            found.add(node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}")
+            found.add(
+                node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+            )
             for attribute in node.attribute:
-                for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                for inner in (
+                    *attribute.graphs,
+                    *([attribute.g] if attribute.HasField("g") else []),
+                ):
                     walk(inner)
 
     walk(model.graph)
@@ -108,11 +186,15 @@ def operators(model: onnx.ModelProto) -> set[str]:
 
 
 def profile(rule: Preprocess) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """(height, width) of the network's input: the least, the usual (4:3) and the largest, for photos from 1:2 to 2:1."""
+    """(height, width) of the network's input: the least, the usual (4:3) and the largest, for
+    photos from 1:2 to 2:1."""
     if rule.fit_hw:
         return (rule.padded(rule.fit_hw),) * 3
     short, long = 1000, round(1000 * WIDEST)
-    sizes = [rule.geometry(photo_hw).input_hw for photo_hw in ((short, long), (long, short), (short, short))]
+    sizes = [
+        rule.geometry(photo_hw).input_hw
+        for photo_hw in ((short, long), (long, short), (short, short))
+    ]
     rows, columns = zip(*sizes, strict=True)
     return (min(rows), min(columns)), rule.geometry(PHOTO_HW).input_hw, (max(rows), max(columns))
 
@@ -121,11 +203,20 @@ def _shape(input_hw: tuple[int, int]) -> str:
     return "{}:1x3x{}x{}".format(INPUT, *input_hw)
 
 
-def _readme(name: str, rule: Preprocess, photo_hw: tuple[int, int], input_hw: tuple[int, int], strange: list[str]) -> str:
+def _readme(
+    name: str,
+    rule: Preprocess,
+    photo_hw: tuple[int, int],
+    input_hw: tuple[int, int],
+    strange: list[str],
+) -> str:
     least, usual, largest = (_shape(size) for size in profile(rule))
     fixed = "model-{}x{}".format(*input_hw)
-    trouble = (f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; trtexec will say whether your version has them."
-               if strange else "All operators of both files are in the ONNX parser of TensorRT 8.6 and later.")
+    trouble = (
+        f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; trtexec will say whether your version has them."
+        if strange
+        else "All operators of both files are in the ONNX parser of TensorRT 8.6 and later."
+    )
     corner = "middle" if rule.fit_hw else "top left corner"
     return f"""# {name} for TensorRT
 

@@ -5,8 +5,9 @@
     NAME-network      ONNX Runtime: the model file, several photos of one size at a time
     NAME-postprocess  Python: the network's outputs → people
 
-The tensors are called as those of the service's /v2 (service/api/v2.py), so that one client fits both. The two Python
-models are the files of `triton_models/`, copied; they need humanparse in Triton's Python.
+The tensors are called as those of the service's /v2 (service/api/v2.py), so that one client fits
+both. The two Python models are the files of `triton_models/`, copied; they need humanparse in
+Triton's Python.
 """
 
 from __future__ import annotations
@@ -19,18 +20,27 @@ from pathlib import Path
 
 from humanparse.card import ModelCard
 from humanparse.errors import OptionError
-from humanparse.export.graph import INPUT, Written, load, open_batch, takes_batches, the_onnx_package
+from humanparse.export.graph import (
+    INPUT,
+    Written,
+    load,
+    open_batch,
+    takes_batches,
+    the_onnx_package,
+)
 from humanparse.system.packaged import packaged
 
-MAX_BATCH = 8          # photos in one run of the network
-MAX_DELAY_US = 2000    # that the first of them waits for others
-INSTANCES = 2          # of each Python model: while one decodes a photo, another can
-WARM_HW = (480, 640)   # of the photo whose size the network is warmed up with
-EMPTY = "Triton wants this folder, though an ensemble has no file of its own.\n"  # empty folders get lost on the way
+MAX_BATCH = 8  # photos in one run of the network
+MAX_DELAY_US = 2000  # that the first of them waits for others
+INSTANCES = 2  # of each Python model: while one decodes a photo, another can
+WARM_HW = (480, 640)  # of the photo whose size the network is warmed up with
+# empty folders get lost on the way
+EMPTY = "Triton wants this folder, though an ensemble has no file of its own.\n"
 
 
 def write_triton(model: Path, folder: Path) -> Written:
-    """Write the four models into `folder`, a repository that may hold others. Raises OptionError if they are there already."""
+    """Write the four models into `folder`, a repository that may hold others. Raises OptionError if
+    they are there already."""
     network, card = load(model)
     onnx = the_onnx_package()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", card.name)
@@ -51,14 +61,29 @@ def write_triton(model: Path, folder: Path) -> Written:
         (made / name / "1").mkdir()
         (made / name / "1/README").write_text(EMPTY, "utf-8")
         _write_python(made / f"{name}-preprocess", card, _preprocess(name), "preprocess.py")
-        _write_python(made / f"{name}-postprocess", card, _postprocess(name, outputs), "postprocess.py")
+        _write_python(
+            made / f"{name}-postprocess", card, _postprocess(name, outputs), "postprocess.py"
+        )
         _write(made / f"{name}-network", _network(name, outputs, card, batches))
         (made / f"{name}-network/1").mkdir()
         onnx.save(opened if batches else network, made / f"{name}-network/1/model.onnx")
         for one in reversed(made_names):  # the ensemble last: it names the others
             os.replace(made / one, folder / one)
-    notes = () if batches else ("the network takes one photo at a time: its graph holds a batch of one",)
-    return Written(tuple(file for one in made_names for file in sorted((folder / one).rglob("*")) if file.is_file()), (), notes)
+    notes = (
+        ()
+        if batches
+        else ("the network takes one photo at a time: its graph holds a batch of one",)
+    )
+    return Written(
+        tuple(
+            file
+            for one in made_names
+            for file in sorted((folder / one).rglob("*"))
+            if file.is_file()
+        ),
+        (),
+        notes,
+    )
 
 
 def _outputs(network) -> list[tuple[str, list[int]]]:
@@ -85,14 +110,21 @@ def _write_python(folder: Path, card: ModelCard, config: str, source: str) -> No
 
 # config.pbtxt
 
-IMAGE, LABELS, PEOPLE, RESULT = ("image", "TYPE_STRING", [1]), ("labels", "TYPE_UINT8", [1, -1, -1]), (
-    "people", "TYPE_UINT16", [1, -1, -1]), ("result", "TYPE_STRING", [1])
+IMAGE, LABELS, PEOPLE, RESULT = (
+    ("image", "TYPE_STRING", [1]),
+    ("labels", "TYPE_UINT8", [1, -1, -1]),
+    ("people", "TYPE_UINT16", [1, -1, -1]),
+    ("result", "TYPE_STRING", [1]),
+)
 PIXELS, PHOTO_HW = (INPUT, "TYPE_FP32", [1, 3, -1, -1]), ("photo_hw", "TYPE_INT32", [2])
 LATEST = "version_policy { latest { num_versions: 1 } }\n"
 
 
 def _tensors(kind: str, *tensors: tuple[str, str, list[int]]) -> str:
-    return "".join(f'{kind} {{ name: "{name}" data_type: {data} dims: {dims} }}\n' for name, data, dims in tensors)
+    return "".join(
+        f'{kind} {{ name: "{name}" data_type: {data} dims: {dims} }}\n'
+        for name, data, dims in tensors
+    )
 
 
 def _instances(count: int, kind: str) -> str:
@@ -104,27 +136,50 @@ def _floats(outputs: list[tuple[str, list[int]]]) -> list[tuple[str, str, list[i
 
 
 def _preprocess(name: str) -> str:
-    return (f'name: "{name}-preprocess"\nbackend: "python"\nmax_batch_size: 0\n'
-            + _tensors("input", IMAGE) + _tensors("output", PIXELS, PHOTO_HW) + _instances(INSTANCES, "KIND_CPU") + LATEST)
+    return (
+        f'name: "{name}-preprocess"\nbackend: "python"\nmax_batch_size: 0\n'
+        + _tensors("input", IMAGE)
+        + _tensors("output", PIXELS, PHOTO_HW)
+        + _instances(INSTANCES, "KIND_CPU")
+        + LATEST
+    )
 
 
 def _postprocess(name: str, outputs: list[tuple[str, list[int]]]) -> str:
-    return (f'name: "{name}-postprocess"\nbackend: "python"\nmax_batch_size: 0\n'
-            + _tensors("input", PHOTO_HW, *_floats(outputs)) + _tensors("output", LABELS, PEOPLE, RESULT)
-            + _instances(INSTANCES, "KIND_CPU") + LATEST)
+    return (
+        f'name: "{name}-postprocess"\nbackend: "python"\nmax_batch_size: 0\n'
+        + _tensors("input", PHOTO_HW, *_floats(outputs))
+        + _tensors("output", LABELS, PEOPLE, RESULT)
+        + _instances(INSTANCES, "KIND_CPU")
+        + LATEST
+    )
 
 
-def _network(name: str, outputs: list[tuple[str, list[int]]], card: ModelCard, batches: bool) -> str:
+def _network(
+    name: str, outputs: list[tuple[str, list[int]]], card: ModelCard, batches: bool
+) -> str:
     skip = 1 if batches else 0  # where Triton counts the batch, it is not among the sizes
     tensors = [(one, data, dims[skip:]) for one, data, dims in (PIXELS, *_floats(outputs))]
     warm = [*([] if batches else [1]), 3, *card.preprocess.geometry(WARM_HW).input_hw]
-    batching = ("# Photos whose input has one size run together; on a CPU that gains nothing.\n"
-                f"dynamic_batching {{ max_queue_delay_microseconds: {MAX_DELAY_US} }}\n") if batches else ""
-    return (f'name: "{name}-network"\nbackend: "onnxruntime"\nmax_batch_size: {MAX_BATCH if batches else 0}\n'
-            + _tensors("input", tensors[0]) + _tensors("output", *tensors[1:]) + batching
-            + "# A GPU where there is one.\n" + _instances(1, "KIND_AUTO") + LATEST
-            + f'model_warmup {{ name: "a photo of {WARM_HW[1]}x{WARM_HW[0]}" batch_size: {1 if batches else 0}\n'
-            + f'  inputs {{ key: "{INPUT}" value {{ data_type: TYPE_FP32 dims: {warm} zero_data: true }} }} }}\n')
+    batching = (
+        (
+            "# Photos whose input has one size run together; on a CPU that gains nothing.\n"
+            f"dynamic_batching {{ max_queue_delay_microseconds: {MAX_DELAY_US} }}\n"
+        )
+        if batches
+        else ""
+    )
+    return (
+        f'name: "{name}-network"\nbackend: "onnxruntime"\nmax_batch_size: {MAX_BATCH if batches else 0}\n'
+        + _tensors("input", tensors[0])
+        + _tensors("output", *tensors[1:])
+        + batching
+        + "# A GPU where there is one.\n"
+        + _instances(1, "KIND_AUTO")
+        + LATEST
+        + f'model_warmup {{ name: "a photo of {WARM_HW[1]}x{WARM_HW[0]}" batch_size: {1 if batches else 0}\n'
+        + f'  inputs {{ key: "{INPUT}" value {{ data_type: TYPE_FP32 dims: {warm} zero_data: true }} }} }}\n'
+    )
 
 
 def _ensemble(name: str, outputs: list[tuple[str, list[int]]]) -> str:
@@ -135,9 +190,16 @@ def _ensemble(name: str, outputs: list[tuple[str, list[int]]]) -> str:
         (f"{name}-postprocess", ["photo_hw", *network], ["labels", "people", "result"]),
     )
     text = f'name: "{name}"\nplatform: "ensemble"\nmax_batch_size: 0\n'
-    text += _tensors("input", IMAGE) + _tensors("output", LABELS, PEOPLE, RESULT) + LATEST + "ensemble_scheduling {\n"
+    text += (
+        _tensors("input", IMAGE)
+        + _tensors("output", LABELS, PEOPLE, RESULT)
+        + LATEST
+        + "ensemble_scheduling {\n"
+    )
     for model, inputs, made in steps:
         text += f'  step {{\n    model_name: "{model}"\n    model_version: -1\n'
         text += "".join(f'    input_map {{ key: "{one}" value: "{one}" }}\n' for one in inputs)
-        text += "".join(f'    output_map {{ key: "{one}" value: "{one}" }}\n' for one in made) + "  }\n"
+        text += (
+            "".join(f'    output_map {{ key: "{one}" value: "{one}" }}\n' for one in made) + "  }\n"
+        )
     return text + "}\n"

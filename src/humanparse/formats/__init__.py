@@ -1,8 +1,8 @@
 """Files, text and other libraries' forms of a Parsing; `save` writes any of `FORMATS`.
 
-native.py is our own JSON, there and back; coco.py and labelme.py are those of annotation tools; pipelines.py has the forms
-of other pipelines, pictures.py the pictures. A further format is one function, one line of
-`_WRITERS` and one of files.py.
+native.py is our own JSON, there and back; coco.py and labelme.py are those of annotation tools;
+pipelines.py has the forms of other pipelines, pictures.py the pictures. A further format is one
+function, one line of `_WRITERS` and one of files.py.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-def save(parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, palette: str = "clear") -> list[Path]:
-    """Write the photo's files into `folder`, which is made if it is not there. Returns their paths, in order.
+def save(
+    parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, palette: str = "clear"
+) -> list[Path]:
+    """Write the photo's files into `folder`, which is made if it is not there. Returns their paths,
+    in order.
 
-    formats: names of `FORMATS`. palette: the colours of those that are pictures. A file of that name is replaced.
-    Each file appears whole or not at all: it is written under another name first.
-    Raises OptionError for an unknown format or palette, before anything is written, and OSError if writing fails.
+    formats: names of `FORMATS`. palette: the colours of those that are pictures. A file of that
+    name is replaced. Each file appears whole or not at all: it is written under another name first.
+    Raises OptionError for an unknown format or palette, before anything is written, and OSError if
+    writing fails.
     """
     parsing.labels.palette(palette)  # raises now for an unknown one
     formats, folder = _known(formats), folder_path("folder", folder)
@@ -52,14 +56,22 @@ def save(parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, 
 
 
 def paths(name: str, folder: str | Path, formats: Iterable[str] | str) -> list[Path]:
-    """The files that `save` writes for a photo of that name. Raises OptionError for an unknown format or a path as name."""
-    if not isinstance(name, str) or not name or Path(name).name != name or "\\" in name or "\0" in name:
+    """The files that `save` writes for a photo of that name. Raises OptionError for an unknown
+    format or a path as name."""
+    if (
+        not isinstance(name, str)
+        or not name
+        or Path(name).name != name
+        or "\\" in name
+        or "\0" in name
+    ):
         raise OptionError(f"{name!r} cannot name a file; give the photo a name without folders")
     folder = folder_path("folder", folder)
     return [folder / f"{name}{FORMATS[one].suffix}" for one in _known(formats)]
 
 
 # The writers
+
 
 def _write_overlay(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     _write_png(render.overlay(parsing, palette=palette), file)
@@ -122,25 +134,27 @@ class Format(NamedTuple):
 
 
 _WRITERS: dict[str, Callable[[Parsing, BinaryIO, str], None]] = {
-    "overlay": _write_overlay,    # the photo in colours, with outlines and legend
+    "overlay": _write_overlay,  # the photo in colours, with outlines and legend
     "outlines": _write_outlines,  # the photo with the outlines alone
     "colormap": _write_colormap,  # the label map in colours, RGB
-    "labels": _write_labels,      # the label map, each value a class
-    "people": _write_people,      # the person map, each value a person
-    "cutout": _write_cutout,      # everybody on a transparent background
-    "json": _write_json,          # docs/json.md
-    "coco": _write_coco,          # COCO's annotations, people and parts
-    "labelme": _write_labelme,    # the parts as polygons, for labelme
-    "npz": _write_npz,            # both maps and the people's boxes for NumPy
+    "labels": _write_labels,  # the label map, each value a class
+    "people": _write_people,  # the person map, each value a person
+    "cutout": _write_cutout,  # everybody on a transparent background
+    "json": _write_json,  # docs/json.md
+    "coco": _write_coco,  # COCO's annotations, people and parts
+    "labelme": _write_labelme,  # the parts as polygons, for labelme
+    "npz": _write_npz,  # both maps and the people's boxes for NumPy
 }
 FORMATS = {name: Format(suffix, _WRITERS[name]) for name, suffix in FORMAT_SUFFIXES.items()}
 
 _MEDIA_TYPES = {"png": "image/png", "json": "application/json", "npz": "application/octet-stream"}
-CONTENT_TYPES = {name: _MEDIA_TYPES[one.suffix.rpartition(".")[2]] for name, one in FORMATS.items()}  # for HTTP
+# for HTTP
+CONTENT_TYPES = {name: _MEDIA_TYPES[one.suffix.rpartition(".")[2]] for name, one in FORMATS.items()}
 
 
 def _known(formats: Iterable[str] | str) -> list[str]:
-    """The formats without repeats; a single name is a list of one. Raises OptionError for an unknown one."""
+    """The formats without repeats; a single name is a list of one. Raises OptionError for an
+    unknown one."""
     names = one_or_more("formats", formats)
     for name in names:
         if name not in list(FORMATS):  # a list is in no dictionary, but may be asked for
@@ -152,4 +166,6 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise OptionError(f"{folder} cannot be a folder: a file of that name is in the way; choose another") from error
+        raise OptionError(
+            f"{folder} cannot be a folder: a file of that name is in the way; choose another"
+        ) from error

@@ -1,4 +1,5 @@
-"""COCO's object detection format: one annotation for every person and every part of theirs, linked by number.
+"""COCO's object detection format: one annotation for every person and every part of theirs, linked
+by number.
 
 Source: https://cocodataset.org/#format-data. Boxes, areas and masks are those of pycocotools.
 """
@@ -29,19 +30,21 @@ def coco_dataset(
     file_names: Iterable[str | PurePath] | None = None,
     polygons: bool = False,
 ) -> dict[str, Any]:
-    """Many photos as one COCO data set: {"info", "licenses", "images", "categories", "annotations"}, ready for `json.dump`.
+    """Many photos as one COCO data set: {"info", "licenses", "images", "categories",
+    "annotations"}, ready for `json.dump`.
 
     parsings: read once, one after the other, so a generator need not hold more than one photo.
     file_names: what each photo is called, such as its path below the folder of all of them; None
     takes the names of their files, without folders. No two may be the same: readers would take one
     photo for the other, or refuse the file.
-    polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons` for what they lose.
-    Numbers of images and annotations count from 1. A category's number is its class, and "person" comes after the last
-    ("whole-person" where a class is called "person").
-    Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0 for nobody's part) and
-    part_of (the number of the person's annotation; 0 for people and nobody's parts). Empty masks are left out.
-    Raises OptionError for photos of different label sets, whose classes have different numbers,
-    for two photos of one name, and for more or fewer names than photos.
+    polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons`
+    for what they lose. Numbers of images and annotations count from 1. A category's number is its
+    class, and "person" comes after the last ("whole-person" where a class is called "person").
+    Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0
+    for nobody's part) and part_of (the number of the person's annotation; 0 for people and nobody's
+    parts). Empty masks are left out. Raises OptionError for photos of different label sets, whose
+    classes have different numbers, for two photos of one name, and for more or fewer names than
+    photos.
     """
     labels: LabelSet | None = None
     images: list[dict[str, Any]] = []
@@ -50,7 +53,9 @@ def coco_dataset(
     numbers: dict[str, int] = {}
     for image_id, (parsing, file_name) in enumerate(_named(parsings, file_names), 1):
         if labels and labels.names != parsing.labels.names:
-            raise OptionError(f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}")
+            raise OptionError(
+                f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}"
+            )
         if (other := numbers.setdefault(file_name, image_id)) != image_id:
             raise OptionError(
                 f"photos {other} and {image_id} are both called {file_name!r}; give each a name of "
@@ -59,12 +64,19 @@ def coco_dataset(
         labels = parsing.labels
         models[parsing.model] = None
         height, width = parsing.size_hw
-        images.append({
-            "id": image_id, "file_name": file_name, "width": int(width), "height": int(height),
-        })
+        images.append(
+            {
+                "id": image_id,
+                "file_name": file_name,
+                "width": int(width),
+                "height": int(height),
+            }
+        )
         annotations += _annotations(parsing, image_id, len(annotations) + 1, polygons)
     return {
-        "info": {"description": f"people and their parts, found by humanparse with {', '.join(models) or 'no model'}"},
+        "info": {
+            "description": f"people and their parts, found by humanparse with {', '.join(models) or 'no model'}"
+        },
         "licenses": [],
         "images": images,
         "categories": _categories(labels) if labels else [],
@@ -89,29 +101,42 @@ def _named(
 
 
 def _categories(labels: LabelSet) -> list[dict[str, Any]]:
-    parts = [{"id": number, "name": name, "supercategory": "part"} for number, name in enumerate(labels.names) if number]
-    return [*parts, {"id": len(labels), "name": labels.name_beside(PERSON), "supercategory": PERSON}]
+    parts = [
+        {"id": number, "name": name, "supercategory": "part"}
+        for number, name in enumerate(labels.names)
+        if number
+    ]
+    return [
+        *parts,
+        {"id": len(labels), "name": labels.name_beside(PERSON), "supercategory": PERSON},
+    ]
 
 
-def _annotations(parsing: Parsing, image_id: int, first_id: int, polygons: bool) -> list[dict[str, Any]]:
+def _annotations(
+    parsing: Parsing, image_id: int, first_id: int, polygons: bool
+) -> list[dict[str, Any]]:
     """Each person and then their parts; at last the parts of nobody."""
     found: list[dict[str, Any]] = []
 
     def add(region: Person | Part, category_id: int, person_id: int, part_of: int) -> int:
         if region.area:
             x0, y0, x1, y1 = (int(edge) for edge in region.box_xyxy)
-            found.append({
-                "id": first_id + len(found),
-                "image_id": image_id,
-                "category_id": category_id,
-                "segmentation": flat_polygons(region.mask) if polygons else plain_rle(region.mask),
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": region.area,
-                "iscrowd": 0,
-                "score": round(float(region.score), 4),
-                "person_id": person_id,
-                "part_of": part_of,
-            })
+            found.append(
+                {
+                    "id": first_id + len(found),
+                    "image_id": image_id,
+                    "category_id": category_id,
+                    "segmentation": flat_polygons(region.mask)
+                    if polygons
+                    else plain_rle(region.mask),
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": region.area,
+                    "iscrowd": 0,
+                    "score": round(float(region.score), 4),
+                    "person_id": person_id,
+                    "part_of": part_of,
+                }
+            )
         return found[-1]["id"] if region.area else 0
 
     for person in parsing.people:

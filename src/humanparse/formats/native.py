@@ -16,7 +16,9 @@ from humanparse.result import Parsing, Part, Person
 SCHEMA = "humanparse/1"
 
 
-def to_json(parsing: Parsing, *, masks: bool = True, polygons: bool = False, indent: int | None = None) -> str:
+def to_json(
+    parsing: Parsing, *, masks: bool = True, polygons: bool = False, indent: int | None = None
+) -> str:
     """`to_dict` as text, in plain ASCII. indent: spaces a level, None for one line."""
     return json.dumps(to_dict(parsing, masks=masks, polygons=polygons), indent=indent)
 
@@ -25,7 +27,8 @@ def to_dict(parsing: Parsing, *, masks: bool = True, polygons: bool = False) -> 
     """People, parts, boxes, scores and masks in plain Python values, as docs/json.md describes.
 
     masks: False leaves the masks out, which makes it small; `from_dict` needs them.
-    polygons: True adds the outlines of every person and part, see `Mask.to_polygons`; `from_dict` does not read them.
+    polygons: True adds the outlines of every person and part, see `Mask.to_polygons`; `from_dict`
+    does not read them.
     """
     height, width = parsing.size_hw
     return {
@@ -54,13 +57,15 @@ def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
 def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
     """The inverse of `to_dict`: the same people, parts and maps.
 
-    image: the photo, uint8 (height, width, 3), for drawing; black if not given.
-    Raises OptionError for another schema, for data written without masks, for damaged data and for a photo of
-    another size.
+    image: the photo, uint8 (height, width, 3), for drawing; black if not given. Raises OptionError
+    for another schema, for data written without masks, for damaged data and for a photo of another
+    size.
     """
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
-        raise OptionError(f"the data's schema is {schema!r} but this version of humanparse reads {SCHEMA!r}")
+        raise OptionError(
+            f"the data's schema is {schema!r} but this version of humanparse reads {SCHEMA!r}"
+        )
     try:
         return _parsing_from_dict(data, image)
     except OptionError:
@@ -68,12 +73,18 @@ def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
     except KeyError as error:
         raise OptionError(f"the data lack {error}, which docs/json.md describes") from error
     except (
-        TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
     ) as error:
         raise OptionError(f"the data are damaged: {error}") from error
 
 
 # Regions
+
 
 def _person_to_dict(person: Person, masks: bool, polygons: bool) -> dict[str, Any]:
     return {
@@ -84,7 +95,11 @@ def _person_to_dict(person: Person, masks: bool, polygons: bool) -> dict[str, An
 
 
 def _part_to_dict(part: Part, masks: bool, polygons: bool) -> dict[str, Any]:
-    return {"label": part.label, "class_id": int(part.class_id), **_region_to_dict(part, masks, polygons)}
+    return {
+        "label": part.label,
+        "class_id": int(part.class_id),
+        **_region_to_dict(part, masks, polygons),
+    }
 
 
 def _region_to_dict(region: Person | Part, masks: bool, polygons: bool) -> dict[str, Any]:
@@ -111,7 +126,9 @@ def flat_polygons(mask: Mask) -> list[list[float]]:
 def _parsing_from_dict(data: dict[str, Any], image: np.ndarray | None) -> Parsing:
     size_hw = (_whole(data["height"]), _whole(data["width"]))
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
-        raise ValueError(f"a picture of {size_hw[1]}x{size_hw[0]} is not read; the limit is {MAX_PIXELS} pixels")
+        raise ValueError(
+            f"a picture of {size_hw[1]}x{size_hw[0]} is not read; the limit is {MAX_PIXELS} pixels"
+        )
     label_set = _label_set(data["label_set"], tuple(data["labels"]))
     people = tuple(_person_from_dict(one, label_set, size_hw) for one in data["people"])
     loose_parts = tuple(_part_from_dict(one, label_set, size_hw) for one in data["loose_parts"])
@@ -119,11 +136,17 @@ def _parsing_from_dict(data: dict[str, Any], image: np.ndarray | None) -> Parsin
         raise ValueError(f"the people's ids should be 1 to {len(people)} in order")
     image = np.zeros((*size_hw, 3), np.uint8) if image is None else image
     if image.shape != (*size_hw, 3):
-        raise OptionError(f"the photo is {image.shape[1]}x{image.shape[0]} but the data are for {size_hw[1]}x{size_hw[0]}")
+        raise OptionError(
+            f"the photo is {image.shape[1]}x{image.shape[0]} but the data are for {size_hw[1]}x{size_hw[0]}"
+        )
     parts = [part for person in people for part in person.parts.values()]
     return Parsing(
-        label_map=_painted([(part.class_id, part.mask) for part in (*loose_parts, *parts)], size_hw, np.uint8),
-        person_map=_painted([(person.id, person.mask) for person in reversed(people)], size_hw, np.uint16),
+        label_map=_painted(
+            [(part.class_id, part.mask) for part in (*loose_parts, *parts)], size_hw, np.uint8
+        ),
+        person_map=_painted(
+            [(person.id, person.mask) for person in reversed(people)], size_hw, np.uint16
+        ),
         people=people,
         labels=label_set,
         image=image,
@@ -134,9 +157,16 @@ def _parsing_from_dict(data: dict[str, Any], image: np.ndarray | None) -> Parsin
     )
 
 
-def _person_from_dict(data: dict[str, Any], label_set: LabelSet, size_hw: tuple[int, int]) -> Person:
+def _person_from_dict(
+    data: dict[str, Any], label_set: LabelSet, size_hw: tuple[int, int]
+) -> Person:
     parts = [_part_from_dict(one, label_set, size_hw) for one in data["parts"]]
-    return Person(_whole(data["id"]), float(data["score"]), _mask(data, size_hw), {part.label: part for part in parts})
+    return Person(
+        _whole(data["id"]),
+        float(data["score"]),
+        _mask(data, size_hw),
+        {part.label: part for part in parts},
+    )
 
 
 def _part_from_dict(data: dict[str, Any], label_set: LabelSet, size_hw: tuple[int, int]) -> Part:
@@ -150,7 +180,9 @@ def _mask(data: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
     if "mask" not in data:
         raise OptionError("the data hold no masks; write them with masks=True")
     if tuple(data["mask"]["size"]) != size_hw:
-        raise ValueError(f"a mask is for {data['mask']['size']} but the picture is {list(size_hw)} (height, width)")
+        raise ValueError(
+            f"a mask is for {data['mask']['size']} but the picture is {list(size_hw)} (height, width)"
+        )
     try:
         return Mask.from_rle(data["mask"])
     except OptionError as error:

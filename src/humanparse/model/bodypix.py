@@ -1,8 +1,9 @@
 """BodyPix: the MobileNetV1-0.75 person network that the embedded model starts from and learns from.
 
-27 convolutions (a 3x3, then depthwise 3x3 and pointwise 1x1 in turn) to output stride 16, ReLU6 after each,
-batch norm already folded in. Its heads are 1x1 convolutions. Input: RGB / 127.5 - 1.
-Source: google-coral/project-bodypix (Apache-2.0), de-quantised; layout of the weights file: `load_bodypix`.
+27 convolutions (a 3x3, then depthwise 3x3 and pointwise 1x1 in turn) to output stride 16, ReLU6
+after each, batch norm already folded in. Its heads are 1x1 convolutions. Input: RGB / 127.5 - 1.
+Source: google-coral/project-bodypix (Apache-2.0), de-quantised; layout of the weights file:
+`load_bodypix`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-HEADS = {"segments": 1, "part_heatmaps": 24, "heatmaps": 17}  # the heads that we distil from: name → channels
+# the heads that we distil from: name → channels
+HEADS = {"segments": 1, "part_heatmaps": 24, "heatmaps": 17}
 STRIDE_TWO = (0, 3, 7, 11)  # the convolutions that halve the size
 
 
 class MobileNetV1(nn.Module):
-    """MobileNetV1-0.75 to stride 16, as BodyPix has it: convolutions with bias and ReLU6, no batch norm.
+    """MobileNetV1-0.75 to stride 16, as BodyPix has it: convolutions with bias and ReLU6, no batch
+    norm.
 
-    `centred=False` pads every convolution by one pixel on each side: what BodyPix was trained with, on inputs of
-    16n+1 pixels; feature cell i then looks at pixel 16i. `centred=True` takes the pixel on alternate sides at every
-    second halving, so that on inputs of 16n pixels cell i looks at pixel 16i+10, within 2.5 pixels of the middle of
-    its square (16i+7.5): features of all strides can be resized onto each other without a shift.
+    `centred=False` pads every convolution by one pixel on each side: what BodyPix was trained with,
+    on inputs of 16n+1 pixels; feature cell i then looks at pixel 16i. `centred=True` takes the
+    pixel on alternate sides at every second halving, so that on inputs of 16n pixels cell i looks
+    at pixel 16i+10, within 2.5 pixels of the middle of its square (16i+7.5): features of all
+    strides can be resized onto each other without a shift.
     """
 
     def __init__(self, centred: bool):
@@ -35,12 +39,14 @@ class MobileNetV1(nn.Module):
         for index, (out, groups) in enumerate(_convolutions()):
             kernel = 3 if index == 0 or groups > 1 else 1
             stride = 2 if index in STRIDE_TWO else 1
-            padding = 0 if stride == 2 else kernel // 2  # halving convolutions are padded by hand in forward
+            # halving convolutions are padded by hand in forward
+            padding = 0 if stride == 2 else kernel // 2
             self.body.append(nn.Conv2d(channels, out, kernel, stride, padding, groups=groups))
             channels = out
 
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
-        """pixels: float (B, 3, H, W) in [-1, 1]. Returns the last feature map at each stride: 4, 8 and 16."""
+        """pixels: float (B, 3, H, W) in [-1, 1]. Returns the last feature map at each stride: 4, 8
+        and 16."""
         features = {}
         stride = 1
         x = pixels
@@ -51,7 +57,7 @@ class MobileNetV1(nn.Module):
                 x = F.pad(x, (0, 1, 0, 1) if one_sided else (1, 1, 1, 1))
                 stride *= 2
             x = F.relu6(conv(x))
-        features[stride] = x                       # (B, 384, H/16, W/16)
+        features[stride] = x  # (B, 384, H/16, W/16)
         return {s: features[s] for s in (4, 8, 16)}  # 96, 192 and 384 channels
 
 
@@ -61,28 +67,36 @@ class BodyPix(nn.Module):
     def __init__(self, centred: bool = False):
         super().__init__()
         self.backbone = MobileNetV1(centred)
-        self.heads = nn.ModuleDict({name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()}
+        )
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """pixels: float (B, 3, H, W) in [-1, 1]. Returns a logit map (B, C, H/16, W/16) for each head."""
+        """pixels: float (B, 3, H, W) in [-1, 1]. Returns a logit map (B, C, H/16, W/16) for each
+        head."""
         features = self.backbone(pixels)[16]
         return {name: head(features) for name, head in self.heads.items()}
 
 
 def load_bodypix(path: Path | str, centred: bool = False) -> BodyPix:
-    """BodyPix with the weights of an .npz whose keys are `body__N__weight|bias` and `heads__NAME__weight|bias`.
+    """BodyPix with the weights of an .npz whose keys are `body__N__weight|bias` and
+    `heads__NAME__weight|bias`.
 
     Raises KeyError if a key is missing and RuntimeError if a shape differs.
     """
     model = BodyPix(centred)
     with np.load(path) as arrays:
-        state = {name: torch.from_numpy(arrays[_npz_key(name)].astype(np.float32)) for name in model.state_dict()}
+        state = {
+            name: torch.from_numpy(arrays[_npz_key(name)].astype(np.float32))
+            for name in model.state_dict()
+        }
     model.load_state_dict(state)
     return model
 
 
 def _npz_key(name: str) -> str:
-    """`backbone.body.3.weight` → `body__3__weight`; `heads.segments.bias` → `heads__segments__bias`."""
+    """`backbone.body.3.weight` → `body__3__weight`; `heads.segments.bias` →
+    `heads__segments__bias`."""
     return name.removeprefix("backbone.").replace(".", "__")
 
 

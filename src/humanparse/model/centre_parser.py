@@ -1,9 +1,13 @@
-"""CentreParser: the embedded model. One look at the photo gives classes, people's pixels and people's centres.
+"""CentreParser: the embedded model. One look at the photo gives classes, people's pixels and
+people's centres.
 
-A MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid to stride 4, and five
-maps there: class logits, person logit, centre heat map, for every pixel the way to the centre of its person, and what
-speaks for each class on the whole person: its mean over the person's pixels is the logit that they wear it.
-Centres and offsets separate people as in Panoptic-DeepLab (Cheng et al., arXiv 1911.10194).
+A MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid to
+stride 4, and five
+maps there: class logits, person logit, centre heat map, for every pixel the way to the centre of
+its person, and what
+speaks for each class on the whole person: its mean over the person's pixels is the logit that they
+wear it. Centres and offsets separate people as in Panoptic-DeepLab (Cheng et al., arXiv
+1911.10194).
 """
 
 from __future__ import annotations
@@ -13,19 +17,27 @@ from torch.nn import functional as F
 
 from humanparse.model.bodypix import HEADS, MobileNetV1
 
-STRIDE = 4              # of every output map
-OFFSET_UNIT_PX = 64.0   # the offset head speaks in units of 64 input pixels, so that its outputs are of order one
+STRIDE = 4  # of every output map
+# the offset head speaks in units of 64 input pixels, so that its outputs are of order one
+OFFSET_UNIT_PX = 64.0
 
 
 class CentreParser(nn.Module):
-    """Backbone → context → pyramid → heads; every part is passed in so that this page shows the numbers.
+    """Backbone → context → pyramid → heads; every part is passed in so that this page shows the
+    numbers.
 
-    `teacher_heads` are BodyPix's own heads on the same features. `segments` is part of the person output; the others
-    only serve training, where they keep the backbone from forgetting what it knows about people.
+    `teacher_heads` are BodyPix's own heads on the same features. `segments` is part of the person
+    output; the others only serve training, where they keep the backbone from forgetting what it
+    knows about people.
     """
 
     def __init__(
-        self, num_classes: int, backbone: MobileNetV1, context: Context, pyramid: Pyramid, centre_dim: int,
+        self,
+        num_classes: int,
+        backbone: MobileNetV1,
+        context: Context,
+        pyramid: Pyramid,
+        centre_dim: int,
         wears_dim: int,
     ):
         super().__init__()
@@ -36,16 +48,21 @@ class CentreParser(nn.Module):
         self.class_features = conv_bn(dim4, dim4, 3)
         self.class_head = nn.Conv2d(dim4, num_classes, 1)
         self.person_head = nn.Conv2d(dim4, 1, 1)
-        self.centre_features = nn.Sequential(conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3))
+        self.centre_features = nn.Sequential(
+            conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3)
+        )
         self.centre_head = nn.Conv2d(centre_dim, 3, 1)
         self.wears_head = nn.Sequential(
             *conv_bn(context.dim, wears_dim, 1), nn.Conv2d(wears_dim, num_classes, 1)
         )
-        self.teacher_heads = nn.ModuleDict({name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()})
+        self.teacher_heads = nn.ModuleDict(
+            {name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()}
+        )
         nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare: begin by saying so
-        nn.init.zeros_(self.wears_head[-1].weight)          # begin by saying nothing
+        nn.init.zeros_(self.wears_head[-1].weight)  # begin by saying nothing
         nn.init.zeros_(self.wears_head[-1].bias)
-        nn.init.zeros_(self.person_head.weight)             # begin with exactly BodyPix's person mask
+        # begin with exactly BodyPix's person mask
+        nn.init.zeros_(self.person_head.weight)
         nn.init.zeros_(self.person_head.bias)
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -62,9 +79,11 @@ class CentreParser(nn.Module):
         features = self.backbone(pixels)
         x16 = self.context(features[16])
         x8, x4 = self.pyramid(x16, features[8], features[4])
-        segments = upsample(self.teacher_heads["segments"](features[16]), 4)    # (B, 1, h, w)
-        per_class = self.class_features(x4)                                     # (B, dim4, h, w)
-        centre, offset = upsample(self.centre_head(self.centre_features(x8)), 2).split((1, 2), dim=1)
+        segments = upsample(self.teacher_heads["segments"](features[16]), 4)  # (B, 1, h, w)
+        per_class = self.class_features(x4)  # (B, dim4, h, w)
+        centre, offset = upsample(self.centre_head(self.centre_features(x8)), 2).split(
+            (1, 2), dim=1
+        )
         return {
             "classes": self.class_head(per_class),
             "person": segments + self.person_head(per_class),
@@ -75,12 +94,14 @@ class CentreParser(nn.Module):
         }
 
     def teacher_maps(self, features16: Tensor) -> dict[str, Tensor]:
-        """What BodyPix's heads say of these features now: logits (B, C, H/16, W/16) by head name."""
+        """What BodyPix's heads say of these features now: logits (B, C, H/16, W/16) by head
+        name."""
         return {name: head(features16) for name, head in self.teacher_heads.items()}
 
 
 class Context(nn.Module):
-    """Widens what a cell at stride 16 sees: a deep stage, dilated depthwise blocks with residuals, and the image's mean."""
+    """Widens what a cell at stride 16 sees: a deep stage, dilated depthwise blocks with residuals,
+    and the image's mean."""
 
     def __init__(self, in_dim: int, dim: int, dilations: tuple[int, ...], deep: Deep):
         super().__init__()
@@ -99,12 +120,16 @@ class Context(nn.Module):
 
 
 class Deep(nn.Module):
-    """A stage at stride 32, where channels are cheap and a cell sees a whole person: what tells a coat from a dress."""
+    """A stage at stride 32, where channels are cheap and a cell sees a whole person: what tells a
+    coat from a dress."""
 
     def __init__(self, in_dim: int, dim: int, out_dim: int, blocks: int):
         super().__init__()
-        self.halve = nn.Sequential(  # a kernel of 4 has its middle between two cells, where the larger cell's middle is
-            nn.Conv2d(in_dim, in_dim, 4, 2, 1, groups=in_dim, bias=False), nn.BatchNorm2d(in_dim), *conv_bn(in_dim, dim, 1)
+        # a kernel of 4 has its middle between two cells, where the larger cell's middle is
+        self.halve = nn.Sequential(
+            nn.Conv2d(in_dim, in_dim, 4, 2, 1, groups=in_dim, bias=False),
+            nn.BatchNorm2d(in_dim),
+            *conv_bn(in_dim, dim, 1),
         )
         self.blocks = nn.ModuleList(separable(dim, 5, 1) for _ in range(blocks))
         self.out = nn.Conv2d(dim, out_dim, 1)
@@ -155,13 +180,15 @@ def separable(dim: int, kernel: int, dilation: int) -> nn.Sequential:
     return nn.Sequential(*conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, dim, 1))
 
 
-def conv_bn(in_dim: int, out_dim: int, kernel: int, dilation: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_bn(
+    in_dim: int, out_dim: int, kernel: int, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
     padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    conv = nn.Conv2d(
+        in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
+    )
     return nn.Sequential(conv, nn.BatchNorm2d(out_dim), nn.ReLU())
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
-
-

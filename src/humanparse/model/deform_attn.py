@@ -1,8 +1,10 @@
-"""Multi-scale deformable attention: every query looks at a few points of every level, and says itself where they lie.
+"""Multi-scale deformable attention: every query looks at a few points of every level, and says
+itself where they lie.
 
-Deformable DETR (Zhu et al., arXiv 2010.04159). Written for export: plain tensor arithmetic, one grid_sample a level,
-whose points are summed before the next level is touched, so that no stack of sampled points is ever built. Sizes
-enter as plain numbers in plain arithmetic, so that nothing of the picture that was traced stays in the graph.
+Deformable DETR (Zhu et al., arXiv 2010.04159). Written for export: plain tensor arithmetic, one
+grid_sample a level, whose points are summed before the next level is touched, so that no stack of
+sampled points is ever built. Sizes enter as plain numbers in plain arithmetic, so that nothing of
+the picture that was traced stays in the graph.
 """
 
 from __future__ import annotations
@@ -28,38 +30,57 @@ class DeformableAttention(nn.Module):
         self.output_proj = nn.Linear(dim, dim)
         self._look_around()
 
-    def forward(self, query: Tensor, reference: Tensor, values: Tensor, sizes: list[Size]) -> Tensor:
+    def forward(
+        self, query: Tensor, reference: Tensor, values: Tensor, sizes: list[Size]
+    ) -> Tensor:
         """query: (B, N, dim). reference: (N, 2), each query's own place as (x, y) in 0–1.
-        values: (B, S, dim), the levels' cells one after another, row by row; sizes: of the levels, S = Σ h·w.
-        Returns (B, N, dim).
+        values: (B, S, dim), the levels' cells one after another, row by row; sizes: of the levels,
+        S = Σ h·w. Returns (B, N, dim).
         """
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         batch, count, dim = query.shape
-        # Everything is turned once so that the queries lie innermost: the engines then add up long rows instead of four points.
-        offsets = self.sampling_offsets(query).transpose(1, 2).reshape(batch * heads, levels, points, 2, count)
-        weights = self.attention_weights(query).view(batch, count, heads, levels * points).softmax(-1)
+        # Everything is turned once so that the queries lie innermost: the engines then add up long
+        # rows instead of four points.
+        offsets = (
+            self.sampling_offsets(query)
+            .transpose(1, 2)
+            .reshape(batch * heads, levels, points, 2, count)
+        )
+        weights = (
+            self.attention_weights(query).view(batch, count, heads, levels * points).softmax(-1)
+        )
         weights = weights.permute(0, 2, 3, 1).reshape(batch * heads, 1, levels, points, count)
         values = self.value_proj(values).transpose(1, 2).reshape(batch * heads, dim // heads, -1)
         maps = values.split([h * w for h, w in sizes], dim=2)
-        centre = reference * 2 - 1                                                        # (N, 2), in grid_sample's -1…1
+        # (N, 2), in grid_sample's -1…1
+        centre = reference * 2 - 1
 
         total = 0
         for level, (h, w) in enumerate(sizes):
             value = maps[level].reshape(batch * heads, dim // heads, h, w)
-            x = centre[:, 0] + offsets[:, level, :, 0] * (2 / w)                          # (B·heads, points, N)
+            # (B·heads, points, N)
+            x = centre[:, 0] + offsets[:, level, :, 0] * (2 / w)
             y = centre[:, 1] + offsets[:, level, :, 1] * (2 / h)
-            grid = torch.stack([x, y], -1)                                                # (B·heads, points, N, 2)
-            sampled = F.grid_sample(value, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            total = total + (sampled * weights[:, :, level]).sum(2)                       # (B·heads, dim/heads, N)
+            # (B·heads, points, N, 2)
+            grid = torch.stack([x, y], -1)
+            sampled = F.grid_sample(
+                value, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+            )
+            # (B·heads, dim/heads, N)
+            total = total + (sampled * weights[:, :, level]).sum(2)
         return self.output_proj(total.reshape(batch, dim, count).transpose(1, 2))
 
     def _look_around(self) -> None:
-        """Begin as in the paper: head k looks in direction k, point p at distance p + 1, all equally."""
+        """Begin as in the paper: head k looks in direction k, point p at distance p + 1, all
+        equally."""
         angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
-        direction = torch.stack([angle.cos(), angle.sin()], -1)                           # (heads, 2)
+        # (heads, 2)
+        direction = torch.stack([angle.cos(), angle.sin()], -1)
         direction = direction / direction.abs().max(-1, keepdim=True).values
-        distance = torch.arange(1, self.num_points + 1)[:, None]                          # (points, 1)
-        offsets = (direction[:, None, None] * distance).repeat(1, self.num_levels, 1, 1)  # (heads, levels, points, 2)
+        # (points, 1)
+        distance = torch.arange(1, self.num_points + 1)[:, None]
+        # (heads, levels, points, 2)
+        offsets = (direction[:, None, None] * distance).repeat(1, self.num_levels, 1, 1)
         for layer in (self.sampling_offsets, self.attention_weights):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -71,7 +92,8 @@ class DeformableAttention(nn.Module):
 
 
 def cell_centres(sizes: list[Size], device: torch.device) -> Tensor:
-    """(S, 2): the centre of every cell of every level as (x, y) in 0–1, in the order of the cells."""
+    """(S, 2): the centre of every cell of every level as (x, y) in 0–1, in the order of the
+    cells."""
     levels = []
     for h, w in sizes:
         y = (torch.arange(h, device=device) + 0.5) / h
@@ -81,11 +103,14 @@ def cell_centres(sizes: list[Size], device: torch.device) -> Tensor:
 
 
 def sine_positions(h: int, w: int, dim: int, device: torch.device) -> Tensor:
-    """(dim, h, w): sines and cosines of where each cell lies, first down, then across; DETR (arXiv 2005.12872)."""
+    """(dim, h, w): sines and cosines of where each cell lies, first down, then across; DETR (arXiv
+    2005.12872)."""
+
     def waves(length: int) -> Tensor:
         place = torch.arange(1, length + 1, device=device) / (length + 1e-6) * (2 * math.pi)
         angles = place[:, None] / periods
-        return torch.stack([angles.sin(), angles.cos()], -1).reshape(length, dim // 2)    # sin, cos, sin, cos, …
+        # sin, cos, sin, cos, …
+        return torch.stack([angles.sin(), angles.cos()], -1).reshape(length, dim // 2)
 
     periods = 10000 ** (torch.arange(dim // 4, device=device) / (dim // 4))
     down = waves(h).transpose(0, 1)[:, :, None].expand(dim // 2, h, w)

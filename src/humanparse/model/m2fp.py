@@ -1,9 +1,12 @@
-"""M2FP: one look at the photo gives a hundred masks, and of each whether it is a body part, a whole person, or nothing.
+"""M2FP: one look at the photo gives a hundred masks, and of each whether it is a body part, a whole
+person, or nothing.
 
-Yang et al., "Deep Learning Technique for Human Parsing: A Survey and Outlook", arXiv 2301.00394: Mask2Former (Cheng et
-al., arXiv 2112.01527) whose queries predict the background, part instances and people side by side.
+Yang et al., "Deep Learning Technique for Human Parsing: A Survey and Outlook", arXiv 2301.00394:
+Mask2Former (Cheng et al., arXiv 2112.01527) whose queries predict the background, part instances
+and people side by side.
 
-    pixels ─ ResNet ─ res2…res5 ─ PixelDecoder ─ mask features, 3 levels ─ TransformerDecoder ─ classes and masks
+    pixels ─ ResNet ─ res2…res5 ─ PixelDecoder ─ mask features, 3 levels ─ TransformerDecoder ─
+    classes and masks
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from humanparse.model.transformer_decoder import TransformerDecoder
 class M2FP(nn.Module):
     """Backbone → pixel decoder → transformer decoder; every part is passed in."""
 
-    def __init__(self, backbone: ResNet, pixel_decoder: PixelDecoder, transformer_decoder: TransformerDecoder):
+    def __init__(
+        self, backbone: ResNet, pixel_decoder: PixelDecoder, transformer_decoder: TransformerDecoder
+    ):
         super().__init__()
         self.backbone = backbone
         self.pixel_decoder = pixel_decoder
@@ -30,7 +35,8 @@ class M2FP(nn.Module):
         Returns, with Q queries:
             pred_logits  (B, Q, num_classes + 1)  class logits, "no object" last
             pred_masks   (B, Q, H/4, W/4)         mask logits, positive inside
-        and in training mode `earlier`, a list of such pairs, one before each layer of the transformer decoder.
+        and in training mode `earlier`, a list of such pairs, one before each layer of the
+        transformer decoder.
         """
         mask_features, levels = self.pixel_decoder(self.backbone(pixels))
         return self.transformer_decoder(mask_features, levels)
@@ -50,18 +56,27 @@ def m2fp_r50(num_classes: int = 21) -> M2FP:
 
 
 def m2fp_tiny(num_classes: int = 21) -> M2FP:
-    """The same network on a small scale, 0.5 M parameters: for tests, there are no weights for it."""
+    """The same network on a small scale, 0.5 M parameters: for tests, there are no weights for
+    it."""
     backbone = ResNet(depth=50, width=8)
     return M2FP(
         backbone=backbone,
-        pixel_decoder=PixelDecoder(backbone.channels, dim=32, num_layers=2, num_heads=4, ffn_dim=64),
-        transformer_decoder=TransformerDecoder(num_classes, dim=32, num_queries=20, num_layers=4, num_heads=4, ffn_dim=64),
+        pixel_decoder=PixelDecoder(
+            backbone.channels, dim=32, num_layers=2, num_heads=4, ffn_dim=64
+        ),
+        transformer_decoder=TransformerDecoder(
+            num_classes, dim=32, num_queries=20, num_layers=4, num_heads=4, ffn_dim=64
+        ),
     )
 
 
 def _m2fp(backbone: ResNet, num_classes: int) -> M2FP:
     return M2FP(
         backbone=backbone,
-        pixel_decoder=PixelDecoder(backbone.channels, dim=256, num_layers=6, num_heads=8, ffn_dim=1024),
-        transformer_decoder=TransformerDecoder(num_classes, dim=256, num_queries=100, num_layers=9, num_heads=8, ffn_dim=2048),
+        pixel_decoder=PixelDecoder(
+            backbone.channels, dim=256, num_layers=6, num_heads=8, ffn_dim=1024
+        ),
+        transformer_decoder=TransformerDecoder(
+            num_classes, dim=256, num_queries=100, num_layers=9, num_heads=8, ffn_dim=2048
+        ),
     )

@@ -1,6 +1,8 @@
-"""Pixel decoder: the backbone's coarse maps exchange what they see, then one step of a feature pyramid leads to stride 4.
+"""Pixel decoder: the backbone's coarse maps exchange what they see, then one step of a feature
+pyramid leads to stride 4.
 
-Mask2Former (Cheng et al., arXiv 2112.01527), section 3.2: six layers of multi-scale deformable attention.
+Mask2Former (Cheng et al., arXiv 2112.01527), section 3.2: six layers of multi-scale deformable
+attention.
 """
 
 from __future__ import annotations
@@ -16,39 +18,55 @@ from humanparse.model.resnet import ConvNorm
 class PixelDecoder(nn.Module):
     """`in_channels`: of res2…res5. Levels are counted from the coarsest: 1/32, 1/16, 1/8."""
 
-    def __init__(self, in_channels: tuple[int, ...], dim: int, num_layers: int, num_heads: int, ffn_dim: int):
+    def __init__(
+        self, in_channels: tuple[int, ...], dim: int, num_layers: int, num_heads: int, ffn_dim: int
+    ):
         super().__init__()
         res2, *coarse = in_channels
         self.dim = dim
-        self.input_proj = nn.ModuleList(nn.Sequential(nn.Conv2d(c, dim, 1), nn.GroupNorm(32, dim)) for c in reversed(coarse))
+        self.input_proj = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, dim, 1), nn.GroupNorm(32, dim)) for c in reversed(coarse)
+        )
         self.level_embed = nn.Parameter(torch.randn(len(coarse), dim))
-        self.layers = nn.ModuleList(EncoderLayer(dim, ffn_dim, num_heads, len(coarse)) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim, ffn_dim, num_heads, len(coarse)) for _ in range(num_layers)
+        )
         self.lateral = ConvNorm(res2, dim, 1, nn.GroupNorm(32, dim))
         self.smooth = ConvNorm(dim, dim, 3, nn.GroupNorm(32, dim))
         self.mask_features = nn.Conv2d(dim, dim, 1)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-        """features: res2…res5. Returns the mask features (B, dim, H/4, W/4) and the levels (B, dim, ·) at 1/32, 1/16, 1/8."""
+        """features: res2…res5. Returns the mask features (B, dim, H/4, W/4) and the levels (B, dim,
+        ·) at 1/32, 1/16, 1/8."""
         res2, *coarse = features
         maps = [project(x) for project, x in zip(self.input_proj, reversed(coarse), strict=True)]
         sizes: list[Size] = [(x.shape[2], x.shape[3]) for x in maps]
-        x = torch.cat([_cells(one) for one in maps], 1)                                   # (B, S, dim)
-        positions = torch.cat([
-            (sine_positions(h, w, self.dim, x.device) + self.level_embed[level][:, None, None]).flatten(1).transpose(0, 1)
-            for level, (h, w) in enumerate(sizes)
-        ])                                                                                # (S, dim)
+        # (B, S, dim)
+        x = torch.cat([_cells(one) for one in maps], 1)
+        positions = torch.cat(
+            [
+                (sine_positions(h, w, self.dim, x.device) + self.level_embed[level][:, None, None])
+                .flatten(1)
+                .transpose(0, 1)
+                for level, (h, w) in enumerate(sizes)
+            ]
+        )  # (S, dim)
         reference = cell_centres(sizes, x.device)
         for layer in self.layers:
             x = layer(x, positions, reference, sizes)
         parts = x.split([h * w for h, w in sizes], dim=1)
-        levels = [part.transpose(1, 2).reshape(-1, self.dim, h, w) for part, (h, w) in zip(parts, sizes, strict=True)]
+        levels = [
+            part.transpose(1, 2).reshape(-1, self.dim, h, w)
+            for part, (h, w) in zip(parts, sizes, strict=True)
+        ]
         up = F.interpolate(levels[-1], scale_factor=2.0, mode="bilinear", align_corners=False)
         fine = F.relu(self.smooth(self.lateral(res2) + up))
         return self.mask_features(fine), levels
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention over all cells of all levels, then a feed-forward network; the norm comes after each."""
+    """Deformable self-attention over all cells of all levels, then a feed-forward network; the norm
+    comes after each."""
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int, num_levels: int):
         super().__init__()

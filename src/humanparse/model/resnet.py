@@ -1,7 +1,8 @@
 """ResNet-50 and -101 with the DeepLab stem: four feature maps at strides 4 to 32.
 
-Residual networks: He et al., arXiv 1512.03385. Three 3×3 convolutions instead of one 7×7 at the start: DeepLab
-(Chen et al., arXiv 1706.05587). As in torchvision and detectron2 since then, the 3×3 of a block does the halving.
+Residual networks: He et al., arXiv 1512.03385. Three 3×3 convolutions instead of one 7×7 at the
+start: DeepLab (Chen et al., arXiv 1706.05587). As in torchvision and detectron2 since then, the 3×3
+of a block does the halving.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # of res2, res3, res4, res5
 
 
 class ResNet(nn.Module):
-    """res2…res5 with 256, 512, 1024 and 2048 channels at strides 4, 8, 16 and 32. `width` divides them all, for tests."""
+    """res2…res5 with 256, 512, 1024 and 2048 channels at strides 4, 8, 16 and 32. `width` divides
+    them all, for tests."""
 
     def __init__(self, depth: int, width: int = 64):
         super().__init__()
@@ -22,12 +24,15 @@ class ResNet(nn.Module):
         stages, in_dim = [], 2 * width
         for out_dim, blocks, stride in zip(self.channels, BLOCKS[depth], (1, 2, 2, 2), strict=True):
             first = Bottleneck(in_dim, out_dim, stride)
-            stages.append(nn.Sequential(first, *(Bottleneck(out_dim, out_dim, 1) for _ in range(blocks - 1))))
+            stages.append(
+                nn.Sequential(first, *(Bottleneck(out_dim, out_dim, 1) for _ in range(blocks - 1)))
+            )
             in_dim = out_dim
         self.res2, self.res3, self.res4, self.res5 = stages
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """pixels (B, 3, H, W), H and W multiples of 32 → res2, res3, res4, res5 at strides 4, 8, 16, 32."""
+        """pixels (B, 3, H, W), H and W multiples of 32 → res2, res3, res4, res5 at strides 4, 8,
+        16, 32."""
         res2 = self.res2(self.stem(pixels))
         res3 = self.res3(res2)
         res4 = self.res4(res3)
@@ -57,7 +62,11 @@ class Bottleneck(nn.Module):
     def __init__(self, in_dim: int, out_dim: int, stride: int):
         super().__init__()
         dim = out_dim // 4
-        self.shortcut = ConvNorm(in_dim, out_dim, 1, nn.BatchNorm2d(out_dim), stride) if in_dim != out_dim else nn.Identity()
+        self.shortcut = (
+            ConvNorm(in_dim, out_dim, 1, nn.BatchNorm2d(out_dim), stride)
+            if in_dim != out_dim
+            else nn.Identity()
+        )
         self.conv1 = ConvNorm(in_dim, dim, 1, nn.BatchNorm2d(dim))
         self.conv2 = ConvNorm(dim, dim, 3, nn.BatchNorm2d(dim), stride)
         self.conv3 = ConvNorm(dim, out_dim, 1, nn.BatchNorm2d(out_dim))
@@ -70,7 +79,8 @@ class Bottleneck(nn.Module):
 
 
 class ConvNorm(nn.Conv2d):
-    """A convolution without bias that carries its norm, so that both are found under one name in a checkpoint."""
+    """A convolution without bias that carries its norm, so that both are found under one name in a
+    checkpoint."""
 
     def __init__(self, in_dim: int, out_dim: int, kernel: int, norm: nn.Module, stride: int = 1):
         super().__init__(in_dim, out_dim, kernel, stride, padding=kernel // 2, bias=False)

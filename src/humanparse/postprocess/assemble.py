@@ -1,4 +1,5 @@
-"""Maps → people: masks, boxes and scores of every person and part, in the order of the people's scores."""
+"""Maps → people: masks, boxes and scores of every person and part, in the order of the people's
+scores."""
 
 from __future__ import annotations
 
@@ -20,10 +21,12 @@ KEPT = 0.8  # share of an array that a mask must need, else the mask gets a smal
 class Maps:
     """What post-processing found, before masks are cut out of it.
 
-    label_map: uint8 (H, W), class of each pixel. person_map: uint16 (H, W), 0 nobody, 1..n by falling score.
+    label_map: uint8 (H, W), class of each pixel. person_map: uint16 (H, W), 0 nobody, 1..n by
+    falling score.
     person_scores: of person 1..n. part_scores: (person number or 0, class) → score.
-    person_boxes, class_boxes: by person number and by class a box outside of which they do not occur; those that are not
-    named occur nowhere. None if that is not known: the whole photo is looked through.
+    person_boxes, class_boxes: by person number and by class a box outside of which they do not
+    occur; those that are not named occur nowhere. None if that is not known: the whole photo is
+    looked through.
     """
 
     label_map: np.ndarray
@@ -34,11 +37,14 @@ class Maps:
     class_boxes: Mapping[int, Box] | None = None
 
 
-def assemble(maps: Maps, labels: LabelSet, min_score: float) -> tuple[tuple[Person, ...], tuple[Part, ...]]:
+def assemble(
+    maps: Maps, labels: LabelSet, min_score: float
+) -> tuple[tuple[Person, ...], tuple[Part, ...]]:
     """People by falling score, and the parts of nobody.
 
-    Changes the maps in place: people below `min_score` leave both maps, and numbers close up behind people who left or
-    have no pixel; parts below `min_score` lose their label but stay the person's pixels.
+    Changes the maps in place: people below `min_score` leave both maps, and numbers close up behind
+    people who left or have no pixel; parts below `min_score` lose their label but stay the person's
+    pixels.
     """
     people: list[Person] = []
     height, width = maps.label_map.shape
@@ -54,17 +60,27 @@ def assemble(maps: Maps, labels: LabelSet, min_score: float) -> tuple[tuple[Pers
             maps.person_map[window][mine] = 0
             maps.label_map[window][mine] = 0
             continue
-        new_number = len(people) + 1                                  # never larger than the old one: nobody is overwritten
+        # never larger than the old one: nobody is overwritten
+        new_number = len(people) + 1
         if new_number != number:
             maps.person_map[window][mine] = new_number
         parts = _parts(maps, number, mine, mask.box_xyxy, labels, min_score)
-        people.append(Person(new_number, round(float(score), 4), mask, {part.label: part for part in parts}))
-    loose = _parts(maps, 0, maps.person_map == 0, photo, labels, min_score) if any(n == 0 for n, _ in maps.part_scores) else []
+        people.append(
+            Person(new_number, round(float(score), 4), mask, {part.label: part for part in parts})
+        )
+    loose = (
+        _parts(maps, 0, maps.person_map == 0, photo, labels, min_score)
+        if any(n == 0 for n, _ in maps.part_scores)
+        else []
+    )
     return tuple(people), tuple(loose)
 
 
-def _parts(maps: Maps, number: int, mine: np.ndarray, box: Box, labels: LabelSet, min_score: float) -> list[Part]:
-    """The parts of one person (or, with number 0, of nobody), whose pixels inside the box are `mine`."""
+def _parts(
+    maps: Maps, number: int, mine: np.ndarray, box: Box, labels: LabelSet, min_score: float
+) -> list[Part]:
+    """The parts of one person (or, with number 0, of nobody), whose pixels inside the box are
+    `mine`."""
     x0, y0, x1, y1 = box
     window = maps.label_map[y0:y1, x0:x1]
     parts = []
@@ -92,7 +108,8 @@ def _box(boxes: Mapping[int, Box] | None, number: int, unknown: Box) -> Box:
 
 
 def _mask(where: np.ndarray, corner_xy: tuple[int, int], size_hw: tuple[int, int]) -> Mask | None:
-    """The mask of a window's pixels, None if there are none. It keeps the array itself where little of it lies outside."""
+    """The mask of a window's pixels, None if there are none. It keeps the array itself where little
+    of it lies outside."""
     x, y, width, height = cv2.boundingRect(where.view(np.uint8))
     if width == 0:
         return None

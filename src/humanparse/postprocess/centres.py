@@ -1,7 +1,9 @@
-"""Centre head → Maps: people are the peaks of a heat map, and every pixel says where its person's centre is.
+"""Centre head → Maps: people are the peaks of a heat map, and every pixel says where its person's
+centre is.
 
-After Panoptic-DeepLab (arXiv 1911.10194), with two additions: peaks that turn out to lie in one person are joined, and
-a region whose pixels all point to a place where no peak was found still becomes a person.
+After Panoptic-DeepLab (arXiv 1911.10194), with two additions: peaks that turn out to lie in one
+person are joined, and a region whose pixels all point to a place where no peak was found still
+becomes a person.
 """
 
 from __future__ import annotations
@@ -73,58 +75,88 @@ class CentreSettings:
     surrounded: float = 0.6
 
     def giving_way(self, labels: LabelSet) -> dict[int, float]:
-        """The classes that give way to a person's main garment, and how much: see `outfit` and `scarf`."""
-        return dict.fromkeys(labels.garments, self.outfit) | dict.fromkeys(labels.scarves, self.scarf)
+        """The classes that give way to a person's main garment, and how much: see `outfit` and
+        `scarf`."""
+        return dict.fromkeys(labels.garments, self.outfit) | dict.fromkeys(
+            labels.scarves, self.scarf
+        )
 
 
 def parse_centres(
-    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings, labels: LabelSet = UNNAMED
+    outputs: dict[str, np.ndarray],
+    geometry: Geometry,
+    settings: CentreSettings,
+    labels: LabelSet = UNNAMED,
 ) -> Maps:
-    """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1, 2, h, w) in input
-    pixels, as CentreParser gives them. labels: say which classes are clothes, scarves and on a head; unnamed, none are.
-    Source of the maps' meaning: model/centre_parser.py."""
+    """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1,
+    2, h, w) in input pixels, as CentreParser gives them. labels: say which classes are clothes,
+    scarves and on a head; unnamed, none are. Source of the maps' meaning:
+    model/centre_parser.py."""
     rows, columns = geometry.cells(STRIDE)
-    classes, person, centre, offset = (outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset"))
-    odds = _odds(classes)                                                  # (C, h, w), 1 where a class wins
-    foreground = _foreground(odds, classes[0] - classes.max(0), person[0], settings)  # (h, w), positive inside
-    votes = _votes(offset)                                                 # (2, h, w), cell coordinates x, y
+    classes, person, centre, offset = (
+        outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset")
+    )
+    # (C, h, w), 1 where a class wins
+    odds = _odds(classes)
+    # (h, w), positive inside
+    foreground = _foreground(odds, classes[0] - classes.max(0), person[0], settings)
+    # (2, h, w), cell coordinates x, y
+    votes = _votes(offset)
     people = _people(sigmoid(centre[0]), votes, foreground > 0, settings)
     height, width = geometry.photo_hw
     maps = Maps(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16), [], {})
     if not people.heights:
         return maps
     scores = _person_scores(people, foreground)
-    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= settings.person_score]
+    order = [
+        index
+        for index in np.argsort(-scores, kind="stable")
+        if scores[index] >= settings.person_score
+    ]
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
-        wear = {c - 1: power for c, power in settings.giving_way(labels).items()}  # as rows of what is without the background
+        # as rows of what is without the background
+        wear = {c - 1: power for c, power in settings.giving_way(labels).items()}
         heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
         logits, count = classes[1:], len(people.heights)
         if "wears" in outputs and settings.wears:
-            evidence = settings.wears * person_means(outputs["wears"][0, 1:, :rows, :columns], people.owner, count)
+            evidence = settings.wears * person_means(
+                outputs["wears"][0, 1:, :rows, :columns], people.owner, count
+            )
             logits = steered(logits, evidence, people.owner)
             odds = _odds(np.concatenate([classes[:1], logits]))
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
         logits = one_outfit(logits, probability, people.owner, count, wear)
-        part = winner(logits)                                              # (h, w)
+        part = winner(logits)  # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
-        foreground = np.where(np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)).astype(np.float32)
+        foreground = np.where(
+            np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)
+        ).astype(np.float32)
         parts = without_specks(logits, part, people.owner, settings.speck)
         drop_faceless(parts, people.owner, len(people.heights), heads, faces)
         join_patches(
-            parts, people.owner, len(people.heights), share=settings.patch, garment_share=settings.garment_patch,
-            surrounded=settings.surrounded, garments=wear,
+            parts,
+            people.owner,
+            len(people.heights),
+            share=settings.patch,
+            garment_share=settings.garment_patch,
+            surrounded=settings.surrounded,
+            garments=wear,
         )
         persons = -people.distance[order]
-        maps.person_boxes = paste_winners(persons, foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1))
-        maps.class_boxes = paste_winners(parts, foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)))
+        maps.person_boxes = paste_winners(
+            persons, foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1)
+        )
+        maps.class_boxes = paste_winners(
+            parts, foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes))
+        )
     return maps
 
 
 @dataclass
 class _People:
-    """heights: of each person's peak. distance (K, h, w): of each cell's vote from each centre, in cells.
-    owner (h, w): index of each cell's person, -1 nobody."""
+    """heights: of each person's peak. distance (K, h, w): of each cell's vote from each centre, in
+    cells. owner (h, w): index of each cell's person, -1 nobody."""
 
     heights: list[float]
     distance: np.ndarray
@@ -137,9 +169,11 @@ def _odds(classes: np.ndarray) -> np.ndarray:
     return np.exp(odds, out=odds)
 
 
-def _foreground(odds: np.ndarray, background: np.ndarray, person: np.ndarray, settings: CentreSettings) -> np.ndarray:
-    """float32 (h, w), positive where a person is: both maps' log odds, mixed. odds, background: against the likeliest class,
-    the background's as their logarithm."""
+def _foreground(
+    odds: np.ndarray, background: np.ndarray, person: np.ndarray, settings: CentreSettings
+) -> np.ndarray:
+    """float32 (h, w), positive where a person is: both maps' log odds, mixed. odds, background:
+    against the likeliest class, the background's as their logarithm."""
     any_part = np.log(np.maximum(odds[1:].sum(0), FAINTEST)) - background
     mixed = settings.person_weight * person + (1 - settings.person_weight) * any_part
     return mixed - np.log(settings.foreground / (1 - settings.foreground))
@@ -152,11 +186,14 @@ def _votes(offset: np.ndarray) -> np.ndarray:
     return np.stack([xs + offset[0] / STRIDE, ys + offset[1] / STRIDE]).astype(np.float32)
 
 
-def _people(heat: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings) -> _People:
+def _people(
+    heat: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
+) -> _People:
     """Peaks, each cell to the nearest; then join, adopt strays, and drop people too small."""
     ys, xs = _peaks(heat, settings)
     points = [(float(x), float(y), float(heat[y, x])) for y, x in zip(ys, xs, strict=True)]
-    distance = _distance(points, votes)                                    # (K, h, w), of which rows are taken and added
+    # (K, h, w), of which rows are taken and added
+    distance = _distance(points, votes)
     kept = _join(points, distance, inside, settings)
     points, distance = [points[index] for index in kept], distance[kept]
     strays = _strays(points, distance, votes, inside, settings)
@@ -184,7 +221,8 @@ def _peaks(heat: np.ndarray, settings: CentreSettings) -> tuple[np.ndarray, np.n
 
 
 def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSettings) -> list[int]:
-    """Indices of the peaks, without those that lie too near a higher one for the size of the person that the two would be."""
+    """Indices of the peaks, without those that lie too near a higher one for the size of the person
+    that the two would be."""
     if len(points) < 2:
         return list(range(len(points)))
     owner = np.where(inside, winner(-distance), -1)
@@ -192,9 +230,12 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
     for index, (x, y, _) in enumerate(points):
         for other in kept:
             apart = np.hypot(x - points[other][0], y - points[other][1])
-            if apart >= settings.join * np.hypot(*inside.shape):             # too far for a person of any size
+            # too far for a person of any size
+            if apart >= settings.join * np.hypot(*inside.shape):
                 continue
-            _, _, width, height = cv2.boundingRect(((owner == index) | (owner == other)).view(np.uint8))
+            _, _, width, height = cv2.boundingRect(
+                ((owner == index) | (owner == other)).view(np.uint8)
+            )
             if apart < settings.join * np.hypot(max(0, width - 1), max(0, height - 1)):
                 owner[owner == index] = other
                 break
@@ -203,8 +244,11 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
     return kept
 
 
-def _strays(points, distance: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings):
-    """A person for each large connected region that points to none of the peaks: (x, y, height) of where it points."""
+def _strays(
+    points, distance: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
+):
+    """A person for each large connected region that points to none of the peaks: (x, y, height) of
+    where it points."""
     far = inside.copy()
     if points:
         far &= distance.min(0) > settings.stray * np.hypot(*inside.shape)
@@ -212,19 +256,26 @@ def _strays(points, distance: np.ndarray, votes: np.ndarray, inside: np.ndarray,
     found = []
     for region in range(1, count):
         here = regions == region
-        if here.sum() >= 2 * settings.min_area * inside.size and len(points) + len(found) < MAX_PEOPLE:
-            found.append((float(votes[0][here].mean()), float(votes[1][here].mean()), settings.peak))
+        if (
+            here.sum() >= 2 * settings.min_area * inside.size
+            and len(points) + len(found) < MAX_PEOPLE
+        ):
+            found.append(
+                (float(votes[0][here].mean()), float(votes[1][here].mean()), settings.peak)
+            )
     return found
 
 
 def _distance(points, votes: np.ndarray) -> np.ndarray:
     """float32 (K, h, w): how far each cell's vote lies from each point, in cells."""
     centres = np.array([(x, y) for x, y, _ in points], np.float32).reshape(-1, 2, 1, 1)
-    return np.sqrt((votes[0] - centres[:, 0]) ** 2 + (votes[1] - centres[:, 1]) ** 2)  # ten times as fast as np.hypot
+    # ten times as fast as np.hypot
+    return np.sqrt((votes[0] - centres[:, 0]) ** 2 + (votes[1] - centres[:, 1]) ** 2)
 
 
 def _person_scores(people: _People, foreground: np.ndarray) -> np.ndarray:
-    """(K,): the mean of the peak's height and of the mean probability that the person's cells are a person at all."""
+    """(K,): the mean of the peak's height and of the mean probability that the person's cells are a
+    person at all."""
     mine = people.owner >= 0
     whose, heights = people.owner[mine], np.array(people.heights)
     cells = np.bincount(whose, minlength=len(heights))
@@ -235,16 +286,18 @@ def _person_scores(people: _People, foreground: np.ndarray) -> np.ndarray:
 def _part_scores(
     probability: np.ndarray, part: np.ndarray, owner: np.ndarray, order: list[int]
 ) -> dict[tuple[int, int], float]:
-    """(person number, class) → the mean probability of the class over the person's cells where it wins.
+    """(person number, class) → the mean probability of the class over the person's cells where it
+    wins.
 
-    probability: (C - 1, h, w), without the background; part, owner: (h, w), which of these wins, and whose cell it is.
+    probability: (C - 1, h, w), without the background; part, owner: (h, w), which of these wins,
+    and whose cell it is.
     """
     scores = {}
     for number, index in enumerate(order, start=1):
         mine = owner == index
         x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
         window = np.s_[y : y + height, x : x + width]
-        mine, values = mine[window], probability[:, *window]               # values: (C - 1, h', w')
+        mine, values = mine[window], probability[:, *window]  # values: (C - 1, h', w')
         wins, here = part[window][mine], np.nonzero(mine)
         cells = np.bincount(wins, minlength=len(values))
         total = np.bincount(wins, values[wins, *here], minlength=len(values))

@@ -1,5 +1,6 @@
-"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or to another part. So do hair
-and hats away from any face, and garments and scarves that there is little of beside a person's main garment.
+"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or
+to another part. So do hair and hats away from any face, and garments and scarves that there is
+little of beside a person's main garment.
 
 Everything works on the network's coarse cells. The thresholds are explained in `CentreSettings`.
 """
@@ -19,7 +20,8 @@ _RING = np.ones((3, 3), np.uint8)
 
 
 def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
-    """Give small pieces that hang together with nothing else of their person to nobody, in place."""
+    """Give small pieces that hang together with nothing else of their person to nobody, in
+    place."""
     for index in range(count):
         window, regions, areas = _pieces(owner == index)
         small = areas < share * areas[1:].max(initial=0)
@@ -28,7 +30,8 @@ def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
 
 
 def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
-    """float32 (count, C): the mean of each map over each person's cells; 0 for a person without any.
+    """float32 (count, C): the mean of each map over each person's cells; 0 for a person without
+    any.
 
     maps: float32 (C, h, w); owner: int (h, w), whose cell it is, -1 nobody's, below `count`.
     """
@@ -42,9 +45,11 @@ def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
 
 
 def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Raise each person's class logits by what speaks for each class on the whole person. Returns the logits.
+    """Raise each person's class logits by what speaks for each class on the whole person. Returns
+    the logits.
 
-    parts: float32 (C, h, w), class logits; evidence: float32 (people, C); owner: int (h, w), as of `person_means`.
+    parts: float32 (C, h, w), class logits; evidence: float32 (people, C); owner: int (h, w), as of
+    `person_means`.
     """
     raised = parts.copy()
     for index, rise in enumerate(evidence):
@@ -55,13 +60,18 @@ def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.nd
 
 
 def one_outfit(
-    parts: np.ndarray, probability: np.ndarray, owner: np.ndarray, count: int, garments: Mapping[int, float]
+    parts: np.ndarray,
+    probability: np.ndarray,
+    owner: np.ndarray,
+    count: int,
+    garments: Mapping[int, float],
 ) -> np.ndarray:
     """Lower each person's garments by how much less there is of them than of the person's main one.
 
-    parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the background; owner: int
-    (h, w), whose cell it is, -1 nobody's, below `count`. garments: their rows, and the power of a garment's share of the main
-    one, which multiplies its odds. Returns the logits.
+    parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the
+    background; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. garments: their
+    rows, and the power of a garment's share of the main one, which multiplies its odds. Returns the
+    logits.
     """
     rows = sorted(garments)
     powers = np.array([garments[row] for row in rows], np.float32)
@@ -70,14 +80,17 @@ def one_outfit(
         mine = owner == index
         window = _window(mine)
         mine = mine[window]
-        amounts = probability[rows, *window][:, mine].sum(1)                # (garments,)
+        amounts = probability[rows, *window][:, mine].sum(1)  # (garments,)
         shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)
         lowered[rows, *window] += (powers * np.log(shares).astype(np.float32))[:, None, None] * mine
     return lowered
 
 
-def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float) -> np.ndarray:
-    """parts: float32 (C, h, w), class maps; part, owner: int (h, w), which class wins, and whose cell it is, -1 nobody's.
+def without_specks(
+    parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float
+) -> np.ndarray:
+    """parts: float32 (C, h, w), class maps; part, owner: int (h, w), which class wins, and whose
+    cell it is, -1 nobody's.
 
     Returns the maps, with a class pushed down where it wins only a speck.
     """
@@ -85,10 +98,11 @@ def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share
     cleaned = parts.copy()
     for c in np.flatnonzero(np.bincount(part.ravel() + 1)[1:]):
         window, regions, areas = _pieces(part == c)
-        if len(areas) == 2:                                                # in one piece
+        if len(areas) == 2:  # in one piece
             continue
         someone = np.zeros(len(areas), int)
-        someone[regions.ravel()] = owner[window].ravel()                   # whose piece it is; of two people's, either's
+        # whose piece it is; of two people's, either's
+        someone[regions.ravel()] = owner[window].ravel()
         largest = np.zeros(owner.max() + 1, int)
         np.maximum.at(largest, someone[1:], areas[1:])
         specks = areas < share * largest[someone]
@@ -97,11 +111,14 @@ def without_specks(parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share
     return cleaned
 
 
-def drop_faceless(parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]) -> None:
-    """Bring down hair, hats and glasses that hang together with no face, of a person who has one, in place: no collar is hair.
+def drop_faceless(
+    parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]
+) -> None:
+    """Bring down hair, hats and glasses that hang together with no face, of a person who has one,
+    in place: no collar is hair.
 
-    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. heads: rows of what
-    is on a head; faces: those of them that are faces.
+    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below
+    `count`. heads: rows of what is on a head; faces: those of them that are faces.
     """
     if not faces:
         return
@@ -117,14 +134,21 @@ def drop_faceless(parts: np.ndarray, owner: np.ndarray, count: int, heads: Colle
 
 
 def join_patches(
-    parts: np.ndarray, owner: np.ndarray, count: int, *, share: float, garment_share: float, surrounded: float,
+    parts: np.ndarray,
+    owner: np.ndarray,
+    count: int,
+    *,
+    share: float,
+    garment_share: float,
+    surrounded: float,
     garments: Collection[int],
 ) -> None:
-    """Give patches to the part around them, in place: a piece of a shirt in the middle of a coat is coat.
+    """Give patches to the part around them, in place: a piece of a shirt in the middle of a coat is
+    coat.
 
-    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. A patch is
-    smaller than `share` of the person, or `garment_share` if its class is one of `garments`, and has one other part of
-    the person along at least `surrounded` of its edge.
+    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below
+    `count`. A patch is smaller than `share` of the person, or `garment_share` if its class is one
+    of `garments`, and has one other part of the person along at least `surrounded` of its edge.
     """
     part = winner(parts)
     for index in range(count):
@@ -137,7 +161,13 @@ def join_patches(
 
 
 def _join_class(
-    parts: np.ndarray, part: np.ndarray, mine: np.ndarray, window: tuple[slice, slice], c: int, most: float, surrounded: float
+    parts: np.ndarray,
+    part: np.ndarray,
+    mine: np.ndarray,
+    window: tuple[slice, slice],
+    c: int,
+    most: float,
+    surrounded: float,
 ) -> None:
     """The patches of one class of one person."""
     (rows, columns), regions, areas = _pieces((part[window] == c) & mine[window])
@@ -146,25 +176,29 @@ def _join_class(
         top, left = rows.start + y, columns.start + x
         near = np.s_[max(top - 1, 0) : top + height + 1, max(left - 1, 0) : left + width + 1]
         patch = np.zeros(part[window][near].shape, bool)
-        patch[top - near[0].start :, left - near[1].start :][:height, :width] = regions[y : y + height, x : x + width] == region
+        patch[top - near[0].start :, left - near[1].start :][:height, :width] = (
+            regions[y : y + height, x : x + width] == region
+        )
         ring = cv2.dilate(patch.view(np.uint8), _RING).view(bool) & ~patch & mine[window][near]
         neighbours = np.bincount(part[window][near][ring], minlength=len(parts))
         other = int(neighbours.argmax())
         if neighbours[other] and neighbours[other] >= surrounded * ring.sum():
-            scores = parts[(slice(None), *window)][(slice(None), *near)]                   # (C, …), a view
+            # (C, …), a view
+            scores = parts[(slice(None), *window)][(slice(None), *near)]
             scores[other][patch] = scores[:, patch].max(0)
             scores[c][patch] -= PUSH
             part[window][near][patch] = other
 
 
 def _pieces(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """where: bool (h, w). The window that holds all that is true; in it the number of each cell's piece, 0 none; and the
-    pieces' cells by number, those that are none included."""
+    """where: bool (h, w). The window that holds all that is true; in it the number of each cell's
+    piece, 0 none; and the pieces' cells by number, those that are none included."""
     window = _window(where)
     if window[1].stop == window[1].start:
         return window, np.zeros((0, 0), np.int32), np.zeros(1, np.int32)
     _, regions = cv2.connectedComponents(where[window].view(np.uint8), connectivity=8)
-    return window, regions, np.bincount(regions.ravel())                   # OpenCV's own counts take three times as long
+    # OpenCV's own counts take three times as long
+    return window, regions, np.bincount(regions.ravel())
 
 
 def _window(where: np.ndarray) -> tuple[slice, slice]:

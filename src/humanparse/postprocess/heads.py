@@ -1,6 +1,8 @@
-"""The heads of networks: what each gives, and what reads it. A further head is a module beside this one and a row here.
+"""The heads of networks: what each gives, and what reads it. A further head is a module beside this
+one and a row here.
 
-Its name also goes into `vocabulary.HEADS`; a head that several views of a photo can be averaged for has a row in tta.py.
+Its name also goes into `vocabulary.HEADS`; a head that several views of a photo can be averaged for
+has a row in tta.py.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ class Head:
     """How the outputs of one kind of network are read.
 
     outputs: their names. optional: names of outputs that models of earlier versions lack.
-    classes: the output that has one channel for each class, the axis of these channels, and how many of them are no class
-    of the label set (a whole person, no object).
+    classes: the output that has one channel for each class, the axis of these channels, and how
+    many of them are no class of the label set (a whole person, no object).
     settings: its thresholds, a dataclass whose fields are the names that a model card may set.
     parse: outputs, geometry, settings and labels → `Maps`.
     """
@@ -43,14 +45,21 @@ class Head:
         return [name for name in self.outputs if name not in outputs]
 
     def num_classes(self, outputs: Mapping[str, np.ndarray]) -> int:
-        """Return how many classes of the label set the network tells apart, the background included."""
+        """Return how many classes of the label set the network tells apart, the background
+        included."""
         output, axis, others = self.classes
         return outputs[output].shape[axis] - others
 
 
 _QUERIES = ("pred_logits", "pred_masks")
 HEADS: dict[str, Head] = {
-    "centres": Head(("classes", "person", "centre", "offset"), ("wears",), ("classes", 1, 0), CentreSettings, parse_centres),
+    "centres": Head(
+        ("classes", "person", "centre", "offset"),
+        ("wears",),
+        ("classes", 1, 0),
+        CentreSettings,
+        parse_centres,
+    ),
     "queries": Head(_QUERIES, (), ("pred_logits", 2, 2), QuerySettings, parse_queries),
     "semantic": Head(_QUERIES, (), ("pred_logits", 2, 1), SemanticSettings, parse_semantic),
 }

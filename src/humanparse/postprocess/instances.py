@@ -1,8 +1,9 @@
 """Query head → instances: which queries pass, each with its class, its score and its mask.
 
-A query's score for a class is its class probability times the mean mask probability inside its mask, as the reference has it
-at the photo's full size; of large masks it is measured at some of their pixels. Masks are kept as margins,
-2 × probability - 1: positive where a mask is, and one function away from the logits.
+A query's score for a class is its class probability times the mean mask probability inside its
+mask, as the reference has it at the photo's full size; of large masks it is measured at some of
+their pixels. Masks are kept as margins, 2 × probability - 1: positive where a mask is, and one
+function away from the logits.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels a cell of the mask logits
 TOP_K = 100  # best (query, class) pairs that are looked at; people are counted in bytes
-SCORED_PX = 1 << 16  # in larger boxes a mask's certainty is measured at every second, third … pixel, two or more a cell
-KEPT_PX = 1 << 22  # of all boxes in which every pixel was looked at: so many are kept until they are pasted
+# in larger boxes a mask's certainty is measured at every second, third … pixel, two or more a cell
+SCORED_PX = 1 << 16
+# of all boxes in which every pixel was looked at: so many are kept until they are pasted
+KEPT_PX = 1 << 22
 
 
 @dataclass(frozen=True)
 class QueryMask:
-    """One query's mask. logits: float32 (h, w), padding included; not copied. inside: bool (h, w), its positive cells.
-    box: the photo pixels that it can reach, None if there are none. certainty: mean probability of its pixels; 0 if there are
-    none. margin: float32, 2 × probability - 1 at the pixels of the box; None if that was not kept.
+    """One query's mask. logits: float32 (h, w), padding included; not copied. inside: bool (h, w),
+    its positive cells.
+    box: the photo pixels that it can reach, None if there are none. certainty: mean probability of
+    its pixels; 0 if there are none. margin: float32, 2 × probability - 1 at the pixels of the box;
+    None if that was not kept.
     """
 
     logits: np.ndarray
@@ -50,7 +55,9 @@ class Instances:
     def __getitem__(self, which: np.ndarray) -> Instances:
         """which: bool (N,) or indices."""
         some = np.arange(len(self.masks))[which]
-        return Instances([self.masks[index] for index in some], self.classes[some], self.scores[some])
+        return Instances(
+            [self.masks[index] for index in some], self.classes[some], self.scores[some]
+        )
 
     @property
     def logits(self) -> list[np.ndarray]:
@@ -71,13 +78,19 @@ class Instances:
 
 
 def find_instances(
-    outputs: dict[str, np.ndarray], geometry: Geometry, min_score: float, sampler: Sampler | None = None
+    outputs: dict[str, np.ndarray],
+    geometry: Geometry,
+    min_score: float,
+    sampler: Sampler | None = None,
 ) -> Instances:
-    """Of the TOP_K likeliest (query, class) pairs those whose score reaches `min_score`. A query may stand for two classes."""
+    """Of the TOP_K likeliest (query, class) pairs those whose score reaches `min_score`. A query
+    may stand for two classes."""
     class_logits, logits = outputs["pred_logits"][0], outputs["pred_masks"][0]
-    probability = softmax(class_logits, axis=1)[:, :-1]                   # (Q, C), "no object" left out
+    # (Q, C), "no object" left out
+    probability = softmax(class_logits, axis=1)[:, :-1]
     pairs = np.argsort(-probability, axis=None, kind="stable")[:TOP_K]
-    pairs = pairs[probability.ravel()[pairs] >= min_score]               # the mask can only lower the score
+    # the mask can only lower the score
+    pairs = pairs[probability.ravel()[pairs] >= min_score]
     queries, classes = np.unravel_index(pairs, probability.shape)
     sampler = sampler or Sampler.of(geometry, STRIDE, logits.shape[1:])
     masks, room = {}, KEPT_PX
@@ -85,9 +98,13 @@ def find_instances(
         if query not in masks:
             masks[query] = _mask(logits[query], geometry, sampler, room)
             room -= 0 if masks[query].margin is None else masks[query].margin.size
-    scores = probability[queries, classes] * np.array([masks[query].certainty for query in queries.tolist()], np.float32)
+    scores = probability[queries, classes] * np.array(
+        [masks[query].certainty for query in queries.tolist()], np.float32
+    )
     keep = np.flatnonzero((scores >= min_score) & (scores > 0))
-    return Instances([masks[query] for query in queries[keep].tolist()], classes[keep], scores[keep])
+    return Instances(
+        [masks[query] for query in queries[keep].tolist()], classes[keep], scores[keep]
+    )
 
 
 def _mask(logits: np.ndarray, geometry: Geometry, sampler: Sampler, room: int) -> QueryMask:
@@ -95,18 +112,26 @@ def _mask(logits: np.ndarray, geometry: Geometry, sampler: Sampler, room: int) -
     inside = logits > 0
     x, y, width, height = cv2.boundingRect(inside.view(np.uint8))
     photo = 0, 0, geometry.photo_hw[1], geometry.photo_hw[0]
-    box = intersect(photo_box((x, y, x + width, y + height), geometry, STRIDE), photo) if width else None
+    box = (
+        intersect(photo_box((x, y, x + width, y + height), geometry, STRIDE), photo)
+        if width
+        else None
+    )
     if box is None:
         return QueryMask(logits, inside, None, 0.0, None)
     step = max(1, round(((box[2] - box[0]) * (box[3] - box[1]) / SCORED_PX) ** 0.5))
     margin = margin_of(sampler.within(box, step)(logits))
-    positive = cv2.max(margin, 0)                                         # a margin of zero adds nothing to the sum
+    # a margin of zero adds nothing to the sum
+    positive = cv2.max(margin, 0)
     count = cv2.countNonZero(positive)
     certainty = 0.5 + 0.5 * cv2.sumElems(positive)[0] / count if count else 0.0
-    return QueryMask(logits, inside, box, certainty, margin if step == 1 and margin.size <= room else None)
+    return QueryMask(
+        logits, inside, box, certainty, margin if step == 1 and margin.size <= room else None
+    )
 
 
 def margin_of(logits: np.ndarray) -> np.ndarray:
-    """2 × probability - 1, which is tanh(logit / 2) and has the sign of the logit. It takes the place of the logits."""
+    """2 × probability - 1, which is tanh(logit / 2) and has the sign of the logit. It takes the
+    place of the logits."""
     logits *= 0.5
     return np.tanh(logits, out=logits)

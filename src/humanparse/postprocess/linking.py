@@ -1,4 +1,5 @@
-"""Which person does a part belong to? M2FP finds parts and people side by side; here they are brought together."""
+"""Which person does a part belong to? M2FP finds parts and people side by side; here they are
+brought together."""
 
 from __future__ import annotations
 
@@ -7,8 +8,14 @@ import numpy as np
 MIN_OVERLAP = 0.5  # share of a part that must lie inside a person for the part to be theirs
 
 
-def link(parts: np.ndarray, people: np.ndarray, people_scores: np.ndarray, min_overlap: float = MIN_OVERLAP) -> np.ndarray:
-    """The person of every part: the one who covers most of it; of those who cover equally much, the surest.
+def link(
+    parts: np.ndarray,
+    people: np.ndarray,
+    people_scores: np.ndarray,
+    min_overlap: float = MIN_OVERLAP,
+) -> np.ndarray:
+    """The person of every part: the one who covers most of it; of those who cover equally much, the
+    surest.
 
     parts: bool (P, h, w); people: bool (N, h, w), in the same pixels; people_scores: float (N,).
     Returns int (P,), the index of the person, -1 where nobody covers `min_overlap` of the part.
@@ -26,13 +33,14 @@ def link(parts: np.ndarray, people: np.ndarray, people_scores: np.ndarray, min_o
 def drop_duplicates(masks: np.ndarray, scores: np.ndarray, max_iou: float) -> np.ndarray:
     """Indices of the masks to keep, surest first, leaving out those that repeat a surer one.
 
-    masks: bool (N, h, w); scores: float (N,). Two masks repeat each other above an IoU of `max_iou`.
+    masks: bool (N, h, w); scores: float (N,). Two masks repeat each other above an IoU of
+    `max_iou`.
     """
     packed = _packed(masks)
     area = _shared(packed, packed)
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable"):
-        overlap = _shared(packed[kept], packed[index])                     # (kept,)
+        overlap = _shared(packed[kept], packed[index])  # (kept,)
         if (overlap <= max_iou * np.maximum(area[kept] + area[index] - overlap, 1)).all():
             kept.append(int(index))
     return np.array(kept, int)
@@ -45,5 +53,6 @@ def _packed(masks: np.ndarray) -> np.ndarray:
 
 
 def _shared(some: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """int (N,): the pixels that packed masks (N, words) share with another (words,), or each with its own of (N, words)."""
+    """int (N,): the pixels that packed masks (N, words) share with another (words,), or each with
+    its own of (N, words)."""
     return np.bitwise_count(some & other).sum(1, dtype=np.int64)

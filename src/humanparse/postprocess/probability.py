@@ -23,10 +23,12 @@ def softmax(logits: np.ndarray, axis: int) -> np.ndarray:
 
 
 def winner(scores: np.ndarray) -> np.ndarray:
-    """scores: (K, ...). The same as scores.argmax(0), the first of equals, in a fifth of NumPy's time."""
+    """scores: (K, ...). The same as scores.argmax(0), the first of equals, in a fifth of NumPy's
+    time."""
     kind = np.min_scalar_type(len(scores))
     best, wins = scores[0].copy(), np.zeros(scores.shape[1:], kind)
     for k, score in enumerate(scores[1:], start=1):
-        np.maximum(wins, (score > best).view(np.uint8) * kind.type(k), out=wins)  # k is higher than all before
+        # k is higher than all before
+        np.maximum(wins, (score > best).view(np.uint8) * kind.type(k), out=wins)
         np.maximum(best, score, out=best)
     return wins.astype(np.intp)

@@ -1,12 +1,13 @@
 """Query head → Maps: M2FP's part instances and whole-person masks, linked and pasted.
 
-Instances that pass the threshold (instances.py) are pasted class by class (query_paste.py): where probability times score
-exceeds one half it counts, several of a class are averaged, and the class with the highest average is the pixel's label. A
-pixel's person is the person of the part instance that gave it its label. Source: the paper (arXiv 2301.00394) and the
-published behaviour of the reference.
+Instances that pass the threshold (instances.py) are pasted class by class (query_paste.py): where
+probability times score exceeds one half it counts, several of a class are averaged, and the class
+with the highest average is the pixel's label. A pixel's person is the person of the part instance
+that gave it its label. Source: the paper (arXiv 2301.00394) and the published behaviour of the
+reference.
 
-Labels are those of the reference at the photo's full size, but only of the few instances that pass, within their boxes, and
-tile by tile, so that the work stays in the processor's caches.
+Labels are those of the reference at the photo's full size, but only of the few instances that pass,
+within their boxes, and tile by tile, so that the work stays in the processor's caches.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from humanparse.preprocess import Geometry
 
 @dataclass(frozen=True)
 class QuerySettings:
-    """part_score: from which a part instance is pasted. person_score: from which a whole-person mask is a person.
+    """part_score: from which a part instance is pasted. person_score: from which a whole-person
+    mask is a person.
     duplicate_iou: people who overlap more than this are one."""
 
     part_score: float = 0.5
@@ -35,19 +37,24 @@ class QuerySettings:
     duplicate_iou: float = 0.7
 
 
-def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: QuerySettings, labels: LabelSet) -> Maps:
+def parse_queries(
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: QuerySettings, labels: LabelSet
+) -> Maps:
     """outputs: pred_logits (1, Q, C + 2): C parts with background, whole person, no object;
     pred_masks (1, Q, h, w), logits at stride 4."""
     num_parts, cells = len(labels), geometry.cells(STRIDE)
     sampler = Sampler.of(geometry, STRIDE, outputs["pred_masks"].shape[2:])
-    found = find_instances(outputs, geometry, min(settings.part_score, settings.person_score), sampler)
+    found = find_instances(
+        outputs, geometry, min(settings.part_score, settings.person_score), sampler
+    )
     people = found[(found.classes == num_parts) & (found.scores > settings.person_score)]
     people = people[drop_duplicates(people.inside(*cells), people.scores, settings.duplicate_iou)]
     parts = found[(found.classes < num_parts) & (found.scores >= settings.part_score)]
     owners = link(parts.inside(*cells), people.inside(*cells), people.scores) + 1
     height, width = geometry.photo_hw
     maps = Maps(
-        np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16),
+        np.zeros((height, width), np.uint8),
+        np.zeros((height, width), np.uint16),
         [float(score) for score in people.scores],
         _part_scores(parts, owners),
     )
@@ -57,7 +64,9 @@ def parse_queries(outputs: dict[str, np.ndarray], geometry: Geometry, settings: 
         if any(intersect(box, tile) for box in reached):
             paste_tile(maps, tile, people, parts[pasted], owners[pasted], sampler)
     maps.class_boxes = around(parts.classes, parts.boxes)
-    maps.person_boxes = around([*range(1, len(people.boxes) + 1), *owners], [*people.boxes, *parts.boxes])
+    maps.person_boxes = around(
+        [*range(1, len(people.boxes) + 1), *owners], [*people.boxes, *parts.boxes]
+    )
     return maps
 
 

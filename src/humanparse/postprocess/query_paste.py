@@ -1,4 +1,5 @@
-"""Instances of the query head → one tile of the maps: where several claim a pixel, the class with the best average has it.
+"""Instances of the query head → one tile of the maps: where several claim a pixel, the class with
+the best average has it.
 
 By OpenCV's masked copies: NumPy's decide pixel by pixel, and take several times as long.
 """
@@ -23,8 +24,9 @@ PASTED = 0.5  # probability times score above which a part counts
 
 @dataclass(frozen=True)
 class _Claim:
-    """An instance in a tile. class_id, score: its own; person: the person's number, 0 nobody's; window: the rows and columns of
-    the tile that it reaches; margin: float32, 2 × probability - 1 in them."""
+    """An instance in a tile. class_id, score: its own; person: the person's number, 0 nobody's;
+    window: the rows and columns of the tile that it reaches; margin: float32, 2 × probability - 1
+    in them."""
 
     class_id: int
     score: float
@@ -39,13 +41,19 @@ class _Claim:
         return strength
 
 
-def paste_tile(maps: Maps, tile: Box, people: Instances, parts: Instances, owners: np.ndarray, sampler: Sampler) -> None:
-    """Fill one tile of both maps, which are all zero. owners: of each part the person's number, 0 nobody's."""
+def paste_tile(
+    maps: Maps, tile: Box, people: Instances, parts: Instances, owners: np.ndarray, sampler: Sampler
+) -> None:
+    """Fill one tile of both maps, which are all zero. owners: of each part the person's number, 0
+    nobody's."""
     x0, y0, x1, y1 = tile
     window = sampler.within(tile)
-    who = _whose(_claims(people, np.arange(1, len(people.scores) + 1), tile, window), window.size_hw)
+    who = _whose(
+        _claims(people, np.arange(1, len(people.scores) + 1), tile, window), window.size_hw
+    )
     label, owner = _labels(_claims(parts, owners, tile, window), window.size_hw)
-    cv2.copyTo(owner, label, who)                                          # the background is nobody's
+    # the background is nobody's
+    cv2.copyTo(owner, label, who)
     maps.label_map[y0:y1, x0:x1] = label
     maps.person_map[y0:y1, x0:x1] = who
 
@@ -55,15 +63,22 @@ def _claims(instances: Instances, persons: np.ndarray, tile: Box, window: Window
     claims = []
     for index, mask in enumerate(instances.masks):
         if reached := intersect(mask.box, tile):
-            class_id, score, person = (values[index].item() for values in (instances.classes, instances.scores, persons))
+            class_id, score, person = (
+                values[index].item() for values in (instances.classes, instances.scores, persons)
+            )
             here, kept = _window(reached, tile), mask.margin
-            margin = margin_of(window(mask.logits, *here)) if kept is None else kept[_window(reached, mask.box)]
+            margin = (
+                margin_of(window(mask.logits, *here))
+                if kept is None
+                else kept[_window(reached, mask.box)]
+            )
             claims.append(_Claim(class_id, score, person, here, margin))
     return claims
 
 
 def _whose(claims: list[_Claim], size_hw: tuple[int, int]) -> np.ndarray:
-    """uint8: for each pixel of a tile the strongest person with a positive logit, of equals the first; 0 for none."""
+    """uint8: for each pixel of a tile the strongest person with a positive logit, of equals the
+    first; 0 for none."""
     who, overlap = np.zeros(size_hw, np.uint8), False
     inside = [cv2.compare(claim.margin, 0, cv2.CMP_GT) for claim in claims]
     for claim, mine in zip(claims, inside, strict=True):
@@ -72,17 +87,24 @@ def _whose(claims: list[_Claim], size_hw: tuple[int, int]) -> np.ndarray:
     if overlap:
         best = np.zeros(size_hw, np.float32)
         for claim, mine in zip(claims, inside, strict=True):
-            _write(who[claim.window], _won(best[claim.window], claim.strength(), mine), claim.person)
+            _write(
+                who[claim.window], _won(best[claim.window], claim.strength(), mine), claim.person
+            )
     return who
 
 
 def _labels(claims: list[_Claim], size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """uint8 each: for each pixel of a tile its class, and the person whose part it is; 0 for none.
 
-    A claim counts where it is stronger than PASTED; as no score exceeds 1, its logit is positive there. The class wins whose
-    claims are the strongest on average, of equals the first; its strongest claim gives the person.
+    A claim counts where it is stronger than PASTED; as no score exceeds 1, its logit is positive
+    there. The class wins whose claims are the strongest on average, of equals the first; its
+    strongest claim gives the person.
     """
-    label, owner, best = np.zeros(size_hw, np.uint8), np.zeros(size_hw, np.uint8), np.full(size_hw, PASTED, np.float32)
+    label, owner, best = (
+        np.zeros(size_hw, np.uint8),
+        np.zeros(size_hw, np.uint8),
+        np.full(size_hw, PASTED, np.float32),
+    )
     by_class: dict[int, list[_Claim]] = {}
     for claim in claims:
         by_class.setdefault(claim.class_id, []).append(claim)
@@ -94,17 +116,27 @@ def _labels(claims: list[_Claim], size_hw: tuple[int, int]) -> tuple[np.ndarray,
     return label, owner
 
 
-def _averaged(claims: list[_Claim]) -> Iterator[tuple[tuple[slice, slice], np.ndarray, int | np.ndarray]]:
-    """The claims of one class as windows of the tile, strengths in them, and persons. Where windows overlap it is one window
-    around all, in it the average of the claims that count, and as an array the person of the strongest."""
-    boxes = [(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in (claim.window for claim in claims)]
+def _averaged(
+    claims: list[_Claim],
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray, int | np.ndarray]]:
+    """The claims of one class as windows of the tile, strengths in them, and persons. Where windows
+    overlap it is one window around all, in it the average of the claims that count, and as an array
+    the person of the strongest."""
+    boxes = [
+        (columns.start, rows.start, columns.stop, rows.stop)
+        for rows, columns in (claim.window for claim in claims)
+    ]
     if not any(intersect(a, b) for a, b in combinations(boxes, 2)):
         for claim in claims:
             yield claim.window, claim.strength(), claim.person
         return
     enclosing = around([0] * len(boxes), boxes)[0]
     size_hw = enclosing[3] - enclosing[1], enclosing[2] - enclosing[0]
-    total, count, person = np.zeros(size_hw, np.float32), np.zeros(size_hw, np.uint8), np.zeros(size_hw, np.uint8)
+    total, count, person = (
+        np.zeros(size_hw, np.float32),
+        np.zeros(size_hw, np.uint8),
+        np.zeros(size_hw, np.uint8),
+    )
     best = np.full(size_hw, PASTED, np.float32)
     for claim, box in zip(claims, boxes, strict=True):
         here, strength = _window(box, enclosing), claim.strength()
@@ -118,7 +150,8 @@ def _averaged(claims: list[_Claim]) -> Iterator[tuple[tuple[slice, slice], np.nd
 
 
 def _won(best: np.ndarray, strength: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """Raise `best` in place to the strength where that is more. Returns where, as 0 or 255. where: nowhere else, 0 or 255."""
+    """Raise `best` in place to the strength where that is more. Returns where, as 0 or 255. where:
+    nowhere else, 0 or 255."""
     won = cv2.compare(strength, best, cv2.CMP_GT)
     if where is not None:
         cv2.bitwise_and(won, where, won)
@@ -128,7 +161,11 @@ def _won(best: np.ndarray, strength: np.ndarray, where: np.ndarray | None = None
 
 def _write(plane: np.ndarray, where: np.ndarray, value: int | np.ndarray) -> None:
     """plane[where] = value, in place."""
-    cv2.copyTo(value if isinstance(value, np.ndarray) else np.full(plane.shape, value, plane.dtype), where, plane)
+    cv2.copyTo(
+        value if isinstance(value, np.ndarray) else np.full(plane.shape, value, plane.dtype),
+        where,
+        plane,
+    )
 
 
 def _window(box: Box, around: Box) -> tuple[slice, slice]:
@@ -141,5 +178,10 @@ def around(numbers: Iterable[int], boxes: Iterable[Box]) -> dict[int, Box]:
     around: dict[int, Box] = {}
     for number, box in zip(numbers, boxes, strict=True):
         a = around.get(int(number), box)
-        around[int(number)] = min(a[0], box[0]), min(a[1], box[1]), max(a[2], box[2]), max(a[3], box[3])
+        around[int(number)] = (
+            min(a[0], box[0]),
+            min(a[1], box[1]),
+            max(a[2], box[2]),
+            max(a[3], box[3]),
+        )
     return around

@@ -1,8 +1,9 @@
 """Mask logits at the photo's pixels, by way of the input's pixels, as the reference gets there.
 
-The reference scales all masks to the network's input, and those to the photo, bilinear both times. Taken together, a photo
-pixel is a weighted mean of at most three by three cells, with weights that hold for all masks. So a box of the photo is a
-product of matrices, weights down × cells × weights across, and nothing larger than the box ever exists.
+The reference scales all masks to the network's input, and those to the photo, bilinear both times.
+Taken together, a photo pixel is a weighted mean of at most three by three cells, with weights that
+hold for all masks. So a box of the photo is a product of matrices, weights down × cells × weights
+across, and nothing larger than the box ever exists.
 """
 
 from __future__ import annotations
@@ -16,22 +17,29 @@ from humanparse.preprocess import Geometry
 
 TAPS = 3  # cells in a row that a photo pixel can see
 BLOCK_SIDES = range(24, 257, 8)  # pixels sampled at a time, down and across: the most that
-WHOLE = 1 << 20  # weights of one side that are kept for all boxes; of longer sides they are made for each
-ONE_THREAD = 1 << 18  # multiplications allow; from there on OpenBLAS wakes its threads, which on busy cores takes milliseconds
+# weights of one side that are kept for all boxes; of longer sides they are made for each
+WHOLE = 1 << 20
+# multiplications allow; from there on OpenBLAS wakes its threads, which on busy cores takes
+# milliseconds
+ONE_THREAD = 1 << 18
 EVERYTHING = slice(0, None)
 
 
-def sample_twice(output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: Box, step: int = 1) -> np.ndarray:
+def sample_twice(
+    output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: Box, step: int = 1
+) -> np.ndarray:
     """output: float32 (h, w), a whole map at `stride`, padding included. box_xyxy: photo pixels.
 
-    Returns float32: the values at every `step`-th pixel of the box, down and across, from its top left one on.
+    Returns float32: the values at every `step`-th pixel of the box, down and across, from its top
+    left one on.
     """
     return Sampler.of(geometry, stride, output.shape).within(box_xyxy, step)(output)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Finds the pixels of one photo in maps of one size. across, down: the cells that its columns and rows see."""
+    """Finds the pixels of one photo in maps of one size. across, down: the cells that its columns
+    and rows see."""
 
     across: Taps
     down: Taps
@@ -46,7 +54,9 @@ class Sampler:
     def within(self, box_xyxy: Box, step: int = 1) -> Window:
         """Every `step`-th pixel of a box, for as many maps as there are."""
         x0, y0, x1, y1 = box_xyxy
-        return Window(self.across.weights(slice(x0, x1, step)), self.down.weights(slice(y0, y1, step)))
+        return Window(
+            self.across.weights(slice(x0, x1, step)), self.down.weights(slice(y0, y1, step))
+        )
 
 
 @dataclass(frozen=True)
@@ -60,20 +70,28 @@ class Window:
     def size_hw(self) -> tuple[int, int]:
         return len(self.down.first), len(self.across.first)
 
-    def __call__(self, output: np.ndarray, rows: slice = EVERYTHING, columns: slice = EVERYTHING) -> np.ndarray:
-        """output: float32 (h, w). Returns float32: its values at the pixels of the box, or of some of its rows and columns."""
+    def __call__(
+        self, output: np.ndarray, rows: slice = EVERYTHING, columns: slice = EVERYTHING
+    ) -> np.ndarray:
+        """output: float32 (h, w). Returns float32: its values at the pixels of the box, or of some
+        of its rows and columns."""
         down, across = self.down.blocks(rows), self.across.blocks(columns)
         sampled = np.empty((down[-1].stop, across[-1].stop), np.float32)
         for row in down:
             for column in across:
                 tall = row.weights @ output[row.cells, column.cells]
-                np.matmul(tall, column.weights.T, out=sampled[row.start : row.stop, column.start : column.stop])
+                np.matmul(
+                    tall,
+                    column.weights.T,
+                    out=sampled[row.start : row.stop, column.start : column.stop],
+                )
         return sampled
 
 
 @dataclass(frozen=True)
 class Block:
-    """A few of the pixels that were asked for, the cells that they see, and float32 (pixels, cells): the weights of these."""
+    """A few of the pixels that were asked for, the cells that they see, and float32 (pixels,
+    cells): the weights of these."""
 
     start: int
     stop: int
@@ -83,8 +101,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Weights:
-    """Along one side, of n pixels: first, int (n,), of the cells that each sees. matrix: float32 (n, cells), the weights of the
-    cells from `base` on. at_once: pixels of a block."""
+    """Along one side, of n pixels: first, int (n,), of the cells that each sees. matrix: float32
+    (n, cells), the weights of the cells from `base` on. at_once: pixels of a block."""
 
     first: np.ndarray
     matrix: np.ndarray
@@ -94,18 +112,25 @@ class Weights:
     def blocks(self, pixels: slice) -> list[Block]:
         """Some of the pixels, a few at a time."""
         start, stop, _ = pixels.indices(len(self.first))
-        return [self._block(some, min(some + self.at_once, stop), start) for some in range(start, stop, self.at_once)]
+        return [
+            self._block(some, min(some + self.at_once, stop), start)
+            for some in range(start, stop, self.at_once)
+        ]
 
     def _block(self, start: int, stop: int, origin: int) -> Block:
-        low, high = int(self.first[start]), min(int(self.first[stop - 1]) + TAPS, self.base + self.matrix.shape[1])
+        low, high = (
+            int(self.first[start]),
+            min(int(self.first[stop - 1]) + TAPS, self.base + self.matrix.shape[1]),
+        )
         weights = self.matrix[start:stop, low - self.base : high - self.base]
         return Block(start - origin, stop - origin, slice(low, high), weights)
 
 
 @dataclass(frozen=True)
 class Taps:
-    """Along one side, which cells each photo pixel sees: a few from `first` on, int (n,); share: float32 (n, TAPS or, of a
-    smaller map, all its cells), which adds up to 1. matrix: the same as float32 (n, cells); None if that were large."""
+    """Along one side, which cells each photo pixel sees: a few from `first` on, int (n,); share:
+    float32 (n, TAPS or, of a smaller map, all its cells), which adds up to 1. matrix: the same as
+    float32 (n, cells); None if that were large."""
 
     first: np.ndarray
     share: np.ndarray
@@ -114,8 +139,10 @@ class Taps:
     @classmethod
     def of(cls, photo: int, resized: int, cells: int, stride: int) -> Taps:
         """photo, resized: pixels of the photo and of its copy in the network's input."""
-        pixels, of_pixel = _neighbours(np.arange(photo), resized / photo, resized)         # (2, n) each
-        cell, of_cell = _neighbours(pixels, 1 / stride, cells)                             # (2, 2, n) each
+        # (2, n) each
+        pixels, of_pixel = _neighbours(np.arange(photo), resized / photo, resized)
+        # (2, 2, n) each
+        cell, of_cell = _neighbours(pixels, 1 / stride, cells)
         of_cell *= of_pixel
         taps = min(TAPS, cells)
         first = np.minimum(cell[0, 0], cells - taps)
@@ -123,14 +150,24 @@ class Taps:
         numbers = np.arange(photo)
         for one in np.ndindex(2, 2):
             share[numbers, cell[one] - first] += of_cell[one]
-        return cls(first, share, _matrix(first, share, 0, cells) if photo * cells <= WHOLE else None)
+        return cls(
+            first, share, _matrix(first, share, 0, cells) if photo * cells <= WHOLE else None
+        )
 
     def weights(self, pixels: slice) -> Weights:
         first = self.first[pixels]
         base, stop = int(first[0]), int(first[-1]) + self.share.shape[1]
-        matrix = _matrix(first, self.share[pixels], base, stop) if self.matrix is None else self.matrix[pixels, base:stop]
+        matrix = (
+            _matrix(first, self.share[pixels], base, stop)
+            if self.matrix is None
+            else self.matrix[pixels, base:stop]
+        )
         per_pixel = (stop - base) / len(first)
-        fitting = [side for side in BLOCK_SIDES if side * side * (side * per_pixel + TAPS + 1) <= ONE_THREAD]
+        fitting = [
+            side
+            for side in BLOCK_SIDES
+            if side * side * (side * per_pixel + TAPS + 1) <= ONE_THREAD
+        ]
         return Weights(first, matrix, base, max(fitting, default=BLOCK_SIDES[0]))
 
 
@@ -143,7 +180,8 @@ def _matrix(first: np.ndarray, share: np.ndarray, base: int, stop: int) -> np.nd
 
 
 def _neighbours(places: np.ndarray, scale: float, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Between which two of `length` samples each place lies, and the share of each: int and float (2, ...).
+    """Between which two of `length` samples each place lies, and the share of each: int and float
+    (2, ...).
 
     Centres lie at half-integers; outside the outermost ones the border value is repeated.
     """

@@ -1,7 +1,8 @@
-"""The service as an application of Ray Serve, for config files: `serve run deploy/ray/serve.yaml`, KubeRay.
+"""The service as an application of Ray Serve, for config files: `serve run deploy/ray/serve.yaml`,
+KubeRay.
 
-Two deployments: `Web`, our application behind Ray Serve's HTTP proxy, and `Parser`, the replicas. What the config file says of
-a deployment goes before what is said here.
+Two deployments: `Web`, our application behind Ray Serve's HTTP proxy, and `Parser`, the replicas.
+What the config file says of a deployment goes before what is said here.
 """
 
 from __future__ import annotations
@@ -19,23 +20,29 @@ EVERYONE = "0.0.0.0"  # Ray Serve's own default
 
 
 def build(args: Mapping[str, Any]) -> Any:
-    """The application, bound. args: settings of `humanparse serve` by name; environment variables count too, where it runs."""
+    """The application, bound. args: settings of `humanparse serve` by name; environment variables
+    count too, where it runs."""
     from ray import serve
 
-    settings = _settings(args, host="127.0.0.1")  # here only to have mistakes told at once: the replicas read them anew
+    # here only to have mistakes told at once: the replicas read them anew
+    settings = _settings(args, host="127.0.0.1")
 
     def web() -> Any:
         return _web(args)
 
     entrance = serve.deployment(
-        name=WEB, max_ongoing_requests=settings.max_connections, ray_actor_options={"num_cpus": WEB_CPUS},
-        graceful_shutdown_timeout_s=settings.deadline_s + settings.drain_s, logging_config={"enable_access_log": False},
+        name=WEB,
+        max_ongoing_requests=settings.max_connections,
+        ray_actor_options={"num_cpus": WEB_CPUS},
+        graceful_shutdown_timeout_s=settings.deadline_s + settings.drain_s,
+        logging_config={"enable_access_log": False},
     )(serve.ingress(web)())
     return entrance.bind(parser_deployment(settings))
 
 
 def _web(args: Mapping[str, Any]) -> Any:
-    """The ASGI application, inside a replica of `Web`. Raises OptionError if strangers could come in without a token."""
+    """The ASGI application, inside a replica of `Web`. Raises OptionError if strangers could come
+    in without a token."""
     from humanparse.ray.replica import keep_to_rays_address
     from humanparse.service import logs
 
@@ -46,7 +53,8 @@ def _web(args: Mapping[str, Any]) -> Any:
 
 
 class TheirDeployment:
-    """The replicas of the config file, which Ray Serve starts and ends. Implements `replicas.Deployment`."""
+    """The replicas of the config file, which Ray Serve starts and ends. Implements
+    `replicas.Deployment`."""
 
     needed = 1
 
@@ -77,7 +85,9 @@ class TheirDeployment:
 
 
 def _settings(args: Mapping[str, Any], host: str) -> Settings:
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in args.items()}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in args.items()
+    }
     return Settings.from_env(**{"host": host, "ray": True} | given)
 
 

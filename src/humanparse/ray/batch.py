@@ -1,8 +1,9 @@
 """Slices → outcomes on a Ray cluster: Ray Data's map_batches over a pool of actors, one core each.
 
-Slices go to the cluster in rounds, so that neither the driver nor Ray ever holds the whole list. A worker reads its slices by
-itself; what it finds comes back in small blocks. When a worker or its node dies, Ray does the slice again elsewhere, and
-outcomes that had come already are dropped by their keys (see run.py).
+Slices go to the cluster in rounds, so that neither the driver nor Ray ever holds the whole list. A
+worker reads its slices by itself; what it finds comes back in small blocks. When a worker or its
+node dies, Ray does the slice again elsewhere, and outcomes that had come already are dropped by
+their keys (see run.py).
 """
 
 from __future__ import annotations
@@ -21,22 +22,26 @@ from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.ray import cluster
 from humanparse.system.cores import usable_cores
 
-ROUND_A_WORKER = 2000            # pictures in a round for every worker: minutes of work, beside the seconds that a round costs
-SUPPOSED = 1000                  # pictures in a tar file whose number is not known
-OUTCOMES_TOGETHER = 16           # outcomes that a worker hands over at a time,
-BLOCK_BYTES = 4_000_000          # which Ray joins up to so many bytes
+# pictures in a round for every worker: minutes of work, beside the seconds that a round costs
+ROUND_A_WORKER = 2000
+SUPPOSED = 1000  # pictures in a tar file whose number is not known
+OUTCOMES_TOGETHER = 16  # outcomes that a worker hands over at a time,
+BLOCK_BYTES = 4_000_000  # which Ray joins up to so many bytes
 OBJECT_STORE_BYTES = 200_000_000  # of our own Ray: for outcomes on their way
 
 
 @contextmanager
 def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
-    """A Ray to work on, that of `address` ("host:port", "auto") or one of our own with so many cpus. Gives its processors.
+    """A Ray to work on, that of `address` ("host:port", "auto") or one of our own with so many
+    cpus. Gives its processors.
 
     Raises as `cluster.join` does.
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtra("work on a cluster needs Ray", "ray")
-    leave = cluster.join(address, cpus=cpus or usable_cores(), object_store_bytes=OBJECT_STORE_BYTES, silent=True)
+    leave = cluster.join(
+        address, cpus=cpus or usable_cores(), object_store_bytes=OBJECT_STORE_BYTES, silent=True
+    )
     import ray
 
     try:
@@ -45,15 +50,20 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
         leave()
 
 
-def outcomes(slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers: int) -> Iterator[Outcome | SliceDone]:
-    """What becomes of every picture that the manifest does not know, as it comes from at most so many workers.
+def outcomes(
+    slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers: int
+) -> Iterator[Outcome | SliceDone]:
+    """What becomes of every picture that the manifest does not know, as it comes from at most so
+    many workers.
 
-    Call it within `connected`. Raises HumanParseError when Ray gives up. Close it (`contextlib.closing`).
+    Call it within `connected`. Raises HumanParseError when Ray gives up. Close it
+    (`contextlib.closing`).
     """
     import ray
 
     context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after ray.data was imported, which sets it
+    # after ray.data was imported, which sets it
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
     todo = _unknown(slices, manifest)
@@ -63,7 +73,9 @@ def outcomes(slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers
             try:
                 yield from ended
             except ray.exceptions.RayError as error:
-                raise HumanParseError(f"Ray gave up: {cluster.first_line(error)}; the same command goes on from here") from error
+                raise HumanParseError(
+                    f"Ray gave up: {cluster.first_line(error)}; the same command goes on from here"
+                ) from error
 
 
 def _unknown(slices: Iterator[Slice], manifest: Manifest) -> Iterator[tuple[Slice, list[str]]]:
@@ -74,13 +86,18 @@ def _unknown(slices: Iterator[Slice], manifest: Manifest) -> Iterator[tuple[Slic
             if left:
                 yield Slice(listed=left, size=len(left)), []
         elif one.column:
-            rows = (f"{one.name.rpartition(':')[0]}/{number}" for number in range(one.first_row, one.first_row + (one.size or 0)))
+            rows = (
+                f"{one.name.rpartition(':')[0]}/{number}"
+                for number in range(one.first_row, one.first_row + (one.size or 0))
+            )
             yield one, [key for key in rows if manifest.known(key)]
         elif not (one.trouble and manifest.known(one.name)):
             yield one, manifest.keys_below(one.name)
 
 
-def _round(todo: Iterator[tuple[Slice, list[str]]], pictures: int) -> Iterator[tuple[Slice, list[str]]]:
+def _round(
+    todo: Iterator[tuple[Slice, list[str]]], pictures: int
+) -> Iterator[tuple[Slice, list[str]]]:
     """As many slices as hold so many pictures."""
     for one, known in todo:
         yield one, known
@@ -89,18 +106,33 @@ def _round(todo: Iterator[tuple[Slice, list[str]]], pictures: int) -> Iterator[t
             return
 
 
-def _one_round(begun: list[tuple[Slice, list[str]]], work: Work, workers: int) -> Iterator[Outcome | SliceDone]:
+def _one_round(
+    begun: list[tuple[Slice, list[str]]], work: Work, workers: int
+) -> Iterator[Outcome | SliceDone]:
     import ray
 
     rows = [{"slice": one.to_json(), "known": json.dumps(known)} for one, known in begun]
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Worker, fn_constructor_args=(work,), batch_size=None, batch_format="pyarrow", num_cpus=1,
+        Worker,
+        fn_constructor_args=(work,),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
     )
     for batch in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
         for one in batch.to_pylist():
-            yield SliceDone(one["slice"]) if one["last"] else Outcome(
-                one["key"], tuple(one["blobs"]), one["people"], one["code"], one["message"], one["slice"],
+            yield (
+                SliceDone(one["slice"])
+                if one["last"]
+                else Outcome(
+                    one["key"],
+                    tuple(one["blobs"]),
+                    one["people"],
+                    one["code"],
+                    one["message"],
+                    one["slice"],
+                )
             )
 
 
@@ -111,7 +143,8 @@ class Worker:
         self._work, self._parser = work, work.parser(threads=1)
 
     def __call__(self, batch) -> Iterator:
-        """pyarrow's table of slices → tables of outcomes; the last row of a named slice says that it is done."""
+        """pyarrow's table of slices → tables of outcomes; the last row of a named slice says that
+        it is done."""
         for row in batch.to_pylist():
             one, known = Slice.from_json(row["slice"]), set(json.loads(row["known"]))
             found: list[dict] = []
@@ -133,6 +166,13 @@ def _plain(outcome: Outcome) -> dict:
 def _table(outcomes: list[dict]):
     import pyarrow as pa
 
-    kinds = [("key", pa.string()), ("blobs", pa.list_(pa.binary())), ("people", pa.int32()), ("code", pa.string()),
-             ("message", pa.string()), ("slice", pa.string()), ("last", pa.bool_())]
+    kinds = [
+        ("key", pa.string()),
+        ("blobs", pa.list_(pa.binary())),
+        ("people", pa.int32()),
+        ("code", pa.string()),
+        ("message", pa.string()),
+        ("slice", pa.string()),
+        ("last", pa.bool_()),
+    ]
     return pa.Table.from_pylist(outcomes, pa.schema(kinds))

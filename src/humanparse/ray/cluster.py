@@ -1,7 +1,9 @@
-"""A Ray to work on: one that runs already, or one of our own that ends with us. Another's Ray is left as it was.
+"""A Ray to work on: one that runs already, or one of our own that ends with us. Another's Ray is
+left as it was.
 
-Ray's token authentication is on unless the environment says otherwise (`RAY_AUTH_MODE`). Our own Ray is bound to loopback,
-has no dashboard, tells nobody of its use, and has a token that only its processes know, unless one was given.
+Ray's token authentication is on unless the environment says otherwise (`RAY_AUTH_MODE`). Our own
+Ray is bound to loopback, has no dashboard, tells nobody of its use, and has a token that only its
+processes know, unless one was given.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from contextlib import contextmanager, nullcontext
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.extras import EXTRAS
 
-OLDEST = (2, 58)  # before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
+# before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
+OLDEST = (2, 58)
 CONNECT_S = 10.0
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 QUIET = {
@@ -31,7 +34,8 @@ QUIET = {
     "RAY_SERVE_LOG_TO_STDERR": "0",
 }
 SILENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # what Ray does on a laptop: 127.0.0.1 stays what it is
+# what Ray does on a laptop: 127.0.0.1 stays what it is
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OUR_OWN = {
     "RAY_enable_worker_prestart": "0",  # a process for each processor would start at once, and idle
     "RAY_prestart_worker_first_driver": "0",
@@ -40,18 +44,23 @@ OUR_OWN = {
 log = logging.getLogger(__name__)
 
 
-def join(address: str | None, *, cpus: int, object_store_bytes: int, silent: bool = False) -> Callable[[], None]:
-    """Connect to the Ray at `address` ("host:port", "auto"), or without one start our own, with so many processors and so much
-    memory for objects on their way. Returns what ends it, or leaves it.
+def join(
+    address: str | None, *, cpus: int, object_store_bytes: int, silent: bool = False
+) -> Callable[[], None]:
+    """Connect to the Ray at `address` ("host:port", "auto"), or without one start our own, with so
+    many processors and so much memory for objects on their way. Returns what ends it, or leaves it.
 
-    silent: nothing is to reach the terminal meanwhile, from other threads neither. Call it in a thread that lives as long as
-    the work: Ray's processes end with it. Raises MissingExtra without Ray, OptionError for an address where no Ray answers, or
-    one that does not let us in.
+    silent: nothing is to reach the terminal meanwhile, from other threads neither. Call it in a
+    thread that lives as long as
+    the work: Ray's processes end with it. Raises MissingExtra without Ray, OptionError for an
+    address where no Ray answers, or one that does not let us in.
     """
     _check_installed()
     _prepare(address, QUIET | SILENT if silent else QUIET)
     ours = threading.current_thread() is threading.main_thread()
-    on_stop = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if ours}
+    on_stop = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if ours
+    }
     try:
         with _stderr_unheard() if silent else nullcontext():
             return _connect(address) if address else _start(cpus, object_store_bytes)
@@ -67,8 +76,10 @@ def _check_installed() -> None:
 
     found = version("ray")
     if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
-        raise OptionError(f"Ray {found} is installed, but {'.'.join(map(str, OLDEST))} is the oldest that is safe to serve with: "
-                          f"pip install --upgrade '{EXTRAS['ray'][0]}'")
+        raise OptionError(
+            f"Ray {found} is installed, but {'.'.join(map(str, OLDEST))} is the oldest that is safe to serve with: "
+            f"pip install --upgrade '{EXTRAS['ray'][0]}'"
+        )
 
 
 def _prepare(address: str | None, wanted: dict[str, str]) -> None:
@@ -82,7 +93,10 @@ def _prepare(address: str | None, wanted: dict[str, str]) -> None:
         wanted |= ON_LOOPBACK
     os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
     if os.environ["RAY_AUTH_MODE"] != "token":
-        log.warning("RAY_AUTH_MODE is %r: whoever reaches this Ray can run programs on it", os.environ["RAY_AUTH_MODE"])
+        log.warning(
+            "RAY_AUTH_MODE is %r: whoever reaches this Ray can run programs on it",
+            os.environ["RAY_AUTH_MODE"],
+        )
 
 
 def _connect(address: str) -> Callable[[], None]:
@@ -93,8 +107,10 @@ def _connect(address: str) -> Callable[[], None]:
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except ray.exceptions.AuthenticationError as error:
-        raise OptionError(f"the Ray at {address} does not let us in ({first_line(error)}): "
-                          "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its token") from None
+        raise OptionError(
+            f"the Ray at {address} does not let us in ({first_line(error)}): "
+            "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its token"
+        ) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise OptionError(f"no Ray answers at {address}: {first_line(error)}") from None
     return ray.shutdown
@@ -103,7 +119,8 @@ def _connect(address: str) -> Callable[[], None]:
 def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
     import ray
 
-    folder = tempfile.mkdtemp(prefix="hp", dir=_short_folder())  # not /tmp/ray: others may write there
+    # not /tmp/ray: others may write there
+    folder = tempfile.mkdtemp(prefix="hp", dir=_short_folder())
 
     def end() -> None:
         ray.shutdown()
@@ -111,9 +128,14 @@ def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
 
     try:
         ray.init(
-            address="local", num_cpus=cpus, object_store_memory=object_store_bytes,
-            include_dashboard=False, log_to_driver=False, configure_logging=False,
-            _temp_dir=os.path.join(folder, "ray"),  # which Ray opens to everybody, but `folder` lets nobody in
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=object_store_bytes,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            # which Ray opens to everybody, but `folder` lets nobody in
+            _temp_dir=os.path.join(folder, "ray"),
         )
     except BaseException:
         end()
@@ -123,7 +145,8 @@ def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
 
 @contextmanager
 def _stderr_unheard() -> Iterator[None]:
-    """Ray's core tells the terminal that it obeys RAY_BACKEND_LOG_LEVEL; what goes wrong comes as an exception."""
+    """Ray's core tells the terminal that it obeys RAY_BACKEND_LOG_LEVEL; what goes wrong comes as
+    an exception."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -135,12 +158,15 @@ def _stderr_unheard() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raises OptionError if nobody listens there; Ray itself would try for the better part of a minute."""
+    """Raises OptionError if nobody listens there; Ray itself would try for the better part of a
+    minute."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except (OSError, ValueError) as error:
-        raise OptionError(f"no Ray answers at {address}: {error}; give the HOST:PORT of its head") from None
+        raise OptionError(
+            f"no Ray answers at {address}: {error}; give the HOST:PORT of its head"
+        ) from None
 
 
 def _short_folder() -> str | None:
@@ -151,4 +177,6 @@ def _short_folder() -> str | None:
 
 def first_line(error: Exception) -> str:
     """What an error says first; Ray's go on for pages."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )

@@ -1,7 +1,8 @@
 """A replica: the worker of another machine. JSON and a picture in, JSON and a finished answer out.
 
-The picture is decoded and parsed in a child process that this one watches over, as in the service without Ray: a picture
-that crashes it, takes too long or takes it over costs one request, and never meets Ray or its token.
+The picture is decoded and parsed in a child process that this one watches over, as in the service
+without Ray: a picture that crashes it, takes too long or takes it over costs one request, and never
+meets Ray or its token.
 """
 
 from __future__ import annotations
@@ -25,27 +26,38 @@ from humanparse.service.work.process import Worker, WorkerDied, worker_command
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What a replica must know of the settings, in plain JSON values: how models are run and workers are kept."""
+    """What a replica must know of the settings, in plain JSON values: how models are run and
+    workers are kept."""
     about = [one.name for one in fields(Settings) if one.metadata["group"] in ("Models", "Workers")]
-    return {name: getattr(settings, name) for name in (*about, "max_megapixels") if name not in ("models", "workers")}
+    return {
+        name: getattr(settings, name)
+        for name in (*about, "max_megapixels")
+        if name not in ("models", "workers")
+    }
 
 
 class Replica:
-    """Does one task at a time. Its models are its `user_config`: {"models": [names], "reload": whatever was not there before}."""
+    """Does one task at a time. Its models are its `user_config`: {"models": [names], "reload":
+    whatever was not there before}."""
 
     def __init__(self, options: Mapping[str, Any]):
         keep_to_rays_address()
         self._options = dict(options)
         self._pool: WorkerPool | None = None
         self._loaded: dict[str, Any] = {}  # what the service is told of the models
-        self._about: dict[str, Any] = {"replica": serve.get_replica_context().replica_id.unique_id, "reload_error": ""}
+        self._about: dict[str, Any] = {
+            "replica": serve.get_replica_context().replica_id.unique_id,
+            "reload_error": "",
+        }
         self._turn = asyncio.Lock()  # one task at a time, and none while the models change
         self._idle = asyncio.Event()
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Load these models, and let go of those of before once they have nothing to do; if they cannot be loaded, those stay.
+        """Load these models, and let go of those of before once they have nothing to do; if they
+        cannot be loaded, those stay.
 
-        Ray Serve sends no requests meanwhile, and asks a few replicas at a time. Raises ModelError if there are none of before.
+        Ray Serve sends no requests meanwhile, and asks a few replicas at a time. Raises ModelError
+        if there are none of before.
         """
         chosen = Settings(**self._options, models=tuple(user_config["models"]), workers=1)
         pool = WorkerPool(chosen, worker_command(), self._idle.set)
@@ -58,13 +70,21 @@ class Replica:
             return
         async with self._turn:
             old, self._pool = self._pool, pool
-        self._loaded = {"models": pool.models, "loaded_s": pool.slots[0].worker.ready.get("loaded_s", 1.0)}
-        self._about |= {"reload_error": "", "edition": _edition(pool.models), "loaded_at": time.time()}
+        self._loaded = {
+            "models": pool.models,
+            "loaded_s": pool.slots[0].worker.ready.get("loaded_s", 1.0),
+        }
+        self._about |= {
+            "reload_error": "",
+            "edition": _edition(pool.models),
+            "loaded_at": time.time(),
+        }
         if old is not None:
             await old.stop()
 
     async def __call__(self, head: str, picture: bytes, timeout_s: float) -> tuple[str, bytes]:
-        """The answer to one task; or {"timeout": true} or {"died": how, "from_outside": bool}, as `Worker.call` raises them."""
+        """The answer to one task; or {"timeout": true} or {"died": how, "from_outside": bool}, as
+        `Worker.call` raises them."""
         try:
             async with asyncio.timeout(timeout_s), self._turn:
                 answer, body = await self._work(json.loads(head), picture, timeout_s)
@@ -75,16 +95,22 @@ class Replica:
         return json.dumps(answer | self._about), body
 
     async def check_health(self) -> None:
-        """Parse a tiny picture, unless a request is at it, which has a deadline of its own. Raises what goes wrong."""
+        """Parse a tiny picture, unless a request is at it, which has a deadline of its own. Raises
+        what goes wrong."""
         if self._pool is None or self._turn.locked():
             return
         async with asyncio.timeout(PROBE_S), self._turn:
             answer, _ = await self._work({"do": "probe"}, b"", PROBE_S)
             if "problem" in answer:
-                raise RuntimeError(answer["problem"].get("detail", "the tiny picture was not parsed"))
+                raise RuntimeError(
+                    answer["problem"].get("detail", "the tiny picture was not parsed")
+                )
 
-    async def _work(self, head: dict[str, Any], picture: bytes, timeout_s: float) -> tuple[dict[str, Any], bytes]:
-        if head.pop("default", False):  # the client named no model; this replica may have others by now
+    async def _work(
+        self, head: dict[str, Any], picture: bytes, timeout_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        # the client named no model; this replica may have others by now
+        if head.pop("default", False):
             head = self._with_a_model_of_ours(head)
         worker = await self._worker()
         try:
@@ -108,21 +134,26 @@ class Replica:
 
 
 class LeastBusy(FIFOMixin, RequestRouter):
-    """Sends each request to the replica with the fewest: of two chosen at random, both may be busy while a third is idle."""
+    """Sends each request to the replica with the fewest: of two chosen at random, both may be busy
+    while a third is idle."""
 
     async def choose_replicas(self, candidate_replicas, pending_request=None):
         if pending_request is not None:
-            pending_request.routing_context.should_backoff = True  # or, with all of them busy, it would ask without a pause
+            # or, with all of them busy, it would ask without a pause
+            pending_request.routing_context.should_backoff = True
         return [list(candidate_replicas)]
 
 
 def keep_to_rays_address() -> None:
-    """Ray Serve is about to open a port of this process, for calls between deployments, to all networks: only to Ray's own."""
+    """Ray Serve is about to open a port of this process, for calls between deployments, to all
+    networks: only to Ray's own."""
     from grpc.aio import _server
 
     address, add_port = ray.util.get_node_ip_address(), _server.Server.add_insecure_port
     where = f"[{address}]" if ":" in address else address
-    _server.Server.add_insecure_port = lambda server, asked: add_port(server, asked.replace("[::]", where))
+    _server.Server.add_insecure_port = lambda server, asked: add_port(
+        server, asked.replace("[::]", where)
+    )
 
 
 def _edition(models: list[dict[str, Any]]) -> str:

@@ -1,7 +1,8 @@
-"""The replicas, as the service's dispatcher sees them: so many tasks at a time, and what became of each.
+"""The replicas, as the service's dispatcher sees them: so many tasks at a time, and what became of
+each.
 
-Takes the place of `service.pool.WorkerPool`. Ray Serve keeps the replicas running and chooses one for each task; the queue,
-its priorities, deadlines and the second attempt stay with the dispatcher.
+Takes the place of `service.pool.WorkerPool`. Ray Serve keeps the replicas running and chooses one
+for each task; the queue, its priorities, deadlines and the second attempt stay with the dispatcher.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ from humanparse.service.work.process import Worker, WorkerDied, worker_command
 from humanparse.service.work.wire import Frame
 
 POLL_S = 1.0
-LATE_S = 5.0     # a replica tells that its time is over; one that does not within this much more is gone
-AGAIN_S = 1.0    # when a client that Ray Serve turned away may come again, at least
-SPREAD_S = 3.0   # over which such clients are told to come
-ABOUT = ("replica", "reload_error", "edition", "loaded_at")  # what a replica says of itself in every answer
+# a replica tells that its time is over; one that does not within this much more is gone
+LATE_S = 5.0
+AGAIN_S = 1.0  # when a client that Ray Serve turned away may come again, at least
+SPREAD_S = 3.0  # over which such clients are told to come
+# what a replica says of itself in every answer
+ABOUT = ("replica", "reload_error", "edition", "loaded_at")
 
 log = logging.getLogger(__name__)
 
 
 class Deployment(Protocol):
-    """The replicas' deployment in Ray Serve: ours, or a config file's. needed: replicas without which we cannot start."""
+    """The replicas' deployment in Ray Serve: ours, or a config file's. needed: replicas without
+    which we cannot start."""
 
     needed: int
 
@@ -58,7 +62,8 @@ class Deployment(Protocol):
 
 
 class State(NamedTuple):
-    """running: replicas that take tasks; starting: others that are to. steady: nothing is being changed."""
+    """running: replicas that take tasks; starting: others that are to. steady: nothing is being
+    changed."""
 
     running: int
     starting: int
@@ -73,7 +78,8 @@ class Seat:
         self._replicas = replicas
 
     async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
-        """The answer to one task. Raises TimeoutError, WorkerDied, or Problem queue_full where Ray Serve takes no more."""
+        """The answer to one task. Raises TimeoutError, WorkerDied, or Problem queue_full where Ray
+        Serve takes no more."""
         return await self._replicas.call(head, blob, timeout_s)
 
     def kill(self, reason: str) -> None:
@@ -95,11 +101,15 @@ class Place(NamedTuple):
 class Replicas:
     """Tasks go to the replicas, as many at a time as they can do.
 
-    `on_idle` is called whenever there may be room for more, `on_crash` whenever a replica's child has ended in the middle.
+    `on_idle` is called whenever there may be room for more, `on_crash` whenever a replica's child
+    has ended in the middle.
     """
 
     def __init__(
-        self, settings: Settings, deployment: Deployment, on_idle: Callable[[], None],
+        self,
+        settings: Settings,
+        deployment: Deployment,
+        on_idle: Callable[[], None],
         on_crash: Callable[[], None] = lambda: None,
     ):
         self.models: list[dict[str, Any]] = []
@@ -112,14 +122,16 @@ class Replicas:
         self._handle: Any = None
         self._state = State(0, deployment.needed, False, "")
         self._in_work = 0
-        self._firsts: set[str] = set()  # the names that the first model has had: what answers a client who names none
-        self._edition = ""          # of the models that we tell of
-        self._loaded_at = 0.0       # when a replica last loaded that edition, on its clock
-        self._stale = False         # a replica has loaded others since
+        # the names that the first model has had: what answers a client who names none
+        self._firsts: set[str] = set()
+        self._edition = ""  # of the models that we tell of
+        self._loaded_at = 0.0  # when a replica last loaded that edition, on its clock
+        self._stale = False  # a replica has loaded others since
         self._last_success = time.monotonic()
         self._last_probe = 0.0
         self._loaded_s = 1.0
-        self._heard_of: OrderedDict[str, dict[str, Any]] = OrderedDict()  # the last answer of each replica, the latest last
+        # the last answer of each replica, the latest last
+        self._heard_of: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._responses: set[Any] = set()
         self._watching: asyncio.Task[None] | None = None
 
@@ -149,26 +161,36 @@ class Replicas:
         """A place for each replica that runs or is to run."""
         memory = [float(said.get("rss_mb", 0.0)) for said in reversed(self._heard_of.values())]
         memory += [0.0] * (self._state.running - len(memory))
-        alive = [Place(True, Place.Facts(self._last_success, mb, {"loaded_s": self._loaded_s}))
-                 for mb in memory[:self._state.running]]
+        alive = [
+            Place(True, Place.Facts(self._last_success, mb, {"loaded_s": self._loaded_s}))
+            for mb in memory[: self._state.running]
+        ]
         return alive + [Place(False)] * self._state.starting
 
     @property
     def last_reload_error(self) -> str:
         """Why a replica has older models than it should have; "" if none has."""
-        return next((said["reload_error"] for said in self._heard_of.values() if said.get("reload_error")), "")
+        return next(
+            (said["reload_error"] for said in self._heard_of.values() if said.get("reload_error")),
+            "",
+        )
 
     @property
     def _room(self) -> int:
-        """Tasks at a time. Where replicas may become more, more go out than run: by those that wait, Ray Serve sees the need."""
+        """Tasks at a time. Where replicas may become more, more go out than run: by those that
+        wait, Ray Serve sees the need."""
         if self._settings.ray_max_replicas:
-            return max(self._state.running, math.ceil(self._settings.most_replicas * self._settings.ray_target_requests))
+            return max(
+                self._state.running,
+                math.ceil(self._settings.most_replicas * self._settings.ray_target_requests),
+            )
         return self._state.running
 
     # From start to stop
 
     async def start(self) -> None:
-        """All replicas are ready. Raises ModelError if the models cannot be loaded, OptionError if there is no place for them."""
+        """All replicas are ready. Raises ModelError if the models cannot be loaded, OptionError if
+        there is no place for them."""
         try:
             self._deployment.start()  # here, not in a thread of the pool: see `cluster.join`
             self._handle = self._deployment.handle()
@@ -193,10 +215,13 @@ class Replicas:
             self._deployment.leave()
 
     async def reload(self) -> None:
-        """Have the models loaded anew, a few replicas at a time; if they cannot be, the old ones stay (`last_reload_error`)."""
+        """Have the models loaded anew, a few replicas at a time; if they cannot be, the old ones
+        stay (`last_reload_error`)."""
         await asyncio.to_thread(self._deployment.reload)
         await self._poll()
-        end = time.monotonic() + self._settings.worker_start_s * max(2, self._settings.most_replicas)
+        end = time.monotonic() + self._settings.worker_start_s * max(
+            2, self._settings.most_replicas
+        )
         while not self._state.steady and time.monotonic() < end:
             await asyncio.sleep(POLL_S / 4)
             await self._poll()
@@ -218,13 +243,17 @@ class Replicas:
             await asyncio.sleep(POLL_S / 4)
 
     async def _watch(self) -> None:
-        """Know how the replicas are; let them parse a tiny picture where nothing else is done, or where their models changed."""
+        """Know how the replicas are; let them parse a tiny picture where nothing else is done, or
+        where their models changed."""
         while True:
             await asyncio.sleep(POLL_S)
             try:
                 await self._poll()
                 now = time.monotonic()
-                idle = not self._in_work and now - max(self._last_success, self._last_probe) > self._settings.probe_s
+                idle = (
+                    not self._in_work
+                    and now - max(self._last_success, self._last_probe) > self._settings.probe_s
+                )
                 if self._state.running and (self._stale or idle):
                     await self._probe()
             except Exception as error:
@@ -239,12 +268,14 @@ class Replicas:
         if state.running != self._state.running:
             log.info("%d replicas run, %d are being started", state.running, state.starting)
         self._state = state
-        while len(self._heard_of) > state.running:  # of those that are gone, nothing has come for the longest time
+        # of those that are gone, nothing has come for the longest time
+        while len(self._heard_of) > state.running:
             self._heard_of.popitem(last=False)
         self._on_idle()
 
     async def _probe(self) -> None:
-        """Have any replica parse a tiny picture and tell of its models; those of the newest edition are ours from then on."""
+        """Have any replica parse a tiny picture and tell of its models; those of the newest edition
+        are ours from then on."""
         self._last_probe = time.monotonic()
         try:
             found, _ = await self.call({"do": "probe"}, b"", PROBE_S)
@@ -257,7 +288,11 @@ class Replicas:
         if found["loaded_at"] >= self._loaded_at:
             self.models, self._loaded_s = found["models"], found["loaded_s"]
             self._firsts.add(self.models[0]["name"])
-            self._edition, self._loaded_at, self._stale = found["edition"], found["loaded_at"], False
+            self._edition, self._loaded_at, self._stale = (
+                found["edition"],
+                found["loaded_at"],
+                False,
+            )
 
     # A task
 
@@ -283,10 +318,15 @@ class Replicas:
             response.cancel()
             raise WorkerDied("the replica did not answer in time", from_outside=True) from None
         except serve_errors.BackPressureError:
-            raise Problem("queue_full", "all replicas have as much waiting as may; try again later",
-                          retry_after_s=AGAIN_S + random.uniform(0, SPREAD_S)) from None
+            raise Problem(
+                "queue_full",
+                "all replicas have as much waiting as may; try again later",
+                retry_after_s=AGAIN_S + random.uniform(0, SPREAD_S),
+            ) from None
         except serve_errors.DeploymentUnavailableError:
-            raise Problem("not_ready", "no replica is running; some are being started", retry_after_s=AGAIN_S) from None
+            raise Problem(
+                "not_ready", "no replica is running; some are being started", retry_after_s=AGAIN_S
+            ) from None
         except ray_errors.OutOfMemoryError as error:
             raise WorkerDied(_line(error)) from None
         except ray_errors.RayTaskError:
@@ -297,11 +337,16 @@ class Replicas:
             self._responses.discard(response)
 
     def _heard(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Note what a replica says of itself. Raises what it says of the task, as `Worker.call` does."""
+        """Note what a replica says of itself. Raises what it says of the task, as `Worker.call`
+        does."""
         about = {name: answer.pop(name) for name in ABOUT if name in answer}
         before = self._heard_of.pop(about["replica"], {}).get("reload_error", "")
         if about["reload_error"] not in ("", before):
-            log.error("replica %s cannot load the models anew, the old ones stay: %s", about["replica"], about["reload_error"])
+            log.error(
+                "replica %s cannot load the models anew, the old ones stay: %s",
+                about["replica"],
+                about["reload_error"],
+            )
         self._heard_of[about["replica"]] = about | {"rss_mb": answer.get("rss_mb", 0.0)}
         if about["edition"] == self._edition:
             self._loaded_at = max(self._loaded_at, about["loaded_at"])
@@ -329,7 +374,8 @@ async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
 
 
 def _our_error(message: str) -> HumanParseError | None:
-    """The error of ours for which a replica did not start, out of the traceback that Ray Serve tells of."""
+    """The error of ours for which a replica did not start, out of the traceback that Ray Serve
+    tells of."""
     found = re.findall(r"humanparse\.errors\.(\w+): (.+)", message)
     if not found:
         return None
@@ -340,8 +386,10 @@ def _our_error(message: str) -> HumanParseError | None:
 def _too_few(state: State, needed: int, settings: Settings) -> str:
     gpus = f" and {settings.ray_gpus_per_replica:g} GPUs" if settings.ray_gpus_per_replica else ""
     said = " ".join(state.message.split())[:500] or "nothing"
-    return (f"{state.running} of {needed} replicas started within {settings.worker_start_s:g} s (worker_start_s); "
-            f"each claims {settings.cpus_per_replica:g} processors{gpus}. Ray says: {said}")
+    return (
+        f"{state.running} of {needed} replicas started within {settings.worker_start_s:g} s (worker_start_s); "
+        f"each claims {settings.cpus_per_replica:g} processors{gpus}. Ray says: {said}"
+    )
 
 
 def _line(error: BaseException) -> str:

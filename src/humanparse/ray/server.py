@@ -1,4 +1,5 @@
-"""`humanparse serve --ray`: our web server, as without Ray, in front of replicas that Ray Serve keeps running."""
+"""`humanparse serve --ray`: our web server, as without Ray, in front of replicas that Ray Serve
+keeps running."""
 
 from __future__ import annotations
 
@@ -21,17 +22,19 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 PARSER = "Parser"  # the deployment's name in Ray Serve
-REPLICA_STOP_S = 5    # beside the deadline of what is in work
+REPLICA_STOP_S = 5  # beside the deadline of what is in work
 HEALTH_TIMEOUT_S = 30
 RUNNING = ("RUNNING", "UPDATING")  # one that changes its models is back in a moment
 OBJECT_STORE_SPARE_MB = 256  # for answers, beside the pictures that may be held
 LARGEST_SHARE = 0.3  # of the memory, for Ray's object store: Ray's own default
 LOOK_BACK_S = 12  # Ray Serve counts what waits every 10 s
-ROUTER_BACKOFF_S = (0.01, 0.1)  # the first and the longest pause of Ray Serve when all replicas are busy
+# the first and the longest pause of Ray Serve when all replicas are busy
+ROUTER_BACKOFF_S = (0.01, 0.1)
 
 
 def serve(settings: Settings) -> int:
-    """Run the service until it is told to end. Returns the exit code. Raises as `service.server.serve` and `cluster.join` do."""
+    """Run the service until it is told to end. Returns the exit code. Raises as
+    `service.server.serve` and `cluster.join` do."""
     from humanparse.service.server import run
 
     return run(app_in_front_of(OurDeployment(settings), settings), settings)
@@ -45,7 +48,9 @@ def app_in_front_of(deployment: Deployment, settings: Settings) -> FastAPI:
     def crashed() -> None:
         app.state.metrics.worker_restarted("crashed")
 
-    dispatcher = Dispatcher(settings, pool=lambda on_idle: Replicas(settings, deployment, on_idle, crashed))
+    dispatcher = Dispatcher(
+        settings, pool=lambda on_idle: Replicas(settings, deployment, on_idle, crashed)
+    )
     app = create_app(settings, dispatcher=dispatcher)
     return app
 
@@ -62,7 +67,10 @@ class OurDeployment:
     def start(self) -> None:
         chosen = self._settings
         self._leave = cluster.join(
-            chosen.ray_address, cpus=_processors(chosen), object_store_bytes=_object_store_bytes(chosen))
+            chosen.ray_address,
+            cpus=_processors(chosen),
+            object_store_bytes=_object_store_bytes(chosen),
+        )
         from ray import serve
 
         _share_our_log()
@@ -101,31 +109,44 @@ class OurDeployment:
 
 
 def parser_deployment(settings: Settings, reload: float = 0) -> Any:
-    """The replicas as a bound deployment of Ray Serve. reload: another number has the models loaded anew."""
+    """The replicas as a bound deployment of Ray Serve. reload: another number has the models loaded
+    anew."""
     from ray import serve
     from ray.serve.config import RequestRouterConfig
 
     from humanparse.ray.replica import LeastBusy, Replica, options
 
     first_s, longest_s = ROUTER_BACKOFF_S
-    router = RequestRouterConfig(request_router_class=LeastBusy, initial_backoff_s=first_s, max_backoff_s=longest_s)
+    router = RequestRouterConfig(
+        request_router_class=LeastBusy, initial_backoff_s=first_s, max_backoff_s=longest_s
+    )
     told = options(settings)
     parser = serve.deployment(
-        name=PARSER, max_ongoing_requests=1, max_queued_requests=_most_waiting(settings), request_router_config=router,
+        name=PARSER,
+        max_ongoing_requests=1,
+        max_queued_requests=_most_waiting(settings),
+        request_router_config=router,
         user_config={"models": list(settings.models), "reload": reload},
-        ray_actor_options={"num_cpus": settings.cpus_per_replica, "num_gpus": settings.ray_gpus_per_replica},
-        health_check_period_s=settings.probe_s, health_check_timeout_s=HEALTH_TIMEOUT_S,
-        graceful_shutdown_timeout_s=settings.deadline_s + REPLICA_STOP_S, graceful_shutdown_wait_loop_s=1,
-        logging_config={"enable_access_log": False}, **_number(settings),
+        ray_actor_options={
+            "num_cpus": settings.cpus_per_replica,
+            "num_gpus": settings.ray_gpus_per_replica,
+        },
+        health_check_period_s=settings.probe_s,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=settings.deadline_s + REPLICA_STOP_S,
+        graceful_shutdown_wait_loop_s=1,
+        logging_config={"enable_access_log": False},
+        **_number(settings),
     )(Replica)
-    # Without a version of ours, each deployment is a new one to Ray Serve, and it would replace replicas that can change by
-    # themselves.
+    # Without a version of ours, each deployment is a new one to Ray Serve, and it would replace
+    # replicas that can change by themselves.
     parser._version = hashlib.sha256(json.dumps([__version__, told]).encode()).hexdigest()[:16]
     return parser.bind(told)
 
 
 def _most_waiting(settings: Settings) -> int:
-    """In Ray Serve's own queue: what goes out to show that more replicas are needed, and once more what may wait before it."""
+    """In Ray Serve's own queue: what goes out to show that more replicas are needed, and once more
+    what may wait before it."""
     return settings.queue_size + math.ceil(settings.most_replicas * settings.ray_target_requests)
 
 
@@ -133,15 +154,21 @@ def _number(settings: Settings) -> dict[str, Any]:
     """How many replicas: always as many, or by what waits and is in work."""
     if not settings.ray_max_replicas:
         return {"num_replicas": settings.workers}
-    return {"autoscaling_config": {
-        "min_replicas": settings.workers, "max_replicas": settings.ray_max_replicas,
-        "target_ongoing_requests": settings.ray_target_requests, "look_back_period_s": LOOK_BACK_S,
-        "upscale_delay_s": settings.ray_upscale_delay_s, "downscale_delay_s": settings.ray_downscale_delay_s,
-    }}
+    return {
+        "autoscaling_config": {
+            "min_replicas": settings.workers,
+            "max_replicas": settings.ray_max_replicas,
+            "target_ongoing_requests": settings.ray_target_requests,
+            "look_back_period_s": LOOK_BACK_S,
+            "upscale_delay_s": settings.ray_upscale_delay_s,
+            "downscale_delay_s": settings.ray_downscale_delay_s,
+        }
+    }
 
 
 def state(app: str, wanted: int) -> State:
-    """How the replicas of an application are, as Ray Serve's controller knows it. wanted: how many there should be at least."""
+    """How the replicas of an application are, as Ray Serve's controller knows it. wanted: how many
+    there should be at least."""
     from ray import serve
 
     found = serve.status().applications.get(app)
@@ -149,9 +176,15 @@ def state(app: str, wanted: int) -> State:
     if parser is None:
         return State(0, wanted, False, found.message if found else "")
     running = sum(parser.replica_states.get(name, 0) for name in RUNNING)
-    others = sum(number for name, number in parser.replica_states.items() if name not in (*RUNNING, "STOPPING"))
+    others = sum(
+        number
+        for name, number in parser.replica_states.items()
+        if name not in (*RUNNING, "STOPPING")
+    )
     steady = found.status == "RUNNING" and parser.status == "HEALTHY"
-    return State(running, max(others, wanted - running), steady, f"{found.message}\n{parser.message}")
+    return State(
+        running, max(others, wanted - running), steady, f"{found.message}\n{parser.message}"
+    )
 
 
 def _share_our_log() -> None:
@@ -163,7 +196,8 @@ def _share_our_log() -> None:
 
 
 def _processors(settings: Settings) -> int:
-    """As many as there are, or as all replicas claim together: how many replicas share a core is the operator's choice."""
+    """As many as there are, or as all replicas claim together: how many replicas share a core is
+    the operator's choice."""
     return max(usable_cores(), math.ceil(settings.most_replicas * settings.cpus_per_replica))
 
 

@@ -1,7 +1,7 @@
 """Colours and lines: colour map, people map, overlay, outlines.
 
-Large photos are coloured in bands of rows and lines are blended only where they fall, so that drawing needs little
-more memory than the picture it returns.
+Large photos are coloured in bands of rows and lines are blended only where they fall, so that
+drawing needs little more memory than the picture it returns.
 """
 
 from __future__ import annotations
@@ -29,30 +29,42 @@ _PERSON_COLOURS = (  # neighbours in number differ in hue and in lightness
 
 
 def colormap(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
-    """The label map in the colours of `palette`; RGB, the size of the photo. Raises OptionError for an unknown palette."""
+    """The label map in the colours of `palette`; RGB, the size of the photo. Raises OptionError for
+    an unknown palette."""
     return Image.fromarray(_coloured(parsing.label_map, _table(parsing.labels.palette(palette))))
 
 
 def people_map(parsing: Parsing) -> Image.Image:
-    """Each person in a colour of their own (see `person_colours`), black elsewhere; RGB, the size of the photo."""
+    """Each person in a colour of their own (see `person_colours`), black elsewhere; RGB, the size
+    of the photo."""
     table = _table(person_colours(min(len(parsing.people), 255)))
     return Image.fromarray(_coloured(person_index(parsing.person_map), table))
 
 
 def overlay(
-    parsing: Parsing, *, palette: str = "clear", opacity: float = 0.55, outlines: bool = True, legend: bool = True
+    parsing: Parsing,
+    *,
+    palette: str = "clear",
+    opacity: float = 0.55,
+    outlines: bool = True,
+    legend: bool = True,
 ) -> Image.Image:
     """The photo with people's parts in colour; the background stays as it is.
 
     opacity:  of the colours, 0 (the photo alone) to 1 (colours alone)
-    outlines: a line round every person, finer lines between parts and, where there are two or more people, their numbers
+    outlines: a line round every person, finer lines between parts and, where there are two or more
+    people, their numbers
     legend:   a panel to the right of the photo or below it, whichever makes the smaller picture, with the labels found
     Returns RGB; the photo is at the top left, so its pixels keep their coordinates.
     Raises OptionError for an unknown palette or an opacity outside 0 to 1.
     """
     number_between("opacity", opacity, 0, 1, ": 0 for the photo alone, 1 for the colours alone")
     colours = parsing.labels.palette(palette)
-    panel = Panel(legend_heading(parsing), legend_entries(parsing, palette), parsing.size_hw) if legend else None
+    panel = (
+        Panel(legend_heading(parsing), legend_entries(parsing, palette), parsing.size_hw)
+        if legend
+        else None
+    )
     canvas = panel.canvas() if panel else np.empty(parsing.image.shape, np.uint8)
     height, width = parsing.size_hw
     photo = canvas[:height, :width]  # a view: what is drawn here appears on the canvas
@@ -65,7 +77,8 @@ def overlay(
 
 
 def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
-    """The photo with lines alone: round every part in its colour, round people in white, with numbers if there are more.
+    """The photo with lines alone: round every part in its colour, round people in white, with
+    numbers if there are more.
 
     Returns RGB, the size of the photo. Raises OptionError for an unknown palette.
     """
@@ -77,23 +90,30 @@ def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
 
 def person_colours(count: int) -> tuple[Colour, ...]:
     """Black for nobody, then one RGB colour for each of `count` people."""
+
     def generated(number: int) -> Colour:
         rgb = colorsys.hls_to_rgb(number * 0.618 % 1, (0.45, 0.62, 0.78)[number % 3], 0.7)
         return tuple(round(255 * value) for value in rgb)
 
-    colours = _PERSON_COLOURS[:count] + tuple(generated(number) for number in range(len(_PERSON_COLOURS), count))
+    colours = _PERSON_COLOURS[:count] + tuple(
+        generated(number) for number in range(len(_PERSON_COLOURS), count)
+    )
     return ((0, 0, 0), *colours)
 
 
 def person_index(person_map: np.ndarray) -> np.ndarray:
-    """Person map → uint8 (H, W) into `person_colours(255)`: person 256 shares the colour of person 1, and so on."""
+    """Person map → uint8 (H, W) into `person_colours(255)`: person 256 shares the colour of person
+    1, and so on."""
     index = np.empty(person_map.shape, np.uint8)
     for rows in bands(len(person_map)):
-        index[rows] = np.where(person_map[rows] > 255, (person_map[rows] - 1) % 255 + 1, person_map[rows])
+        index[rows] = np.where(
+            person_map[rows] > 255, (person_map[rows] - 1) % 255 + 1, person_map[rows]
+        )
     return index
 
 
 # Colouring
+
 
 def bands(height: int) -> Iterator[slice]:
     return (slice(top, min(top + _BAND_ROWS, height)) for top in range(0, height, _BAND_ROWS))
@@ -109,7 +129,9 @@ def _table(colours: tuple[Colour, ...]) -> np.ndarray:
 def _coloured(index: np.ndarray, table: np.ndarray) -> np.ndarray:
     """uint8 (H, W) of row numbers of `table` (256, 3) → uint8 (H, W, 3)."""
     index = np.ascontiguousarray(index)
-    return cv2.merge([cv2.LUT(index, np.ascontiguousarray(table[:, channel])) for channel in range(3)])
+    return cv2.merge(
+        [cv2.LUT(index, np.ascontiguousarray(table[:, channel])) for channel in range(3)]
+    )
 
 
 def _tint(photo: np.ndarray, label_map: np.ndarray, table: np.ndarray, opacity: float) -> None:
@@ -120,17 +142,25 @@ def _tint(photo: np.ndarray, label_map: np.ndarray, table: np.ndarray, opacity: 
         if width:
             labels = np.ascontiguousarray(labels[y : y + height, x : x + width])
             part = photo[rows][y : y + height, x : x + width]
-            cv2.copyTo(cv2.addWeighted(part, 1 - opacity, _coloured(labels, table), opacity, 0), labels, part)
+            cv2.copyTo(
+                cv2.addWeighted(part, 1 - opacity, _coloured(labels, table), opacity, 0),
+                labels,
+                part,
+            )
 
 
 # Lines
 
+
 def _draw_outlines(photo: np.ndarray, parsing: Parsing, colours: tuple[Colour, ...] = ()) -> None:
-    """Fine dark lines between parts, or lines in the parts' colours where `colours` has one for each class; round people
-    a white line. A light line has a dark casing, so that it shows on any background."""
+    """Fine dark lines between parts, or lines in the parts' colours where `colours` has one for
+    each class; round people a white line. A light line has a dark casing, so that it shows on any
+    background."""
     unit = unit_px(parsing.size_hw)
     fine, line = max(1, round(unit)), max(1, round(1.6 * unit))
-    parts = [part for person in parsing.people for part in person.parts.values()] + list(parsing.loose_parts)
+    parts = [part for person in parsing.people for part in person.parts.values()] + list(
+        parsing.loose_parts
+    )
     edges = [_contours(part.mask, fine) for part in parts]
     people = [_contours(person.mask, line) for person in parsing.people]
     if colours:
@@ -144,9 +174,11 @@ def _draw_outlines(photo: np.ndarray, parsing: Parsing, colours: tuple[Colour, .
 
 
 def _contours(mask: Mask, line: int) -> list[np.ndarray]:
-    """The edges of a mask as polygons in the photo's pixels, steps smoothed away; specks and pinholes are left out.
+    """The edges of a mask as polygons in the photo's pixels, steps smoothed away; specks and
+    pinholes are left out.
 
-    Where the mask meets the photo's border it is continued outwards, so that no line runs along the border.
+    Where the mask meets the photo's border it is continued outwards, so that no line runs along the
+    border.
     """
     if mask.area == 0:
         return []
@@ -155,15 +187,26 @@ def _contours(mask: Mask, line: int) -> list[np.ndarray]:
     beyond = 4 * line + 2
     top, left = beyond * (y0 == 0), beyond * (x0 == 0)
     bottom, right = beyond * (y1 == height), beyond * (x1 == width)
-    crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), top, bottom, left, right, cv2.BORDER_REPLICATE)
-    contours, _ = cv2.findContours(crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(x0 - left, y0 - top))
+    crop = cv2.copyMakeBorder(
+        mask.crop.view(np.uint8), top, bottom, left, right, cv2.BORDER_REPLICATE
+    )
+    contours, _ = cv2.findContours(
+        crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(x0 - left, y0 - top)
+    )
     spans = [max(cv2.boundingRect(one)[2:]) for one in contours]
     least = min(8 * line, max(spans) / 2)
-    return [cv2.approxPolyDP(one, 0.4 + 0.3 * line, True) for one, span in zip(contours, spans, strict=True) if span > least]
+    return [
+        cv2.approxPolyDP(one, 0.4 + 0.3 * line, True)
+        for one, span in zip(contours, spans, strict=True)
+        if span > least
+    ]
 
 
-def _stroke(photo: np.ndarray, shapes: list[list[np.ndarray]], line: int, colour: Colour, strength: float) -> None:
-    """Draw polygons in place, `line` pixels wide, anti-aliased, `strength` of 1 hiding what lies below."""
+def _stroke(
+    photo: np.ndarray, shapes: list[list[np.ndarray]], line: int, colour: Colour, strength: float
+) -> None:
+    """Draw polygons in place, `line` pixels wide, anti-aliased, `strength` of 1 hiding what lies
+    below."""
     outlines = [contour for contours in shapes for contour in contours]
     if not outlines:
         return
@@ -172,28 +215,36 @@ def _stroke(photo: np.ndarray, shapes: list[list[np.ndarray]], line: int, colour
     photo = photo[top : y0 + height + line, left : x0 + width + line]
     ink = np.zeros(photo.shape[:2], np.uint8)
     for contours in shapes:
-        cv2.polylines(ink, [contour - (left, top) for contour in contours], True, 255, line, cv2.LINE_AA)
+        cv2.polylines(
+            ink, [contour - (left, top) for contour in contours], True, 255, line, cv2.LINE_AA
+        )
     hits = cv2.findNonZero(ink)
     if hits is None:
         return
     x, y = hits.reshape(-1, 2).T.astype(np.intp)
     alpha = ink.take(y * ink.shape[1] + x) * np.float32(strength / 255)
-    memory, places = _memory(photo), y * photo.strides[0] + 3 * x           # indices of one dimension take a quarter of the time
+    # indices of one dimension take a quarter of the time
+    memory, places = _memory(photo), y * photo.strides[0] + 3 * x
     for channel, value in enumerate(colour):
         below = memory.take(places + channel).astype(np.float32)
         memory[places + channel] = below + (np.float32(value) - below) * alpha + np.float32(0.5)
 
 
 def _memory(photo: np.ndarray) -> np.ndarray:
-    """The bytes from the first pixel of uint8 (H, W, 3) to the last, with what lies between its rows: a view."""
+    """The bytes from the first pixel of uint8 (H, W, 3) to the last, with what lies between its
+    rows: a view."""
     height, width, channels = photo.shape
-    return np.lib.stride_tricks.as_strided(photo, ((height - 1) * photo.strides[0] + width * channels,), (1,))
+    return np.lib.stride_tricks.as_strided(
+        photo, ((height - 1) * photo.strides[0] + width * channels,), (1,)
+    )
 
 
 # Numbers
 
+
 def _draw_numbers(photo: np.ndarray, people: tuple[Person, ...]) -> None:
-    """A small tag with each person's number above their head, where there are two or more people."""
+    """A small tag with each person's number above their head, where there are two or more
+    people."""
     if len(people) < 2:
         return
     em = type_px(photo.shape[:2])
@@ -202,7 +253,9 @@ def _draw_numbers(photo: np.ndarray, people: tuple[Person, ...]) -> None:
         if person.area == 0:
             continue
         tag = _tag(str(person.id), em)
-        place = _free_place(_above_head(person.mask, tag.size, em), tag.size, photo.shape[:2], taken)
+        place = _free_place(
+            _above_head(person.mask, tag.size, em), tag.size, photo.shape[:2], taken
+        )
         taken.append(place)
         _paste(photo, tag, place)
 
@@ -216,9 +269,13 @@ def _above_head(mask: Mask, tag_wh: tuple[int, int], em: int) -> tuple[int, int]
 
 
 def _free_place(
-    at_xy: tuple[int, int], tag_wh: tuple[int, int], size_hw: tuple[int, int], taken: list[tuple[int, int, int, int]]
+    at_xy: tuple[int, int],
+    tag_wh: tuple[int, int],
+    size_hw: tuple[int, int],
+    taken: list[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int]:
-    """The box of a tag, moved into the photo and then down until it covers no other tag, if there is room."""
+    """The box of a tag, moved into the photo and then down until it covers no other tag, if there
+    is room."""
     (x, y), (w, h), (height, width) = at_xy, tag_wh, size_hw
     x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
     first = (x, y, x + w, y + h)
@@ -248,6 +305,11 @@ def _tag(text: str, em: int) -> Image.Image:
     draw = ImageDraw.Draw(tag)
     draw.rounded_rectangle((0, 0, width - 1, height - 1), height // 2, fill=(*INK, 255))
     rim = max(1, round(0.09 * em * fine))
-    draw.rounded_rectangle((rim, rim, width - 1 - rim, height - 1 - rim), height // 2, outline=(255, 255, 255, 255), width=rim)
+    draw.rounded_rectangle(
+        (rim, rim, width - 1 - rim, height - 1 - rim),
+        height // 2,
+        outline=(255, 255, 255, 255),
+        width=rim,
+    )
     write(draw, (width / 2, height / 2), text, (255, 255, 255, 255), font, align=0.5)
     return tag.resize((width // fine, height // fine), Image.Resampling.BOX)

@@ -25,10 +25,15 @@ class LegendEntry(NamedTuple):
 def legend_entries(parsing: Parsing, palette: str = "clear") -> list[LegendEntry]:
     """The labels found, largest first, with their colour and their share of all labelled pixels."""
     colours = parsing.labels.palette(palette)
-    counts = cv2.calcHist([np.ascontiguousarray(parsing.label_map)], [0], None, [256], [0, 256]).ravel()
+    counts = cv2.calcHist(
+        [np.ascontiguousarray(parsing.label_map)], [0], None, [256], [0, 256]
+    ).ravel()
     counts[0] = 0  # the background is not listed
     found = sorted(np.flatnonzero(counts), key=lambda one: -counts[one])
-    return [LegendEntry(parsing.labels.names[one], colours[one], float(counts[one] / counts.sum())) for one in found]
+    return [
+        LegendEntry(parsing.labels.names[one], colours[one], float(counts[one] / counts.sum()))
+        for one in found
+    ]
 
 
 def legend_heading(parsing: Parsing) -> str:
@@ -45,17 +50,23 @@ class Panel:
         self.em = type_px(size_hw)
         self.font, self.head_font = font_of(self.em), font_of(round(1.35 * self.em))
         self.shares = [_percent(entry.share) for entry in entries]
-        self.margin, self.gap, self.row = round(1.2 * self.em), round(2.2 * self.em), round(1.65 * self.em)
+        self.margin, self.gap, self.row = (
+            round(1.2 * self.em),
+            round(2.2 * self.em),
+            round(1.65 * self.em),
+        )
         self.head = round((2.4 if entries else 1.5) * self.em)
         self.column = self._column_width()
         self.columns, self.rows, self.beside = self._best_layout()
 
     def canvas(self) -> np.ndarray:
-        """uint8 (H', W', 3): the finished legend, beside or below a place for the photo at the top left, which is not filled."""
+        """uint8 (H', W', 3): the finished legend, beside or below a place for the photo at the top
+        left, which is not filled."""
         width, height = self._canvas_wh(self.columns, self.rows, self.beside)
         (photo_height, photo_width), panel = self.size_hw, np.asarray(self._picture())
         canvas = np.empty((height, width, 3), np.uint8)
-        paper = np.tile(np.uint8(PAPER), width)                            # one row, as bytes: a third of the time of pixels
+        # one row, as bytes: a third of the time of pixels
+        paper = np.tile(np.uint8(PAPER), width)
         rows = canvas.reshape(height, 3 * width)
         rows[:photo_height, 3 * photo_width :] = paper[3 * photo_width :]
         rows[photo_height:] = paper
@@ -74,8 +85,13 @@ class Panel:
         height, width = self.size_hw
         room = (height - 2 * self.margin - self.head) // self.row
         tall = math.ceil(count / max(room, min(count, 8), 1))
-        wide = max(1, min(count, (width - 2 * self.margin + self.gap) // max(1, self.column + self.gap)))
-        layouts = [(columns, math.ceil(count / max(1, columns)), beside) for columns, beside in ((tall, True), (wide, False))]
+        wide = max(
+            1, min(count, (width - 2 * self.margin + self.gap) // max(1, self.column + self.gap))
+        )
+        layouts = [
+            (columns, math.ceil(count / max(1, columns)), beside)
+            for columns, beside in ((tall, True), (wide, False))
+        ]
         return min(layouts, key=lambda layout: math.prod(self._canvas_wh(*layout)))
 
     def _panel_wh(self, columns: int, rows: int) -> tuple[int, int]:
@@ -88,7 +104,11 @@ class Panel:
     def _canvas_wh(self, columns: int, rows: int, beside: bool) -> tuple[int, int]:
         panel_w, panel_h = self._panel_wh(columns, rows)
         height, width = self.size_hw
-        return (width + panel_w, max(height, panel_h)) if beside else (max(width, panel_w), height + panel_h)
+        return (
+            (width + panel_w, max(height, panel_h))
+            if beside
+            else (max(width, panel_w), height + panel_h)
+        )
 
     def _picture(self) -> Image.Image:
         picture = Image.new("RGB", self._panel_wh(self.columns, self.rows), PAPER)
@@ -105,12 +125,17 @@ class Panel:
 
 
 def _swatch(colour: Colour, side: int) -> Image.Image:
-    """A rounded square with a rim a little darker than itself, so that white shows on paper; RGBA."""
+    """A rounded square with a rim a little darker than itself, so that white shows on paper;
+    RGBA."""
     fine = 4
     swatch = Image.new("RGBA", (fine * side, fine * side), (*colour, 0))
     rim = tuple(round(0.72 * value) for value in colour)
     ImageDraw.Draw(swatch).rounded_rectangle(
-        (0, 0, fine * side - 1, fine * side - 1), fine * side // 4, fill=colour, outline=rim, width=max(fine, side // 3)
+        (0, 0, fine * side - 1, fine * side - 1),
+        fine * side // 4,
+        fill=colour,
+        outline=rim,
+        width=max(fine, side // 3),
     )
     return swatch.resize((side, side), Image.Resampling.BOX)
 

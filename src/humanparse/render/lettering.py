@@ -1,4 +1,5 @@
-"""Type and its measures: how large, in which font, and where it stands. Lines and type grow with the photo."""
+"""Type and its measures: how large, in which font, and where it stands. Lines and type grow with
+the photo."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from PIL import ImageDraw, ImageFont
 
 from humanparse.labels import Colour
 
-PAPER: Colour = (250, 250, 248)   # behind the legend
-INK: Colour = (32, 33, 38)        # its type
-FAINT: Colour = (112, 114, 122)   # its lesser type
+PAPER: Colour = (250, 250, 248)  # behind the legend
+INK: Colour = (32, 33, 38)  # its type
+FAINT: Colour = (112, 114, 122)  # its lesser type
 
 
 def unit_px(size_hw: tuple[int, int]) -> float:
-    """The length that lines and type are measured in: 1 at 800×800, growing with the photo's side."""
+    """The length that lines and type are measured in: 1 at 800×800, growing with the photo's
+    side."""
     return math.sqrt(size_hw[0] * size_hw[1]) / 800
 
 
@@ -33,8 +35,16 @@ def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
         return ImageFont.load_default()
 
 
-def write(draw: ImageDraw.ImageDraw, at_xy: tuple[float, float], text: str, colour: tuple, font, align: float = 0) -> None:
-    """Text whose capitals are centred on y and which starts (align 0), has its middle (0.5) or ends (1) at x."""
+def write(
+    draw: ImageDraw.ImageDraw,
+    at_xy: tuple[float, float],
+    text: str,
+    colour: tuple,
+    font,
+    align: float = 0,
+) -> None:
+    """Text whose capitals are centred on y and which starts (align 0), has its middle (0.5) or ends
+    (1) at x."""
     x, (_, top, _, bottom) = at_xy[0] - align * text_width(text, font), font.getbbox("A0")
     for word in text.split():
         draw.text((round(x), round(at_xy[1] - (top + bottom) / 2)), word, colour, font)

@@ -26,14 +26,18 @@ def cutout(
     feather_px: float = 1.0,
     crop: bool = True,
 ) -> Image.Image:
-    """The chosen people or parts alone, transparent elsewhere; what is transparent holds nothing of the photo.
+    """The chosen people or parts alone, transparent elsewhere; what is transparent holds nothing of
+    the photo.
 
-    person_ids: whom to keep; None keeps everybody, and parts that belong to nobody. labels: which parts of them to
-    keep; None keeps all. feather_px: width of the soft edge, which lies inside the mask. crop: cut to the box of what
-    is kept. Returns RGBA; where nothing is kept it is transparent and the size of the photo.
-    Raises OptionError for a person or label that does not exist and for a feather below 0.
+    person_ids: whom to keep; None keeps everybody, and parts that belong to nobody. labels: which
+    parts of them to keep; None keeps all. feather_px: width of the soft edge, which lies inside the
+    mask. crop: cut to the box of what is kept. Returns RGBA; where nothing is kept it is
+    transparent and the size of the photo. Raises OptionError for a person or label that does not
+    exist and for a feather below 0.
     """
-    number_between("feather_px", feather_px, 0, hint=": the width of the soft edge in pixels, 0 for none")
+    number_between(
+        "feather_px", feather_px, 0, hint=": the width of the soft edge in pixels, 0 for none"
+    )
     kept = Mask.from_dense(_chosen(parsing, person_ids, labels))
     x0, y0, x1, y1 = kept.box_xyxy if crop and kept.area else (0, 0, *parsing.size_hw[::-1])
     rgba = np.zeros((y1 - y0, x1 - x0, 4), np.uint8)
@@ -52,15 +56,20 @@ def blur(
     person_ids: Iterable[int] | int | None = None,
     strength: float = 1.0,
 ) -> Image.Image:
-    """The photo with the chosen parts blurred beyond recognition, and a little around them, where masks are unsure.
+    """The photo with the chosen parts blurred beyond recognition, and a little around them, where
+    masks are unsure.
 
-    strength: at 1 about eight values are left across a part, at 2 about four; all finer detail is gone from the picture.
-    person_ids: whose parts; None takes everybody's, and those that belong to nobody. Returns RGB, the size of the photo.
-    A face that was not found stays sharp: look at the result before you rely on it.
-    Raises OptionError for a person or label that does not exist and for a strength that is not above 0.
+    strength: at 1 about eight values are left across a part, at 2 about four; all finer detail is
+    gone from the picture.
+    person_ids: whose parts; None takes everybody's, and those that belong to nobody. Returns RGB,
+    the size of the photo. A face that was not found stays sharp: look at the result before you rely
+    on it. Raises OptionError for a person or label that does not exist and for a strength that is
+    not above 0.
     """
     if not is_number(strength) or not 0 < strength < math.inf:
-        raise OptionError(f"strength is {strength!r}; choose a number above 0, where 1 hides a face and 2 hides more")
+        raise OptionError(
+            f"strength is {strength!r}; choose a number above 0, where 1 hides a face and 2 hides more"
+        )
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
         for mask in masks:
@@ -77,10 +86,11 @@ def recolour(
 ) -> Image.Image:
     """The photo with the chosen parts in another colour; light, shade and texture stay.
 
-    labels: taken together for each person: their median colour becomes `colour`, in CIELAB; lighter and darker stay so, and
-    other hues keep a third of their difference. colour: RGB, 0 to 255 each.
-    person_ids: whose parts; None takes everybody's, and those that belong to nobody.
-    Returns RGB, the size of the photo. Raises OptionError for a person or label that does not exist and for a bad colour.
+    labels: taken together for each person: their median colour becomes `colour`, in CIELAB; lighter
+    and darker stay so, and other hues keep a third of their difference. colour: RGB, 0 to 255 each.
+    person_ids: whose parts; None takes everybody's, and those that belong to nobody. Returns RGB,
+    the size of the photo. Raises OptionError for a person or label that does not exist and for a
+    bad colour.
     """
     if not _is_colour(colour):
         raise OptionError(f"colour is {colour!r}; give red, green and blue, 0 to 255 each")
@@ -100,7 +110,10 @@ def _is_colour(value: Any) -> bool:
 
 # Cut-out
 
-def _chosen(parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str | None) -> np.ndarray:
+
+def _chosen(
+    parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str | None
+) -> np.ndarray:
     """bool (H, W): the pixels of these people that carry these labels; None for all."""
     if person_ids is None:
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
@@ -119,37 +132,51 @@ def _chosen(parsing: Parsing, person_ids: Iterable[int] | int | None, labels: It
 
 def _person(parsing: Parsing, number: int) -> Person:
     if number not in range(1, len(parsing.people) + 1):
-        known = f"choose from 1 to {len(parsing.people)}" if parsing.people else "no people were found in this photo"
+        known = (
+            f"choose from 1 to {len(parsing.people)}"
+            if parsing.people
+            else "no people were found in this photo"
+        )
         raise OptionError(f"there is no person {number!r}; {known}")
     return parsing.people[number - 1]
 
 
 def _soft_alpha(mask: Mask, feather_px: float) -> np.ndarray:
-    """uint8 (h, w) within the mask's box: 0 outside the mask, rising to 255 over `feather_px` inside it."""
+    """uint8 (h, w) within the mask's box: 0 outside the mask, rising to 255 over `feather_px`
+    inside it."""
     if feather_px == 0:
         return mask.crop.view(np.uint8) * 255
     x0, y0, x1, y1 = mask.box_xyxy
     height, width = mask.size_hw
-    # Outside the box there is nothing, but beyond the photo's border the person goes on: no soft edge there.
+    # Outside the box there is nothing, but beyond the photo's border the person goes on: no soft
+    # edge there.
     beyond = [int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width)]
     crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), *beyond, cv2.BORDER_CONSTANT)
-    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[beyond[0] :, beyond[2] :][: y1 - y0, : x1 - x0]
+    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[beyond[0] :, beyond[2] :][
+        : y1 - y0, : x1 - x0
+    ]
     return (np.clip(depth / (feather_px + 1), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 # Blur and recolour
 
+
 def _owned_parts(
     parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str
 ) -> list[list[Mask]]:
-    """The parts that carry these labels, person by person; for None everybody's, and then nobody's."""
+    """The parts that carry these labels, person by person; for None everybody's, and then
+    nobody's."""
     wanted = {parsing.labels.index(name) for name in one_or_more("labels", labels)}
     if person_ids is None:
-        owned = [[*person.parts.values()] for person in parsing.people] + [[part] for part in parsing.loose_parts]
+        owned = [[*person.parts.values()] for person in parsing.people] + [
+            [part] for part in parsing.loose_parts
+        ]
     else:
         ids = one_or_more("person_ids", person_ids)
         owned = [[*_person(parsing, number).parts.values()] for number in ids]
-    return [[part.mask for part in parts if part.class_id in wanted and part.area] for parts in owned]
+    return [
+        [part.mask for part in parts if part.class_id in wanted and part.area] for parts in owned
+    ]
 
 
 def _joined(masks: list[Mask]) -> Mask:
@@ -167,37 +194,57 @@ def _blur_part(photo: np.ndarray, sharp: np.ndarray, mask: Mask, strength: float
     """Replace a part and its surroundings by a few values of `sharp`, spread smoothly; in place."""
     (height, width), (left, top, right, bottom) = mask.size_hw, mask.box_xyxy
     side = math.sqrt(mask.area)
-    margin = max(1, round(0.12 * side))                            # half of it wholly blurred, half of it fading out
-    x0, y0, x1, y1 = max(0, left - margin), max(0, top - margin), min(width, right + margin), min(height, bottom + margin)
+    # half of it wholly blurred, half of it fading out
+    margin = max(1, round(0.12 * side))
+    x0, y0, x1, y1 = (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(width, right + margin),
+        min(height, bottom + margin),
+    )
     crop = np.pad(mask.crop.view(np.uint8), ((top - y0, y1 - bottom), (left - x0, x1 - right)))
-    distance = cv2.distanceTransform(1 - crop, cv2.DIST_L2, 3)     # (h, w), 0 inside the mask
+    distance = cv2.distanceTransform(1 - crop, cv2.DIST_L2, 3)  # (h, w), 0 inside the mask
     alpha = np.clip(2 * (1 - distance / margin), 0, 1)[..., None]
     few_wh = [max(1, round(8 * length / side / strength)) for length in (x1 - x0, y1 - y0)]
-    few = cv2.GaussianBlur(cv2.resize(sharp[y0:y1, x0:x1], few_wh, interpolation=cv2.INTER_AREA), (3, 3), 0)
+    few = cv2.GaussianBlur(
+        cv2.resize(sharp[y0:y1, x0:x1], few_wh, interpolation=cv2.INTER_AREA), (3, 3), 0
+    )
     smooth = cv2.resize(few, (x1 - x0, y1 - y0), interpolation=cv2.INTER_CUBIC)
     _blend(photo[y0:y1, x0:x1], smooth, alpha)
 
 
 def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
-    """Shift a region's colours so that their median becomes `colour`, in place: light and shade stay, other hues fade."""
+    """Shift a region's colours so that their median becomes `colour`, in place: light and shade
+    stay, other hues fade."""
     x0, y0, x1, y1 = mask.box_xyxy
     window = photo[y0:y1, x0:x1]
-    lab = cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2LAB)            # uint8 (h, w, 3)
+    lab = cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2LAB)  # uint8 (h, w, 3)
     wanted = cv2.cvtColor(np.uint8([[colour]]), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
     median = [_median(lab, channel, mask.crop) for channel in range(3)]
-    moved = (np.arange(256)[:, None] - median) * (1, 0.3, 0.3) + wanted            # (256, 3): old value → new value
+    # (256, 3): old value → new value
+    moved = (np.arange(256)[:, None] - median) * (1, 0.3, 0.3) + wanted
     table = np.clip(moved + 0.5, 0, 255).astype(np.uint8)
     lab = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])
-    _blend(window, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), _soft_alpha(mask, 1.0)[..., None] / np.float32(255))
+    _blend(
+        window,
+        cv2.cvtColor(lab, cv2.COLOR_LAB2RGB),
+        _soft_alpha(mask, 1.0)[..., None] / np.float32(255),
+    )
 
 
 def _median(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
-    """Of one channel of uint8 (h, w, 3), where bool (h, w) is set; from the histogram, which needs no copy."""
-    counts = cv2.calcHist([picture], [channel], where.view(np.uint8), [256], [0, 256]).ravel().cumsum()
+    """Of one channel of uint8 (h, w, 3), where bool (h, w) is set; from the histogram, which needs
+    no copy."""
+    counts = (
+        cv2.calcHist([picture], [channel], where.view(np.uint8), [256], [0, 256]).ravel().cumsum()
+    )
     return int(np.searchsorted(counts, counts[-1] / 2))
 
 
 def _blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
-    """uint8 (h, w, 3) each; alpha: float (h, w, 1), 0 keeps what is below; in place, a band of rows at a time."""
+    """uint8 (h, w, 3) each; alpha: float (h, w, 1), 0 keeps what is below; in place, a band of rows
+    at a time."""
     for rows in bands(len(below)):
-        below[rows] = below[rows] + (above[rows].astype(np.float32) - below[rows]) * alpha[rows] + 0.5
+        below[rows] = (
+            below[rows] + (above[rows].astype(np.float32) - below[rows]) * alpha[rows] + 0.5
+        )

@@ -1,1 +1,2 @@
-"""The HTTP service: `humanparse serve`. A request walks protocol → app → routes → admission → workers → answer."""
+"""The HTTP service: `humanparse serve`. A request walks protocol → app → routes → admission →
+workers → answer."""

@@ -25,19 +25,31 @@ from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import Dispatcher
 
 CLIENT_GONE = 499  # nobody reads it; the log does
-STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+STATUS_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
 
 
-def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, dispatcher: Dispatcher | None = None
+) -> FastAPI:
     """The service as an ASGI application; without settings, with those of the environment.
 
-    `humanparse serve` runs it with receive deadlines and an orderly end; another server lacks these.
-    app.state: settings, dispatcher, front, cache, jobs, metrics, draining (True once it is to end), reload().
+    `humanparse serve` runs it with receive deadlines and an orderly end; another server lacks
+    these. app.state: settings, dispatcher, front, cache, jobs, metrics, draining (True once it is
+    to end), reload().
     """
     settings = settings or Settings.from_env()
     app = FastAPI(
-        title="humanparse", version=__version__, lifespan=_lifespan,
-        openapi_url=None, docs_url=None, redoc_url=None,  # pages.py has them
+        title="humanparse",
+        version=__version__,
+        lifespan=_lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,  # pages.py has them
         description="Every person in a photo, and every body part and garment of theirs, pixel by pixel.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
@@ -48,11 +60,18 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
     state.cache = Cache(settings, metrics=state.metrics)
     state.front = Front(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
-    state.metrics.bind(dispatcher_status=state.dispatcher.status,
-                       troubles=lambda: responses.degraded(state, state.dispatcher.status()))
+    state.metrics.bind(
+        dispatcher_status=state.dispatcher.status,
+        troubles=lambda: responses.degraded(state, state.dispatcher.status()),
+    )
     state.reload = state.dispatcher.reload
-    for router in (v1.picture_routes(settings), inference_routes(settings), jobs_routes(settings), v1.operation_routes(),
-                   page_routes()):
+    for router in (
+        v1.picture_routes(settings),
+        inference_routes(settings),
+        jobs_routes(settings),
+        v1.operation_routes(),
+        page_routes(),
+    ):
         app.include_router(router)
     held = state.dispatcher.held
     app.add_middleware(Edge, settings=settings, metrics=state.metrics, held=held)
@@ -62,7 +81,8 @@ def create_app(settings: Settings | None = None, *, dispatcher: Dispatcher | Non
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the parts, and stop them in reverse. What cannot be started is raised, and the rest is stopped again."""
+    """Start the parts, and stop them in reverse. What cannot be started is raised, and the rest is
+    stopped again."""
     state = app.state
     async with AsyncExitStack() as stack:
         await state.dispatcher.start()

@@ -1,7 +1,9 @@
-"""A clock for ages on disk: no change of the wall clock moves it, and it goes on over a restart of the service.
+"""A clock for ages on disk: no change of the wall clock moves it, and it goes on over a restart of
+the service.
 
-It counts the machine's seconds since it was switched on. Beside it, a small file holds what it showed last; after a
-restart of the machine only the wall clock knows how long it was off, so then, and only then, that one is asked.
+It counts the machine's seconds since it was switched on. Beside it, a small file holds what it
+showed last; after a restart of the machine only the wall clock knows how long it was off, so then,
+and only then, that one is asked.
 """
 
 from __future__ import annotations
@@ -33,10 +35,15 @@ def boot_id() -> str:
 
 
 class SteadyClock:
-    """Seconds on a time scale of its own, about those since 1970. Several clocks of one file show the same."""
+    """Seconds on a time scale of its own, about those since 1970. Several clocks of one file show
+    the same."""
 
     def __init__(
-        self, file: Path, *, ticks: Callable[[], float] = seconds_since_boot, wall: Callable[[], float] = time.time,
+        self,
+        file: Path,
+        *,
+        ticks: Callable[[], float] = seconds_since_boot,
+        wall: Callable[[], float] = time.time,
         boot: Callable[[], str] = boot_id,
     ):
         self._file, self._ticks, self._wall, self._boot = file, ticks, wall, boot()
@@ -47,7 +54,8 @@ class SteadyClock:
         return self._ticks() + self._offset
 
     def save(self) -> None:
-        """Note in the file what it shows, for the next start. Costs nothing if that was done within the last minute.
+        """Note in the file what it shows, for the next start. Costs nothing if that was done within
+        the last minute.
 
         Raises OSError.
         """
@@ -63,7 +71,12 @@ class SteadyClock:
         """What it should show now, by the file; the wall clock's time if there is no file."""
         try:
             data = json.loads(self._file.read_bytes())
-            boot, ticks, wall, now = data["boot"], float(data["ticks"]), float(data["wall"]), float(data["now"])
+            boot, ticks, wall, now = (
+                data["boot"],
+                float(data["ticks"]),
+                float(data["wall"]),
+                float(data["now"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return self._wall()
         same_boot = boot == self._boot != "" and ticks <= self._ticks()

@@ -1,11 +1,14 @@
-"""The log: one line an event, to standard error, as JSON or as text for people. Never picture content or file names.
+"""The log: one line an event, to standard error, as JSON or as text for people. Never picture
+content or file names.
 
-    {"time": "2026-11-21T06:17:02.120Z", "level": "info", "message": "POST /parse 200", "request_id": "…", "status": 200, …}
+    {"time": "2026-11-21T06:17:02.120Z", "level": "info", "message": "POST /parse 200",
+    "request_id": "…", "status": 200, …}
 
-What a client sent may stand in a line (a path, an id) but cannot end it or steer a terminal: control characters are escaped.
-Lines are written by a thread of their own: whoever reads our output may stall (a full pipe, Ctrl-S in a terminal) without
-the service stalling with it. Only the logger `humanparse`, and those of the libraries that carry our requests, are set up;
-the root logger is left alone.
+What a client sent may stand in a line (a path, an id) but cannot end it or steer a terminal:
+control characters are escaped. Lines are written by a thread of their own: whoever reads our output
+may stall (a full pipe, Ctrl-S in a terminal) without the service stalling with it. Only the logger
+`humanparse`, and those of the libraries that carry our requests, are set up; the root logger is
+left alone.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ FLUSH_S = 1.0  # how long the end of the process waits for them
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> Background:
-    """Send our log to `stream` (standard error if None) as the settings want it. Can be called again."""
+    """Send our log to `stream` (standard error if None) as the settings want it. Can be called
+    again."""
     handler = Background(stream or sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     _take_over("humanparse", handler, settings.log_level.upper())
@@ -61,7 +65,9 @@ class Background(logging.Handler):
         super().__init__()
         self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
         self._dropped = 0
-        self._thread = threading.Thread(target=self._write_on, args=(_writer(stream),), name="log", daemon=True)
+        self._thread = threading.Thread(
+            target=self._write_on, args=(_writer(stream),), name="log", daemon=True
+        )
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -89,18 +95,25 @@ class Background(logging.Handler):
 
     def _write_on(self, write: Callable[[str], None]) -> None:
         while (line := self._lines.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed: no reason to stop
+            # nobody reads it, or it is closed: no reason to stop
+            with contextlib.suppress(OSError, ValueError):
                 write(line + "\n")
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
-                    record = logging.makeLogRecord({"levelname": "WARNING", "msg": f"{dropped} lines were dropped from this log"})
+                    record = logging.makeLogRecord(
+                        {
+                            "levelname": "WARNING",
+                            "msg": f"{dropped} lines were dropped from this log",
+                        }
+                    )
                     write(self.format(record) + "\n")
             self._lines.task_done()
         self._lines.task_done()
 
 
 def _writer(stream: TextIO) -> Callable[[str], None]:
-    """A function that writes to a stream; if it is a file, past Python's buffer, whose lock must not be held at exit."""
+    """A function that writes to a stream; if it is a file, past Python's buffer, whose lock must
+    not be held at exit."""
     try:
         number = stream.fileno()
     except (OSError, ValueError, AttributeError):
@@ -109,7 +122,7 @@ def _writer(stream: TextIO) -> Callable[[str], None]:
     def write(text: str) -> None:
         data = text.encode("utf-8", "backslashreplace")
         while data:
-            data = data[os.write(number, data):]
+            data = data[os.write(number, data) :]
 
     return write
 
@@ -131,25 +144,35 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """`2026-11-21T06:17:02.120Z info POST /parse 200 request_id=… status=200`; a traceback below, indented."""
+    """`2026-11-21T06:17:02.120Z info POST /parse 200 request_id=… status=200`; a traceback below,
+    indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         data = _fields(record)
         line = " ".join([data.pop("time"), data.pop("level"), visible(data.pop("message"))])
         line += "".join(f" {name}={_value(value)}" for name, value in data.items())
         if record.exc_info:
-            line += "".join("\n    " + visible(one) for one in self.formatException(record.exc_info).splitlines())
+            line += "".join(
+                "\n    " + visible(one)
+                for one in self.formatException(record.exc_info).splitlines()
+            )
         return line
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What both forms show of an event, in order."""
-    when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    when = (
+        datetime.fromtimestamp(record.created, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
     data = {"time": when, "level": record.levelname.lower(), "message": record.getMessage()}
     given = getattr(record, "fields", {})
     if found := given.get("request_id") or request_id.get():
         data["request_id"] = found
-    return data | {name: value for name, value in given.items() if value is not None and name not in data}
+    return data | {
+        name: value for name, value in given.items() if value is not None and name not in data
+    }
 
 
 def _value(value: Any) -> str:
@@ -161,4 +184,7 @@ def _value(value: Any) -> str:
 
 def visible(text: str) -> str:
     """The text with every control character, line end and other invisible character spelled out."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode() for one in text)
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
+        for one in text
+    )

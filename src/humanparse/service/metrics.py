@@ -1,4 +1,5 @@
-"""What Prometheus is told: counters and histograms kept here, and gauges that are asked for when it comes.
+"""What Prometheus is told: counters and histograms kept here, and gauges that are asked for when it
+comes.
 
 Nothing a client chooses becomes a label of its own: unknown paths, methods and codes are "other".
 """
@@ -40,19 +41,52 @@ class Metrics:
     def __init__(self):
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "humanparse_requests", "Requests that were answered.", ("method", "route", "code"), registry=registry)
+            "humanparse_requests",
+            "Requests that were answered.",
+            ("method", "route", "code"),
+            registry=registry,
+        )
         self._request_seconds = Histogram(
-            "humanparse_request_seconds", "From a request's head to the end of its answer.", ("route",),
-            buckets=SECONDS, registry=registry)
-        self._in_flight = Gauge("humanparse_in_flight", "Requests that are not yet answered.", registry=registry)
+            "humanparse_request_seconds",
+            "From a request's head to the end of its answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "humanparse_in_flight", "Requests that are not yet answered.", registry=registry
+        )
         self._stage_seconds = Histogram(
-            "humanparse_stage_seconds", "How long a stage took.", ("stage",), buckets=SECONDS, registry=registry)
-        self._restarts = Counter("humanparse_worker_restarts", "Workers replaced, and why.", ("reason",), registry=registry)
-        self._rejected = Counter("humanparse_rejected", "Requests answered with a problem, by its code.", ("code",),
-                                 registry=registry)
-        self._cache = Counter("humanparse_cache", "Look-ups in the cache.", ("result",), registry=registry)
-        self._people = Histogram("humanparse_people_found", "People in a picture.", buckets=PEOPLE, registry=registry)
-        self._megapixels = Histogram("humanparse_image_megapixels", "Size of a picture.", buckets=MEGAPIXELS, registry=registry)
+            "humanparse_stage_seconds",
+            "How long a stage took.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._restarts = Counter(
+            "humanparse_worker_restarts",
+            "Workers replaced, and why.",
+            ("reason",),
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "humanparse_rejected",
+            "Requests answered with a problem, by its code.",
+            ("code",),
+            registry=registry,
+        )
+        self._cache = Counter(
+            "humanparse_cache", "Look-ups in the cache.", ("result",), registry=registry
+        )
+        self._people = Histogram(
+            "humanparse_people_found", "People in a picture.", buckets=PEOPLE, registry=registry
+        )
+        self._megapixels = Histogram(
+            "humanparse_image_megapixels",
+            "Size of a picture.",
+            buckets=MEGAPIXELS,
+            registry=registry,
+        )
         self._live = _Live()
         registry.register(self._live)
         ProcessCollector(registry=registry)
@@ -64,12 +98,16 @@ class Metrics:
         jobs_stats: Callable[[], Mapping[str, float]] | None = None,
         troubles: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        """Where the gauges come from: the Dispatcher's `status`, the cache's bytes by tier, the jobs' number by state, and
-        what /readyz lists as degraded."""
+        """Where the gauges come from: the Dispatcher's `status`, the cache's bytes by tier, the
+        jobs' number by state, and what /readyz lists as degraded."""
         self._live.sources |= {
             name: source
-            for name, source in (("status", dispatcher_status), ("cache", cache_stats), ("jobs", jobs_stats),
-                                 ("troubles", troubles))
+            for name, source in (
+                ("status", dispatcher_status),
+                ("cache", cache_stats),
+                ("jobs", jobs_stats),
+                ("troubles", troubles),
+            )
             if source is not None
         }
 
@@ -77,9 +115,12 @@ class Metrics:
         self._in_flight.inc()
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request that was begun has come to its end. route: its template; "" if there is no such path."""
+        """A request that was begun has come to its end. route: its template; "" if there is no such
+        path."""
         self._in_flight.dec()
-        self._requests.labels(method if method in METHODS else "other", route or "other", str(status)).inc()
+        self._requests.labels(
+            method if method in METHODS else "other", route or "other", str(status)
+        ).inc()
         self._request_seconds.labels(route or "other").observe(seconds)
 
     def rejected(self, code: str) -> None:
@@ -93,7 +134,8 @@ class Metrics:
         self._cache.labels(result).inc()
 
     def observe_reply(self, head: Mapping[str, Any], queued_ms: float) -> None:
-        """What a worker's reply says of its picture. head: people, megapixels and timings_ms, each optional."""
+        """What a worker's reply says of its picture. head: people, megapixels and timings_ms, each
+        optional."""
         timings_ms = {"queue": queued_ms} | dict(head.get("timings_ms") or {})
         for stage in STAGES:
             if stage in timings_ms:
@@ -121,17 +163,26 @@ class _Live(Collector):
         status = self._ask("status")
         if status is not None:
             yield from _dispatcher_gauges(status)
-        yield _gauge("humanparse_memory_bytes", "Resident memory of each process.", "process", _memory(status))
+        yield _gauge(
+            "humanparse_memory_bytes",
+            "Resident memory of each process.",
+            "process",
+            _memory(status),
+        )
         if (cache := self._ask("cache")) is not None:
             yield _gauge("humanparse_cache_bytes", "Answers kept.", "tier", cache)
         if (jobs := self._ask("jobs")) is not None:
             yield _gauge("humanparse_jobs", "Jobs by state.", "state", jobs)
         if (troubles := self._ask("troubles")) is not None:
-            yield GaugeMetricFamily("humanparse_degraded", "What does not work as it should, as /readyz lists it.",
-                                    value=len(troubles))
+            yield GaugeMetricFamily(
+                "humanparse_degraded",
+                "What does not work as it should, as /readyz lists it.",
+                value=len(troubles),
+            )
 
     def _ask(self, name: str) -> Any:
-        """A source's answer; None without one. A broken source must not take the other figures with it."""
+        """A source's answer; None without one. A broken source must not take the other figures with
+        it."""
         try:
             return self.sources[name]() if name in self.sources else None
         except Exception:
@@ -140,20 +191,32 @@ class _Live(Collector):
 
 
 def _dispatcher_gauges(status: Any) -> Iterator[GaugeMetricFamily]:
-    yield GaugeMetricFamily("humanparse_queue_depth", "Requests that wait for a worker.", value=status.queued)
-    yield GaugeMetricFamily("humanparse_queue_bytes", "Pictures held, waiting or in work.", value=status.bytes_held)
-    yield GaugeMetricFamily("humanparse_predicted_wait_seconds", "How long a new request would wait.",
-                            value=status.predicted_wait_s)
+    yield GaugeMetricFamily(
+        "humanparse_queue_depth", "Requests that wait for a worker.", value=status.queued
+    )
+    yield GaugeMetricFamily(
+        "humanparse_queue_bytes", "Pictures held, waiting or in work.", value=status.bytes_held
+    )
+    yield GaugeMetricFamily(
+        "humanparse_predicted_wait_seconds",
+        "How long a new request would wait.",
+        value=status.predicted_wait_s,
+    )
     states = {state: getattr(status, state) for state in ("idle", "busy", "starting")}
     yield _gauge("humanparse_workers", "Workers by state.", "state", states)
     if status.last_success_age_s is not None:
-        yield GaugeMetricFamily("humanparse_last_success_age_seconds", "Since something was parsed.",
-                                value=status.last_success_age_s)
+        yield GaugeMetricFamily(
+            "humanparse_last_success_age_seconds",
+            "Since something was parsed.",
+            value=status.last_success_age_s,
+        )
 
 
 def _memory(status: Any) -> dict[str, float]:
     workers = status.rss_mb if status is not None else ()
-    return {"web": _own_memory()} | {f"worker-{index}": mb * 1e6 for index, mb in enumerate(workers) if mb}
+    return {"web": _own_memory()} | {
+        f"worker-{index}": mb * 1e6 for index, mb in enumerate(workers) if mb
+    }
 
 
 def _own_memory() -> int:

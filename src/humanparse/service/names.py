@@ -19,11 +19,12 @@ def clean_name(name: str) -> str:
     steps = _DRIVE.sub("", name, count=1) if _DRIVE.match(name) else name
     kept = [step for step in steps.replace("\\", "/").split("/") if step not in ("", ".", "..")]
     shown = "".join(letter if letter.isprintable() else "_" for letter in "/".join(kept))
-    return shown if len(shown) <= MAX_NAME else "…" + shown[1 - MAX_NAME:]
+    return shown if len(shown) <= MAX_NAME else "…" + shown[1 - MAX_NAME :]
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """The names in their order, each once: the second a.jpg becomes a-2.jpg, or the next that is free.
+    """The names in their order, each once: the second a.jpg becomes a-2.jpg, or the next that is
+    free.
 
     What has no name, "", keeps none.
     """

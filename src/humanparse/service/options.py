@@ -1,6 +1,8 @@
-"""What a request may ask for beside its picture: the options of /parse, /predict, /v1/batch and jobs, checked.
+"""What a request may ask for beside its picture: the options of /parse, /predict, /v1/batch and
+jobs, checked.
 
-They arrive as form fields, in the query or as keys of a JSON body; whatever the way, the same words mean the same.
+They arrive as form fields, in the query or as keys of a JSON body; whatever the way, the same words
+mean the same.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.vocabulary import FORMAT_SUFFIXES, MIN_SIDE, PALETTES
 
-ANSWER = "answer"   # the format of /parse: one JSON with everything; the others are single files
-TENSORS = "tensors" # of /v2 alone: inference_protocol.py
+ANSWER = "answer"  # the format of /parse: one JSON with everything; the others are single files
+TENSORS = "tensors"  # of /v2 alone: inference_protocol.py
 FILES = tuple(FORMAT_SUFFIXES)
 INCLUDE = ("rle", "polygons", "overlay", "colormap", "labels")
 PICTURES = ("png", "jpeg", "webp")
@@ -25,9 +27,10 @@ STYLES = ("colormap", "overlay", "outlines", "cutout")
 class Options:
     """What one request asks for.
 
-    model: a name, or "" for the service's first. format: ANSWER or one of FILES. include: of INCLUDE, what the answer
-    carries beside boxes and scores. min_score: 0 to 1, None for the model's. palette: of the colours. max_side: longest
-    side of the network's input in pixels, None for the model's. style, encoding: of /predict's picture, else "".
+    model: a name, or "" for the service's first. format: ANSWER or one of FILES. include: of
+    INCLUDE, what the answer carries beside boxes and scores. min_score: 0 to 1, None for the
+    model's. palette: of the colours. max_side: longest side of the network's input in pixels, None
+    for the model's. style, encoding: of /predict's picture, else "".
     """
 
     model: str = ""
@@ -49,7 +52,8 @@ PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
 
 
 def parse_options(fields: Mapping[str, Any], settings: Settings) -> Options:
-    """The options of /parse, /v1/batch and jobs. fields: text, JSON values or lists of them, by name.
+    """The options of /parse, /v1/batch and jobs. fields: text, JSON values or lists of them, by
+    name.
 
     Raises Problem bad_option for an unknown name or an impossible value.
     """
@@ -64,15 +68,21 @@ def parse_options(fields: Mapping[str, Any], settings: Settings) -> Options:
 def picture_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> Options:
     """The options of /predict. accept: the request's Accept header.
 
-    Raises Problem bad_option as `parse_options`, and not_acceptable if none of our encodings is wanted.
+    Raises Problem bad_option as `parse_options`, and not_acceptable if none of our encodings is
+    wanted.
     """
     _refuse_unknown(fields, PICTURE_NAMES)
     style = _choice(fields, "style", STYLES, "colormap")
-    return Options(**_common(fields, settings), style=style, encoding=wanted_encoding(accept, transparent=style == "cutout"))
+    return Options(
+        **_common(fields, settings),
+        style=style,
+        encoding=wanted_encoding(accept, transparent=style == "cutout"),
+    )
 
 
 def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
-    """The encoding of PICTURES that the Accept header likes best; JPEG, or PNG for what is transparent, where it has no say.
+    """The encoding of PICTURES that the Accept header likes best; JPEG, or PNG for what is
+    transparent, where it has no say.
 
     Raises Problem not_acceptable if it wants none of them.
     """
@@ -85,11 +95,15 @@ def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
             best, liked = encoding, weight
     if not best:
         offers = ", ".join(f"image/{one}" for one in order)
-        raise Problem("not_acceptable", f"the Accept header wants none of the encodings of this picture: {offers}")
+        raise Problem(
+            "not_acceptable",
+            f"the Accept header wants none of the encodings of this picture: {offers}",
+        )
     return best
 
 
 # One option each
+
 
 def _common(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     return {
@@ -103,7 +117,9 @@ def _common(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 def _refuse_unknown(fields: Mapping[str, Any], names: Sequence[str]) -> None:
     unknown = [name for name in fields if name not in names]
     if unknown:
-        raise Problem("bad_option", f"there is no option {_shown(unknown[0])}; there are {', '.join(names)}")
+        raise Problem(
+            "bad_option", f"there is no option {_shown(unknown[0])}; there are {', '.join(names)}"
+        )
 
 
 def _single(fields: Mapping[str, Any], name: str) -> Any:
@@ -111,10 +127,14 @@ def _single(fields: Mapping[str, Any], name: str) -> Any:
     value = fields.get(name)
     if isinstance(value, list | tuple):
         if len(value) > 1:
-            raise Problem("bad_option", f"the option {name} is given {len(value)} times; give it once")
+            raise Problem(
+                "bad_option", f"the option {name} is given {len(value)} times; give it once"
+            )
         value = value[0] if value else None
     if isinstance(value, dict | bool):
-        raise Problem("bad_option", f"the option {name} is {_shown(value)}; give a text or a number")
+        raise Problem(
+            "bad_option", f"the option {name} is {_shown(value)}; give a text or a number"
+        )
     return None if value == "" else value
 
 
@@ -136,7 +156,9 @@ def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> 
     except (ValueError, OverflowError):
         number = float("nan")
     if not least <= number <= most:
-        raise Problem("bad_option", f"{name} is {_shown(value)}; give a number from {least:g} to {most:g}")
+        raise Problem(
+            "bad_option", f"{name} is {_shown(value)}; give a number from {least:g} to {most:g}"
+        )
     return number
 
 
@@ -148,14 +170,20 @@ def _side(fields: Mapping[str, Any], most: int) -> int | None:
 
 
 def _include(value: Any) -> tuple[str, ...]:
-    """"rle,overlay", or a list of such; in the order of INCLUDE, each once. "none" leaves the masks out."""
+    """ "rle,overlay", or a list of such; in the order of INCLUDE, each once. "none" leaves the
+    masks out."""
     if value is None or value == "" or value == []:
         return ("rle",)
     texts = value if isinstance(value, list | tuple) else [value]
-    names = {name.strip() for text in texts for name in str(text).split(",") if name.strip()} - {"none"}
+    names = {name.strip() for text in texts for name in str(text).split(",") if name.strip()} - {
+        "none"
+    }
     for name in sorted(names):
         if name not in INCLUDE:
-            raise Problem("bad_option", f"include holds {_shown(name)}; choose from {', '.join(INCLUDE)}, or none")
+            raise Problem(
+                "bad_option",
+                f"include holds {_shown(name)}; choose from {', '.join(INCLUDE)}, or none",
+            )
     return tuple(name for name in INCLUDE if name in names)
 
 
@@ -167,8 +195,9 @@ def _shown(value: Any) -> str:
 
 # Accept
 
+
 def _wish(part: str) -> tuple[str, float]:
-    """"image/png;q=0.5" → ("image/png", 0.5)."""
+    """ "image/png;q=0.5" → ("image/png", 0.5)."""
     kind, *parameters = [piece.strip().lower() for piece in part.split(";")]
     weights = [piece[2:] for piece in parameters if piece.startswith("q=")]
     try:

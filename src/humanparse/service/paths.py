@@ -32,7 +32,7 @@ def route_path(scope: Scope) -> str:
     The path is as it came where it does not begin with root_path.
     """
     path, prefix = scope["path"], scope.get("root_path", "")
-    return path[len(prefix):] if prefix and f"{path}/".startswith(f"{prefix}/") else path
+    return path[len(prefix) :] if prefix and f"{path}/".startswith(f"{prefix}/") else path
 
 
 def root_of(request: Request) -> str:

@@ -1,9 +1,12 @@
-"""The one shape of every error: `application/problem+json` (RFC 9457) with a stable `code` and whether to try again.
+"""The one shape of every error: `application/problem+json` (RFC 9457) with a stable `code` and
+whether to try again.
 
-    {"type": "about:blank", "title": "The queue is full", "status": 429, "detail": "…", "instance": "/parse",
+    {"type": "about:blank", "title": "The queue is full", "status": 429, "detail": "…", "instance":
+    "/parse",
      "code": "queue_full", "retryable": true, "request_id": "…"}
 
-A detail speaks of what the client sent and what to do; it never holds a stack, a path of this machine or a file name.
+A detail speaks of what the client sent and what to do; it never holds a stack, a path of this
+machine or a file name.
 """
 
 from __future__ import annotations
@@ -61,9 +64,11 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """An answer that is an error. code: one of `KINDS`; detail: what arrived, what was expected, what to do.
+    """An answer that is an error. code: one of `KINDS`; detail: what arrived, what was expected,
+    what to do.
 
-    retry_after_s: when to try again, in seconds; becomes the header Retry-After, rounded up to at least 1.
+    retry_after_s: when to try again, in seconds; becomes the header Retry-After, rounded up to at
+    least 1.
     """
 
     code: str
@@ -82,8 +87,15 @@ class Problem(Exception):
 
     def to_dict(self, instance: str = "", request_id: str = "") -> dict[str, Any]:
         kind = KINDS[self.code]
-        data = {"type": "about:blank", "title": kind.title, "status": kind.status, "detail": self.detail,
-                "instance": instance, "code": self.code, "retryable": kind.retryable}
+        data = {
+            "type": "about:blank",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "retryable": kind.retryable,
+        }
         return data | ({"request_id": request_id} if request_id else {})
 
     def body(self, instance: str = "", request_id: str = "") -> bytes:
@@ -93,7 +105,9 @@ class Problem(Exception):
     def inference_body(self, request_id: str = "") -> bytes:
         """The same in the shape of the Open Inference Protocol, for /v2."""
         data = {"error": self.detail, "code": self.code, "retryable": KINDS[self.code].retryable}
-        return json.dumps(data | ({"request_id": request_id} if request_id else {}), ensure_ascii=False).encode()
+        return json.dumps(
+            data | ({"request_id": request_id} if request_id else {}), ensure_ascii=False
+        ).encode()
 
     def headers(self) -> dict[str, str]:
         """The headers that go with it."""
@@ -107,4 +121,8 @@ class Problem(Exception):
 
 def storage_problem(error: OSError) -> Problem:
     """What a client may know of a disk that fails."""
-    return Problem("storage_full", f"there is trouble with the disk: {os.strerror(error.errno or 5)}; try again later", 60)
+    return Problem(
+        "storage_full",
+        f"there is trouble with the disk: {os.strerror(error.errno or 5)}; try again later",
+        60,
+    )

@@ -12,15 +12,23 @@ from humanparse.service.settings import Settings
 from humanparse.vocabulary import MIN_SIDE, PALETTES
 
 Score = Annotated[float, Field(ge=0, le=1, description="How sure the model is, 0 to 1.")]
-Box = Annotated[list[int], Field(
-    min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels; x1 and y1 lie just outside.")]
+Box = Annotated[
+    list[int],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="x0, y0, x1, y1 in pixels; x1 and y1 lie just outside.",
+    ),
+]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
 
 
 class Rle(BaseModel):
     """A mask in COCO's compressed run-length encoding, over the whole picture."""
 
-    size: Annotated[list[int], Field(min_length=2, max_length=2, description="Height and width in pixels.")]
+    size: Annotated[
+        list[int], Field(min_length=2, max_length=2, description="Height and width in pixels.")
+    ]
     counts: str
 
 
@@ -30,9 +38,15 @@ class Region(BaseModel):
     score: Score
     box: Box
     area: Annotated[int, Field(ge=0, description="Number of pixels.")]
-    mask: Annotated[Rle | None, Field(description="Only if `include` holds rle, as it does by default.")] = None
-    polygons: Annotated[list[list[float]] | None, Field(
-        description="Closed outlines, x, y, x, y, … in pixels; only if `include` holds polygons.")] = None
+    mask: Annotated[
+        Rle | None, Field(description="Only if `include` holds rle, as it does by default.")
+    ] = None
+    polygons: Annotated[
+        list[list[float]] | None,
+        Field(
+            description="Closed outlines, x, y, x, y, … in pixels; only if `include` holds polygons."
+        ),
+    ] = None
 
 
 class PartAnswer(Region):
@@ -50,29 +64,47 @@ class PersonAnswer(Region):
 
 
 class ParseAnswer(BaseModel):
-    """The answer of /parse. `labels`, `scores` and `result_image` are what clients of older services read."""
+    """The answer of /parse. `labels`, `scores` and `result_image` are what clients of older
+    services read."""
 
     model_config = ConfigDict(title="ParseAnswer")
 
     success: bool
-    labels: Annotated[list[str], Field(description="Labels of all parts, then \"Human\" for each person.")]
+    labels: Annotated[
+        list[str], Field(description='Labels of all parts, then "Human" for each person.')
+    ]
     scores: Annotated[list[float], Field(description="Their scores, in the same order.")]
-    result_image: Annotated[Base64, Field(description="The label map in colours, a PNG of the photo's size, in base64.")]
+    result_image: Annotated[
+        Base64, Field(description="The label map in colours, a PNG of the photo's size, in base64.")
+    ]
     people: Annotated[list[PersonAnswer], Field(description="By falling score.")]
-    loose_parts: Annotated[list[PartAnswer], Field(description="Parts that belong to none of the people found.")]
+    loose_parts: Annotated[
+        list[PartAnswer], Field(description="Parts that belong to none of the people found.")
+    ]
     width: int
     height: int
     model: str
     label_set: str
-    classes: Annotated[list[str], Field(description="The name of each class; class 0 is the background.")]
+    classes: Annotated[
+        list[str], Field(description="The name of each class; class 0 is the background.")
+    ]
     palette: Annotated[list[list[int]], Field(description="Red, green, blue of each class.")]
     timings_ms: dict[str, float]
-    overlay: Annotated[Base64 | None, Field(description="The photo in colours, PNG; if `include` holds overlay.")] = None
-    colormap: Annotated[Base64 | None, Field(description="As result_image; if `include` holds colormap.")] = None
-    label_map: Annotated[Base64 | None, Field(
-        description="PNG whose values are classes; if `include` holds labels.")] = None
-    person_map: Annotated[Base64 | None, Field(
-        description="PNG whose values are people's ids, 0 nobody; if `include` holds labels.")] = None
+    overlay: Annotated[
+        Base64 | None, Field(description="The photo in colours, PNG; if `include` holds overlay.")
+    ] = None
+    colormap: Annotated[
+        Base64 | None, Field(description="As result_image; if `include` holds colormap.")
+    ] = None
+    label_map: Annotated[
+        Base64 | None, Field(description="PNG whose values are classes; if `include` holds labels.")
+    ] = None
+    person_map: Annotated[
+        Base64 | None,
+        Field(
+            description="PNG whose values are people's ids, 0 nobody; if `include` holds labels."
+        ),
+    ] = None
 
 
 class ProblemAnswer(BaseModel):
@@ -83,7 +115,13 @@ class ProblemAnswer(BaseModel):
     status: int
     detail: Annotated[str, Field(description="What arrived, what was expected and what to do.")]
     instance: Annotated[str, Field(description="The path of the request.")]
-    code: Annotated[str, Field(description="A stable word for programs.", json_schema_extra={"enum": sorted(problems.KINDS)})]
+    code: Annotated[
+        str,
+        Field(
+            description="A stable word for programs.",
+            json_schema_extra={"enum": sorted(problems.KINDS)},
+        ),
+    ]
     retryable: Annotated[bool, Field(description="Whether the same request may work later.")]
     request_id: str = ""
 
@@ -129,7 +167,8 @@ class VersionAnswer(BaseModel):
 
 
 class ReadyAnswer(BaseModel):
-    """The state of the service. `degraded` names what does not work as it should although pictures are answered."""
+    """The state of the service. `degraded` names what does not work as it should although pictures
+    are answered."""
 
     status: str
     workers: dict[str, int]
@@ -141,18 +180,43 @@ class ReadyAnswer(BaseModel):
 
 # Pieces of the OpenAPI document that FastAPI cannot derive
 
+
 def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
     """The JSON schema of each option."""
     return {
         "model": {"type": "string", "description": "Name of a model, see /models; else the first."},
-        "format": {"type": "string", "enum": [ANSWER, *FILES], "description": "A file instead of the answer."},
-        "include": {"type": "array", "items": {"type": "string", "enum": [*INCLUDE, "none"]},
-                    "description": "What the answer carries beside boxes and scores; rle if not given."},
-        "min_score": {"type": "number", "minimum": 0, "maximum": 1, "description": "Leave out what scores below."},
-        "palette": {"type": "string", "enum": list(PALETTES), "description": "Colours of the pictures."},
-        "max_side": {"type": "integer", "minimum": MIN_SIDE, "maximum": settings.max_side,
-                     "description": "Longest side of the network's input in pixels: smaller is faster and sees less."},
-        "style": {"type": "string", "enum": list(STYLES), "description": "What is drawn; colormap if not given."},
+        "format": {
+            "type": "string",
+            "enum": [ANSWER, *FILES],
+            "description": "A file instead of the answer.",
+        },
+        "include": {
+            "type": "array",
+            "items": {"type": "string", "enum": [*INCLUDE, "none"]},
+            "description": "What the answer carries beside boxes and scores; rle if not given.",
+        },
+        "min_score": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Leave out what scores below.",
+        },
+        "palette": {
+            "type": "string",
+            "enum": list(PALETTES),
+            "description": "Colours of the pictures.",
+        },
+        "max_side": {
+            "type": "integer",
+            "minimum": MIN_SIDE,
+            "maximum": settings.max_side,
+            "description": "Longest side of the network's input in pixels: smaller is faster and sees less.",
+        },
+        "style": {
+            "type": "string",
+            "enum": list(STYLES),
+            "description": "What is drawn; colormap if not given.",
+        },
     }
 
 
@@ -161,50 +225,70 @@ def query_parameters(names: tuple[str, ...], settings: Settings) -> list[dict[st
     schemas = option_schemas(settings)
     spread = {"style": "form", "explode": False}
     return [
-        {"name": name, "in": "query", "required": False, "schema": schemas[name]} | (spread if name == "include" else {})
+        {"name": name, "in": "query", "required": False, "schema": schemas[name]}
+        | (spread if name == "include" else {})
         for name in names
     ]
 
 
-def request_body(names: tuple[str, ...], settings: Settings, *, several: bool = False) -> dict[str, Any]:
+def request_body(
+    names: tuple[str, ...], settings: Settings, *, several: bool = False
+) -> dict[str, Any]:
     """The ways in which pictures and options may arrive."""
     options = {name: schema for name, schema in option_schemas(settings).items() if name in names}
     file = {"type": "string", "format": "binary", "description": "The picture's file."}
-    text = {"type": "string", "contentEncoding": "base64", "description": "The picture's file in base64."}
+    text = {
+        "type": "string",
+        "contentEncoding": "base64",
+        "description": "The picture's file in base64.",
+    }
     many = {"type": "array", "minItems": 1, "maxItems": settings.batch_max_images}
     form = {"image": {**many, "items": file} if several else file, **options}
     keys = {"images": {**many, "items": text}} if several else {"image": text}
     known = {"type": "object", "additionalProperties": False}
     content: dict[str, Any] = {
         "multipart/form-data": {"schema": {**known, "required": ["image"], "properties": form}},
-        "application/json": {"schema": {**known, "required": list(keys), "properties": keys | options}},
+        "application/json": {
+            "schema": {**known, "required": list(keys), "properties": keys | options}
+        },
     }
     if not several:
-        content |= {kind: {"schema": file} for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")}
+        content |= {
+            kind: {"schema": file}
+            for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+        }
     return {"required": True, "content": content}
 
 
 def file_response() -> dict[str, Any]:
     """The answers of /parse other than JSON: one of FILES."""
     file = {"schema": {"type": "string", "format": "binary"}}
-    return {"description": "The answer, or the file that `format` names", "content": {
-        "image/png": file, "application/octet-stream": file}}
+    return {
+        "description": "The answer, or the file that `format` names",
+        "content": {"image/png": file, "application/octet-stream": file},
+    }
 
 
 def picture_response() -> dict[str, Any]:
     """The answer of /predict."""
     picture = {"schema": {"type": "string", "format": "binary"}}
-    return {"description": "The coloured picture", "content": {f"image/{one}": picture for one in PICTURES}}
+    return {
+        "description": "The coloured picture",
+        "content": {f"image/{one}": picture for one in PICTURES},
+    }
 
 
 def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The errors of an endpoint by status, from their codes, with those that any request may meet."""
+    """The errors of an endpoint by status, from their codes, with those that any request may
+    meet."""
     by_status: dict[int, list[str]] = {}
     for code in (*codes, "unauthorized", "internal_error"):
         by_status.setdefault(problems.KINDS[code].status, []).append(code)
     reference = {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}
     return {
-        status: {"description": "; ".join(f"{one}: {problems.KINDS[one].title}" for one in names),
-                 "content": {problems.MEDIA_TYPE: reference}}
+        status: {
+            "description": "; ".join(f"{one}: {problems.KINDS[one].title}" for one in names),
+            "content": {problems.MEDIA_TYPE: reference},
+        }
         for status, names in sorted(by_status.items())
     }

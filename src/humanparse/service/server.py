@@ -4,8 +4,9 @@ SIGTERM, SIGINT   not ready at once; open for drain_delay_s more; what is in wor
 a second one      the end, at once
 SIGHUP            app.state.reload()
 
-The app's lifespan is run here rather than by uvicorn, so that what keeps the service from starting comes out as the error it is.
-Relies on uvicorn.Server's startup, capture_signals and should_exit; tests/service/test_server.py holds them fast.
+The app's lifespan is run here rather than by uvicorn, so that what keeps the service from starting
+comes out as the error it is. Relies on uvicorn.Server's startup, capture_signals and should_exit;
+tests/service/test_server.py holds them fast.
 """
 
 from __future__ import annotations
@@ -38,15 +39,18 @@ BACKLOG = 1024  # connections that the system keeps until we take them
 def serve(settings: Settings) -> int:
     """Run the service until it is told to end. Returns the exit code.
 
-    Raises OptionError if it cannot listen there, and whatever the app raises if it cannot start, such as ModelError.
+    Raises OptionError if it cannot listen there, and whatever the app raises if it cannot start,
+    such as ModelError.
     """
-    from humanparse.service.app import create_app  # here, because it is slow to import and `bind` may fail first
+    # here, because it is slow to import and `bind` may fail first
+    from humanparse.service.app import create_app
 
     return run(create_app(settings), settings)
 
 
 def run(app: FastAPI, settings: Settings, on_ready: Callable[[Server], None] | None = None) -> int:
-    """Like `serve`, for an app that is there already. on_ready: called once requests are served; None prints the address."""
+    """Like `serve`, for an app that is there already. on_ready: called once requests are served;
+    None prints the address."""
     log = logs.configure(settings)
     _allow_open_files(settings.max_connections + POLITE_REFUSALS + SPARE_FILES)
     try:
@@ -56,7 +60,9 @@ def run(app: FastAPI, settings: Settings, on_ready: Callable[[Server], None] | N
         log.flush()
 
 
-async def _run(app: FastAPI, settings: Settings, listener: socket.socket, on_ready: Callable[[Server], None]) -> int:
+async def _run(
+    app: FastAPI, settings: Settings, listener: socket.socket, on_ready: Callable[[Server], None]
+) -> int:
     server = Server(app, settings, listener, on_ready)
     with server.listening_to_signals():
         try:
@@ -71,16 +77,39 @@ async def _run(app: FastAPI, settings: Settings, listener: socket.socket, on_rea
 class Server(uvicorn.Server):
     """uvicorn's server, which keeps quiet, tells when it is ready, and stops in our order."""
 
-    def __init__(self, app: FastAPI, settings: Settings, listener: socket.socket, on_ready: Callable[[Server], None]):
+    def __init__(
+        self,
+        app: FastAPI,
+        settings: Settings,
+        listener: socket.socket,
+        on_ready: Callable[[Server], None],
+    ):
         metrics = getattr(app.state, "metrics", None)
-        super().__init__(uvicorn.Config(
-            ProxyHeaders(app, list(settings.trusted_proxies)), proxy_headers=False,  # uvicorn's own
-            http=protocol_class(settings, metrics), ws="none", loop="asyncio", lifespan="off", interface="asgi3",
-            log_config=None, access_log=False, server_header=False, backlog=BACKLOG, workers=1,
-            h11_max_incomplete_event_size=settings.max_header_kb * 1000, timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=settings.drain_s,
-        ))
-        self._app, self._settings, self._listener, self._on_ready = app, settings, listener, on_ready
+        super().__init__(
+            uvicorn.Config(
+                ProxyHeaders(app, list(settings.trusted_proxies)),
+                proxy_headers=False,  # uvicorn's own
+                http=protocol_class(settings, metrics),
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=BACKLOG,
+                workers=1,
+                h11_max_incomplete_event_size=settings.max_header_kb * 1000,
+                timeout_keep_alive=settings.keep_alive_s,
+                timeout_graceful_shutdown=settings.drain_s,
+            )
+        )
+        self._app, self._settings, self._listener, self._on_ready = (
+            app,
+            settings,
+            listener,
+            on_ready,
+        )
         self._starting = asyncio.current_task()
         self._reloading: asyncio.Task[None] | None = None
         self.stopping = False
@@ -124,7 +153,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # uvicorn's own way begins too late, and raises the signals anew at the end; see below
+        # uvicorn's own way begins too late, and raises the signals anew at the end; see below
+        yield
 
     @contextlib.contextmanager
     def listening_to_signals(self) -> Iterator[None]:
@@ -135,7 +165,8 @@ class Server(uvicorn.Server):
         try:
             for one, handler in handlers.items():
                 loop.add_signal_handler(one, handler, one)
-        except (ValueError, RuntimeError):  # not in the main thread, as in tests: then there are no signals
+        # not in the main thread, as in tests: then there are no signals
+        except (ValueError, RuntimeError):
             handlers = {}
         try:
             yield
@@ -145,12 +176,15 @@ class Server(uvicorn.Server):
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         if self.stopping:
-            # Not sys.exit: that would wait for whatever made somebody send a second signal. Workers end with their pipes.
+            # Not sys.exit: that would wait for whatever made somebody send a second signal. Workers
+            # end with their pipes.
             os._exit(128 + number)
         self.stop()
 
     def _on_reload_signal(self, number: signal.Signals) -> None:
-        busy = self._starting is not None or (self._reloading is not None and not self._reloading.done())
+        busy = self._starting is not None or (
+            self._reloading is not None and not self._reloading.done()
+        )
         if not busy and not self.stopping:
             self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
@@ -164,9 +198,15 @@ class Server(uvicorn.Server):
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A socket at the address, not yet listening: until the service is ready, clients are refused. Raises OptionError."""
+    """A socket at the address, not yet listening: until the service is ready, clients are refused.
+    Raises OptionError."""
     try:
-        found = socket.getaddrinfo(settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            settings.host.strip("[]"),
+            settings.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
         family, kind, number, _, address = found[0]
         listener = socket.socket(family, kind, number)
     except OSError as error:
@@ -183,7 +223,9 @@ def bind(settings: Settings) -> socket.socket:
 def _cannot_listen(settings: Settings, error: OSError) -> OptionError:
     where = f"cannot listen on {_address(settings.host, settings.port).removeprefix('http://')}"
     if error.errno == errno.EADDRINUSE:
-        return OptionError(f"{where}: something else does already; choose another port, or 0 for a free one")
+        return OptionError(
+            f"{where}: something else does already; choose another port, or 0 for a free one"
+        )
     if error.errno == errno.EACCES:
         return OptionError(f"{where}: ports below 1024 are for administrators; choose another")
     return OptionError(f"{where}: {error.strerror or error}")
@@ -200,7 +242,8 @@ def _print_ready(server: Server) -> None:
 
 
 def _allow_open_files(num_files: int) -> None:
-    """Raise this process's limit of open files as far as it may, so that max_connections is what limits."""
+    """Raise this process's limit of open files as far as it may, so that max_connections is what
+    limits."""
     try:
         import resource
     except ImportError:  # not on Windows

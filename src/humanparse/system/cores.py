@@ -12,13 +12,17 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container are often fewer than the machine has; at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use, which in a container are often fewer than the machine has;
+    at least 1."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min([cores, *(math.ceil(share) for share in _quotas())]))
 
 
 def _quotas() -> Iterator[float]:
-    """Processors' worth of time that Linux control groups grant this process: its own group's limit, and those above it."""
+    """Processors' worth of time that Linux control groups grant this process: its own group's
+    limit, and those above it."""
     try:
         lines = PROC_CGROUP.read_text().splitlines()
     except OSError:  # no Linux
@@ -29,7 +33,11 @@ def _quotas() -> Iterator[float]:
             continue
         for step in (PurePosixPath(path), *PurePosixPath(path).parents):
             folder = CGROUPS / ("cpu" if controllers else "") / str(step).lstrip("/")
-            quota = _read(folder, "cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else _read(folder, "cpu.max")
+            quota = (
+                _read(folder, "cpu.cfs_quota_us", "cpu.cfs_period_us")
+                if controllers
+                else _read(folder, "cpu.max")
+            )
             if quota:
                 yield quota
 

@@ -16,7 +16,8 @@ from humanparse.errors import OptionError
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """A passing name in the target's folder to write under; when the block ends well, the file takes the target's place.
+    """A passing name in the target's folder to write under; when the block ends well, the file
+    takes the target's place.
 
     If the block raises, nothing is left behind and an older file stays as it was.
     """
@@ -29,7 +30,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 LEFTOVERS = ".*.part"  # what files are called while they are written
-OLD_S = 3600.0         # nobody writes one file for that long
+OLD_S = 3600.0  # nobody writes one file for that long
 
 
 def remove_leftovers(folder: Path, older_than_s: float = OLD_S) -> None:
@@ -45,11 +46,15 @@ def remove_leftovers(folder: Path, older_than_s: float = OLD_S) -> None:
 
 
 def write_private(target: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file whole or not at all, for this user alone. durable: it is there after a power cut, too.
+    """Write a file whole or not at all, for this user alone. durable: it is there after a power
+    cut, too.
 
     Raises OSError, and leaves nothing behind then.
     """
-    with whole_file(target) as passing, open(passing, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+    with (
+        whole_file(target) as passing,
+        open(passing, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file,
+    ):
         file.write(data)
         if durable:
             file.flush()
@@ -84,8 +89,9 @@ def check_target(target: Path, inputs: Iterable[Path] = (), *, overwrite: bool =
     if not os.path.lexists(target):
         return
     if any(_same_file(target, one) for one in inputs):
-        raise OptionError(f"{target} is read by this command, which would write over it; "
-                          "choose another name")
+        raise OptionError(
+            f"{target} is read by this command, which would write over it; choose another name"
+        )
     if not overwrite:
         raise OptionError(f"{target} is there already; choose another name, or add --overwrite")
 

@@ -1,4 +1,5 @@
-"""The folder in which humanparse keeps what is to outlive a process: models, compiled networks, jobs."""
+"""The folder in which humanparse keeps what is to outlive a process: models, compiled networks,
+jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from humanparse.errors import OptionError
 
 
 def home() -> Path:
-    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's folder for caches.
+    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's
+    folder for caches.
 
     Raises OptionError where there is none: for a user without a home, as in some containers.
     """
@@ -34,7 +36,11 @@ def _home() -> Path:
     if chosen := os.environ.get("HUMANPARSE_HOME", "").strip():
         return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "humanparse" / "Cache"
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+            / "humanparse"
+            / "Cache"
+        )
     if sys.platform == "darwin":
         return Path.home() / "Library/Caches/humanparse"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "humanparse"

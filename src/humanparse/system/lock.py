@@ -1,4 +1,5 @@
-"""One process at a time: a lock on a file that the operating system lets go when its holder dies."""
+"""One process at a time: a lock on a file that the operating system lets go when its holder
+dies."""
 
 from __future__ import annotations
 
@@ -14,11 +15,15 @@ BUSY = {errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 
 
 @contextmanager
-def lock_file(path: Path, timeout_s: float, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock of `path`, which is made if it is not there and is never deleted: others may hold it open.
+def lock_file(
+    path: Path, timeout_s: float, waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Hold the lock of `path`, which is made if it is not there and is never deleted: others may
+    hold it open.
 
-    waiting: called once if somebody else holds it. Threads of one process exclude each other as well.
-    Raises TimeoutError if it is not free within timeout_s; OSError where files cannot be locked.
+    waiting: called once if somebody else holds it. Threads of one process exclude each other as
+    well. Raises TimeoutError if it is not free within timeout_s; OSError where files cannot be
+    locked.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     try:

@@ -1,7 +1,9 @@
-"""What comes with the package, found also where the package is no folder: in a zip archive, in a bundled program.
+"""What comes with the package, found also where the package is no folder: in a zip archive, in a
+bundled program.
 
-Files that libraries open by their path are unpacked from an archive once a process. Child processes get
-the same package as we have; a bundled program (PyInstaller and the like) has no Python to start them with.
+Files that libraries open by their path are unpacked from an archive once a process. Child processes
+get the same package as we have; a bundled program (PyInstaller and the like) has no Python to start
+them with.
 """
 
 from __future__ import annotations

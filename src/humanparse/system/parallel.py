@@ -1,8 +1,10 @@
-"""Several photos at a time: how many, how they share the cores, and loops that hand back their results.
+"""Several photos at a time: how many, how they share the cores, and loops that hand back their
+results.
 
-Threads, not processes: reading, the network and most of post-processing leave Python's lock to others, and the model is
-there once. Each photo gets one thread of the engine, since a network that is split among the cores waits at every layer
-for the slowest part (benchmarks/throughput.py measures the ways to share).
+Threads, not processes: reading, the network and most of post-processing leave Python's lock to
+others, and the model is there once. Each photo gets one thread of the engine, since a network that
+is split among the cores waits at every layer for the slowest part (benchmarks/throughput.py
+measures the ways to share).
 
 Ctrl-C may arrive between any two steps of the main thread. The locks of `threading` and
 `concurrent.futures` are taken by Python code, so an interrupt there leaves one locked for ever, and
@@ -25,17 +27,20 @@ from typing import Any, Generic, TypeVar
 
 from humanparse.system.cores import usable_cores
 
-SMALL_MODEL_BYTES = 50_000_000  # from here on one photo needs so much memory that only one is parsed at a time unasked
-MAX_JOBS = 8                    # photos at a time unasked: each holds its own memory
-WAIT_S = 0.5                    # Windows hears Ctrl-C only between waits, so none may last for ever
-SOURCE_S = 2.0                  # how long a loop that ends early waits for items that are still being read
+# from here on one photo needs so much memory that only one is parsed at a time unasked
+SMALL_MODEL_BYTES = 50_000_000
+MAX_JOBS = 8  # photos at a time unasked: each holds its own memory
+WAIT_S = 0.5  # Windows hears Ctrl-C only between waits, so none may last for ever
+# how long a loop that ends early waits for items that are still being read
+SOURCE_S = 2.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def jobs_for(model_bytes: int, threads: int | None = None) -> int:
-    """How many photos to parse at a time with a model file of that size, whose engine takes so many threads a photo."""
+    """How many photos to parse at a time with a model file of that size, whose engine takes so many
+    threads a photo."""
     if model_bytes >= SMALL_MODEL_BYTES:
         return 1
     return min(MAX_JOBS, max(1, usable_cores() // (threads or 1)))
@@ -44,7 +49,8 @@ def jobs_for(model_bytes: int, threads: int | None = None) -> int:
 def shared_threads(jobs: int) -> int:
     """Engine threads when `jobs` photos share the engine.
 
-    The jobs' own threads take part in the work of the engine's pool, so together they fill the cores.
+    The jobs' own threads take part in the work of the engine's pool, so together they fill the
+    cores.
     """
     return max(1, usable_cores() - jobs + 1)
 
@@ -72,10 +78,11 @@ def in_order(
 ) -> Iterator[tuple[Item, Ended[Result]]]:
     """Yield (item, what became of it) in the order of the items.
 
-    `function(item)` runs for `jobs` items at a time, in threads. Each result comes as soon as it and
-    those before it are done, also while the source keeps the loop waiting: it is read in a thread of
-    its own. At most twice `jobs` items are taken ahead of the one handed back, so a long list costs
-    no memory. An error of the source is raised after the results of the items before it.
+    `function(item)` runs for `jobs` items at a time, in threads. Each result comes as soon as it
+    and
+    those before it are done, also while the source keeps the loop waiting: it is read in a thread
+    of its own. At most twice `jobs` items are taken ahead of the one handed back, so a long list
+    costs no memory. An error of the source is raised after the results of the items before it.
 
     When the loop ends early (Ctrl-C, an error), the waiting items are dropped, the running ones
     finish first, and an item that is being read is waited for, but no longer than SOURCE_S seconds.
@@ -129,8 +136,11 @@ Release = Callable[[list[_Task], _Task], list[_Task]]
 
 
 def _handed_back(
-    function: Callable[[Item], Result], items: Iterable[Item], jobs: int,
-    source: type[_Reader | _ReadHere], release: Release,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int,
+    source: type[_Reader | _ReadHere],
+    release: Release,
 ) -> Iterator[tuple[Item, Ended[Result]]]:
     run = _Run(function, items, jobs, source, release)
     try:
@@ -144,11 +154,16 @@ def _handed_back(
 
 
 class _Run:
-    """One loop over the items. Its thread alone calls the methods; the others put into `_events`."""
+    """One loop over the items. Its thread alone calls the methods; the others put into
+    `_events`."""
 
     def __init__(
-        self, function: Callable, items: Iterable, jobs: int,
-        source: type[_Reader | _ReadHere], release: Release,
+        self,
+        function: Callable,
+        items: Iterable,
+        jobs: int,
+        source: type[_Reader | _ReadHere],
+        release: Release,
     ):
         self.ready: deque[_Task] = deque()
         self._events: SimpleQueue[_Taken | _Task | _NoMore | BaseException] = SimpleQueue()
@@ -237,8 +252,8 @@ def _start(threads: list[Thread], events: SimpleQueue) -> None:
 class _Workers:
     """Threads that do tasks and put them back into `events`.
 
-    They are daemons, so that a loop that nobody ended does not keep the process alive, but what they
-    are doing is waited for when it exits.
+    They are daemons, so that a loop that nobody ended does not keep the process alive, but what
+    they are doing is waited for when it exits.
     """
 
     def __init__(self, function: Callable, jobs: int, events: SimpleQueue):
@@ -246,7 +261,9 @@ class _Workers:
         self._lives = [RLock() for _ in range(jobs)]  # each held by its thread while it lives
         self.threads = [
             Thread(
-                target=_work, args=(function, self._todo, events, life), daemon=True,
+                target=_work,
+                args=(function, self._todo, events, life),
+                daemon=True,
                 name=f"humanparse-{number}",
             )
             for number, life in enumerate(self._lives)
@@ -280,7 +297,8 @@ def _work(function: Callable, todo: SimpleQueue, events: SimpleQueue, life: RLoc
 
 
 class _Reader:
-    """Reads the items in a thread of its own, when asked for them, and gives them to the workers."""
+    """Reads the items in a thread of its own, when asked for them, and gives them to the
+    workers."""
 
     at_once = sys.maxsize  # items that may be asked for before one has come
 
@@ -303,7 +321,10 @@ class _Reader:
 
 
 def _read(
-    items: Iterator, asked: SimpleQueue, events: SimpleQueue, give: Callable[[_Task], None],
+    items: Iterator,
+    asked: SimpleQueue,
+    events: SimpleQueue,
+    give: Callable[[_Task], None],
     life: RLock,
 ) -> None:
     if not life.acquire(blocking=False):

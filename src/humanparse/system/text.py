@@ -15,8 +15,11 @@ from typing import BinaryIO
 from humanparse.errors import OptionError
 
 _MARKS = {  # longest first: UTF-32's begins with UTF-16's
-    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
 }
 _CHUNK_BYTES = 1 << 16
 
@@ -59,6 +62,8 @@ def _encoding(start: bytes) -> str:
 
 def _without_zeros(text: str, name: str | Path) -> str:
     if "\0" in text:
-        raise OptionError(f"{name} is not UTF-8 text with an entry a line: it holds zero bytes, as "
-                          "UTF-16 and lists of find -print0 do; save it as that")
+        raise OptionError(
+            f"{name} is not UTF-8 text with an entry a line: it holds zero bytes, as "
+            "UTF-16 and lists of find -print0 do; save it as that"
+        )
     return text

@@ -1,4 +1,5 @@
-"""`python -m humanparse.training export|validate|pictures|sheet|guess|pseudo`: what goes with `humanparse train`."""
+"""`python -m humanparse.training export|validate|pictures|sheet|guess|pseudo`: what goes with
+`humanparse train`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.system import streams
 from humanparse.system.files import check_target
 
-ACROSS = {"single": 4, "composite": 2}  # pictures side by side on a sheet: those of one person are narrow
+# pictures side by side on a sheet: those of one person are narrow
+ACROSS = {"single": 4, "composite": 2}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,7 +30,9 @@ def _export(options: argparse.Namespace) -> None:
 
     check_target(options.out, (options.checkpoint,), overwrite=True)
     difference = export(options.checkpoint, options.out)
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1g}")
+    print(
+        f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1g}"
+    )
 
 
 def _validate(options: argparse.Namespace) -> None:
@@ -39,7 +43,9 @@ def _validate(options: argparse.Namespace) -> None:
 
     parser, photos = HumanParser(options.model), load_photos(options.data, validation=True)
     print(report(validate(parser, photos), parser.labels.names))
-    print(f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos")
+    print(
+        f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos"
+    )
     if photos.everyday or photos.tagged:
         print(report_lists(measure(parser, photos)))
 
@@ -48,14 +54,18 @@ def _guess(options: argparse.Namespace) -> None:
     from humanparse.training.guess import guess
 
     count = guess(options.data, options.out, options.model)
-    print(f"{options.out}: class maps of {count} photos; train with them by --set guesses={options.out}")
+    print(
+        f"{options.out}: class maps of {count} photos; train with them by --set guesses={options.out}"
+    )
 
 
 def _pictures(options: argparse.Namespace) -> None:
     from humanparse.training.photos import load_photos
     from humanparse.training.validate import write_pictures
 
-    for kind, count in write_pictures(load_photos(options.data, validation=True), options.out).items():
+    for kind, count in write_pictures(
+        load_photos(options.data, validation=True), options.out
+    ).items():
         print(f"{options.out / kind}: {count} pictures")
 
 
@@ -66,7 +76,9 @@ def _sheet(options: argparse.Namespace) -> None:
     from humanparse.training.photos import load_photos
     from humanparse.training.validate import good_and_bad
 
-    kinds = good_and_bad(HumanParser(options.model), load_photos(options.data, validation=True), options.per_kind)
+    kinds = good_and_bad(
+        HumanParser(options.model), load_photos(options.data, validation=True), options.per_kind
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     for kind, cases in kinds.items():
         file = options.out / f"{kind}.png"
@@ -95,12 +107,17 @@ def _options() -> argparse.ArgumentParser:
     export.add_argument("out", type=Path)
     export.set_defaults(run=_export)
 
-    validate = commands.add_parser("validate", help="measure a model on the embedded model's held-out photos")
+    validate = commands.add_parser(
+        "validate", help="measure a model on the embedded model's held-out photos"
+    )
     validate.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     validate.add_argument("--model", help="an .onnx file (default: the model inside the package)")
     validate.set_defaults(run=_validate)
 
-    pictures = commands.add_parser("pictures", help="write the held-out photos and composites as data sets for `humanparse eval`")
+    pictures = commands.add_parser(
+        "pictures",
+        help="write the held-out photos and composites as data sets for `humanparse eval`",
+    )
     pictures.add_argument("data", type=Path, help="folder with ccp/ and backgrounds/")
     pictures.add_argument("out", type=Path, help="folder to write single/ and composite/ into")
     pictures.set_defaults(run=_pictures)
@@ -110,20 +127,38 @@ def _options() -> argparse.ArgumentParser:
     sheet.add_argument("out", type=Path, help="folder to write single.png and composite.png into")
     sheet.add_argument("--model", help="an .onnx file (default: the model inside the package)")
     sheet.add_argument("--per-kind", type=int, default=8, help="pictures of each kind (default: 8)")
-    sheet.add_argument("--photos", action="store_true", help="show the photos too; leave them out where they may not go")
+    sheet.add_argument(
+        "--photos",
+        action="store_true",
+        help="show the photos too; leave them out where they may not go",
+    )
     sheet.set_defaults(run=_sheet)
 
-    guess = commands.add_parser("guess", help="guess class maps from lists of what people wear: to train the embedded model with")
+    guess = commands.add_parser(
+        "guess",
+        help="guess class maps from lists of what people wear: to train the embedded model with",
+    )
     guess.add_argument("data", type=Path, help="folder with coco/ or ccp/tags.tsv")
     guess.add_argument("out", type=Path, help="folder to write a PNG for each photo into")
-    guess.add_argument("--model", help="a model's name or .onnx file (default: the model inside the package)")
+    guess.add_argument(
+        "--model", help="a model's name or .onnx file (default: the model inside the package)"
+    )
     guess.set_defaults(run=_guess)
 
-    pseudo = commands.add_parser("pseudo", help="label photos with a model, where it agrees with itself: for self-training")
+    pseudo = commands.add_parser(
+        "pseudo", help="label photos with a model, where it agrees with itself: for self-training"
+    )
     pseudo.add_argument("photos", type=Path, help="folder of photos without labels")
     pseudo.add_argument("out", type=Path, help="folder to write images/, labels/ and persons/ into")
-    pseudo.add_argument("--model", help="a model's name or .onnx file (default: the model inside the package)")
-    pseudo.add_argument("--scales", type=_scales, default="0.75,1,1.25", help="input sizes averaged (default: 0.75,1,1.25)")
+    pseudo.add_argument(
+        "--model", help="a model's name or .onnx file (default: the model inside the package)"
+    )
+    pseudo.add_argument(
+        "--scales",
+        type=_scales,
+        default="0.75,1,1.25",
+        help="input sizes averaged (default: 0.75,1,1.25)",
+    )
     pseudo.set_defaults(run=_pseudo)
     return parser
 

@@ -1,9 +1,9 @@
 """Checkpoints: all that a run needs to go on, or to be used. Each file appears whole or not at all.
 
-    step, model, optimiser   where the run stands
-    average                  the averaged weights: what is measured and shipped
-    recipe, labels           as JSON: what it was trained with, and its classes
-    best                     the best figure so far
+step, model, optimiser   where the run stands
+average                  the averaged weights: what is measured and shipped
+recipe, labels           as JSON: what it was trained with, and its classes
+best                     the best figure so far
 """
 
 from __future__ import annotations
@@ -60,13 +60,16 @@ def save(path: Path, recipe: Recipe, labels: LabelSet, **state: Any) -> None:
 
 
 def read(path: Path) -> Saved:
-    """Read a checkpoint that `save` wrote. Raises BrokenModel for another file, OSError for none."""
+    """Read a checkpoint that `save` wrote. Raises BrokenModel for another file, OSError for
+    none."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # PyTorch raises errors of many kinds for damaged archives
-        raise BrokenModel(f"{path} is not a checkpoint that can be read ({type(error).__name__})") from error
+        raise BrokenModel(
+            f"{path} is not a checkpoint that can be read ({type(error).__name__})"
+        ) from error
     if not is_ours(state):
         raise BrokenModel(f"{path} is not a checkpoint of `humanparse train`")
     recipe = recipe_from_json(state["recipe"]) if "recipe" in state else Recipe()

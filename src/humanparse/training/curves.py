@@ -1,4 +1,5 @@
-"""A run's curves as a picture: the losses above, what was measured on held-out photos below, over the same steps."""
+"""A run's curves as a picture: the losses above, what was measured on held-out photos below, over
+the same steps."""
 
 from __future__ import annotations
 
@@ -10,11 +11,18 @@ from PIL import Image, ImageDraw
 
 from humanparse.render.lettering import FAINT, INK, PAPER, font_of, text_width, write
 
-WIDTH, HEIGHT = 900, 320     # of one panel, pixels
+WIDTH, HEIGHT = 900, 320  # of one panel, pixels
 LEFT, RIGHT, TOP, BOTTOM = 64, 190, 34, 40
 GRID = (222, 222, 218)
 COLOURS = (
-    (32, 33, 38), (214, 84, 30), (30, 110, 190), (60, 150, 80), (150, 80, 170), (200, 160, 20), (110, 112, 120), (190, 40, 90),
+    (32, 33, 38),
+    (214, 84, 30),
+    (30, 110, 190),
+    (60, 150, 80),
+    (150, 80, 170),
+    (200, 160, 20),
+    (110, 112, 120),
+    (190, 40, 90),
 )
 TYPE_PX = 13
 
@@ -58,9 +66,15 @@ def _add(series: Series, name: str, step: int, value: float | None) -> None:
 
 
 def _panel(
-    draw: ImageDraw.ImageDraw, top: int, title: str, series: Series, last: float, limits: tuple[float, float] | None
+    draw: ImageDraw.ImageDraw,
+    top: int,
+    title: str,
+    series: Series,
+    last: float,
+    limits: tuple[float, float] | None,
 ) -> None:
-    """One set of axes with its curves and names. limits: of the values; None takes them from the curves."""
+    """One set of axes with its curves and names. limits: of the values; None takes them from the
+    curves."""
     font = font_of(TYPE_PX)
     x0, x1, y0, y1 = LEFT, WIDTH - RIGHT, top + TOP, top + HEIGHT - BOTTOM
     values = [value for _, ys in series.values() for value in ys]
@@ -70,25 +84,33 @@ def _panel(
         y = y1 - share * (y1 - y0)
         draw.line([(x0, y), (x1, y)], GRID)
         write(draw, (x0 - 8, y), f"{low + share * (high - low):.3g}", FAINT, font, align=1)
-        write(draw, (x0 + share * (x1 - x0), y1 + 14), f"{share * last:.0f}", FAINT, font, align=0.5)
+        write(
+            draw, (x0 + share * (x1 - x0), y1 + 14), f"{share * last:.0f}", FAINT, font, align=0.5
+        )
     write(draw, ((x0 + x1) / 2, y1 + 30), "step", FAINT, font, align=0.5)
     for number, (name, (steps, ys)) in enumerate(list(series.items())[: len(COLOURS)]):
         colour = COLOURS[number]
         points = [
-            (x0 + step / last * (x1 - x0), y1 - (min(max(y, low), high) - low) / (high - low) * (y1 - y0))
+            (
+                x0 + step / last * (x1 - x0),
+                y1 - (min(max(y, low), high) - low) / (high - low) * (y1 - y0),
+            )
             for step, y in zip(steps, ys, strict=True)
         ]
         if len(points) > 1:
             draw.line(points, colour, width=2, joint="curve")
         else:
-            draw.ellipse([points[0][0] - 2, points[0][1] - 2, points[0][0] + 2, points[0][1] + 2], colour)
+            draw.ellipse(
+                [points[0][0] - 2, points[0][1] - 2, points[0][0] + 2, points[0][1] + 2], colour
+            )
         y = y0 + 8 + number * 20
         draw.line([(x1 + 12, y), (x1 + 28, y)], colour, width=3)
         write(draw, (x1 + 34, y), _fitting(f"{name} {ys[-1]:.3g}", font), INK, font)
 
 
 def _upper(series: Series) -> float:
-    """The largest value but for the first tenth of each curve, where losses are high and would flatten the rest."""
+    """The largest value but for the first tenth of each curve, where losses are high and would
+    flatten the rest."""
     return max((max(ys[len(ys) // 10 :]) for _, ys in series.values()), default=1.0) or 1.0
 
 

@@ -1,9 +1,10 @@
-"""What a run learns from and is measured on: the folder of the embedded model's photos, or any labelled data set.
+"""What a run learns from and is measured on: the folder of the embedded model's photos, or any
+labelled data set.
 
     ccp/, backgrounds/, teachers/   the embedded model's: see photos.py
     anything else                   what `humanparse eval` reads: see evaluation/datasets.py. Of a data set with splits
-                                    Training (or train) is learnt and Validation (or val) held out; of a folder without,
-                                    every tenth photo is held out
+                                    Training (or train) is learnt and Validation (or val) held out;
+                                    of a folder without, every tenth photo is held out
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ import numpy as np
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
-from humanparse.training.folder import IGNORE, FolderScenes, folder_lists, held_out_scenes, read_scene_maps
+from humanparse.training.folder import (
+    IGNORE,
+    FolderScenes,
+    folder_lists,
+    held_out_scenes,
+    read_scene_maps,
+)
 from humanparse.training.look import look_through
 from humanparse.training.losses import CLASS_WEIGHTS
 from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
@@ -41,9 +48,11 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """labels: the classes. maker: of scenes to learn from. held_out: scenes to measure on, anew each time.
+    """labels: the classes. maker: of scenes to learn from. held_out: scenes to measure on, anew
+    each time.
 
-    class_weights: how much a pixel of each class counts. teacher: the weights file of BodyPix, if there is one.
+    class_weights: how much a pixel of each class counts. teacher: the weights file of BodyPix, if
+    there is one.
     """
 
     labels: LabelSet
@@ -56,18 +65,24 @@ class Data:
 def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
     """The data below `folder`. out: where the teacher's masks are kept between runs.
 
-    Raises OptionError for a folder that holds nothing to learn from, FileNotFoundError if a part of it is missing.
+    Raises OptionError for a folder that holds nothing to learn from, FileNotFoundError if a part of
+    it is missing.
     """
-    data = _embedded(recipe, folder, out) if (folder / "ccp").is_dir() else _labelled(recipe, folder)
+    data = (
+        _embedded(recipe, folder, out) if (folder / "ccp").is_dir() else _labelled(recipe, folder)
+    )
     if not recipe.also:
         return data
     more = open_dataset(recipe.also)
-    maker = _Mixed(data.maker, _also(recipe, more, folder, data.labels), recipe.also_share, recipe.seed)
+    maker = _Mixed(
+        data.maker, _also(recipe, more, folder, data.labels), recipe.also_share, recipe.seed
+    )
     return Data(data.labels, maker, data.held_out, data.class_weights, data.teacher)
 
 
 def classes_of(recipe: Recipe, folder: Path) -> LabelSet:
-    """The classes that the data below `folder` teaches. Raises OptionError for a folder that holds nothing to learn from."""
+    """The classes that the data below `folder` teaches. Raises OptionError for a folder that holds
+    nothing to learn from."""
     if (folder / "ccp").is_dir():
         return CIHP
     train, _ = _splits(folder, recipe.format or None, recipe.holdout)
@@ -75,11 +90,12 @@ def classes_of(recipe: Recipe, folder: Path) -> LabelSet:
 
 
 def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
-    """Read all labelled photos that the run will, but for the embedded model's own, which `open_data` reads at once.
+    """Read all labelled photos that the run will, but for the embedded model's own, which
+    `open_data` reads at once.
 
-    say: called with what is left out, and with a line now and then where it takes long.
-    Raises OptionError for a folder that holds nothing to learn from, and for photos or labels that cannot be read, with
-    all their names.
+    say: called with what is left out, and with a line now and then where it takes long. Raises
+    OptionError for a folder that holds nothing to learn from, and for photos or labels that cannot
+    be read, with all their names.
     """
     photos, notes, labels = [], [], CIHP
     if not (folder / "ccp").is_dir():
@@ -105,11 +121,14 @@ def _read_by(scenes: FolderScenes) -> list[tuple[Sample, Callable[[Sample], tupl
 
 def _scenes(recipe: Recipe, dataset: Dataset, labels: LabelSet) -> FolderScenes:
     """Scenes of all photos of a labelled data set."""
-    return FolderScenes(dataset.samples, labels, recipe.seed, recipe.compose, folder_lists(dataset.folder, labels))
+    return FolderScenes(
+        dataset.samples, labels, recipe.seed, recipe.compose, folder_lists(dataset.folder, labels)
+    )
 
 
 def _also(recipe: Recipe, more: Dataset, folder: Path, labels: LabelSet) -> FolderScenes:
-    """Scenes of the second folder. Raises OptionError if it has other classes, or nothing that may be learnt from."""
+    """Scenes of the second folder. Raises OptionError if it has other classes, or nothing that may
+    be learnt from."""
     _same_classes(more, labels)
     return _scenes(recipe, replace(more, samples=_learnt(more.samples, folder)), labels)
 
@@ -132,17 +151,24 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
 
     def held_out() -> Iterator[Scene]:
         held, half = load_photos(folder, validation=True), -(-recipe.validate_pictures // 2)
-        return islice(chain(islice(singles(held), half), composites(held)), recipe.validate_pictures)
+        return islice(
+            chain(islice(singles(held), half), composites(held)), recipe.validate_pictures
+        )
 
-    return Data(CIHP, SceneMaker(photos, recipe.seed), held_out, CLASS_WEIGHTS, folder / TEACHER_FILE)
+    return Data(
+        CIHP, SceneMaker(photos, recipe.seed), held_out, CLASS_WEIGHTS, folder / TEACHER_FILE
+    )
 
 
 def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
-    """Without the embedded model's held-out photos, labelled or not: pseudo-labels of them would teach what it is measured on."""
+    """Without the embedded model's held-out photos, labelled or not: pseudo-labels of them would
+    teach what it is measured on."""
     held = held_out_names(folder)
     learnt = tuple(one for one in samples if one.name not in held)
     if not learnt:
-        raise OptionError(f"all {len(samples)} photos of `also` are held out; give some that are not")
+        raise OptionError(
+            f"all {len(samples)} photos of `also` are held out; give some that are not"
+        )
     return learnt
 
 
@@ -150,11 +176,18 @@ def _labelled(recipe: Recipe, folder: Path) -> Data:
     train, held = _splits(folder, recipe.format or None, recipe.holdout)
     labels = train.labels or CIHP
     samples = _spread(held.samples, recipe.validate_pictures)
-    weights = CLASS_WEIGHTS if labels == CIHP else class_weights(_spread(train.samples, COUNTED), len(labels))
+    weights = (
+        CLASS_WEIGHTS
+        if labels == CIHP
+        else class_weights(_spread(train.samples, COUNTED), len(labels))
+    )
     teacher = folder / TEACHER_FILE
     return Data(
-        labels, _scenes(recipe, train, labels),
-        lambda: held_out_scenes(samples, len(labels)), weights, teacher if teacher.is_file() else None,
+        labels,
+        _scenes(recipe, train, labels),
+        lambda: held_out_scenes(samples, len(labels)),
+        weights,
+        teacher if teacher.is_file() else None,
     )
 
 
@@ -164,13 +197,17 @@ def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, Da
         if (folder / name).is_dir():
             train = open_dataset(folder / name, format)
             other = any((folder / split).is_dir() for split in SPLITS)
-            return train, open_dataset(folder, format) if other else replace(train, samples=(), notes=())
+            return train, open_dataset(folder, format) if other else replace(
+                train, samples=(), notes=()
+            )
     whole = open_dataset(folder, format)
     numbered = list(enumerate(whole.samples, start=1))
     held = tuple(one for number, one in numbered if holdout and number % holdout == 0)
     learnt = tuple(one for number, one in numbered if not holdout or number % holdout)
     if not learnt:
-        raise OptionError(f"{folder} has {len(whole.samples)} photos, and all are held out; give more, or set holdout = 0")
+        raise OptionError(
+            f"{folder} has {len(whole.samples)} photos, and all are held out; give more, or set holdout = 0"
+        )
     return replace(whole, samples=learnt), replace(whole, samples=held, notes=())
 
 
@@ -182,7 +219,8 @@ def _spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
 
 
 def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, ...]:
-    """How much a pixel of each class counts: the cube root of its rarity, kept between 0.4 and 2.5, as for CIHP."""
+    """How much a pixel of each class counts: the cube root of its rarity, kept between 0.4 and 2.5,
+    as for CIHP."""
     pixels = np.zeros(num_classes)
     for sample in samples:
         known = sample.load().label_map
@@ -194,7 +232,9 @@ def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, .
 
 def _same_classes(more: Dataset, labels: LabelSet) -> None:
     if more.labels is not None and more.labels.names != labels.names:
-        raise OptionError(f"{more.folder} has other classes than the data; `also` needs the same ones")
+        raise OptionError(
+            f"{more.folder} has other classes than the data; `also` needs the same ones"
+        )
 
 
 class _Mixed:

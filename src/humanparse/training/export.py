@@ -23,23 +23,36 @@ TOLERANCE = 2e-3
 
 
 def export(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
-    """Write the averaged weights of a checkpoint as ONNX. Returns the largest difference from PyTorch, as `export.difference`
-    of humanparse.export.onnx measures it.
+    """Write the averaged weights of a checkpoint as ONNX. Returns the largest difference from
+    PyTorch, as `export.difference` of humanparse.export.onnx measures it.
 
-    card: what the file says of itself; None takes the recipe's. Raises ModelError and keeps nothing if the difference is
-    over the tolerance at any size, BrokenModel for a file that is no checkpoint of ours.
+    card: what the file says of itself; None takes the recipe's. Raises ModelError and keeps nothing
+    if the difference is over the tolerance at any size, BrokenModel for a file that is no
+    checkpoint of ours.
     """
     saved = checkpoints.read(checkpoint)
     network = trained_model(checkpoint, saved)
     card = card or card_of(saved.recipe, saved.labels)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Constant folding", UserWarning)  # what is not folded is computed each time
+        # what is not folded is computed each time
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         if saved.recipe.model == "centre-parser":
             return export_onnx(
-                network, out, card, OUTPUTS, check_sizes_hw=CHECK_SIZES_HW, tolerance=TOLERANCE, units={"offset": 64},
+                network,
+                out,
+                card,
+                OUTPUTS,
+                check_sizes_hw=CHECK_SIZES_HW,
+                tolerance=TOLERANCE,
+                units={"offset": 64},
             )
         return export_onnx(
-            network, out, card, m2fp_onnx.OUTPUTS, check_sizes_hw=m2fp_onnx.CHECK_SIZES_HW, tolerance=m2fp_onnx.TOLERANCE,
+            network,
+            out,
+            card,
+            m2fp_onnx.OUTPUTS,
+            check_sizes_hw=m2fp_onnx.CHECK_SIZES_HW,
+            tolerance=m2fp_onnx.TOLERANCE,
             share=m2fp_onnx.SHARE,
         )
 
@@ -54,9 +67,17 @@ def trained_model(checkpoint: Path, saved: checkpoints.Saved | None = None) -> n
 
 def network_of(recipe: Recipe, labels: LabelSet) -> nn.Module:
     """The recipe's network, untrained."""
-    return centre_parser(len(labels)) if recipe.model == "centre-parser" else m2fp_network(recipe, labels)
+    return (
+        centre_parser(len(labels))
+        if recipe.model == "centre-parser"
+        else m2fp_network(recipe, labels)
+    )
 
 
 def card_of(recipe: Recipe, labels: LabelSet) -> ModelCard:
     """What a model of that recipe says of itself."""
-    return embedded_card(recipe, labels) if recipe.model == "centre-parser" else m2fp_card(recipe, labels)
+    return (
+        embedded_card(recipe, labels)
+        if recipe.model == "centre-parser"
+        else m2fp_card(recipe, labels)
+    )

@@ -1,8 +1,10 @@
-"""Scenes from any labelled data set that `humanparse eval` reads: photos of one's own, CIHP, LIP and others.
+"""Scenes from any labelled data set that `humanparse eval` reads: photos of one's own, CIHP, LIP
+and others.
 
-A photo is moved, turned, scaled, mirrored and coloured at random; where the labels tell people apart, people from other
-photos may be pasted into it. Scene number i of a run is the same on every machine and after every restart. Where a file
-wears.json says what people wear (wears.py), their unknown pixels learn from that.
+A photo is moved, turned, scaled, mirrored and coloured at random; where the labels tell people
+apart, people from other photos may be pasted into it. Scene number i of a run is the same on every
+machine and after every restart. Where a file wears.json says what people wear (wears.py), their
+unknown pixels learn from that.
 """
 
 from __future__ import annotations
@@ -33,19 +35,24 @@ from humanparse.training.wears import (
 )
 
 WEARS_FILE = "wears.json"
-OUTSIDE = 114           # grey of what lies beyond the photo's edge
-TEACHER_TRUST = 1.0     # in full photos, the teacher sees what it was trained on
-MIN_PASTED_PX = 400     # people smaller than this in their own photo are not pasted elsewhere
+OUTSIDE = 114  # grey of what lies beyond the photo's edge
+TEACHER_TRUST = 1.0  # in full photos, the teacher sees what it was trained on
+MIN_PASTED_PX = 400  # people smaller than this in their own photo are not pasted elsewhere
 
 
 class FolderScenes:
-    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people of other photos.
+    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people
+    of other photos.
 
     lists: what people wear, by photo name and person's number; see `folder_lists`.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], labels: LabelSet, seed: int, compose: float,
+        self,
+        samples: Sequence[Sample],
+        labels: LabelSet,
+        seed: int,
+        compose: float,
         lists: Mapping[str, Mapping[int, Wears]] | None = None,
     ):
         self.samples, self.seed, self.compose = tuple(samples), seed, compose
@@ -70,11 +77,16 @@ class FolderScenes:
         zoom = size / short * np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
         slack = np.abs(np.array(classes.shape[::-1]) * zoom - size) / 2
         flip = rng.random() < 0.5
-        matrix = placed(classes.shape, zoom, rng.normal(0, 5), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
+        matrix = placed(
+            classes.shape, zoom, rng.normal(0, 5), flip, size / 2 + rng.uniform(-1, 1, 2) * slack
+        )
         inside = warp(np.full(classes.shape, 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
         scene = Scene(
-            np.full((size, size, 3), OUTSIDE, np.uint8), np.full((size, size), IGNORE, np.uint8),
-            np.zeros((size, size), np.float32), np.full((size, size), UNKNOWN_PERSON, np.int16), num_people=int(people.max()),
+            np.full((size, size, 3), OUTSIDE, np.uint8),
+            np.full((size, size), IGNORE, np.uint8),
+            np.zeros((size, size), np.float32),
+            np.full((size, size), UNKNOWN_PERSON, np.int16),
+            num_people=int(people.max()),
         )
         scene.pixels[inside] = warp(random_colours(rng)(pixels), matrix, size)[inside]
         labels = warp(classes, matrix, size, cv2.INTER_NEAREST)
@@ -97,8 +109,16 @@ class FolderScenes:
         body, size = body[cut], scene.classes.shape[0]
         height = size * np.exp(rng.uniform(np.log(0.25), np.log(1.2)))
         flip = rng.random() < 0.5
-        matrix = placed(body.shape, height / body.shape[0], random_angle(rng), flip, rng.uniform(0.1, 0.9, 2) * size)
-        alpha = cv2.GaussianBlur(warp(body.astype(np.uint8) * 255, matrix, size), (0, 0), rng.uniform(0.4, 1.1)) / np.float32(255)
+        matrix = placed(
+            body.shape,
+            height / body.shape[0],
+            random_angle(rng),
+            flip,
+            rng.uniform(0.1, 0.9, 2) * size,
+        )
+        alpha = cv2.GaussianBlur(
+            warp(body.astype(np.uint8) * 255, matrix, size), (0, 0), rng.uniform(0.4, 1.1)
+        ) / np.float32(255)
         here = alpha > 0.5
         alpha = alpha[..., None]
         pasted = warp(random_colours(rng)(pixels[cut]), matrix, size)
@@ -111,10 +131,11 @@ class FolderScenes:
         scene.possible += self._seen(possible[number - 1 : number], flip)
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-        """Pixels, classes and people as of `read_scene_maps`; and of each person the classes that may be seen, as bits.
+        """Pixels, classes and people as of `read_scene_maps`; and of each person the classes that
+        may be seen, as bits.
 
-        Unknown pixels of people with a list are LISTED. Raises as `read_scene_maps` does, and OptionError for a list of somebody
-        who is not there.
+        Unknown pixels of people with a list are LISTED. Raises as `read_scene_maps` does, and
+        OptionError for a list of somebody who is not there.
         """
         pixels, classes, people = read_scene_maps(sample, len(self.labels))
         lists, possible = _by_place(sample, self.lists.get(sample.name, {})), []
@@ -141,21 +162,29 @@ class FolderScenes:
 
 
 def _by_place(sample: Sample, lists: Mapping[int, Wears]) -> dict[int, Wears]:
-    """Lists by the person's number among those on the photo, as `people_of` numbers them, instead of that in persons/."""
+    """Lists by the person's number among those on the photo, as `people_of` numbers them, instead
+    of that in persons/."""
     if not lists:
         return {}
     truth = sample.load()
-    numbers = [1] if truth.person_map is None else np.unique(truth.person_map[truth.person_map > 0]).tolist()
+    numbers = (
+        [1]
+        if truth.person_map is None
+        else np.unique(truth.person_map[truth.person_map > 0]).tolist()
+    )
     if strangers := sorted(set(lists) - set(numbers)):
         raise OptionError(
             f"{WEARS_FILE} says what person {strangers[0]} of {sample.name!r} wears, but its people are {numbers}; "
             "give the numbers that persons/ has"
         )
-    return {place: lists[number] for place, number in enumerate(numbers, start=1) if number in lists}
+    return {
+        place: lists[number] for place, number in enumerate(numbers, start=1) if number in lists
+    }
 
 
 def folder_lists(folder: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
-    """What `folder/wears.json` says people wear, by photo name and person's number; nothing where there is no such file.
+    """What `folder/wears.json` says people wear, by photo name and person's number; nothing where
+    there is no such file.
 
     Raises OptionError for a file that cannot be used.
     """
@@ -163,7 +192,9 @@ def folder_lists(folder: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
     if not file.is_file():
         return {}
     if len(labels) > MOST_CLASSES:
-        raise OptionError(f"{file} can be used with at most {MOST_CLASSES} classes, and there are {len(labels)}; take it away")
+        raise OptionError(
+            f"{file} can be used with at most {MOST_CLASSES} classes, and there are {len(labels)}; take it away"
+        )
     return read_wears(file, labels)
 
 
@@ -176,15 +207,19 @@ def mirrored_classes(labels: LabelSet) -> np.ndarray:
 
 
 def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """pixels uint8 (H, W, 3); classes uint8 (H, W), 255 unknown; people int16 (H, W), 0 nobody, 1.. the person, -1 unknown.
+    """pixels uint8 (H, W, 3); classes uint8 (H, W), 255 unknown; people int16 (H, W), 0 nobody, 1..
+    the person, -1 unknown.
 
-    Labels that do not tell people apart are taken for one person's. Raises ImageError for a bad photo, and OptionError for bad
+    Labels that do not tell people apart are taken for one person's. Raises ImageError for a bad
+    photo, and OptionError for bad
     labels: of another size, or of classes that there are not.
     """
     pixels, truth = read_image(sample.image).pixels, sample.load()
     if pixels.shape[:2] != truth.label_map.shape:
         (height, width), (h, w) = pixels.shape[:2], truth.label_map.shape
-        raise OptionError(f"{sample.image} is {width}x{height} but its labels are {w}x{h}; make them of one size")
+        raise OptionError(
+            f"{sample.image} is {width}x{height} but its labels are {w}x{h}; make them of one size"
+        )
     known = truth.label_map[truth.label_map != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
@@ -195,7 +230,8 @@ def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.nd
 
 
 def people_of(truth: Truth) -> np.ndarray:
-    """int16 (H, W): the people of a labelled photo, numbered without gaps; -1 where there may be somebody."""
+    """int16 (H, W): the people of a labelled photo, numbered without gaps; -1 where there may be
+    somebody."""
     if truth.person_map is None:
         people = ((truth.label_map > 0) & (truth.label_map != IGNORE)).astype(np.int16)
     else:
@@ -216,4 +252,10 @@ def held_out_scenes(samples: Sequence[Sample], num_classes: int) -> Iterator[Sce
     """The photos as they are, with their labels."""
     for sample in samples:
         pixels, classes, people = read_scene_maps(sample, num_classes)
-        yield Scene(pixels, classes, person_probability(classes, people), people, num_people=int(people.max()))
+        yield Scene(
+            pixels,
+            classes,
+            person_probability(classes, people),
+            people,
+            num_people=int(people.max()),
+        )

@@ -1,10 +1,12 @@
-"""Class maps guessed from lists: what a model says of each person, arg-max among what their list allows.
+"""Class maps guessed from lists: what a model says of each person, arg-max among what their list
+allows.
 
-For photos with lists of what people wear (photos.py). Everyday people are looked at one by one, enlarged, inside their
-hand-drawn outline; on tagged photos the model finds the person. What is on the list is found, if need be where it is least
-unlikely (a share of the pixels is set aside for it, as in constrained networks, Pathak et al., arXiv 1506.03648), the main
-garment is the largest, and left limbs lie where the list says that left is. Where the model is not sure, the list alone
-counts (LISTED), or the side stays open (EITHER); see wears.py for these numbers.
+For photos with lists of what people wear (photos.py). Everyday people are looked at one by one,
+enlarged, inside their hand-drawn outline; on tagged photos the model finds the person. What is on
+the list is found, if need be where it is least unlikely (a share of the pixels is set aside for it,
+as in constrained networks, Pathak et al., arXiv 1506.03648), the main garment is the largest, and
+left limbs lie where the list says that left is. Where the model is not sure, the list alone counts
+(LISTED), or the side stays open (EITHER); see wears.py for these numbers.
 """
 
 from __future__ import annotations
@@ -29,23 +31,40 @@ from humanparse.training.photos import (
 )
 from humanparse.training.wears import IGNORE, LISTED, Wears, either
 
-MARGIN = 0.15            # around an everyday person, of the longer side of their box
-SCALES = (0.67,)         # of the model's input, at which each person or photo is looked at, and at its mirror image
-SET_ASIDE = 0.008        # share of a person's pixels that a class on the list gets at least
-LARGER = {"UpperClothes": 0.06, "Dress": 0.06, "Coat": 0.06, "Pants": 0.045, "Skirt": 0.045, "Hat": 0.016, "Socks": 0.015,
-          "Scarf": 0.022, "Hair": 0.012, "Face": 0.012}  # the same by name, where it is more
-IMPLAUSIBLE = -7.0       # logits below the winner: where a class is less likely than this, not even what is set aside is it
-LARGEST = 8.0            # logits: no class is raised by more
-UNSURE = 0.5             # probability of the winner below which only the list counts
-LIKELY_BACKGROUND = 2.0  # logits by which the background is ahead of all that is possible: what lies there is not known
-SIDE_LOGITS = 0.7        # below this nobody knows the side of a limb
-MIXED = 0.2              # share of the lesser side from which a connected limb is both sides
+MARGIN = 0.15  # around an everyday person, of the longer side of their box
+# of the model's input, at which each person or photo is looked at, and at its mirror image
+SCALES = (0.67,)
+SET_ASIDE = 0.008  # share of a person's pixels that a class on the list gets at least
+LARGER = {
+    "UpperClothes": 0.06,
+    "Dress": 0.06,
+    "Coat": 0.06,
+    "Pants": 0.045,
+    "Skirt": 0.045,
+    "Hat": 0.016,
+    "Socks": 0.015,
+    "Scarf": 0.022,
+    "Hair": 0.012,
+    "Face": 0.012,
+}  # the same by name, where it is more
+# logits below the winner: where a class is less likely than this, not even what is set aside is it
+IMPLAUSIBLE = -7.0
+LARGEST = 8.0  # logits: no class is raised by more
+UNSURE = 0.5  # probability of the winner below which only the list counts
+# logits by which the background is ahead of all that is possible: what lies there is not known
+LIKELY_BACKGROUND = 2.0
+SIDE_LOGITS = 0.7  # below this nobody knows the side of a limb
+MIXED = 0.2  # share of the lesser side from which a connected limb is both sides
 
 
-def guess(root: Path, out: Path, model: str | None = None, *, say: Callable[[str], None] = print) -> int:
-    """Write `out/NAME.png`, a class map for each training photo below `root` with a list; files that are there stay.
+def guess(
+    root: Path, out: Path, model: str | None = None, *, say: Callable[[str], None] = print
+) -> int:
+    """Write `out/NAME.png`, a class map for each training photo below `root` with a list; files
+    that are there stay.
 
-    model: a model's name or .onnx file with the centre head; None takes the one inside the package. Returns how many there are.
+    model: a model's name or .onnx file with the centre head; None takes the one inside the package.
+    Returns how many there are.
     """
     parser, plain = HumanParser(model, flip=True, scales=SCALES), HumanParser(model)
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +72,11 @@ def guess(root: Path, out: Path, model: str | None = None, *, say: Callable[[str
     for number, photo in enumerate(photos, start=1):
         file = out / f"{photo.name}.png"
         if not file.exists() and any(photo.lists):
-            guessed = guess_everyday(parser, photo) if photo.labels is not None else guess_tagged(parser, plain, photo)
+            guessed = (
+                guess_everyday(parser, photo)
+                if photo.labels is not None
+                else guess_tagged(parser, plain, photo)
+            )
             with whole_file(file) as part:
                 part.write_bytes(cv2.imencode(".png", guessed)[1].tobytes())
         if number % 200 == 0:
@@ -62,7 +85,8 @@ def guess(root: Path, out: Path, model: str | None = None, *, say: Callable[[str
 
 
 def guess_everyday(parser: HumanParser, photo: Photo) -> np.ndarray:
-    """uint8 (H, W): the classes of the described people of one photo; LISTED, EITHER or 0 elsewhere."""
+    """uint8 (H, W): the classes of the described people of one photo; LISTED, EITHER or 0
+    elsewhere."""
     guessed = np.where(photo.labels == LISTED, LISTED, 0).astype(np.uint8)
     for number, wears in enumerate(photo.lists, start=1):
         body = (photo.people == number) & (photo.labels == LISTED)
@@ -74,7 +98,8 @@ def guess_everyday(parser: HumanParser, photo: Photo) -> np.ndarray:
 
 
 def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.ndarray:
-    """uint8 (H, W): the classes of the one person that the list is of; 0 where nobody is, 255 where nobody knows."""
+    """uint8 (H, W): the classes of the one person that the list is of; 0 where nobody is, 255 where
+    nobody knows."""
     people = plain.parse(photo.pixels).person_map
     guessed = np.where(people > 0, IGNORE, 0).astype(np.uint8)
     if not people.any():
@@ -83,18 +108,23 @@ def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.nd
     guessed[outline_band(body)] = IGNORE
     body &= guessed != 0
     body &= ~outline_band(body)
-    guessed[body] = constrained(class_logits(parser, photo.pixels, body), body, photo.lists[0], parser.labels)
+    guessed[body] = constrained(
+        class_logits(parser, photo.pixels, body), body, photo.lists[0], parser.labels
+    )
     return guessed
 
 
 def class_logits(parser: HumanParser, pixels: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """float32 (C, n): class logits of the pixels of one person, with what the network says of the whole of them."""
+    """float32 (C, n): class logits of the pixels of one person, with what the network says of the
+    whole of them."""
     outputs, geometry = parser.look(pixels)
     rows, columns = geometry.cells(STRIDE)
     height, width = pixels.shape[:2]
 
     def full(maps: np.ndarray) -> np.ndarray:
-        return np.stack([cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)[body] for one in maps])
+        return np.stack(
+            [cv2.resize(one, (width, height), interpolation=cv2.INTER_LINEAR)[body] for one in maps]
+        )
 
     logits = full(outputs["classes"][0, :, :rows, :columns])
     if "wears" in outputs:
@@ -104,14 +134,16 @@ def class_logits(parser: HumanParser, pixels: np.ndarray, body: np.ndarray) -> n
 
 
 def constrained(logits: np.ndarray, body: np.ndarray, wears: Wears, labels: LabelSet) -> np.ndarray:
-    """uint8 (n,): the class of each pixel of a person, among those that the list allows; or what stands for several.
+    """uint8 (n,): the class of each pixel of a person, among those that the list allows; or what
+    stands for several.
 
     logits: float32 (C, n), of the pixels where `body`, bool (h, w), is true.
     """
     kinds = _kinds(wears, labels)
     if not kinds:
         return np.full(logits.shape[1], LISTED, np.uint8)
-    scores = np.stack([np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds])  # (K, n)
+    # (K, n)
+    scores = np.stack([np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds])
     scores = _with_main_garment(scores, kinds, wears)
     won, kept = _with_what_is_listed(scores, kinds)
     odds = np.exp(scores - scores.max(0))
@@ -127,8 +159,9 @@ def constrained(logits: np.ndarray, body: np.ndarray, wears: Wears, labels: Labe
 
 @dataclass(frozen=True)
 class _Kind:
-    """Classes that differ by their side alone, or one class. either: what stands for an unknown side. share: of the person's
-    pixels that are set aside, 0 if it need not be there. garment: whether it may be the main one."""
+    """Classes that differ by their side alone, or one class. either: what stands for an unknown
+    side. share: of the person's pixels that are set aside, 0 if it need not be there. garment:
+    whether it may be the main one."""
 
     classes: tuple[int, ...]
     either: int
@@ -145,7 +178,11 @@ def _kinds(wears: Wears, labels: LabelSet) -> list[_Kind]:
     for classes, code in groups:
         possible = tuple(c for c in classes if c in allowed)
         if possible:
-            share = LARGER.get(labels.names[classes[0]], SET_ASIDE) if wears.wears & set(possible) else 0.0
+            share = (
+                LARGER.get(labels.names[classes[0]], SET_ASIDE)
+                if wears.wears & set(possible)
+                else 0.0
+            )
             kinds.append(_Kind(possible, code, share, bool(set(classes) & labels.garments)))
     return kinds
 
@@ -166,9 +203,11 @@ def _with_main_garment(scores: np.ndarray, kinds: list[_Kind], wears: Wears) -> 
 
 
 def _with_what_is_listed(scores: np.ndarray, kinds: list[_Kind]) -> tuple[np.ndarray, np.ndarray]:
-    """Which kind each pixel is, and where it is only since something on the list had to be somewhere: int, bool (n,)."""
+    """Which kind each pixel is, and where it is only since something on the list had to be
+    somewhere: int, bool (n,)."""
     won, kept = scores.argmax(0), np.zeros(scores.shape[1], bool)
-    for index in sorted(range(len(kinds)), key=lambda index: -kinds[index].share):  # small things last: they lie on top
+    # small things last: they lie on top
+    for index in sorted(range(len(kinds)), key=lambda index: -kinds[index].share):
         wanted = round(kinds[index].share * len(won))
         if (won == index).sum() >= wanted:
             continue
@@ -179,8 +218,11 @@ def _with_what_is_listed(scores: np.ndarray, kinds: list[_Kind]) -> tuple[np.nda
     return won, kept
 
 
-def _sides(logits: np.ndarray, body: np.ndarray, mine: np.ndarray, kind: _Kind, wears: Wears) -> np.ndarray:
-    """uint8: the left or right class of each pixel of a kind of limb, or what stands for either; of the pixels in `mine`."""
+def _sides(
+    logits: np.ndarray, body: np.ndarray, mine: np.ndarray, kind: _Kind, wears: Wears
+) -> np.ndarray:
+    """uint8: the left or right class of each pixel of a kind of limb, or what stands for either; of
+    the pixels in `mine`."""
     left, right = kind.classes
     limb, margin = np.zeros(body.shape, np.uint8), np.zeros(body.shape, np.float32)
     limb[body], margin[body] = mine, logits[left] - logits[right]

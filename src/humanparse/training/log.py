@@ -1,8 +1,10 @@
-"""What a run tells: a line a moment on the terminal, all of it as JSON lines, curves as a picture, and TensorBoard.
+"""What a run tells: a line a moment on the terminal, all of it as JSON lines, curves as a picture,
+and TensorBoard.
 
-`log.jsonl` has one object a line: {"step", "stage", "lr", "photos_per_s", "loss", "losses": {name: value}} for training,
-{"step", "validation": {name: value}} for what was measured, {"step", "note"} for anything else. A value that is no number is
-null. When a run goes on from a checkpoint, what was written after it is taken back, so that no step is told twice.
+`log.jsonl` has one object a line: {"step", "stage", "lr", "photos_per_s", "loss", "losses": {name:
+value}} for training, {"step", "validation": {name: value}} for what was measured, {"step", "note"}
+for anything else. A value that is no number is null. When a run goes on from a checkpoint, what was
+written after it is taken back, so that no step is told twice.
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ LOG, CURVES, BOARD = "log.jsonl", "curves.png", "tensorboard"
 
 
 class Journal:
-    """folder: where log.jsonl, curves.png and, if TensorBoard is installed, tensorboard/ are. A context manager.
+    """folder: where log.jsonl, curves.png and, if TensorBoard is installed, tensorboard/ are. A
+    context manager.
 
     done: the step that the run goes on from. say: called with each line for the terminal.
     """
 
     def __init__(self, folder: Path, done: int, say: Callable[[str], None]):
         self.folder, self.say = folder, say
-        self.entries = [entry for entry in read_log(folder / LOG) if entry.get("step", 0) <= done] if done else []
+        self.entries = (
+            [entry for entry in read_log(folder / LOG) if entry.get("step", 0) <= done]
+            if done
+            else []
+        )
         with whole_file(folder / LOG) as part:
             part.write_text("".join(map(_line, self.entries)), encoding="utf-8")
         self.file = (folder / LOG).open("a", encoding="utf-8")
@@ -44,14 +51,33 @@ class Journal:
     def trained(self, step: int, steps: int, losses: dict[str, float], **more: Any) -> None:
         """What the last steps cost, on average."""
         total = sum(losses.values())
-        self._write({"step": step, **more, "loss": round(total, 5), "losses": {n: round(v, 5) for n, v in losses.items()}})
+        self._write(
+            {
+                "step": step,
+                **more,
+                "loss": round(total, 5),
+                "losses": {n: round(v, 5) for n, v in losses.items()},
+            }
+        )
         told = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self.say(f"step {step}/{steps}  {more.get('photos_per_s', 0):.1f} photos/s  loss {total:.3f}  {told}")
-        self._scalars(step, {"loss": total, "lr": more.get("lr", 0.0)} | {f"loss/{n}": value for n, value in losses.items()})
+        self.say(
+            f"step {step}/{steps}  {more.get('photos_per_s', 0):.1f} photos/s  loss {total:.3f}  {told}"
+        )
+        self._scalars(
+            step,
+            {"loss": total, "lr": more.get("lr", 0.0)}
+            | {f"loss/{n}": value for n, value in losses.items()},
+        )
 
     def validated(self, step: int, figures: dict[str, float], best: bool) -> None:
         """What the averaged weights were measured at."""
-        self._write({"step": step, "validation": {name: round(value, 5) for name, value in figures.items()}, "best": best})
+        self._write(
+            {
+                "step": step,
+                "validation": {name: round(value, 5) for name, value in figures.items()},
+                "best": best,
+            }
+        )
         told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self.say(f"step {step}  held out: {told}{'  (best so far)' if best else ''}")
         self._scalars(step, {f"held-out/{name}": value for name, value in figures.items()})

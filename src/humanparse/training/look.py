@@ -1,7 +1,9 @@
-"""A look at all photos and labels before the first step, so that none of them ends a run when its turn comes.
+"""A look at all photos and labels before the first step, so that none of them ends a run when its
+turn comes.
 
-Photos of one's own are read again for every scene, the last of them perhaps after hours. Reading each
-once takes as long as a few hundred steps' scenes, and what is wrong is then told of all files at once.
+Photos of one's own are read again for every scene, the last of them perhaps after hours. Reading
+each once takes as long as a few hundred steps' scenes, and what is wrong is then told of all files
+at once.
 """
 
 from __future__ import annotations
@@ -17,18 +19,19 @@ from humanparse.system.parallel import in_order
 from humanparse.training.wears import IGNORE
 
 TELL_EVERY_S = 10.0  # between lines about how far the look is
-NAMED = 20           # bad files that the error itself names; more are listed before it
+NAMED = 20  # bad files that the error itself names; more are listed before it
 
-Read = Callable[[Sample], tuple]  # such as `folder.read_scene_maps`; raises HumanParseError or OSError
+# such as `folder.read_scene_maps`; raises HumanParseError or OSError
+Read = Callable[[Sample], tuple]
 
 
 def look_through(photos: Sequence[tuple[Sample, Read]], say: Callable[[str], None]) -> None:
     """Read every photo with its labels, once.
 
     photos: each with what reads it: pixels, classes uint8 (H, W), and more.
-    say: called with a line now and then where it takes long.
-    Raises OptionError that names all photos that cannot be learnt from, each with its reason; and if
-    the labels of all of them hold no class but the background, where no lists say what people wear.
+    say: called with a line now and then where it takes long. Raises OptionError that names all
+    photos that cannot be learnt from, each with its reason; and if the labels of all of them hold
+    no class but the background, where no lists say what people wear.
     """
     bad, with_class, told = [], 0, time.monotonic()
     with closing(in_order(_read, photos, usable_cores())) as looked_at:

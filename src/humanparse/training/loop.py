@@ -1,7 +1,8 @@
 """The training loop: one recipe, one page, resumable after a kill at any moment.
 
-Scene number i is a function of (seed, i), and a step is a run of scene numbers, so the step number is all that a
-restart needs to go on with the very scenes that were next. The learning rate follows the share of the stage's steps done.
+Scene number i is a function of (seed, i), and a step is a run of scene numbers, so the step number
+is all that a restart needs to go on with the very scenes that were next. The learning rate follows
+the share of the stage's steps done.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Task(Protocol):
     network: nn.Module
 
     def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]: ...
-    def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]: ...
+    def losses(
+        self, batch: dict[str, Tensor], step: int, autocast: AutoCast
+    ) -> dict[str, Tensor]: ...
     def groups(self, weight_decay: float) -> list[dict]: ...
     def train_mode(self) -> None: ...
     def enter(self, stage: Stage, anew: bool) -> bool: ...
@@ -59,14 +62,22 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """Files of a finished run. weights: what `model` was exported from, the best where the recipe measures, else the last."""
+    """Files of a finished run. weights: what `model` was exported from, the best where the recipe
+    measures, else the last."""
 
     last: Path
     weights: Path
     model: Path
 
 
-def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Trained:
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> Trained:
     """Train by the recipe from the photos below `data`, and export the result to `out/model.onnx`.
 
     Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
@@ -78,13 +89,21 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: C
     return Trained(last, weights, out / MODEL)
 
 
-def learn(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, say: Callable[[str], None] = print) -> Path:
+def learn(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
     """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
 
     resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
-    say: called with each line for the user. Raises OptionError for data, a folder or a recipe that does not fit, and for a
-    folder that another training writes to; BrokenModel for a file to start from that does not fit; HumanParseError if the
-    disk fills up or a process that makes scenes dies.
+    say: called with each line for the user. Raises OptionError for data, a folder or a recipe that
+    does not fit, and for a folder that another training writes to; BrokenModel for a file to start
+    from that does not fit; HumanParseError if the disk fills up or a process that makes scenes
+    dies.
     """
     with run_folder(out, say):
         return _learn(recipe, data, out, resume, say)
@@ -104,10 +123,16 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
             say(word)
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
-            raise OptionError(f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0")
+            raise OptionError(
+                f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0"
+            )
         task = make_task(recipe, opened)
         check_room(out, task.network)
-        started = load_start(recipe.init, task.network, opened.labels) if recipe.init and not saved else None
+        started = (
+            load_start(recipe.init, task.network, opened.labels)
+            if recipe.init and not saved
+            else None
+        )
         task.to(device, memory_format)
         task.train_mode()
         run = _Run(recipe, task, opened, device, out)
@@ -131,20 +156,28 @@ def make_task(recipe: Recipe, data: Data) -> Task:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes the first GPU, if there is one. Raises OptionError for a GPU that is not there."""
+    """`auto` takes the first GPU, if there is one. Raises OptionError for a GPU that is not
+    there."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise OptionError("device is cuda, but this PyTorch finds no GPU; set device = \"cpu\", or install a build for your GPU")
+        raise OptionError(
+            'device is cuda, but this PyTorch finds no GPU; set device = "cpu", or install a build for your GPU'
+        )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class _Run:
-    """A run under way: the network, its average and its optimiser, and how they are stepped, measured and kept."""
+    """A run under way: the network, its average and its optimiser, and how they are stepped,
+    measured and kept."""
 
     def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
         self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
         self._average_anew()
-        self.optimiser = torch.optim.AdamW(task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99))
-        self.autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16)
+        self.optimiser = torch.optim.AdamW(
+            task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99)
+        )
+        self.autocast = partial(
+            torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16
+        )
         self.best = -1.0
         self.spoilt = 0  # steps since the last line of the log whose loss was no number
 
@@ -179,11 +212,23 @@ class _Run:
                 means = {name: _mean_of_numbers(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
                 number = recipe.stages.index(stage) + 1
-                journal.trained(step, recipe.steps, means, stage=number, lr=float(f"{rate:.4g}"), photos_per_s=round(speed, 2))
+                journal.trained(
+                    step,
+                    recipe.steps,
+                    means,
+                    stage=number,
+                    lr=float(f"{rate:.4g}"),
+                    photos_per_s=round(speed, 2),
+                )
                 if self.spoilt:
-                    journal.note(step, f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}")
+                    journal.note(
+                        step,
+                        f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}",
+                    )
                 costs, began, photos, self.spoilt = {}, time.monotonic(), 0, 0
-            measured = recipe.validate_every and (step % recipe.validate_every == 0 or step == recipe.steps)
+            measured = recipe.validate_every and (
+                step % recipe.validate_every == 0 or step == recipe.steps
+            )
             if measured:
                 self._measure(step, journal)
                 began = time.monotonic()
@@ -196,13 +241,22 @@ class _Run:
         self.task.follow(self.average.state)
 
     def _batches(self, done: int, say: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
-        largest = max(chain.from_iterable(stage.sizes for stage in self.recipe.stages), key=lambda size: size[0] ** 2 * size[1])
+        largest = max(
+            chain.from_iterable(stage.sizes for stage in self.recipe.stages),
+            key=lambda size: size[0] ** 2 * size[1],
+        )
         return batches(
-            self._scene, Steps(self.recipe, done), largest, self.recipe.workers, self.device.type == "cuda", say,
+            self._scene,
+            Steps(self.recipe, done),
+            largest,
+            self.recipe.workers,
+            self.device.type == "cuda",
+            say,
         )
 
     def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
-        """What the network sees of scene number `index`, and what it should say. Runs in the worker processes."""
+        """What the network sees of scene number `index`, and what it should say. Runs in the worker
+        processes."""
         return self.task.encode(self.data.maker.make(index, size), index)
 
     def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
@@ -225,10 +279,13 @@ class _Run:
         return {name: value.item() for name, value in parts.items()}
 
     def _measure(self, step: int, journal: Journal) -> None:
-        """Measure the averaged weights on the held-out scenes, and keep them if they are the best so far."""
+        """Measure the averaged weights on the held-out scenes, and keep them if they are the best
+        so far."""
         network = network_of(self.recipe, self.task.card.labels)
         network.load_state_dict(self.average.state)
-        figures = measure(network.to(self.device).eval(), self.task.card, self.device, self.data.held_out())
+        figures = measure(
+            network.to(self.device).eval(), self.task.card, self.device, self.data.held_out()
+        )
         mean = float(np.mean(list(figures.values())))
         best = mean > self.best
         if best:
@@ -239,12 +296,16 @@ class _Run:
     def _save(self, name: str, step: int, **more) -> None:
         state = {"step": step, "average": self.average.state, "best": self.best}
         if name == LAST:
-            state |= {"model": self.task.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+            state |= {
+                "model": self.task.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            }
         checkpoints.save(self.out / name, self.recipe, self.task.card.labels, **state, **more)
 
 
 class Steps:
-    """The scene numbers and size of each step from `first` to the recipe's end. No two steps share a number."""
+    """The scene numbers and size of each step from `first` to the recipe's end. No two steps share
+    a number."""
 
     def __init__(self, recipe: Recipe, first: int):
         self.recipe, self.first = recipe, first
@@ -273,8 +334,13 @@ def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> float:
-    """Linear warm-up, then cosine to zero at the stage's last step. Returns the rate of what is not backbone."""
-    rate = min(1.0, step / max(stage.warmup_steps, 1)) * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+    """Linear warm-up, then cosine to zero at the stage's last step. Returns the rate of what is not
+    backbone."""
+    rate = (
+        min(1.0, step / max(stage.warmup_steps, 1))
+        * 0.5
+        * (1 + math.cos(math.pi * step / stage.steps))
+    )
     for group in optimiser.param_groups:
         group["lr"] = rate * (stage.backbone_lr if group["part"] == "backbone" else stage.lr)
     return rate * stage.lr
@@ -287,11 +353,14 @@ def _mean_of_numbers(values: list[float]) -> float:
 
 
 def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
-    """The checkpoint to go on from. Raises OptionError if there is one that must not be touched, or of another recipe."""
+    """The checkpoint to go on from. Raises OptionError if there is one that must not be touched, or
+    of another recipe."""
     if not last.is_file():
         return None
     if not resume:
-        raise OptionError(f"{last.parent} holds a run; add --resume to go on with it, or choose another --out")
+        raise OptionError(
+            f"{last.parent} holds a run; add --resume to go on with it, or choose another --out"
+        )
     saved = checkpoints.read(last)
     if changed := differences(recipe, saved.recipe):
         raise OptionError(
@@ -301,14 +370,18 @@ def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None
 
 
 def _check_classes(before: LabelSet, now: LabelSet, out: Path) -> None:
-    """Raises OptionError if the data's classes are not those that the run began with, which its weights mean."""
+    """Raises OptionError if the data's classes are not those that the run began with, which its
+    weights mean."""
     if what := difference(before, now, "the data's"):
-        raise OptionError(f"{out} holds a run of other classes: it has {what}; choose another --out, or the data it began with")
+        raise OptionError(
+            f"{out} holds a run of other classes: it has {what}; choose another --out, or the data it began with"
+        )
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads, and OpenCV without its own, whose pool does not survive the workers' fork."""
+    """PyTorch with so many threads, and OpenCV without its own, whose pool does not survive the
+    workers' fork."""
     torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
     cv2.setNumThreads(0)

@@ -1,7 +1,9 @@
-"""Memory that a training step frees and the next one asks for again, kept by the process in between.
+"""Memory that a training step frees and the next one asks for again, kept by the process in
+between.
 
-glibc gives large blocks back to the system as soon as they are free, and gets them back page by page and zeroed. On a CPU that
-is a quarter to a third of a step's time (docs/lab-book.md). Source: mallopt(3), malloc_trim(3).
+glibc gives large blocks back to the system as soon as they are free, and gets them back page by
+page and zeroed. On a CPU that is a quarter to a third of a step's time (docs/lab-book.md). Source:
+mallopt(3), malloc_trim(3).
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-KEEP = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_MAX: 0}          # bytes of free memory to hold; blocks that may come from elsewhere
+# bytes of free memory to hold; blocks that may come from elsewhere
+KEEP = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_MAX: 0}
 DEFAULTS = {M_TRIM_THRESHOLD: 128 * 1024, M_MMAP_MAX: 65536}
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Inside, freed memory stays with the process; afterwards it goes back. Where the C library is not glibc, nothing changes."""
+    """Inside, freed memory stays with the process; afterwards it goes back. Where the C library is
+    not glibc, nothing changes."""
     c = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if not hasattr(c, "mallopt"):  # musl has none
         yield

@@ -15,16 +15,20 @@ from humanparse.errors import HumanParseError, OptionError
 from humanparse.system.lock import lock_file
 
 LOCK = "_lock"
-LOCK_S = 10.0  # the workers of a run that was killed hold its lock until they notice, which takes them five seconds
+# the workers of a run that was killed hold its lock until they notice, which takes them five
+# seconds
+LOCK_S = 10.0
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# What is there at most, in copies of the weights: a checkpoint has four (the weights, their average, two of the optimiser's), and
-# the next is written before the last is replaced; the best weights; the model.
+# What is there at most, in copies of the weights: a checkpoint has four (the weights, their
+# average, two of the optimiser's), and the next is written before the last is replaced; the best
+# weights; the model.
 COPIES = 4 + 4 + 1 + 1
 
 
 @contextmanager
 def run_folder(out: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, `out` is there and this process's alone, and a full disk raises HumanParseError with what to do.
+    """Inside, `out` is there and this process's alone, and a full disk raises HumanParseError with
+    what to do.
 
     say: called if another training holds the folder, which is waited for LOCK_S seconds.
     Raises OptionError if it still does then, and if the folder cannot be written to.
@@ -32,12 +36,19 @@ def run_folder(out: Path, say: Callable[[str], None]) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            waiting = partial(say, f"another training writes to {out}, or has just been killed: waiting for its end")
+            waiting = partial(
+                say,
+                f"another training writes to {out}, or has just been killed: waiting for its end",
+            )
             stack.enter_context(lock_file(out / LOCK, LOCK_S, waiting))
         except TimeoutError:
-            raise OptionError(f"another training writes to {out} now; wait for its end, or choose another --out") from None
+            raise OptionError(
+                f"another training writes to {out} now; wait for its end, or choose another --out"
+            ) from None
         except OSError as error:
-            raise OptionError(f"cannot write to the folder {out}: {error.strerror}; choose another --out") from None
+            raise OptionError(
+                f"cannot write to the folder {out}: {error.strerror}; choose another --out"
+            ) from None
         try:
             yield
         except (OSError, RuntimeError) as error:
@@ -50,7 +61,8 @@ def run_folder(out: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def check_room(out: Path, network: nn.Module) -> None:
-    """Raises OptionError if the files of a run of that network do not fit beside what is on the disk of `out`."""
+    """Raises OptionError if the files of a run of that network do not fit beside what is on the
+    disk of `out`."""
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     there = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     free = shutil.disk_usage(out).free + there
@@ -65,4 +77,5 @@ def _is_full(error: Exception) -> bool:
     """Whether the error says that there is no space left, in whose words ever."""
     if isinstance(error, OSError):
         return error.errno in FULL
-    return "inline_container.cc" in str(error)  # the file of PyTorch's that writes checkpoints; it says no more of the cause
+    # the file of PyTorch's that writes checkpoints; it says no more of the cause
+    return "inline_container.cc" in str(error)

@@ -29,12 +29,16 @@ from humanparse.training.wears import ANYTHING, IGNORE, LISTED, Wears, bits, wea
 
 TEACHER_FILE = "teachers/bodypix_mnv1_075_dequant_fp16.npz"
 TEACHER_LONG_SIDE = 640
-UNKNOWN_PERSON = -1      # in Photo.people and Scene.people: a person may be here, nobody said which
-VALIDATION_BLOCK, VALIDATION_EVERY = 25, 10  # of every ten blocks of 25 consecutive photo numbers, one is held out
-TAGGED_BLOCKS = (4, 9)   # of the photos with tags, so many of every ten blocks
-EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)  # everyday photos, by a hash of their names
-MOSTLY_UNKNOWN = 0.05    # share of a labelled person's pixels: with more unknown ones, any garment may be among them
-PASSER_BY = 0.35         # the teacher's probability from which an unlisted passer-by of Penn-Fudan may be a person
+UNKNOWN_PERSON = -1  # in Photo.people and Scene.people: a person may be here, nobody said which
+# of every ten blocks of 25 consecutive photo numbers, one is held out
+VALIDATION_BLOCK, VALIDATION_EVERY = 25, 10
+TAGGED_BLOCKS = (4, 9)  # of the photos with tags, so many of every ten blocks
+# everyday photos, by a hash of their names
+EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)
+# share of a labelled person's pixels: with more unknown ones, any garment may be among them
+MOSTLY_UNKNOWN = 0.05
+# the teacher's probability from which an unlisted passer-by of Penn-Fudan may be a person
+PASSER_BY = 0.35
 GARMENT_KINDS = tuple(map(CIHP.index, FOUND_SHARE))
 
 
@@ -42,10 +46,12 @@ GARMENT_KINDS = tuple(map(CIHP.index, FOUND_SHARE))
 class Photo:
     """One training photo.
 
-    pixels: uint8 (H, W, 3), RGB. labels: uint8 (H, W), class of each pixel or what stands for several (see wears.py), 255
-    unknown; None if nothing is known. people: int16 (H, W), 0 nobody, 1.. the person, -1 unknown; None with labels.
-    lists: of each person in turn, what is told of them. possible: of each person, the classes that may be seen on them,
-    as bits. teacher: float32 (h, w) in [0, 1], the teacher's person probability, coarse; None where it was not asked.
+    pixels: uint8 (H, W, 3), RGB. labels: uint8 (H, W), class of each pixel or what stands for
+    several (see wears.py), 255 unknown; None if nothing is known. people: int16 (H, W), 0 nobody,
+    1.. the person, -1 unknown; None with labels.
+    lists: of each person in turn, what is told of them. possible: of each person, the classes that
+    may be seen on them, as bits. teacher: float32 (h, w) in [0, 1], the teacher's person
+    probability, coarse; None where it was not asked.
     """
 
     name: str
@@ -66,19 +72,32 @@ class Photos:
     everyday: list[Photo] = field(default_factory=list)
 
 
-def load_photos(root: Path, *, validation: bool, cache: Path | None = None, guesses: Path | None = None) -> Photos:
-    """The training split, or with `validation=True` the held-out one (which needs no teacher and no unlabelled photos).
+def load_photos(
+    root: Path, *, validation: bool, cache: Path | None = None, guesses: Path | None = None
+) -> Photos:
+    """The training split, or with `validation=True` the held-out one (which needs no teacher and no
+    unlabelled photos).
 
-    cache: an .npz that keeps the teacher's masks between runs. guesses: a folder that `guess` has written (guess.py): class
-    maps of the photos with lists; without it the lists alone teach. Raises FileNotFoundError if a folder is missing.
+    cache: an .npz that keeps the teacher's masks between runs. guesses: a folder that `guess` has
+    written (guess.py): class maps of the photos with lists; without it the lists alone teach.
+    Raises FileNotFoundError if a folder is missing.
     """
-    labelled = [_read(path, root / "ccp/train/labels") for path in _jpegs(root / "ccp/train/photos", validation)]
+    labelled = [
+        _read(path, root / "ccp/train/labels")
+        for path in _jpegs(root / "ccp/train/photos", validation)
+    ]
     backgrounds = [_read(path) for path in _jpegs(root / "backgrounds", validation)]
     tagged = load_tagged(root, validation=validation)
     if validation:
-        return Photos(labelled, [], backgrounds, tagged, load_everyday(root, held_out_everyday, band=False))
+        return Photos(
+            labelled, [], backgrounds, tagged, load_everyday(root, held_out_everyday, band=False)
+        )
     names = {photo.name for photo in tagged}
-    unlabelled = [_read(path) for path in _jpegs(root / "ccp/unlabelled", validation) if path.stem not in names]
+    unlabelled = [
+        _read(path)
+        for path in _jpegs(root / "ccp/unlabelled", validation)
+        if path.stem not in names
+    ]
     unlabelled = [photo for photo in unlabelled if not held_out(photo.name, TAGGED_BLOCKS)]
     everyday = load_everyday(root, is_learnt_everyday)
     if not guesses:  # then nothing says where the people of tagged photos are, but the teacher
@@ -87,30 +106,45 @@ def load_photos(root: Path, *, validation: bool, cache: Path | None = None, gues
     asked = [*labelled, *unlabelled, *filter(_may_lack_outlines, everyday)]
     masks = teacher_masks(asked, root / TEACHER_FILE, cache)
     labelled, unlabelled, everyday = (
-        [_with_teacher(photo, masks) for photo in photos] for photos in (labelled, unlabelled, everyday)
+        [_with_teacher(photo, masks) for photo in photos]
+        for photos in (labelled, unlabelled, everyday)
     )
     if guesses:
-        tagged, everyday = ([_with_guess(photo, guesses) for photo in photos] for photos in (tagged, everyday))
+        tagged, everyday = (
+            [_with_guess(photo, guesses) for photo in photos] for photos in (tagged, everyday)
+        )
     return Photos(labelled, unlabelled, backgrounds, tagged, everyday)
 
 
 def held_out(name: str, blocks: tuple[int, ...] = (VALIDATION_EVERY - 1,)) -> bool:
-    """Whether a photo of the street or a background belongs to the validation split. blocks: those of every ten held out.
+    """Whether a photo of the street or a background belongs to the validation split. blocks: those
+    of every ten held out.
 
-    Neighbouring numbers often show the same person or place, so whole blocks of numbers are held out.
+    Neighbouring numbers often show the same person or place, so whole blocks of numbers are held
+    out.
     """
     number = int("".join(c for c in name if c.isdigit()))
-    return (number // VALIDATION_BLOCK) % VALIDATION_EVERY in blocks if name[0].isdigit() else number % 10 == 9
+    return (
+        (number // VALIDATION_BLOCK) % VALIDATION_EVERY in blocks
+        if name[0].isdigit()
+        else number % 10 == 9
+    )
 
 
 def held_out_names(root: Path) -> set[str]:
-    """The names of all photos below `root` that nothing may learn from: they are measured on, or settings are chosen on them."""
+    """The names of all photos below `root` that nothing may learn from: they are measured on, or
+    settings are chosen on them."""
     folders = {
         "ccp/train/photos": held_out,
         "ccp/unlabelled": lambda name: held_out(name, TAGGED_BLOCKS),
         "coco/photos": lambda name: not is_learnt_everyday(name),
     }
-    return {path.stem for part, held in folders.items() for path in (root / part).glob("*.jpg") if held(path.stem)}
+    return {
+        path.stem
+        for part, held in folders.items()
+        for path in (root / part).glob("*.jpg")
+        if held(path.stem)
+    }
 
 
 def held_out_everyday(name: str) -> bool:
@@ -119,7 +153,8 @@ def held_out_everyday(name: str) -> bool:
 
 
 def for_choosing(name: str) -> bool:
-    """Whether an everyday photo is neither learnt nor held out: settings are chosen on this twelfth."""
+    """Whether an everyday photo is neither learnt nor held out: settings are chosen on this
+    twelfth."""
     return _part(name) in CHOOSING_PARTS
 
 
@@ -129,12 +164,14 @@ def is_learnt_everyday(name: str) -> bool:
 
 
 def _part(name: str) -> int:
-    """0 to EVERYDAY_PARTS - 1; neighbours in Penn-Fudan, which often show one place, have the same."""
+    """0 to EVERYDAY_PARTS - 1; neighbours in Penn-Fudan, which often show one place, have the
+    same."""
     return zlib.crc32((name[:-1] if name.startswith("pf_") else name).encode()) % EVERYDAY_PARTS
 
 
 def load_tagged(root: Path, *, validation: bool) -> list[Photo]:
-    """The photos of `ccp/tags.tsv`, with the list of what the one person on each wears; none where there is no such file.
+    """The photos of `ccp/tags.tsv`, with the list of what the one person on each wears; none where
+    there is no such file.
 
     Their labels and people are unknown: a tag says what, not where.
     """
@@ -142,38 +179,54 @@ def load_tagged(root: Path, *, validation: bool) -> list[Photo]:
     if not table.is_file():
         return []
     told = dict(line.split("\t")[:2] for line in table.read_text(encoding="utf-8").splitlines()[1:])
-    everywhere = frozenset(range(1, len(CIHP))) - frozenset(GARMENT_KINDS)  # hair, skin and shoes have no tags
+    # hair, skin and shoes have no tags
+    everywhere = frozenset(range(1, len(CIHP))) - frozenset(GARMENT_KINDS)
     photos = []
     for name, classes in sorted(told.items()):
         if held_out(name, TAGGED_BLOCKS) == validation:
             wears = Wears(frozenset(map(CIHP.index, classes.split())), everywhere)
-            photos.append(replace(_read(root / "ccp/unlabelled" / f"{name}.jpg"), lists=(wears,), possible=(wears.possible,)))
+            photos.append(
+                replace(
+                    _read(root / "ccp/unlabelled" / f"{name}.jpg"),
+                    lists=(wears,),
+                    possible=(wears.possible,),
+                )
+            )
     return photos
 
 
 def load_everyday(root: Path, wanted: Callable[[str], bool], band: bool = True) -> list[Photo]:
     """The photos of `coco/people.json` whose name is `wanted`; none where there is no such file.
 
-    Inside described people the labels are LISTED, inside others 255; along outlines, which are coarse, all is unknown.
+    Inside described people the labels are LISTED, inside others 255; along outlines, which are
+    coarse, all is unknown.
     """
     file = root / "coco/people.json"
     if not file.is_file():
         return []
     told = json.loads(file.read_text(encoding="utf-8"))
-    return [everyday_photo(name, root / "coco/photos", told[name], band) for name in sorted(told) if wanted(name)]
+    return [
+        everyday_photo(name, root / "coco/photos", told[name], band)
+        for name in sorted(told)
+        if wanted(name)
+    ]
 
 
 def everyday_photo(name: str, photos: Path, told: dict, band: bool = True) -> Photo:
-    """One photo and its entry in people.json. band=False leaves nothing unknown along the outlines: to measure on."""
+    """One photo and its entry in people.json. band=False leaves nothing unknown along the outlines:
+    to measure on."""
     pixels = _read(photos / f"{name}.jpg").pixels
     shape, lists, possible = pixels.shape[:2], [], []
     people, labels = np.zeros(shape, np.int16), np.zeros(shape, np.uint8)
-    for body, one in sorted(_bodies(told, shape), key=lambda pair: -int(pair[0].sum())):  # smaller people last: in front
+    # smaller people last: in front
+    for body, one in sorted(_bodies(told, shape), key=lambda pair: -int(pair[0].sum())):
         described = one.get("described", {})
         if one["crowd"] or described.get("kind") == "several":
             people[body], labels[body] = UNKNOWN_PERSON, IGNORE
             continue
-        wears = wears_from(described, CIHP) if described.get("kind") in ("person", "piece") else None
+        wears = (
+            wears_from(described, CIHP) if described.get("kind") in ("person", "piece") else None
+        )
         lists.append(wears)
         possible.append(wears.possible if wears else ANYTHING)
         edge = outline_band(body) if band else np.zeros_like(body)
@@ -187,7 +240,9 @@ def _bodies(told: dict, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, di
         body = np.zeros(shape, np.uint8)
         for flat in one["polygons"]:
             if len(flat) > 5:
-                cv2.fillPoly(body, [np.round(np.array(flat, np.float32)).reshape(-1, 2).astype(np.int32)], 1)
+                cv2.fillPoly(
+                    body, [np.round(np.array(flat, np.float32)).reshape(-1, 2).astype(np.int32)], 1
+                )
         if body.any():
             yield body > 0, one
 
@@ -202,7 +257,9 @@ def outline_band(body: np.ndarray) -> np.ndarray:
 def _jpegs(folder: Path, validation: bool) -> list[Path]:
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
-        raise FileNotFoundError(f"no .jpg files in {folder}; give the folder that holds ccp/, backgrounds/ and teachers/")
+        raise FileNotFoundError(
+            f"no .jpg files in {folder}; give the folder that holds ccp/, backgrounds/ and teachers/"
+        )
     return [path for path in paths if held_out(path.stem) == validation]
 
 
@@ -222,17 +279,23 @@ def _read(path: Path, label_folder: Path | None = None) -> Photo:
 
 
 def _picture(path: Path, how: int) -> np.ndarray:
-    """A picture as OpenCV reads it. Raises OptionError with its path for one that is missing or damaged."""
+    """A picture as OpenCV reads it. Raises OptionError with its path for one that is missing or
+    damaged."""
     picture = cv2.imread(str(path), how)
     if picture is None:
-        raise OptionError(f"{path} is missing or damaged; put it back, or take its photo out of the data")
+        raise OptionError(
+            f"{path} is missing or damaged; put it back, or take its photo out of the data"
+        )
     return picture
 
 
 def _body(labels: np.ndarray) -> np.ndarray:
-    """The labelled person and the unknown pixels enclosed by them (belts, bags held close); not passers-by."""
+    """The labelled person and the unknown pixels enclosed by them (belts, bags held close); not
+    passers-by."""
     person = ((labels > 0) & (labels != IGNORE)).astype(np.uint8)
-    closed = cv2.morphologyEx(person, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25)))
+    closed = cv2.morphologyEx(
+        person, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))
+    )
     return (person > 0) | ((closed > 0) & (labels == IGNORE))
 
 
@@ -256,19 +319,24 @@ def _with_teacher(photo: Photo, masks: dict[str, np.ndarray]) -> Photo:
     if not _may_lack_outlines(photo):
         return replace(photo, teacher=teacher)
     labels, people = photo.labels.copy(), photo.people.copy()
-    maybe = (cv2.resize(teacher, labels.shape[::-1], interpolation=cv2.INTER_LINEAR) > PASSER_BY) & (people == 0)
+    maybe = (
+        cv2.resize(teacher, labels.shape[::-1], interpolation=cv2.INTER_LINEAR) > PASSER_BY
+    ) & (people == 0)
     labels[maybe], people[maybe] = IGNORE, UNKNOWN_PERSON
     return replace(photo, teacher=teacher, labels=labels, people=people)
 
 
 def _with_guess(photo: Photo, guesses: Path) -> Photo:
-    """With the class map that was guessed from the list; for tagged photos also with the person's outline."""
+    """With the class map that was guessed from the list; for tagged photos also with the person's
+    outline."""
     file = guesses / f"{photo.name}.png"
     if not file.is_file():
         return photo
     guessed = _picture(file, cv2.IMREAD_GRAYSCALE)
     if guessed.shape != photo.pixels.shape[:2]:
-        raise OptionError(f"{file} was not made for the photo {photo.name}: it has another size; write the guesses anew")
+        raise OptionError(
+            f"{file} was not made for the photo {photo.name}: it has another size; write the guesses anew"
+        )
     if photo.labels is None:
         people = np.where(guessed == IGNORE, UNKNOWN_PERSON, guessed > 0).astype(np.int16)
         return replace(photo, labels=guessed, people=people)
@@ -276,7 +344,8 @@ def _with_guess(photo: Photo, guesses: Path) -> Photo:
 
 
 def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dict[str, np.ndarray]:
-    """uint8 (h, w) person probability × 255 by photo name, from BodyPix averaged over the photo and its mirror image.
+    """uint8 (h, w) person probability × 255 by photo name, from BodyPix averaged over the photo and
+    its mirror image.
 
     cache: an .npz that keeps them; photos that it lacks are added.
     """
@@ -294,10 +363,14 @@ def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dic
     teacher = load_bodypix(weights).eval()
     with torch.inference_mode():
         for photo in missing:
-            pixels = torch.from_numpy(teacher_input(photo.pixels))                     # (1, 3, h, w)
+            # (1, 3, h, w)
+            pixels = torch.from_numpy(teacher_input(photo.pixels))
             both = torch.cat([pixels, pixels.flip(3)])
-            logits = teacher(both)["segments"]                                         # (2, 1, h/16, w/16)
-            masks[photo.name] = (torch.sigmoid((logits[0, 0] + logits[1, 0].flip(1)) / 2).numpy() * 255).astype(np.uint8)
+            # (2, 1, h/16, w/16)
+            logits = teacher(both)["segments"]
+            masks[photo.name] = (
+                torch.sigmoid((logits[0, 0] + logits[1, 0].flip(1)) / 2).numpy() * 255
+            ).astype(np.uint8)
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(cache, **masks)

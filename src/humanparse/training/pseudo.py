@@ -1,9 +1,10 @@
-"""Pseudo-labels: what a model says of photos without labels, kept where it agrees with itself, to be trained on.
+"""Pseudo-labels: what a model says of photos without labels, kept where it agrees with itself, to
+be trained on.
 
-The average over the photo, its mirror image and other sizes (see tta.py) labels each pixel. Where a plain look at the photo
-or at its mirror image says another class, nobody knows the class (255); where it says another person, nobody knows either.
-The folder is laid out as `humanparse eval` and `humanparse train` read it, and a broken-off run goes on with the photos that
-are left.
+The average over the photo, its mirror image and other sizes (see tta.py) labels each pixel. Where a
+plain look at the photo or at its mirror image says another class, nobody knows the class (255);
+where it says another person, nobody knows either. The folder is laid out as `humanparse eval` and
+`humanparse train` read it, and a broken-off run goes on with the photos that are left.
 """
 
 from __future__ import annotations
@@ -21,23 +22,30 @@ from humanparse.parser import HumanParser
 from humanparse.system.files import whole_file
 from humanparse.training.folder import IGNORE, mirrored_classes
 
-MIN_PERSON_SCORE = 0.5   # of people that may teach; those below leave their pixels unknown
-MIN_SHARED = 0.5         # IoU above which two looks mean one person
-MAX_PEOPLE = 255         # what a PNG of 8 bits can number; more leave their pixels unknown
+MIN_PERSON_SCORE = 0.5  # of people that may teach; those below leave their pixels unknown
+MIN_SHARED = 0.5  # IoU above which two looks mean one person
+MAX_PEOPLE = 255  # what a PNG of 8 bits can number; more leave their pixels unknown
 
 
 def pseudo_label(
-    photos: Path, out: Path, model: str | None = None, *, scales: Sequence[float] = (0.75, 1.0, 1.25),
+    photos: Path,
+    out: Path,
+    model: str | None = None,
+    *,
+    scales: Sequence[float] = (0.75, 1.0, 1.25),
     say: Callable[[str], None] = print,
 ) -> int:
-    """Write `out/images`, `out/labels`, `out/persons` and `out/labels.txt`. Returns how many photos are labelled there.
+    """Write `out/images`, `out/labels`, `out/persons` and `out/labels.txt`. Returns how many photos
+    are labelled there.
 
-    Photos that cannot be read, or in which nothing is sure, are left out. Raises OptionError for a folder without photos,
-    and for a model that cannot be averaged (M2FP's query head).
+    Photos that cannot be read, or in which nothing is sure, are left out. Raises OptionError for a
+    folder without photos, and for a model that cannot be averaged (M2FP's query head).
     """
     paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PHOTO_ENDINGS)
     if not paths:
-        raise OptionError(f"there are no photos in {photos}; expected files that end in {' '.join(PHOTO_ENDINGS)}")
+        raise OptionError(
+            f"there are no photos in {photos}; expected files that end in {' '.join(PHOTO_ENDINGS)}"
+        )
     plain, averaging = HumanParser(model), HumanParser(model, flip=True, scales=scales)
     for name in ("images", "labels", "persons"):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -60,8 +68,11 @@ def pseudo_label(
     return len(list((out / "images").glob("*.png")))
 
 
-def sure_labels(plain: HumanParser, averaging: HumanParser, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (H, W) classes, 255 where nobody knows; uint8 (H, W) people, 0 nobody. pixels: uint8 (H, W, 3) RGB."""
+def sure_labels(
+    plain: HumanParser, averaging: HumanParser, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (H, W) classes, 255 where nobody knows; uint8 (H, W) people, 0 nobody. pixels: uint8
+    (H, W, 3) RGB."""
     best = averaging.parse(pixels)
     straight, mirror = plain.parse(pixels), plain.parse(np.ascontiguousarray(pixels[:, ::-1]))
     classes, people = best.label_map.copy(), best.person_map.astype(np.int64)
@@ -81,9 +92,12 @@ def sure_labels(plain: HumanParser, averaging: HumanParser, pixels: np.ndarray) 
 
 
 def _same_person(people: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool (H, W): whether both maps have nobody there, or two people who are one by their overlap."""
+    """bool (H, W): whether both maps have nobody there, or two people who are one by their
+    overlap."""
     count = int(others.max()) + 1
-    shared = np.bincount((people * count + others).ravel(), minlength=(int(people.max()) + 1) * count).reshape(-1, count)
+    shared = np.bincount(
+        (people * count + others).ravel(), minlength=(int(people.max()) + 1) * count
+    ).reshape(-1, count)
     union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
     same = shared / np.maximum(union, 1) > MIN_SHARED
     same[0, :], same[:, 0], same[0, 0] = False, False, True

@@ -1,4 +1,5 @@
-"""How good the weights are now: the network as PyTorch has it, run as an engine of HumanParser on held-out scenes."""
+"""How good the weights are now: the network as PyTorch has it, run as an engine of HumanParser on
+held-out scenes."""
 
 from __future__ import annotations
 
@@ -28,9 +29,15 @@ class TorchEngine:
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
 
-def measure(network: nn.Module, card: ModelCard, device: torch.device, scenes: Iterable[Scene]) -> dict[str, float]:
-    """`mIoU`, and where people are told apart `person PQ`, of the network on the scenes. Both 0 to 1, or NaN of nothing."""
-    parser, score = HumanParser(engine=TorchEngine(network, card, device)), Score(MeanIoU(len(card.labels)))
+def measure(
+    network: nn.Module, card: ModelCard, device: torch.device, scenes: Iterable[Scene]
+) -> dict[str, float]:
+    """`mIoU`, and where people are told apart `person PQ`, of the network on the scenes. Both 0 to
+    1, or NaN of nothing."""
+    parser, score = (
+        HumanParser(engine=TorchEngine(network, card, device)),
+        Score(MeanIoU(len(card.labels))),
+    )
     for scene in scenes:
         score.add(parser, scene)
     figures = {"mIoU": score.classes.mean}

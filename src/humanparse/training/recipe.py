@@ -1,7 +1,8 @@
 """A recipe: everything that decides the weights, in one TOML file of plain arguments.
 
-Each key of the file is a field below; `[[stage]]` tables are the stages, one after another. docs/training.md explains
-every key. What is not said has the default; what is not known is refused, with the nearest name that is.
+Each key of the file is a field below; `[[stage]]` tables are the stages, one after another.
+docs/training.md explains every key. What is not said has the default; what is not known is refused,
+with the nearest name that is.
 """
 
 from __future__ import annotations
@@ -22,10 +23,20 @@ MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")
 DEVICES = ("auto", "cpu", "cuda")
 MULTIPLE = 32  # of a scene's side, in pixels: the stride of the coarsest features
-# What a run may change when it goes on: where and how it computes and what it tells, never what it learns.
+# What a run may change when it goes on: where and how it computes and what it tells, never what it
+# learns.
 FREE = (
-    "data", "out", "device", "bf16", "channels_last", "workers", "threads", "log_every", "save_every",
-    "validate_every", "validate_pictures",
+    "data",
+    "out",
+    "device",
+    "bf16",
+    "channels_last",
+    "workers",
+    "threads",
+    "log_every",
+    "save_every",
+    "validate_every",
+    "validate_pictures",
 )
 
 
@@ -33,11 +44,13 @@ FREE = (
 class Stage:
     """A stretch of steps with its own sizes and learning rate.
 
-    sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many people a second; large
-    ones show whole people as large as a photo does, without which large people are found in pieces.
-    backbone_share: what the stage begins with in the backbone: so much of what was learnt, and for the rest BodyPix's own
-    weights, which know more kinds of photos than we train on.
-    frozen: how many of the backbone's first convolutions stay as they are; what is at strides 2 and 4 costs most.
+    sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many
+    people a second; large ones show whole people as large as a photo does, without which large
+    people are found in pieces.
+    backbone_share: what the stage begins with in the backbone: so much of what was learnt, and for
+    the rest BodyPix's own weights, which know more kinds of photos than we train on.
+    frozen: how many of the backbone's first convolutions stay as they are; what is at strides 2 and
+    4 costs most.
     """
 
     steps: int
@@ -63,17 +76,36 @@ class Recipe:
     license: str = "unknown"
     stages: tuple[Stage, ...] = (
         Stage(3700, ((320, 16), (448, 8), (640, 4))),
-        Stage(6600, ((320, 16), (384, 12), (512, 6), (384, 12), (640, 4)), lr=1.5e-3, backbone_lr=6e-4, warmup_steps=200),
         Stage(
-            9000, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=6e-4, backbone_lr=1e-4, warmup_steps=300,
-            backbone_share=0.6, frozen=27,
+            6600,
+            ((320, 16), (384, 12), (512, 6), (384, 12), (640, 4)),
+            lr=1.5e-3,
+            backbone_lr=6e-4,
+            warmup_steps=200,
         ),
         Stage(
-            1200, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=8e-4, backbone_lr=1e-4, warmup_steps=200,
+            9000,
+            ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)),
+            lr=6e-4,
+            backbone_lr=1e-4,
+            warmup_steps=300,
+            backbone_share=0.6,
+            frozen=27,
+        ),
+        Stage(
+            1200,
+            ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)),
+            lr=8e-4,
+            backbone_lr=1e-4,
+            warmup_steps=200,
             frozen=11,
         ),
         Stage(
-            2100, ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)), lr=7e-4, backbone_lr=1e-4, warmup_steps=100,
+            2100,
+            ((384, 12), (512, 7), (320, 16), (512, 7), (640, 4)),
+            lr=7e-4,
+            backbone_lr=1e-4,
+            warmup_steps=100,
             frozen=11,
         ),
     )
@@ -117,7 +149,8 @@ class Recipe:
 
 
 def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of that name among those in the package, or of a .toml file. changes: values that win over the file's.
+    """The recipe of that name among those in the package, or of a .toml file. changes: values that
+    win over the file's.
 
     Raises OptionError for a file that cannot be read, and for a key or value that is not known.
     """
@@ -130,7 +163,8 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
 
 
 def recipe_file(recipe: str | Path) -> Path:
-    """The file of a recipe: a name of those in the package (unless such a file is there), or a path."""
+    """The file of a recipe: a name of those in the package (unless such a file is there), or a
+    path."""
     path, shipped = Path(recipe), packaged("training/recipes") / f"{recipe}.toml"
     if path.is_file():
         return path
@@ -153,7 +187,9 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
     values = _typed(content, Recipe, where)
     if stages is not None:
         if not isinstance(stages, list):
-            raise OptionError(f"{where}: write each stage as a table that begins with [[stage]], in double brackets")
+            raise OptionError(
+                f"{where}: write each stage as a table that begins with [[stage]], in double brackets"
+            )
         values["stages"] = tuple(
             _stage(one, f"{where}, stage {number}") for number, one in enumerate(stages, start=1)
         )
@@ -163,32 +199,40 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
 def recipe_from_json(text: str) -> Recipe:
     """What `to_json` wrote."""
     data = json.loads(text)
-    data["stages"] = tuple(Stage(**one | {"sizes": tuple(map(tuple, one["sizes"]))}) for one in data["stages"])
+    data["stages"] = tuple(
+        Stage(**one | {"sizes": tuple(map(tuple, one["sizes"]))}) for one in data["stages"]
+    )
     return Recipe(**data)
 
 
 def change(text: str) -> tuple[str, Any]:
-    """`key=value`, with the value as TOML writes it (texts may go without quotes) → key, value. Raises OptionError."""
+    """`key=value`, with the value as TOML writes it (texts may go without quotes) → key, value.
+    Raises OptionError."""
     key, separator, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not separator:
         raise OptionError(f"{text!r} is no change of a recipe; write key=value, as in workers=8")
     _known(key, Recipe, "the command line")
     if key == "stages":
-        raise OptionError("stages cannot be changed on the command line; copy the recipe and edit it (--print shows it)")
+        raise OptionError(
+            "stages cannot be changed on the command line; copy the recipe and edit it (--print shows it)"
+        )
     if get_type_hints(Recipe)[key] is str:
         return key, value.strip("\"'")
     try:
         content = tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError as error:
-        raise OptionError(f"{key}={value} cannot be read ({error}); write a value as in a recipe") from error
+        raise OptionError(
+            f"{key}={value} cannot be read ({error}); write a value as in a recipe"
+        ) from error
     return key, _typed(content, Recipe, "the command line")[key]
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
     """Names of what two recipes learn differently; see FREE for what does not matter."""
     return [
-        field.name for field in fields(Recipe)
+        field.name
+        for field in fields(Recipe)
         if field.name not in FREE and getattr(one, field.name) != getattr(other, field.name)
     ]
 
@@ -231,46 +275,81 @@ def _known(key: str, kind: type, where: str) -> None:
 
 
 def _sizes(value: Any, where: str) -> tuple[tuple[int, int], ...]:
-    good = isinstance(value, list) and value and all(
-        isinstance(one, list) and len(one) == 2 and all(type(number) is int and number > 0 for number in one) for one in value
+    good = (
+        isinstance(value, list)
+        and value
+        and all(
+            isinstance(one, list)
+            and len(one) == 2
+            and all(type(number) is int and number > 0 for number in one)
+            for one in value
+        )
     )
     if not good:
-        raise OptionError(f"{where}: sizes is {value!r}; expected pairs of side and scenes a step, as in [[320, 16], [640, 4]]")
+        raise OptionError(
+            f"{where}: sizes is {value!r}; expected pairs of side and scenes a step, as in [[320, 16], [640, 4]]"
+        )
     return tuple((side, count) for side, count in value)
 
 
 def _words(kind: type) -> str:
-    return {int: "a whole number", float: "a number", str: "a text in quotes", bool: "true or false"}[kind]
+    return {
+        int: "a whole number",
+        float: "a number",
+        str: "a text in quotes",
+        bool: "true or false",
+    }[kind]
 
 
 def _check(recipe: Recipe) -> None:
     """Raises OptionError for an impossible value."""
     for key, choices in {"model": MODELS, "people": PEOPLE, "device": DEVICES}.items():
         if getattr(recipe, key) not in choices:
-            raise OptionError(f"{key} is {getattr(recipe, key)!r}; choose one of {', '.join(choices)}")
+            raise OptionError(
+                f"{key} is {getattr(recipe, key)!r}; choose one of {', '.join(choices)}"
+            )
     if recipe.people == "one" and recipe.model == "centre-parser":
-        raise OptionError("people = \"one\" is for M2FP: the centre parser always tells people apart")
+        raise OptionError('people = "one" is for M2FP: the centre parser always tells people apart')
     if not recipe.stages:
         raise OptionError("a recipe needs a [[stage]]")
     for number, stage in enumerate(recipe.stages, start=1):
         if wrong := [side for side, _ in stage.sizes if side % MULTIPLE]:
-            raise OptionError(f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {MULTIPLE}")
+            raise OptionError(
+                f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {MULTIPLE}"
+            )
         for key, usual in (("frozen", 0), ("backbone_share", 1)):
             if getattr(stage, key) != usual and recipe.model != "centre-parser":
-                raise OptionError(f"stage {number}: {key} is for the centre parser; leave it out for {recipe.model}")
+                raise OptionError(
+                    f"stage {number}: {key} is for the centre parser; leave it out for {recipe.model}"
+                )
         if not 0 <= stage.backbone_share <= 1:
-            raise OptionError(f"stage {number}: backbone_share is {stage.backbone_share}; give 0 to 1")
+            raise OptionError(
+                f"stage {number}: backbone_share is {stage.backbone_share}; give 0 to 1"
+            )
         for key in ("lr", "backbone_lr"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
         for key, least in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
             if getattr(stage, key) < least:
-                raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}")
+                raise OptionError(
+                    f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}"
+                )
     ranges = {
-        "also_share": (0, 1), "compose": (0, 1), "ema": (0, 1), "weight_decay": (0, None), "clip_norm": (1e-6, None),
-        "holdout": (0, None), "points": (1, None), "teacher_every": (1, None),
-        "mirror_every": (0, None), "workers": (0, None), "threads": (1, None),
-        "log_every": (1, None), "save_every": (1, None), "validate_every": (0, None), "validate_pictures": (1, None),
+        "also_share": (0, 1),
+        "compose": (0, 1),
+        "ema": (0, 1),
+        "weight_decay": (0, None),
+        "clip_norm": (1e-6, None),
+        "holdout": (0, None),
+        "points": (1, None),
+        "teacher_every": (1, None),
+        "mirror_every": (0, None),
+        "workers": (0, None),
+        "threads": (1, None),
+        "log_every": (1, None),
+        "save_every": (1, None),
+        "validate_every": (0, None),
+        "validate_pictures": (1, None),
         "seed": (0, None),
     }
     for key, (least, largest) in ranges.items():

@@ -1,7 +1,9 @@
-"""Scenes to learn from: photos cropped, turned and scaled, and people cut out and pasted together with exact labels.
+"""Scenes to learn from: photos cropped, turned and scaled, and people cut out and pasted together
+with exact labels.
 
-A scene is made from its own random generator, so that scene number i of a run is the same on every machine and after
-every restart. Left and right stay the person's own: whenever pixels are mirrored, the paired classes are exchanged.
+A scene is made from its own random generator, so that scene number i of a run is the same on every
+machine and after every restart. Left and right stay the person's own: whenever pixels are mirrored,
+the paired classes are exchanged.
 """
 
 from __future__ import annotations
@@ -17,12 +19,27 @@ from humanparse.training.picture import placed, random_angle, random_colours, th
 from humanparse.training.wears import ANYTHING, bits, mirrored_bits
 
 # How often each kind of scene comes, and how much the teacher counts in it.
-KINDS = {"people": 0.27, "photo": 0.24, "everyday": 0.31, "tagged": 0.10, "unlabelled": 0.03, "empty": 0.05}
-TEACHER_TRUST = {"people": 0.3, "photo": 1.0, "everyday": 1.0, "tagged": 1.0, "unlabelled": 1.0, "empty": 0.0}
-WITHOUT = {"everyday": "photo", "tagged": "photo", "unlabelled": "photo"}  # the kind instead, where there are no such photos
-EVERYDAY_PASTED = 0.3    # share of the people pasted into scenes who come from everyday photos
-MIN_PASTED_PX = 1500     # people smaller than this in their own photo are not pasted elsewhere
-PARSED_PX = 480 * 640    # photos have about as many pixels when they are parsed
+KINDS = {
+    "people": 0.27,
+    "photo": 0.24,
+    "everyday": 0.31,
+    "tagged": 0.10,
+    "unlabelled": 0.03,
+    "empty": 0.05,
+}
+TEACHER_TRUST = {
+    "people": 0.3,
+    "photo": 1.0,
+    "everyday": 1.0,
+    "tagged": 1.0,
+    "unlabelled": 1.0,
+    "empty": 0.0,
+}
+# the kind instead, where there are no such photos
+WITHOUT = {"everyday": "photo", "tagged": "photo", "unlabelled": "photo"}
+EVERYDAY_PASTED = 0.3  # share of the people pasted into scenes who come from everyday photos
+MIN_PASTED_PX = 1500  # people smaller than this in their own photo are not pasted elsewhere
+PARSED_PX = 480 * 640  # photos have about as many pixels when they are parsed
 FLIP_CLASSES = np.arange(256, dtype=np.uint8)
 for _left, _right in CIHP.left_right_pairs:
     FLIP_CLASSES[[_left, _right]] = _right, _left
@@ -56,7 +73,8 @@ class SceneMaker:
         self.seed = seed
         self.rarity = rarity([photo.possible for photo in photos.labelled])
         self.everyday_rarity, self.tagged_rarity = (
-            rarity([_listed(photo) for photo in of_kind]) for of_kind in (photos.everyday, photos.tagged)
+            rarity([_listed(photo) for photo in of_kind])
+            for of_kind in (photos.everyday, photos.tagged)
         )
         self.cuttable = _cuttable(photos.everyday)
 
@@ -74,7 +92,8 @@ class SceneMaker:
         return scene
 
     def _people(self, rng: np.random.Generator, size: int) -> Scene:
-        """One to five people pasted on a place without people, or on a photo with its own person."""
+        """One to five people pasted on a place without people, or on a photo with its own
+        person."""
         scene = self._photo(rng, size) if rng.random() < 0.25 else self._empty(rng, size)
         count = rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1])
         height = size * np.exp(rng.uniform(np.log(0.28), np.log(2.2)))
@@ -83,11 +102,18 @@ class SceneMaker:
         for slot in rng.permutation(count):
             photo, number = self._anybody(rng)
             paste_person(
-                rng, scene, photo, number,
+                rng,
+                scene,
+                photo,
+                number,
                 height_px=height * np.exp(rng.normal(0, 0.12)),
                 x=middle + (slot - (count - 1) / 2) * spread + rng.normal(0, 0.1) * height,
-                y=size * 0.5 + rng.normal(0, 0.12) * size + max(0.0, height - size) * rng.uniform(-0.5, 0.5),
-                angle=random_angle(rng), flip=rng.random() < 0.5, colours=random_colours(rng),
+                y=size * 0.5
+                + rng.normal(0, 0.12) * size
+                + max(0.0, height - size) * rng.uniform(-0.5, 0.5),
+                angle=random_angle(rng),
+                flip=rng.random() < 0.5,
+                colours=random_colours(rng),
             )
         return scene
 
@@ -108,7 +134,11 @@ class SceneMaker:
 
     def _unlabelled(self, rng: np.random.Generator, size: int) -> Scene:
         """An unlabelled photo: only the teacher speaks."""
-        return _paste_photo(rng, self._empty(rng, size), self.photos.unlabelled[rng.integers(len(self.photos.unlabelled))])
+        return _paste_photo(
+            rng,
+            self._empty(rng, size),
+            self.photos.unlabelled[rng.integers(len(self.photos.unlabelled))],
+        )
 
     def _empty(self, rng: np.random.Generator, size: int) -> Scene:
         """A place without people: part of a background photo, rarely a plain colour."""
@@ -137,18 +167,37 @@ def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
     height, width = photo.pixels.shape[:2]
     zoom = size / min(height, width) * rng.uniform(1.0, 2.0)
     slack = np.array([width, height]) * zoom - size
-    matrix = placed((height, width), zoom, rng.normal(0, 4), rng.random() < 0.5, size / 2 + rng.uniform(-0.5, 0.5, 2) * slack)
+    matrix = placed(
+        (height, width),
+        zoom,
+        rng.normal(0, 4),
+        rng.random() < 0.5,
+        size / 2 + rng.uniform(-0.5, 0.5, 2) * slack,
+    )
     zeros = np.zeros((size, size))
     return Scene(
         warp(photo.pixels, matrix, size, border=cv2.BORDER_REFLECT),
-        zeros.astype(np.uint8), zeros.astype(np.float32), zeros.astype(np.int16),
+        zeros.astype(np.uint8),
+        zeros.astype(np.float32),
+        zeros.astype(np.int16),
     )
 
 
 def paste_person(
-    rng, scene: Scene, photo: Photo, number: int = 1, *, height_px: float, x: float, y: float, angle: float, flip: bool, colours
+    rng,
+    scene: Scene,
+    photo: Photo,
+    number: int = 1,
+    *,
+    height_px: float,
+    x: float,
+    y: float,
+    angle: float,
+    flip: bool,
+    colours,
 ) -> None:
-    """Paint a person of a labelled photo over the scene, `height_px` tall, centred at (x, y) pixels."""
+    """Paint a person of a labelled photo over the scene, `height_px` tall, centred at (x, y)
+    pixels."""
     body = photo.people == number
     ys, xs = np.nonzero(body)
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
@@ -163,7 +212,8 @@ def paste_person(
     pixels = warp(colours(photo.pixels[cut]), matrix, size)
     scene.pixels = (scene.pixels * (1 - alpha) + pixels * alpha).astype(np.uint8)
     labels = warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
-    labels[labels == 0] = IGNORE  # blurred edges and enclosed pixels: the person's, of no named class
+    # blurred edges and enclosed pixels: the person's, of no named class
+    labels[labels == 0] = IGNORE
     scene.classes[here] = (FLIP_CLASSES[labels] if flip else labels)[here]
     scene.person[here] = 1
     scene.num_people += 1
@@ -171,20 +221,32 @@ def paste_person(
     scene.possible += _possible((photo.possible[number - 1],), flip)
 
 
-def _paste_photo(rng: np.random.Generator, scene: Scene, photo: Photo, zoom: float | None = None) -> Scene:
-    """Lay a whole photo, scaled, turned and shifted, over the scene. zoom: None takes one at random, as for whole people."""
+def _paste_photo(
+    rng: np.random.Generator, scene: Scene, photo: Photo, zoom: float | None = None
+) -> Scene:
+    """Lay a whole photo, scaled, turned and shifted, over the scene. zoom: None takes one at
+    random, as for whole people."""
     size = scene.classes.shape[0]
     if zoom is None:
-        heights = (0.8, 1.6) if rng.random() < 0.6 else (0.7, 3.2)  # whole people mostly; close-ups too
+        # whole people mostly; close-ups too
+        heights = (0.8, 1.6) if rng.random() < 0.6 else (0.7, 3.2)
         zoom = size * np.exp(rng.uniform(*np.log(heights))) / photo.pixels.shape[0]
     slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
     flip = rng.random() < 0.5
-    matrix = placed(photo.pixels.shape, zoom, random_angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack)
-    inside = warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    matrix = placed(
+        photo.pixels.shape, zoom, random_angle(rng), flip, size / 2 + rng.uniform(-1, 1, 2) * slack
+    )
+    inside = (
+        warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
+    )
     scene.pixels[inside] = warp(random_colours(rng)(photo.pixels), matrix, size)[inside]
     teacher = np.float32(0.5)  # nobody knows
     if photo.teacher is not None:
-        teacher = warp(cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR), matrix, size)
+        teacher = warp(
+            cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR),
+            matrix,
+            size,
+        )
     if photo.labels is None:
         scene.classes[inside] = IGNORE
         scene.person[inside] = np.broadcast_to(teacher, inside.shape)[inside]
@@ -214,7 +276,9 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
     else:
         centre, radius = rng.uniform(0.1, 0.9, 2) * size, rng.uniform(0.06, 0.22) * size
         angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
-        points = centre + radius * rng.uniform(0.6, 1.4, (7, 1)) * np.stack([np.cos(angles), np.sin(angles)], 1)
+        points = centre + radius * rng.uniform(0.6, 1.4, (7, 1)) * np.stack(
+            [np.cos(angles), np.sin(angles)], 1
+        )
     cv2.fillPoly(shape, [np.int32(points)], 255)
     here = shape > 0
     height, width = texture.shape[:2]
@@ -235,7 +299,8 @@ def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
     for photo in photos:
         pixels = np.bincount(photo.people[photo.people > 0], minlength=len(photo.possible) + 1)
         found += [
-            (photo, number) for number, one in enumerate(photo.possible, start=1)
+            (photo, number)
+            for number, one in enumerate(photo.possible, start=1)
             if one != ANYTHING and pixels[number] > MIN_PASTED_PX
         ]
     return found
@@ -249,7 +314,7 @@ def rarity(seen: list[tuple[int, ...]], num_classes: int = len(CIHP)) -> np.ndar
     if not seen:
         return np.zeros(0)
     sets = [np.bitwise_or.reduce(np.array((0, *one), np.int64)) for one in seen]
-    present = np.array(sets)[:, None] >> np.arange(num_classes) & 1 > 0                # (N, C)
+    present = np.array(sets)[:, None] >> np.arange(num_classes) & 1 > 0  # (N, C)
     present[:, 0] = True
     frequency = present.mean(0)
     rarity = (present / np.sqrt(np.maximum(frequency, 1e-3))).max(1)

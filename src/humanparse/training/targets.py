@@ -9,12 +9,13 @@ from humanparse.training.scenes import UNKNOWN_PERSON, Scene
 from humanparse.training.wears import ANYTHING, IGNORE, sets_of
 
 MIN_PERSON_PX = 100  # a person with fewer visible pixels is asked of nobody
-MAX_TAUGHT = 24      # people of a scene of whom it is asked what they wear
-WORN_SHARE = 0.004   # of a person's cells: a class of which so many are seen is worn
+MAX_TAUGHT = 24  # people of a scene of whom it is asked what they wear
+WORN_SHARE = 0.004  # of a person's cells: a class of which so many are seen is worn
 
 
 def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str, np.ndarray]:
-    """Targets of the maps (h = S / stride). `phase` in [0, stride) says which pixel of each cell speaks for it.
+    """Targets of the maps (h = S / stride). `phase` in [0, stride) says which pixel of each cell
+    speaks for it.
 
     classes        uint8 (h, h), 255 where it is not one known class
     sets           int64 (h, h), the classes that a cell may have, as bits; 0 where nothing is known
@@ -37,7 +38,8 @@ def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str
         if mine.sum() * stride**2 < MIN_PERSON_PX:
             continue
         x, y = xs[mine].mean(), ys[mine].mean()
-        extent = np.hypot(np.ptp(xs[mine]) + stride, np.ptp(ys[mine]) + stride)  # diagonal of the person's box
+        # diagonal of the person's box
+        extent = np.hypot(np.ptp(xs[mine]) + stride, np.ptp(ys[mine]) + stride)
         spread = np.clip(0.03 * extent, 5, 16)
         bump = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2))
         bump[int(y / stride), int(x / stride)] = 1
@@ -46,7 +48,10 @@ def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str
         offset_weight[mine] = 1 / extent
     centre[people == UNKNOWN_PERSON] = -1
     codes = scene.classes[cells]
-    possible = np.array([ANYTHING, *scene.possible, *[ANYTHING] * (scene.num_people - len(scene.possible))], np.int64)
+    possible = np.array(
+        [ANYTHING, *scene.possible, *[ANYTHING] * (scene.num_people - len(scene.possible))],
+        np.int64,
+    )
     owner = np.where((people > 0) & (people <= MAX_TAUGHT), people, 0).astype(np.int64)
     return {
         "classes": np.where(codes < len(labels), codes, IGNORE).astype(np.uint8),
@@ -61,10 +66,14 @@ def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str
     }
 
 
-def worn(codes: np.ndarray, owner: np.ndarray, possible: np.ndarray, num_classes: int) -> np.ndarray:
-    """float32 (MAX_TAUGHT, C): what each person is known to wear (1) and not to wear (0); -1 where nobody knows.
+def worn(
+    codes: np.ndarray, owner: np.ndarray, possible: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """float32 (MAX_TAUGHT, C): what each person is known to wear (1) and not to wear (0); -1 where
+    nobody knows.
 
-    A class is worn if enough cells have it, and not worn if it cannot be seen on the person (`possible`, see sets_of).
+    A class is worn if enough cells have it, and not worn if it cannot be seen on the person
+    (`possible`, see sets_of).
     """
     known = np.full((MAX_TAUGHT, num_classes), -1, np.float32)
     cells = np.bincount(owner.ravel(), minlength=MAX_TAUGHT + 1)

@@ -1,6 +1,8 @@
-"""Measures a model on the photos held out of training: single people as they were photographed, and composites.
+"""Measures a model on the photos held out of training: single people as they were photographed, and
+composites.
 
-Composites are 720×960 pictures of two to four held-out people pasted on held-out backgrounds, the same ones every time.
+Composites are 720×960 pictures of two to four held-out people pasted on held-out backgrounds, the
+same ones every time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from humanparse.training.photos import Photos
 from humanparse.training.scenes import Scene, empty_scene, paste_person
 
 COMPOSITES = 150
-SIZE = 960            # composites are made as squares of this side and cut to CROP
+SIZE = 960  # composites are made as squares of this side and cut to CROP
 CROP = np.s_[120:840]
 
 
@@ -42,7 +44,8 @@ class Score:
 
 
 def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
-    """Scores by kind of picture: "single" and "composite". photos: the validation split, see photos.py."""
+    """Scores by kind of picture: "single" and "composite". photos: the validation split, see
+    photos.py."""
     scores = {}
     for kind, scenes in pictures(photos).items():
         scores[kind] = Score(MeanIoU(len(parser.labels)))
@@ -57,7 +60,8 @@ def false_alarms(parser: HumanParser, photos: Photos) -> int:
 
 
 def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
-    """The same pictures as data sets for `humanparse eval`: `folder/single` and `folder/composite`, in the plain layout.
+    """The same pictures as data sets for `humanparse eval`: `folder/single` and `folder/composite`,
+    in the plain layout.
 
     Returns how many there are of each kind. Existing files of those names are replaced.
     """
@@ -71,7 +75,8 @@ def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
 def _write(scene: Scene, folder: Path, file: str) -> None:
     """One picture, its classes and its people; unknown people are told by their unknown class."""
     maps = {
-        "images": cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR), "labels": scene.classes,
+        "images": cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR),
+        "labels": scene.classes,
         "persons": np.maximum(scene.people, 0).astype(np.uint8),
     }
     for name, values in maps.items():
@@ -80,7 +85,8 @@ def _write(scene: Scene, folder: Path, file: str) -> None:
 
 
 def good_and_bad(parser: HumanParser, photos: Photos, per_kind: int) -> dict[str, list[Case]]:
-    """Of each kind of picture the best, the worst and others at even steps of rank between, by the picture's own mean IoU."""
+    """Of each kind of picture the best, the worst and others at even steps of rank between, by the
+    picture's own mean IoU."""
     cases = {}
     for kind, scenes in pictures(photos).items():
         ranked = sorted((_case(parser, scene) for scene in scenes), key=lambda case: -case.score)
@@ -93,22 +99,32 @@ def _case(parser: HumanParser, scene: Scene) -> Case:
     parsing = parser.parse(scene.pixels)
     score = MeanIoU(len(parser.labels))
     score.add(scene.classes, parsing.label_map)
-    return Case("", score.mean, scene.pixels, Truth(scene.classes, np.maximum(scene.people, 0)), parsing)
+    return Case(
+        "", score.mean, scene.pixels, Truth(scene.classes, np.maximum(scene.people, 0)), parsing
+    )
 
 
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
     """The scores as a text table."""
     lines = [f"{'':18}" + "".join(f"{kind:>12}" for kind in scores)]
     rows = {
-        "mIoU": lambda s: s.classes.mean, "pixel accuracy": lambda s: s.classes.pixel_accuracy,
-        "person IoU": lambda s: s.person.per_class[1], "person PQ": lambda s: s.people.pq,
+        "mIoU": lambda s: s.classes.mean,
+        "pixel accuracy": lambda s: s.classes.pixel_accuracy,
+        "person IoU": lambda s: s.person.per_class[1],
+        "person PQ": lambda s: s.people.pq,
     }
     for name, read in rows.items():
         lines.append(f"{name:18}" + "".join(f"{read(score):12.3f}" for score in scores.values()))
     for name in ("found", "missed", "false"):
-        lines.append(f"people {name:11}" + "".join(f"{getattr(score.people, name):12d}" for score in scores.values()))
+        lines.append(
+            f"people {name:11}"
+            + "".join(f"{getattr(score.people, name):12d}" for score in scores.values())
+        )
     for index, name in enumerate(names):
-        lines.append(f"  {name:16}" + "".join(f"{score.classes.per_class[index]:12.3f}" for score in scores.values()))
+        lines.append(
+            f"  {name:16}"
+            + "".join(f"{score.classes.per_class[index]:12.3f}" for score in scores.values())
+        )
     return "\n".join(lines)
 
 
@@ -118,13 +134,21 @@ def pictures(photos: Photos) -> dict[str, Iterator[Scene]]:
 
 
 def singles(photos: Photos) -> Iterator[Scene]:
-    """Each held-out labelled photo as it is; unknown pixels outside the person (passers-by) count for nothing."""
+    """Each held-out labelled photo as it is; unknown pixels outside the person (passers-by) count
+    for nothing."""
     for photo in photos.labelled:
-        yield Scene(photo.pixels, photo.labels, (photo.people > 0).astype(np.float32), photo.people, num_people=1)
+        yield Scene(
+            photo.pixels,
+            photo.labels,
+            (photo.people > 0).astype(np.float32),
+            photo.people,
+            num_people=1,
+        )
 
 
 def composites(photos: Photos) -> Iterator[Scene]:
-    """COMPOSITES pictures of two to four people, who may touch and hide each other and stand beyond the edge."""
+    """COMPOSITES pictures of two to four people, who may touch and hide each other and stand beyond
+    the edge."""
     for index in range(COMPOSITES):
         rng = np.random.default_rng((2, index))
         scene = empty_scene(rng, photos.backgrounds[rng.integers(len(photos.backgrounds))], SIZE)
@@ -133,8 +157,20 @@ def composites(photos: Photos) -> Iterator[Scene]:
         middle, spread = rng.uniform(0.4, 0.6) * SIZE, rng.uniform(0.3, 0.6) * height
         for slot in rng.permutation(count):
             paste_person(
-                rng, scene, photos.labelled[rng.integers(len(photos.labelled))],
-                height_px=height * rng.uniform(0.85, 1.15), x=middle + (slot - (count - 1) / 2) * spread,
-                y=SIZE / 2 + rng.uniform(-60, 60), angle=rng.normal(0, 3), flip=rng.random() < 0.5, colours=lambda pixels: pixels,
+                rng,
+                scene,
+                photos.labelled[rng.integers(len(photos.labelled))],
+                height_px=height * rng.uniform(0.85, 1.15),
+                x=middle + (slot - (count - 1) / 2) * spread,
+                y=SIZE / 2 + rng.uniform(-60, 60),
+                angle=rng.normal(0, 3),
+                flip=rng.random() < 0.5,
+                colours=lambda pixels: pixels,
             )
-        yield Scene(scene.pixels[CROP], scene.classes[CROP], scene.person[CROP], scene.people[CROP], num_people=count)
+        yield Scene(
+            scene.pixels[CROP],
+            scene.classes[CROP],
+            scene.person[CROP],
+            scene.people[CROP],
+            num_people=count,
+        )

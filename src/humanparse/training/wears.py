@@ -1,8 +1,10 @@
-"""What is known of a person without a label map: the classes that can be seen on them, told by a list.
+"""What is known of a person without a label map: the classes that can be seen on them, told by a
+list.
 
-A list says `wears` (can be seen), `unsure` (counts neither way), and sometimes the `main` garment and on which side of
-the picture the person's own left lies. Everything else on the list's label set is not there. A set of classes is kept as
-the bits of an int; in label maps of training scenes a few high numbers stand for sets of classes:
+A list says `wears` (can be seen), `unsure` (counts neither way), and sometimes the `main` garment
+and on which side of the picture the person's own left lies. Everything else on the list's label set
+is not there. A set of classes is kept as the bits of an int; in label maps of training scenes a few
+high numbers stand for sets of classes:
 
     LISTED          whatever the person's list allows
     EITHER[i]       the left or the right class of pair i: an arm, a leg, a shoe of an unknown side
@@ -24,17 +26,18 @@ from humanparse.system.text import read_text
 
 IGNORE = 255
 LISTED = 254
-FIRST_EITHER = 248       # EITHER of pair i is FIRST_EITHER - i
-ANYTHING = 0             # as a set of bits: nothing is known of the person
+FIRST_EITHER = 248  # EITHER of pair i is FIRST_EITHER - i
+ANYTHING = 0  # as a set of bits: nothing is known of the person
 SIDES = ("left", "right")
-MOST_CLASSES = 62        # of a label set whose people can be listed: what the bits of an int hold
+MOST_CLASSES = 62  # of a label set whose people can be listed: what the bits of an int hold
 
 
 @dataclass(frozen=True)
 class Wears:
     """One person's list. wears, unsure: classes; main: the garment that covers most, or None.
 
-    left_at: "left" or "right", where in the picture the person's own left lies; None if nobody knows.
+    left_at: "left" or "right", where in the picture the person's own left lies; None if nobody
+    knows.
     """
 
     wears: frozenset[int]
@@ -58,10 +61,14 @@ def either(labels: LabelSet) -> dict[int, tuple[int, int]]:
     return {FIRST_EITHER - i: pair for i, pair in enumerate(labels.left_right_pairs)}
 
 
-def sets_of(codes: np.ndarray, people: np.ndarray, possible: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """int64 (h, w): the classes that each pixel may have, as bits; ANYTHING where nothing is known, or one class is.
+def sets_of(
+    codes: np.ndarray, people: np.ndarray, possible: np.ndarray, labels: LabelSet
+) -> np.ndarray:
+    """int64 (h, w): the classes that each pixel may have, as bits; ANYTHING where nothing is known,
+    or one class is.
 
-    codes: uint8 (h, w), classes or what stands for sets of them. people: int (h, w), 1.. the person, 0 and below nobody.
+    codes: uint8 (h, w), classes or what stands for sets of them. people: int (h, w), 1.. the
+    person, 0 and below nobody.
     possible: int64 (P + 1,), of each person by number, see Wears; row 0 is nobody's.
     """
     table = np.zeros(256, np.int64)
@@ -84,8 +91,9 @@ def mirrored_bits(sets: int, labels: LabelSet) -> int:
 def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
     """Read a `wears.json`: photo name → person's number in persons/ → Wears.
 
-    The file holds {photo: {number: {"wears": [class, …], "unsure": […], "main": class, "left_at": "left" or "right"}}};
-    all but `wears` may be left out. Raises OptionError for a file that says something else, FileNotFoundError for none.
+    The file holds {photo: {number: {"wears": [class, …], "unsure": […], "main": class, "left_at":
+    "left" or "right"}}}; all but `wears` may be left out. Raises OptionError for a file that says
+    something else, FileNotFoundError for none.
     """
     try:
         told = json.loads(read_text(path))
@@ -103,16 +111,21 @@ def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
 
 
 def wears_from(told: Mapping, labels: LabelSet) -> Wears:
-    """A Wears from its JSON. Raises OptionError for a class that there is not, KeyError without `wears`."""
+    """A Wears from its JSON. Raises OptionError for a class that there is not, KeyError without
+    `wears`."""
     main, left_at = told.get("main") or None, told.get("left_at")
     return Wears(
-        frozenset(map(labels.index, told["wears"])), frozenset(map(labels.index, told.get("unsure", ()))),
-        labels.index(main) if main else None, left_at if left_at in SIDES else None,
+        frozenset(map(labels.index, told["wears"])),
+        frozenset(map(labels.index, told.get("unsure", ()))),
+        labels.index(main) if main else None,
+        left_at if left_at in SIDES else None,
     )
 
 
 def _number(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise OptionError(f"a person has the number {number}; people in persons/ are numbered from 1")
+        raise OptionError(
+            f"a person has the number {number}; people in persons/ are numbered from 1"
+        )
     return number

@@ -1,8 +1,9 @@
-"""Batches of scenes, made by worker processes: in what way they come over, and what is told if a worker fails.
+"""Batches of scenes, made by worker processes: in what way they come over, and what is told if a
+worker fails.
 
-PyTorch hands batches over in /dev/shm, of which a container has 64 MB unless told otherwise, and ends
-the run at the batch that finds no room. What the batches need is known before the first of them:
-where it is not there, they come through pipes instead, which takes nothing but a copy more.
+PyTorch hands batches over in /dev/shm, of which a container has 64 MB unless told otherwise, and
+ends the run at the batch that finds no room. What the batches need is known before the first of
+them: where it is not there, they come through pipes instead, which takes nothing but a copy more.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from humanparse.errors import HumanParseError, OptionError
 
 SHARED = Path("/dev/shm")
 AHEAD = 4  # batches that a worker makes ahead
-HELD = 2   # batches more that are there at once: the one being learnt from, and the one on its way
+HELD = 2  # batches more that are there at once: the one being learnt from, and the one on its way
 
 Key = tuple[int, int]  # number of a scene, and its side in pixels
 Encoded = dict[str, np.ndarray]
@@ -40,7 +41,8 @@ class Scenes(Protocol):
 
 @dataclass(frozen=True)
 class Failed:
-    """What comes from a worker instead of a scene. foreseen: an error of ours or of the file system."""
+    """What comes from a worker instead of a scene. foreseen: an error of ours or of the file
+    system."""
 
     reason: str
     where: str
@@ -48,7 +50,11 @@ class Failed:
 
 
 def batches(
-    scenes: Scenes, steps: Iterable[Sequence[Key]], largest: tuple[int, int], workers: int, pin_memory: bool,
+    scenes: Scenes,
+    steps: Iterable[Sequence[Key]],
+    largest: tuple[int, int],
+    workers: int,
+    pin_memory: bool,
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the tensors of each step.
@@ -58,13 +64,18 @@ def batches(
     little of /dev/shm. Raises OptionError for what a worker could not read, RuntimeError (with the
     worker's traceback as a note) for what nobody foresaw; see also `workers_deaths_told`.
     """
-    # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is not safe.
+    # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is
+    # not safe.
     workers = workers if sys.platform == "linux" else 0
     piped = workers > 0 and not _has_room(scenes, largest, workers, say)
     loader = DataLoader(
-        SceneTargets(scenes), batch_sampler=steps, num_workers=workers,
-        collate_fn=partial(collate, piped=piped), prefetch_factor=AHEAD if workers else None,
-        multiprocessing_context="fork" if workers else None, pin_memory=pin_memory,
+        SceneTargets(scenes),
+        batch_sampler=steps,
+        num_workers=workers,
+        collate_fn=partial(collate, piped=piped),
+        prefetch_factor=AHEAD if workers else None,
+        multiprocessing_context="fork" if workers else None,
+        pin_memory=pin_memory,
     )
     iterator = iter(loader)
     try:
@@ -91,8 +102,11 @@ class SceneTargets(Dataset):
             return _failed(error)
 
 
-def collate(encoded: Sequence[Encoded | Failed], piped: bool) -> dict[str, Tensor | np.ndarray] | Failed:
-    """One batch of a step's scenes. piped: as arrays, which need no shared memory, rather than tensors."""
+def collate(
+    encoded: Sequence[Encoded | Failed], piped: bool
+) -> dict[str, Tensor | np.ndarray] | Failed:
+    """One batch of a step's scenes. piped: as arrays, which need no shared memory, rather than
+    tensors."""
     for one in encoded:
         if isinstance(one, Failed):
             return one
@@ -102,8 +116,9 @@ def collate(encoded: Sequence[Encoded | Failed], piped: bool) -> dict[str, Tenso
 
 
 def _end_workers(iterator: Iterator) -> None:
-    """End the workers now: PyTorch does so when the iterator is collected, which an error's traceback puts off, and until
-    then they hold copies of whatever this process has open. There is no public way."""
+    """End the workers now: PyTorch does so when the iterator is collected, which an error's
+    traceback puts off, and until then they hold copies of whatever this process has open. There is
+    no public way."""
     getattr(iterator, "_shutdown_workers", lambda: None)()
 
 

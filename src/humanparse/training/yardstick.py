@@ -1,9 +1,9 @@
 """The yardstick: what the embedded model is judged by, on photos held out of training.
 
-    single, composite   labelled street photos as they are, and their people pasted together (validate.py)
-    everyday            outlined people of at least 0.6 % of the photo: are they found and outlined, what do they wear?
-    tagged              street photos with a list of what the one person wears
-    steady              everyday photos mirrored, and at JPEG quality 90: what changes that should not
+single, composite   labelled street photos as they are, and their people pasted together (validate.py)
+everyday            outlined people of at least 0.6 % of the photo: are they found and outlined, what do they wear?
+tagged              street photos with a list of what the one person wears
+steady              everyday photos mirrored, and at JPEG quality 90: what changes that should not
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from humanparse.result import Parsing, Person
 from humanparse.training.folder import mirrored_classes
 from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
 
-LEAST_PERSON = 0.006     # share of the photo; smaller people are asked of nobody
-FOUND_IOU = 0.5          # of boxes
-STEADY_PHOTOS = 60       # photos on which steadiness is measured
+LEAST_PERSON = 0.006  # share of the photo; smaller people are asked of nobody
+FOUND_IOU = 0.5  # of boxes
+STEADY_PHOTOS = 60  # photos on which steadiness is measured
 JPEG_QUALITY = 90
 
 
@@ -53,8 +53,8 @@ class Everyday:
 
 @dataclass
 class Steady:
-    """What one change to a photo changes in its result. changed, foreground: pixels; photos, recounted: how many photos, and
-    in how many of them the number of people changes."""
+    """What one change to a photo changes in its result. changed, foreground: pixels; photos,
+    recounted: how many photos, and in how many of them the number of people changes."""
 
     changed: int = 0
     foreground: int = 0
@@ -85,9 +85,12 @@ class Lists:
 
 
 def measure(parser: HumanParser, photos: Photos) -> Lists:
-    """All figures of the held-out photos with lists. photos: the validation split, see photos.py."""
+    """All figures of the held-out photos with lists. photos: the validation split, see
+    photos.py."""
     return Lists(
-        everyday(parser, photos.everyday), tagged(parser, photos.tagged), steady(parser, for_steadiness(photos.everyday))
+        everyday(parser, photos.everyday),
+        tagged(parser, photos.tagged),
+        steady(parser, for_steadiness(photos.everyday)),
     )
 
 
@@ -118,7 +121,9 @@ def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
         before = parser.parse(photo.pixels)
         after = parser.parse(np.ascontiguousarray(photo.pixels[:, ::-1]))
         mirrored.add(before, sides[after.label_map[:, ::-1]], len(after.people))
-        _, data = cv2.imencode(".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        _, data = cv2.imencode(
+            ".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
         after = parser.parse(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
         jpeg.add(before, after.label_map, len(after.people))
     return {"mirrored": mirrored, "JPEG 90": jpeg}
@@ -127,7 +132,9 @@ def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
 def for_steadiness(photos: Iterable[Photo]) -> list[Photo]:
     """The first STEADY_PHOTOS of those with somebody large enough."""
     with_people = [
-        photo for photo in photos if (np.bincount(photo.people[photo.people > 0]) >= LEAST_PERSON * photo.people.size).any()
+        photo
+        for photo in photos
+        if (np.bincount(photo.people[photo.people > 0]) >= LEAST_PERSON * photo.people.size).any()
     ]
     return with_people[:STEADY_PHOTOS]
 
@@ -159,12 +166,15 @@ def report_lists(lists: Lists) -> str:
 
 def _shares(parsing: Parsing, person: Person) -> np.ndarray:
     """float (C,): of a person's pixels, by class."""
-    counts = np.bincount(parsing.label_map[parsing.person_map == person.id], minlength=len(parsing.labels))
+    counts = np.bincount(
+        parsing.label_map[parsing.person_map == person.id], minlength=len(parsing.labels)
+    )
     return counts / max(counts.sum(), 1)
 
 
 def _person_at(parsing: Parsing, body: np.ndarray) -> Person | None:
-    """The person found whose box overlaps that of `body`, bool (H, W), the most, if by more than FOUND_IOU."""
+    """The person found whose box overlaps that of `body`, bool (H, W), the most, if by more than
+    FOUND_IOU."""
     x, y, width, height = cv2.boundingRect(body.view(np.uint8))
     wanted = (x, y, x + width, y + height)
     best = max(parsing.people, key=lambda person: _box_iou(person.box_xyxy, wanted), default=None)

@@ -1,4 +1,5 @@
-"""What a model's name stands for: a file inside the package, one that was pulled, or one of the user's own."""
+"""What a model's name stands for: a file inside the package, one that was pulled, or one of the
+user's own."""
 
 from __future__ import annotations
 
@@ -15,19 +16,25 @@ DEFAULT_MODEL = "humanparse-small"
 def bundled_models() -> dict[str, Path]:
     """The models inside the package, by name, the default first."""
     files = packaged("weights/bundled").glob("*.onnx")
-    return {path.stem: path for path in sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))}
+    return {
+        path.stem: path
+        for path in sorted(files, key=lambda path: (path.stem != DEFAULT_MODEL, path.stem))
+    }
 
 
 def is_name(model: str | Path | None) -> bool:
-    """Whether that is a model of the catalogue (None: the one in the package), and not a file or folder."""
+    """Whether that is a model of the catalogue (None: the one in the package), and not a file or
+    folder."""
     return model is None or str(model) in bundled_models() or str(model) in HUB
 
 
 def model_file(model: str | Path | None) -> Path:
-    """The file of a model: a name of the catalogue, an .onnx file, a folder with one, or None for the model in the package.
+    """The file of a model: a name of the catalogue, an .onnx file, a folder with one, or None for
+    the model in the package.
 
-    A name of the catalogue wins over a file of that name (`./name` means the file). Nothing is fetched here.
-    Raises UnknownModel if there is no such name and no such file, or if the model has yet to be pulled.
+    A name of the catalogue wins over a file of that name (`./name` means the file). Nothing is
+    fetched here. Raises UnknownModel if there is no such name and no such file, or if the model has
+    yet to be pulled.
     """
     name, bundled = str(model or DEFAULT_MODEL), bundled_models()
     if name in bundled:
@@ -44,12 +51,16 @@ def model_file(model: str | Path | None) -> Path:
     if Path(name).is_file():
         return Path(name)
     known = ", ".join([*bundled, *HUB])
-    raise UnknownModel(f"there is no model {name!r}: give the path of an .onnx file, a folder with one, or one of {known}")
+    raise UnknownModel(
+        f"there is no model {name!r}: give the path of an .onnx file, a folder with one, or one of {known}"
+    )
 
 
 def _only_model_in(folder: Path) -> Path:
     found = sorted(folder.glob("*.onnx"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise UnknownModel(f"the folder {str(folder)!r} must hold one .onnx file, but it holds {names}; give the file itself")
+        raise UnknownModel(
+            f"the folder {str(folder)!r} must hold one .onnx file, but it holds {names}; give the file itself"
+        )
     return found[0]

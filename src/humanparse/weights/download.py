@@ -1,10 +1,12 @@
 """Fetch one file over HTTP and trust nothing: resumable, checked, whole or not at all.
 
-A file grows as `<name>.<beginning of its sha256>.part` and gets its name only when its size and sha256 are right. A part
-therefore belongs to one content; it is continued with Range (and If-Range, where the server named a validator).
+A file grows as `<name>.<beginning of its sha256>.part` and gets its name only when its size and
+sha256 are right. A part therefore belongs to one content; it is continued with Range (and If-Range,
+where the server named a validator).
 
-Whether an answer continues the part is read from its Content-Range and never from its status: ModelScope has been seen to
-serve the wanted range with the status 200 instead of 206, and other servers ignore Range.
+Whether an answer continues the part is read from its Content-Range and never from its status:
+ModelScope has been seen to serve the wanted range with the status 200 instead of 206, and other
+servers ignore Range.
 """
 
 from __future__ import annotations
@@ -40,21 +42,24 @@ Say = Callable[[str], None]
 class Limits:
     """Every limit of a download; docs/models.md has a row for each."""
 
-    stall_s: float = 30            # an answer that brings less than min_bytes_per_s over this time is given up
+    # an answer that brings less than min_bytes_per_s over this time is given up
+    stall_s: float = 30
     min_bytes_per_s: float = 1000
-    tries: int = 6                 # failures in a row; one that brought progress_bytes starts a new row
+    # failures in a row; one that brought progress_bytes starts a new row
+    tries: int = 6
     progress_bytes: int = 1_000_000
-    first_wait_s: float = 1        # before the second try; doubled each time
-    longest_wait_s: float = 60     # also the longest Retry-After that is obeyed
+    first_wait_s: float = 1  # before the second try; doubled each time
+    longest_wait_s: float = 60  # also the longest Retry-After that is obeyed
     redirects: int = 5
     list_bytes: int = 4_000_000
     file_bytes: int = 4_000_000_000
     spare_bytes: int = 100_000_000  # left free on the disk
-    lock_s: float = 3600           # wait for another process that pulls the same model
+    lock_s: float = 3600  # wait for another process that pulls the same model
 
 
 class _Retry(Exception):
-    """The try failed in a way that may pass. `after_s`: how long the server wants to be left alone."""
+    """The try failed in a way that may pass. `after_s`: how long the server wants to be left
+    alone."""
 
     def __init__(self, why: str, after_s: float = 0):
         super().__init__(why)
@@ -73,21 +78,28 @@ def fetch_text(url: str, limits: Limits, say: Say) -> bytes:
             with _open(url, {}, limits) as answer:
                 text = b"".join(_chunks(answer, limits, limits.list_bytes + 1))
             if len(text) > limits.list_bytes:
-                raise DownloadFailed(f"{_host(url)} answered with more than {limits.list_bytes} bytes where a list was expected")
+                raise DownloadFailed(
+                    f"{_host(url)} answered with more than {limits.list_bytes} bytes where a list was expected"
+                )
             return text
         except _Retry as failure:
             tries.wait(failure)
 
 
-def fetch_file(url: str, file: RemoteFile, target: Path, limits: Limits, progress: Progress, say: Say) -> None:
-    """Fetch `file` to `target`, continuing what an earlier run left. Only one process may do so at a time: see lock.py.
+def fetch_file(
+    url: str, file: RemoteFile, target: Path, limits: Limits, progress: Progress, say: Say
+) -> None:
+    """Fetch `file` to `target`, continuing what an earlier run left. Only one process may do so at
+    a time: see lock.py.
 
     Raises DownloadFailed; then `target` is untouched, and what came is kept if it can be continued.
     """
     part = part_of(target, file)
     _forget_other_parts(target, part)
     if file.size > limits.file_bytes:
-        raise DownloadFailed(f"{file.path} is said to have {file.size} bytes, but the limit is {limits.file_bytes}")
+        raise DownloadFailed(
+            f"{file.path} is said to have {file.size} bytes, but the limit is {limits.file_bytes}"
+        )
     tries, fresh = _Tries(url, limits, say), False
     while True:
         here = _size(part)
@@ -118,10 +130,12 @@ def part_of(target: Path, file: RemoteFile) -> Path:
 
 
 def _receive(url: str, file: RemoteFile, part: Path, limits: Limits, progress: Progress) -> None:
-    """One answer of the server, added to the part. Raises _Retry if it breaks off, DownloadFailed if it is wrong."""
+    """One answer of the server, added to the part. Raises _Retry if it breaks off, DownloadFailed
+    if it is wrong."""
     here = _size(part)
     validator = _read_validator(part) if here else None
-    # Range only when there is something to continue: some companies' routers refuse requests that have it.
+    # Range only when there is something to continue: some companies' routers refuse requests that
+    # have it.
     headers = {"Range": f"bytes={here}-"} if here else {}
     if here and validator:
         headers["If-Range"] = validator
@@ -137,7 +151,9 @@ def _receive(url: str, file: RemoteFile, part: Path, limits: Limits, progress: P
             raise _Retry(f"asked for the bytes from {here}, got those from {start}")
         if total is not None and total != file.size:
             _forget(part)
-            raise DownloadFailed(f"{_host(url)} sends {total} bytes as {file.path}, but its list promises {file.size}")
+            raise DownloadFailed(
+                f"{_host(url)} sends {total} bytes as {file.path}, but its list promises {file.size}"
+            )
         with _open_part(part, start) as out:
             if start == 0:
                 _write_validator(part, answer)
@@ -149,7 +165,9 @@ def _receive(url: str, file: RemoteFile, part: Path, limits: Limits, progress: P
             _write(out, b"", file)
     if here > file.size:
         _forget(part)
-        raise DownloadFailed(f"{_host(url)} sends more than the {file.size} bytes that its list promises for {file.path}")
+        raise DownloadFailed(
+            f"{_host(url)} sends more than the {file.size} bytes that its list promises for {file.path}"
+        )
     if here < file.size:
         raise _Retry(f"the connection broke off after {here} of {file.size} bytes")
 
@@ -158,23 +176,35 @@ def _receive(url: str, file: RemoteFile, part: Path, limits: Limits, progress: P
 
 
 def _open(url: str, headers: dict[str, str], limits: Limits) -> http.client.HTTPResponse:
-    """The server's answer, after redirects. Raises _Retry for what may pass, DownloadFailed for what will not."""
-    opener = urllib.request.build_opener(_Redirects(limits.redirects))  # and proxies, from http(s)_proxy and no_proxy
+    """The server's answer, after redirects. Raises _Retry for what may pass, DownloadFailed for
+    what will not."""
+    # and proxies, from http(s)_proxy and no_proxy
+    opener = urllib.request.build_opener(_Redirects(limits.redirects))
     fixed = {"User-Agent": f"humanparse/{__version__}", "Accept-Encoding": "identity"}
     try:
-        answer = opener.open(urllib.request.Request(url, headers=fixed | headers), timeout=limits.stall_s)
+        answer = opener.open(
+            urllib.request.Request(url, headers=fixed | headers), timeout=limits.stall_s
+        )
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:
                 raise _NothingThere("HTTP 416") from None
             if error.code in TRY_AGAIN:
-                raise _Retry(f"HTTP {error.code}", _seconds(error.headers.get("Retry-After"))) from None
+                raise _Retry(
+                    f"HTTP {error.code}", _seconds(error.headers.get("Retry-After"))
+                ) from None
             if error.code in (401, 403, 404, 410):
                 hint = "the file is not there (any more), or not for everybody; update humanparse, or check MODELSCOPE_ENDPOINT"
-                raise DownloadFailed(f"{_host(url)} answered HTTP {error.code} for {url}: {hint}") from None
-            raise DownloadFailed(f"{_host(url)} answered HTTP {error.code} {error.reason!s:.80} for {url}") from None
+                raise DownloadFailed(
+                    f"{_host(url)} answered HTTP {error.code} for {url}: {hint}"
+                ) from None
+            raise DownloadFailed(
+                f"{_host(url)} answered HTTP {error.code} {error.reason!s:.80} for {url}"
+            ) from None
     except http.client.InvalidURL as error:
-        raise DownloadFailed(f"{_host(url)} cannot be asked: {error}; check MODELSCOPE_ENDPOINT") from None
+        raise DownloadFailed(
+            f"{_host(url)} cannot be asked: {error}; check MODELSCOPE_ENDPOINT"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -187,12 +217,15 @@ def _open(url: str, headers: dict[str, str], limits: Limits) -> http.client.HTTP
         raise DownloadFailed(f"{_host(url)} cannot be asked: {error}") from None
     if (encoding := answer.headers.get("Content-Encoding", "identity")) != "identity":
         answer.close()
-        raise DownloadFailed(f"{_host(url)} sends the file encoded ({encoding!s:.40}) although it was asked not to")
+        raise DownloadFailed(
+            f"{_host(url)} sends the file encoded ({encoding!s:.40}) although it was asked not to"
+        )
     return answer
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects over HTTP(S); never from https to http, where anybody on the way could answer."""
+    """Follows a few redirects over HTTP(S); never from https to http, where anybody on the way
+    could answer."""
 
     def __init__(self, limit: int):
         self.max_redirections = self.max_repeats = limit
@@ -200,19 +233,27 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request, answer, code, reason, headers, url):
         if not url.lower().startswith(("https://", "http://")):
             answer.close()
-            raise DownloadFailed(f"{_host(request.full_url)} redirects to {url!s:.80}, which is not an HTTP address")
-        if request.full_url.lower().startswith("https://") and not url.lower().startswith("https://"):
+            raise DownloadFailed(
+                f"{_host(request.full_url)} redirects to {url!s:.80}, which is not an HTTP address"
+            )
+        if request.full_url.lower().startswith("https://") and not url.lower().startswith(
+            "https://"
+        ):
             answer.close()
-            raise DownloadFailed(f"{_host(request.full_url)} redirects from https to http ({_host(url)}); refused")
+            raise DownloadFailed(
+                f"{_host(request.full_url)} redirects from https to http ({_host(url)}); refused"
+            )
         return super().redirect_request(request, answer, code, reason, headers, url)
 
 
 def _chunks(answer, limits: Limits, most: int):
-    """The answer's bytes as they come, at most `most` of them. Raises _Retry when they stop or only trickle."""
+    """The answer's bytes as they come, at most `most` of them. Raises _Retry when they stop or only
+    trickle."""
     period, came = time.monotonic(), 0
     while most > 0:
         try:
-            chunk = answer.read1(min(CHUNK, most))  # what is there, not more: a full chunk may take for ever
+            # what is there, not more: a full chunk may take for ever
+            chunk = answer.read1(min(CHUNK, most))
         except (OSError, http.client.HTTPException) as error:
             raise _Retry(_what(error)) from None
         if not chunk:
@@ -228,8 +269,13 @@ def _chunks(answer, limits: Limits, most: int):
 
 
 def _place(answer) -> tuple[int, int | None]:
-    """(first byte, bytes of the whole file or None) of an answer: from its Content-Range, whatever its status."""
-    found = re.fullmatch(r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*", answer.headers.get("Content-Range", ""), re.I)
+    """(first byte, bytes of the whole file or None) of an answer: from its Content-Range, whatever
+    its status."""
+    found = re.fullmatch(
+        r"\s*bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\s*",
+        answer.headers.get("Content-Range", ""),
+        re.I,
+    )
     if found:
         return int(found[1]), None if found[3] == "*" else int(found[3])
     if answer.status == 206:
@@ -245,7 +291,8 @@ class _Tries:
         self.url, self.limits, self.say, self.failed = url, limits, say, 0
 
     def wait(self, failure: _Retry, brought: int = 0) -> None:
-        """Sleep before the next try. brought: bytes that the failed one added. Raises DownloadFailed after the last."""
+        """Sleep before the next try. brought: bytes that the failed one added. Raises
+        DownloadFailed after the last."""
         self.failed = 1 if brought >= self.limits.progress_bytes else self.failed + 1
         if self.failed >= self.limits.tries:
             raise DownloadFailed(
@@ -257,7 +304,10 @@ class _Tries:
                 f"{_host(self.url)} wants to be left alone for {failure.after_s:.0f} s ({failure}); "
                 "the same command goes on where it stopped, then"
             )
-        wait_s = max(failure.after_s, min(self.limits.first_wait_s * 2 ** (self.failed - 1), self.limits.longest_wait_s))
+        wait_s = max(
+            failure.after_s,
+            min(self.limits.first_wait_s * 2 ** (self.failed - 1), self.limits.longest_wait_s),
+        )
         self.say(f"{failure}; trying again in {wait_s:.0f} s")
         time.sleep(wait_s)
 
@@ -278,7 +328,11 @@ def _seconds(retry_after: str | None) -> float:
 def _what(error: object) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    return f"{type(error).__name__}: {error}"[:200] if isinstance(error, Exception) and str(error) else str(error)[:200]
+    return (
+        f"{type(error).__name__}: {error}"[:200]
+        if isinstance(error, Exception) and str(error)
+        else str(error)[:200]
+    )
 
 
 def _host(url: str) -> str:
@@ -289,7 +343,8 @@ def _host(url: str) -> str:
 
 
 def _open_part(part: Path, start: int) -> BinaryIO:
-    """The part, opened to be continued at `start`. A link in its place is replaced, never followed."""
+    """The part, opened to be continued at `start`. A link in its place is replaced, never
+    followed."""
     if part.is_symlink() or (part.exists() and not part.is_file()):
         part.unlink()
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -300,7 +355,8 @@ def _open_part(part: Path, start: int) -> BinaryIO:
 
 
 def _write(out: BinaryIO, chunk: bytes, file: RemoteFile) -> None:
-    """Write a chunk; an empty one makes sure that all is on the disk. Raises DownloadFailed if the disk is full."""
+    """Write a chunk; an empty one makes sure that all is on the disk. Raises DownloadFailed if the
+    disk is full."""
     try:
         if chunk:
             out.write(chunk)
@@ -335,7 +391,8 @@ def _validator_file(part: Path) -> Path:
 
 
 def _write_validator(part: Path, answer) -> None:
-    """Remember what the server calls this content, so that it continues this and no other: a strong ETag, or the date."""
+    """Remember what the server calls this content, so that it continues this and no other: a strong
+    ETag, or the date."""
     etag = answer.headers.get("ETag", "")
     name = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
     file = _validator_file(part)

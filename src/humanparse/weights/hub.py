@@ -1,10 +1,13 @@
-"""Where the models that do not come with the package are to be had: ModelScope's repositories and its file list.
+"""Where the models that do not come with the package are to be had: ModelScope's repositories and
+its file list.
 
-Sizes and checksums are not written down here. They are read from the file list when a model is pulled, and recorded
-beside the files (store.py), so that these can be checked later without the network.
+Sizes and checksums are not written down here. They are read from the file list when a model is
+pulled, and recorded beside the files (store.py), so that these can be checked later without the
+network.
 
-Source: the answers of `GET /api/v1/models/{repo}/repo/files`, {"Code": 200, "Data": {"Files": [{"Path", "Type", "Size",
-"Sha256", ...}]}}, and of `GET /api/v1/models/{repo}/repo?Revision=&FilePath=`, as documented by clients of the hub.
+Source: the answers of `GET /api/v1/models/{repo}/repo/files`, {"Code": 200, "Data": {"Files":
+[{"Path", "Type", "Size", "Sha256", ...}]}}, and of `GET
+/api/v1/models/{repo}/repo?Revision=&FilePath=`, as documented by clients of the hub.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class HubModel:
     classes: str
     license: str = "CC BY-NC 4.0"
     license_url: str = "https://creativecommons.org/licenses/by-nc/4.0/"
-    files: tuple[str, ...] = (CONFIGURATION, CHECKPOINT)  # the small one first: a wrong address shows at once
+    # the small one first: a wrong address shows at once
+    files: tuple[str, ...] = (CONFIGURATION, CHECKPOINT)
 
     @property
     def terms(self) -> str:
@@ -44,11 +48,27 @@ class HubModel:
         )
 
 
-HUB = {model.name: model for model in (
-    HubModel("m2fp-r101-cihp", "iic/cv_resnet101_image-multiple-human-parsing", "v1.0.1", "any number", "CIHP's 20"),
-    # No tag of this one is known to us; what is fetched is checked against the list of the same revision all the same.
-    HubModel("m2fp-r101-lip", "iic/cv_resnet101_image-single-human-parsing", "master", "one", "LIP's 20"),
-)}
+HUB = {
+    model.name: model
+    for model in (
+        HubModel(
+            "m2fp-r101-cihp",
+            "iic/cv_resnet101_image-multiple-human-parsing",
+            "v1.0.1",
+            "any number",
+            "CIHP's 20",
+        ),
+        # No tag of this one is known to us; what is fetched is checked against the list of the same
+        # revision all the same.
+        HubModel(
+            "m2fp-r101-lip",
+            "iic/cv_resnet101_image-single-human-parsing",
+            "master",
+            "one",
+            "LIP's 20",
+        ),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -72,12 +92,15 @@ class RemoteFile:
 
 
 def endpoint() -> str:
-    """The hub's address: MODELSCOPE_ENDPOINT if set, with or without https://. Raises OptionError for another scheme."""
+    """The hub's address: MODELSCOPE_ENDPOINT if set, with or without https://. Raises OptionError
+    for another scheme."""
     chosen = os.environ.get("MODELSCOPE_ENDPOINT", "").strip() or ENDPOINT
     if "://" not in chosen:
         chosen = f"https://{chosen}"
     if not re.match(r"https?://[^/]", chosen):
-        raise OptionError(f"MODELSCOPE_ENDPOINT is {chosen!r}; expected an address such as {ENDPOINT}")
+        raise OptionError(
+            f"MODELSCOPE_ENDPOINT is {chosen!r}; expected an address such as {ENDPOINT}"
+        )
     return chosen.rstrip("/")
 
 
@@ -94,7 +117,8 @@ def file_url(model: HubModel, path: str) -> str:
 def read_list(text: bytes, model: HubModel) -> list[RemoteFile]:
     """The model's files as the hub's list describes them.
 
-    text: the answer to list_url. Raises DownloadFailed if it is no such list, a file is missing, or one cannot be checked.
+    text: the answer to list_url. Raises DownloadFailed if it is no such list, a file is missing, or
+    one cannot be checked.
     """
     where = f"the file list of {model.repo} ({model.revision})"
     try:
@@ -103,11 +127,18 @@ def read_list(text: bytes, model: HubModel) -> list[RemoteFile]:
         by_path = {file["Path"]: file for file in found if file.get("Type", "blob") != "tree"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         said = _message(text)
-        raise DownloadFailed(f"{where} cannot be read: the server answered {said!r}; check MODELSCOPE_ENDPOINT") from error
+        raise DownloadFailed(
+            f"{where} cannot be read: the server answered {said!r}; check MODELSCOPE_ENDPOINT"
+        ) from error
     if missing := [path for path in model.files if path not in by_path]:
-        raise DownloadFailed(f"{where} has no {', '.join(missing)}; has the model moved? Update humanparse")
+        raise DownloadFailed(
+            f"{where} has no {', '.join(missing)}; has the model moved? Update humanparse"
+        )
     try:
-        return [RemoteFile(path, by_path[path].get("Size"), str(by_path[path].get("Sha256")).lower()) for path in model.files]
+        return [
+            RemoteFile(path, by_path[path].get("Size"), str(by_path[path].get("Sha256")).lower())
+            for path in model.files
+        ]
     except ValueError as error:
         raise DownloadFailed(f"{where} says {error}: what cannot be checked is not used") from error
 

@@ -1,4 +1,5 @@
-"""The models on this machine: pulled, checked, found and removed. Everything lies in one folder a model:
+"""The models on this machine: pulled, checked, found and removed. Everything lies in one folder a
+model:
 
     <home>/models/m2fp-r101-cihp/
         pytorch_model.pt, configuration.json     as they came from the hub
@@ -7,7 +8,8 @@
         license.txt                              the terms that were accepted
     <home>/locks/m2fp-r101-cihp.lock             held by the process that changes the folder
 
-<home> is HUMANPARSE_HOME, or the system's folder for caches. HUMANPARSE_OFFLINE=1 forbids the network.
+<home> is HUMANPARSE_HOME, or the system's folder for caches. HUMANPARSE_OFFLINE=1 forbids the
+network.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ LOCK_S = 3600.0  # how long `adopt` and `remove` wait for another process
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a pulled model's files. `converted` is the .onnx, made from the checkpoint `made_from` (sha256)."""
+    """What is known of a pulled model's files. `converted` is the .onnx, made from the checkpoint
+    `made_from` (sha256)."""
 
     repo: str
     revision: str
@@ -52,8 +55,17 @@ class Record:
         """Raises ValueError for anything that `to_json` would not have written."""
         try:
             data = json.loads(text)
-            files, converted = tuple(RemoteFile(**file) for file in data["files"]), data["converted"]
-            return cls(data["repo"], data["revision"], files, converted and RemoteFile(**converted), data["made_from"])
+            files, converted = (
+                tuple(RemoteFile(**file) for file in data["files"]),
+                data["converted"],
+            )
+            return cls(
+                data["repo"],
+                data["revision"],
+                files,
+                converted and RemoteFile(**converted),
+                data["made_from"],
+            )
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a record: {error!r}") from error
 
@@ -94,14 +106,24 @@ def record(model: HubModel) -> Record | None:
 def checkpoint(model: HubModel) -> Path | None:
     """The pulled checkpoint, or None. Sizes are looked at, bytes are not: see `verify`."""
     known = record(model)
-    whole = known and known.revision == model.revision and all(_there(model, file) for file in known.files)
+    whole = (
+        known
+        and known.revision == model.revision
+        and all(_there(model, file) for file in known.files)
+    )
     return folder(model) / CHECKPOINT if whole else None
 
 
 def converted(model: HubModel) -> Path | None:
-    """The .onnx file made from the pulled checkpoint, or None. It is enough: the checkpoint itself may be gone."""
+    """The .onnx file made from the pulled checkpoint, or None. It is enough: the checkpoint itself
+    may be gone."""
     known = record(model)
-    if known and known.converted and known.made_from == known.sha256(CHECKPOINT) and _there(model, known.converted):
+    if (
+        known
+        and known.converted
+        and known.made_from == known.sha256(CHECKPOINT)
+        and _there(model, known.converted)
+    ):
         return folder(model) / known.converted.path
     return None
 
@@ -121,9 +143,11 @@ def pull(
 ) -> Path:
     """Fetch what is missing of the model, and return its checkpoint. Costs nothing if all is here.
 
-    limits: a download.Limits; None for the usual ones. progress: called with (file, bytes here, bytes in all).
-    say: called with a line for the user when something takes longer. Safe in several processes: one fetches, the others wait.
-    Raises OfflineError, DownloadFailed, or OptionError if the licence was neither accepted before nor now.
+    limits: a download.Limits; None for the usual ones. progress: called with (file, bytes here,
+    bytes in all).
+    say: called with a line for the user when something takes longer. Safe in several processes: one
+    fetches, the others wait. Raises OfflineError, DownloadFailed, or OptionError if the licence was
+    neither accepted before nor now.
     """
     from humanparse.weights import download
 
@@ -152,12 +176,20 @@ def pull(
                 download.fetch_file(file_url(model, file.path), file, target, limits, show, say)
         before = record(model)
         made = {"converted": before.converted, "made_from": before.made_from} if before else {}
-        _write(folder(model) / RECORD, Record(model.repo, model.revision, tuple(files), **made).to_json())
+        _write(
+            folder(model) / RECORD,
+            Record(model.repo, model.revision, tuple(files), **made).to_json(),
+        )
     return folder(model) / CHECKPOINT
 
 
-def adopt(model: HubModel, make: Callable[[Path, Path], object], say: Callable[[str], None] = lambda text: None) -> Path:
-    """Make the model's .onnx with `make(checkpoint, out)`, unless it is here. Whole or not at all. Returns its path.
+def adopt(
+    model: HubModel,
+    make: Callable[[Path, Path], object],
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Make the model's .onnx with `make(checkpoint, out)`, unless it is here. Whole or not at all.
+    Returns its path.
 
     Raises BrokenModel if there is no checkpoint to make it from, or nothing was made.
     """
@@ -165,7 +197,9 @@ def adopt(model: HubModel, make: Callable[[Path, Path], object], say: Callable[[
         if found := converted(model):
             return found
         if not (source := checkpoint(model)):
-            raise BrokenModel(f"{model.name} is not whole here: humanparse models pull {model.name}")
+            raise BrokenModel(
+                f"{model.name} is not whole here: humanparse models pull {model.name}"
+            )
         target = folder(model) / f"{model.name}.onnx"
         shutil.rmtree(work := folder(model) / "making", ignore_errors=True)
         try:
@@ -173,31 +207,43 @@ def adopt(model: HubModel, make: Callable[[Path, Path], object], say: Callable[[
             made = work / target.name
             make(source, made)
             if [file.name for file in work.iterdir()] != [target.name]:
-                raise BrokenModel(f"converting {source} did not give one .onnx file; nothing was kept")
-            file, known = RemoteFile(target.name, made.stat().st_size, sha256_of(made)), record(model)
+                raise BrokenModel(
+                    f"converting {source} did not give one .onnx file; nothing was kept"
+                )
+            file, known = (
+                RemoteFile(target.name, made.stat().st_size, sha256_of(made)),
+                record(model),
+            )
             os.replace(made, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         made_from = known.sha256(CHECKPOINT)
-        _write(folder(model) / RECORD, Record(known.repo, known.revision, known.files, file, made_from).to_json())
+        _write(
+            folder(model) / RECORD,
+            Record(known.repo, known.revision, known.files, file, made_from).to_json(),
+        )
     return target
 
 
 def verify(model: HubModel) -> list[Check]:
-    """Read every file of the model and compare it with the record. Empty if the model was never pulled whole."""
+    """Read every file of the model and compare it with the record. Empty if the model was never
+    pulled whole."""
     known, checks = record(model), []
     for file in (*known.files, *([known.converted] if known.converted else ())) if known else ():
         path = folder(model) / file.path
         if not path.is_file():
             state = "missing"
         else:
-            state = "intact" if _there(model, file) and sha256_of(path) == file.sha256 else "damaged"
+            state = (
+                "intact" if _there(model, file) and sha256_of(path) == file.sha256 else "damaged"
+            )
         checks.append(Check(path, file.size, state))
     return checks
 
 
 def remove(model: HubModel, say: Callable[[str], None] = lambda text: None) -> int:
-    """Delete the model's folder, with parts of broken-off downloads. Returns the bytes set free; 0 if nothing was here.
+    """Delete the model's folder, with parts of broken-off downloads. Returns the bytes set free; 0
+    if nothing was here.
 
     If the folder is a link, the link goes and what it leads to stays.
     """
@@ -218,7 +264,11 @@ def size(model: HubModel) -> int:
     if home_if_any() is None:
         return 0
     place = folder(model)
-    return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file()) if place.is_dir() else 0
+    return (
+        sum(path.lstat().st_size for path in place.rglob("*") if path.is_file())
+        if place.is_dir()
+        else 0
+    )
 
 
 def _switched_on(variable: str) -> bool:
@@ -231,8 +281,11 @@ def _there(model: HubModel, file: RemoteFile) -> bool:
 
 
 @contextmanager
-def _changing(model: HubModel, timeout_s: float, say: Callable[[str], None], make_folder: bool = True) -> Iterator[None]:
-    """Hold the model's lock, with its folder made; errors of the disk come out as DownloadFailed."""
+def _changing(
+    model: HubModel, timeout_s: float, say: Callable[[str], None], make_folder: bool = True
+) -> Iterator[None]:
+    """Hold the model's lock, with its folder made; errors of the disk come out as
+    DownloadFailed."""
     try:
         (home() / "locks").mkdir(parents=True, exist_ok=True)
         waiting = lambda: say(f"another process is at work on {model.name}; waiting for it")  # noqa: E731

@@ -1,4 +1,5 @@
-"""Writes down what a Python process opens, imports, starts, unpickles, and where it connects to, from its first line on.
+"""Writes down what a Python process opens, imports, starts, unpickles, and where it connects to,
+from its first line on.
 
 test_process.py puts this folder into PYTHONPATH and names a folder for the notes in WATCHED.
 """
@@ -9,9 +10,24 @@ import pickle
 import sys
 import threading
 
-EVENTS = ("open", "import", "pickle.find_class", "socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.bind",
-          "subprocess.Popen", "os.exec", "os.system", "os.mkdir")
-_notes = os.open(os.path.join(os.environ["WATCHED"], f"{os.getpid()}.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+EVENTS = (
+    "open",
+    "import",
+    "pickle.find_class",
+    "socket.connect",
+    "socket.sendto",
+    "socket.getaddrinfo",
+    "socket.bind",
+    "subprocess.Popen",
+    "os.exec",
+    "os.system",
+    "os.mkdir",
+)
+_notes = os.open(
+    os.path.join(os.environ["WATCHED"], f"{os.getpid()}.txt"),
+    os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+    0o600,
+)
 _noting = threading.local()
 
 
@@ -30,9 +46,12 @@ def _noted(unpickle):
     def wrapper(*args, **kwargs):
         _note("pickle.find_class", (unpickle.__name__,))
         return unpickle(*args, **kwargs)
+
     return wrapper
 
 
 # Loading a pickle of plain values raises no event of its own.
-pickle.load, pickle.loads, pickle.Unpickler = map(_noted, (pickle.load, pickle.loads, pickle.Unpickler))
+pickle.load, pickle.loads, pickle.Unpickler = map(
+    _noted, (pickle.load, pickle.loads, pickle.Unpickler)
+)
 sys.addaudithook(_note)

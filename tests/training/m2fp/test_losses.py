@@ -11,7 +11,12 @@ from stick_people import stick_scene  # noqa: E402
 
 from humanparse.training.m2fp import losses as L  # noqa: E402
 from humanparse.training.m2fp.matching import match  # noqa: E402
-from humanparse.training.m2fp.points import random_points, read_logits, read_numbers, uncertain_points  # noqa: E402
+from humanparse.training.m2fp.points import (  # noqa: E402
+    random_points,
+    read_logits,
+    read_numbers,
+    uncertain_points,
+)
 from humanparse.training.m2fp.segments import segments  # noqa: E402
 
 
@@ -47,10 +52,16 @@ def test_matching_takes_the_cheapest_of_all_assignments():
 
     def cost(query: int, target: int) -> float:
         logit, wanted, here = mask_logits[query], truth[target].float(), known[target].float()
-        entropy = torch.nn.functional.binary_cross_entropy_with_logits(logit, wanted, reduction="none")
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+            logit, wanted, reduction="none"
+        )
         share = logit.sigmoid() * here
         dice = 1 - (2 * (share * wanted).sum() + 1) / (share.sum() + (wanted * here).sum() + 1)
-        return float(-2 * class_logits[query].softmax(0)[classes[target]] + 5 * (entropy * here).sum() / here.sum() + 5 * dice)
+        return float(
+            -2 * class_logits[query].softmax(0)[classes[target]]
+            + 5 * (entropy * here).sum() / here.sum()
+            + 5 * dice
+        )
 
     def total(chosen: tuple[int, ...]) -> float:
         return sum(cost(query, target) for target, query in enumerate(chosen))
@@ -61,14 +72,18 @@ def test_matching_takes_the_cheapest_of_all_assignments():
 
 def test_a_network_that_has_lost_its_way_is_matched_all_the_same():
     queries, targets = match(
-        torch.full((3, 4), float("nan")), torch.full((3, 5), float("inf")), torch.tensor([0, 1]),
-        torch.ones(2, 5, dtype=torch.bool), torch.ones(2, 5, dtype=torch.bool),
+        torch.full((3, 4), float("nan")),
+        torch.full((3, 5), float("inf")),
+        torch.tensor([0, 1]),
+        torch.ones(2, 5, dtype=torch.bool),
+        torch.ones(2, 5, dtype=torch.bool),
     )
     assert len(queries) == len(targets) == 2
 
 
 def answers(scene, spoil: bool = False):
-    """Outputs that say exactly what the scene's segments are; `spoil` exchanges the classes of the first two."""
+    """Outputs that say exactly what the scene's segments are; `spoil` exchanges the classes of the
+    first two."""
     wanted = segments(scene, num_parts=5)
     count = int((wanted["classes"] >= 0).sum())
     logits, masks = torch.full((1, count + 3, 7), -9.0), torch.full((1, count + 3, 96, 96), -9.0)
@@ -78,7 +93,9 @@ def answers(scene, spoil: bool = False):
         if spoil and query < 2:
             label = wanted["classes"][1 - query]
         logits[0, query, 6], logits[0, query, label] = -9.0, 9.0
-        masks[0, query][torch.from_numpy((wanted["person_map"] if whole else wanted["part_map"]) == query)] = 9.0
+        masks[0, query][
+            torch.from_numpy((wanted["person_map"] if whole else wanted["part_map"]) == query)
+        ] = 9.0
     targets = {name: torch.from_numpy(np.asarray(value)[None]) for name, value in wanted.items()}
     return {"pred_logits": logits, "pred_masks": masks}, targets
 
@@ -110,7 +127,11 @@ def test_a_scene_of_which_nothing_is_known_asks_nothing():
 
 
 def test_unknown_points_do_not_count_in_the_masks():
-    logits, truth, known = torch.tensor([[9.0, 9.0]]), torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    logits, truth, known = (
+        torch.tensor([[9.0, 9.0]]),
+        torch.tensor([[1.0, 0.0]]),
+        torch.tensor([[1.0, 0.0]]),
+    )
     assert L.mask_loss(logits, truth, known) < 1e-3 and L.dice_loss(logits, truth, known) < 1e-3
     assert L.mask_loss(logits, truth, torch.ones(1, 2)) > 4
 

@@ -25,8 +25,15 @@ from humanparse.training.validate import Score  # noqa: E402
 
 OWN = LabelSet("own", NAMES)
 RECIPE = Recipe(
-    model="m2fp-tiny", name="tiny", stages=(Stage(1, ((96, 2),), lr=3e-3, backbone_lr=3e-3),), points=400, bf16=False,
-    device="cpu", workers=0, threads=1, log_every=1,
+    model="m2fp-tiny",
+    name="tiny",
+    stages=(Stage(1, ((96, 2),), lr=3e-3, backbone_lr=3e-3),),
+    points=400,
+    bf16=False,
+    device="cpu",
+    workers=0,
+    threads=1,
+    log_every=1,
 )
 
 
@@ -44,7 +51,9 @@ def test_a_small_m2fp_learns_composites_by_heart_and_its_file_parses_them(tmp_pa
     task = M2FPTask(RECIPE, OWN)
     task.train_mode()
     encoded = [task.encode(scene, index) for index, scene in enumerate(scenes)]
-    batch = {name: torch.from_numpy(np.stack([one[name] for one in encoded])) for name in encoded[0]}
+    batch = {
+        name: torch.from_numpy(np.stack([one[name] for one in encoded])) for name in encoded[0]
+    }
     optimiser, average = torch.optim.AdamW(task.groups(0.0), lr=3e-3), Average(task.network, 0.8)
     costs = []
     for step in range(1, steps + 1):
@@ -75,19 +84,34 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
     torch.save({"model": official_state(tiny_network())}, source)
     told = []
     recipe = replace(
-        RECIPE, people=people, init=str(source), freeze_norm=True, bf16=True, points=200, holdout=3, validate_every=2,
+        RECIPE,
+        people=people,
+        init=str(source),
+        freeze_norm=True,
+        bf16=True,
+        points=200,
+        holdout=3,
+        validate_every=2,
         stages=(Stage(2, ((64, 2),), lr=1e-4, backbone_lr=1e-5, warmup_steps=1),),
     )
     last = learn(recipe, folder, tmp_path / "run", say=told.append)
-    assert "these start anew: transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight" in told[0]
+    assert (
+        "these start anew: transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight"
+        in told[0]
+    )
     entries = read_log(tmp_path / "run/log.jsonl")
-    assert [set(entry["losses"]) for entry in entries if "losses" in entry] == [{"class", "mask", "dice"}] * 2
+    assert [set(entry["losses"]) for entry in entries if "losses" in entry] == [
+        {"class", "mask", "dice"}
+    ] * 2
     figures = {"mIoU"} if people == "one" else {"mIoU", "person PQ"}
     assert [set(entry["validation"]) for entry in entries if "validation" in entry] == [figures]
     trained, began = checkpoints.read(last).state["model"], tiny_network().state_dict()
     norm, weight = "backbone.res5.0.conv1.norm.running_mean", "backbone.res5.0.conv1.weight"
-    assert torch.equal(trained[norm], began[norm]) and not torch.equal(trained[weight], began[weight])
-    rows = len(NAMES) + (people == "apart") + 1  # the whole person where people are told apart, and "no object"
+    assert torch.equal(trained[norm], began[norm]) and not torch.equal(
+        trained[weight], began[weight]
+    )
+    # the whole person where people are told apart, and "no object"
+    rows = len(NAMES) + (people == "apart") + 1
     assert len(trained["transformer_decoder.class_embed.weight"]) == rows
 
 
@@ -95,7 +119,18 @@ def test_norms_biases_and_embeddings_do_not_decay():
     task = M2FPTask(RECIPE, OWN)
     groups = task.groups(0.05)
     assert sum(len(group["params"]) for group in groups) == len(list(task.network.parameters()))
-    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
-    names = [name for name, parameter in task.network.named_parameters() if id(parameter) in decayed]
-    assert "transformer_decoder.layers.0.linear1.weight" in names and "backbone.res2.0.conv1.weight" in names
-    assert not [name for name in names if "norm" in name or "bias" in name or "embed.weight" in name.replace("class_embed", "")]
+    decayed = {
+        id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]
+    }
+    names = [
+        name for name, parameter in task.network.named_parameters() if id(parameter) in decayed
+    ]
+    assert (
+        "transformer_decoder.layers.0.linear1.weight" in names
+        and "backbone.res2.0.conv1.weight" in names
+    )
+    assert not [
+        name
+        for name in names
+        if "norm" in name or "bias" in name or "embed.weight" in name.replace("class_embed", "")
+    ]

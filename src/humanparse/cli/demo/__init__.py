@@ -1,4 +1,5 @@
-"""`humanparse demo`: parse the two photos that come with the package (see README.txt beside this file)."""
+"""`humanparse demo`: parse the two photos that come with the package (see README.txt beside this
+file)."""
 
 from __future__ import annotations
 
@@ -18,9 +19,15 @@ PHOTOS = ("astronaut.jpg", "hopper.jpg")  # beside this file
 
 
 def demo(
-    output: Annotated[Path, typer.Option(
-        "--output", "-o", metavar="DIR", help="Folder for the results.",
-    )] = Path("humanparse-demo"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results.",
+        ),
+    ] = Path("humanparse-demo"),
 ) -> None:
     """Parse the two photos inside the package.
 
@@ -54,7 +61,9 @@ def show(rows: list[tuple[str, Parsing, float]]) -> None:
 
     table = Table("photo", "people", "parts", "time", box=None)
     for name, parsing, seconds in rows:
-        table.add_row(Text(name), str(len(parsing.people)), Text(_parts(parsing)), f"{seconds:.1f} s")
+        table.add_row(
+            Text(name), str(len(parsing.people)), Text(_parts(parsing)), f"{seconds:.1f} s"
+        )
     Console().print(table)
 
 

@@ -1,4 +1,5 @@
-"""Writing an ONNX graph as one writes arithmetic: `op.Exp(a - b)` adds two nodes and is the name of what comes out."""
+"""Writing an ONNX graph as one writes arithmetic: `op.Exp(a - b)` adds two nodes and is the name of
+what comes out."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from humanparse.export.graph import the_onnx_package
 if TYPE_CHECKING:
     import onnx
 
-Like = Any  # a Value, a number, an array or a list; Python's floats become float32, its integers int64
+# a Value, a number, an array or a list; Python's floats become float32, its integers int64
+Like = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,8 @@ class Value:
 
 
 class Builder:
-    """Nodes and constants of one graph. `op.Name(*inputs, **attributes)` adds the node Name of ONNX.
+    """Nodes and constants of one graph. `op.Name(*inputs, **attributes)` adds the node Name of
+    ONNX.
 
     outputs=n: as many Values come back, in a tuple; otherwise one.
     """
@@ -73,7 +76,9 @@ class Builder:
         def add(*inputs: Like, outputs: int = 1, **attributes: Any) -> Any:
             made = [Value(self, self.fresh(operator)) for _ in range(outputs)]
             names = ["" if one is None else self.name_of(one) for one in inputs]
-            node = the_onnx_package().helper.make_node(operator, names, [one.name for one in made], **attributes)
+            node = the_onnx_package().helper.make_node(
+                operator, names, [one.name for one in made], **attributes
+            )
             self.nodes.append(node)
             return made[0] if outputs == 1 else tuple(made)
 
@@ -106,7 +111,9 @@ class Builder:
 
     def cast(self, value: Like, kind: type) -> Value:
         """As another NumPy type."""
-        return self.Cast(value, to=the_onnx_package().helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+        return self.Cast(
+            value, to=the_onnx_package().helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        )
 
     def cut(self, value: Value, starts: Sequence[int], ends: Like, axes: Sequence[int]) -> Value:
         """value[starts:ends] along some axes."""
@@ -117,10 +124,18 @@ class Builder:
         numbers = self.Range(0, self.Squeeze(length, [0]), 1)
         return numbers if kind is np.int64 else self.cast(numbers, kind)
 
-    def subgraph(self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[tuple[Value, onnx.ValueInfoProto]]):
-        """The graph so far as a body for Loop. outputs: each with the declaration that gives it its name."""
+    def subgraph(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[tuple[Value, onnx.ValueInfoProto]],
+    ):
+        """The graph so far as a body for Loop. outputs: each with the declaration that gives it its
+        name."""
         helper = the_onnx_package().helper
         for value, declared in outputs:
             self.nodes.append(helper.make_node("Identity", [value.name], [declared.name]))
         tensors = [tensor for _, tensor in self.constants.values()]
-        return helper.make_graph(self.nodes, name, list(inputs), [declared for _, declared in outputs], tensors)
+        return helper.make_graph(
+            self.nodes, name, list(inputs), [declared for _, declared in outputs], tensors
+        )

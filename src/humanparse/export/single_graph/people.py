@@ -1,7 +1,8 @@
-"""postprocess/centres.py in ONNX's operators: the network's maps → people → maps of the photo's size.
+"""postprocess/centres.py in ONNX's operators: the network's maps → people → maps of the photo's
+size.
 
-Person 0 stands for nobody everywhere here. So no list is ever empty, and "farther from everybody than a person reaches" is
-just another person who may be nearest.
+Person 0 stands for nobody everywhere here. So no list is ever empty, and "farther from everybody
+than a person reaches" is just another person who may be nearest.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ BOOL, INT64 = 9, 7  # ONNX's numbers for these types
 
 
 class Cells(NamedTuple):
-    """What every cell of the maps says; rc cells in all. xs, ys: where it lies; vote_x, vote_y: where its person's centre
-    lies, in cells, float32 (1, rc) each. inside: bool (1, rc), whether it is a person's at all."""
+    """What every cell of the maps says; rc cells in all. xs, ys: where it lies; vote_x, vote_y:
+    where its person's centre lies, in cells, float32 (1, rc) each. inside: bool (1, rc), whether it
+    is a person's at all."""
 
     xs: Value
     ys: Value
@@ -37,14 +39,16 @@ class Cells(NamedTuple):
 
 
 class Near(NamedTuple):
-    """Of every cell, the cells around it: int64 (4 or 8, rc), its own number where there is none."""
+    """Of every cell, the cells around it: int64 (4 or 8, rc), its own number where there is
+    none."""
 
     four: Value
     eight: Value
 
 
 class Points(NamedTuple):
-    """Centres of K people, behind nobody's, which is far away: float32 (K + 1,) each, in cells; the peaks' heights."""
+    """Centres of K people, behind nobody's, which is far away: float32 (K + 1,) each, in cells; the
+    peaks' heights."""
 
     x: Value
     y: Value
@@ -54,8 +58,10 @@ class Points(NamedTuple):
 class People(NamedTuple):
     """n people by falling score, with nobody as number 0, on r × c cells.
 
-    distance: (1, n + 1, r, c) of each cell's vote from each person's centre. foreground: (1, 1, r, c), positive inside.
-    classes: (1, C - 1, r, c), logits without the background. kept: int64 ((n + 1) · C,), 1 where a person may have a class.
+    distance: (1, n + 1, r, c) of each cell's vote from each person's centre. foreground: (1, 1, r,
+    c), positive inside.
+    classes: (1, C - 1, r, c), logits without the background. kept: int64 ((n + 1) · C,), 1 where a
+    person may have a class.
     scores: (n,).
     """
 
@@ -75,64 +81,109 @@ class Maps(NamedTuple):
 
 
 def find_people(
-    op: Builder, outputs: dict[str, Value], resized_hw: Value, labels: LabelSet, settings: CentreSettings, min_score: float
+    op: Builder,
+    outputs: dict[str, Value],
+    resized_hw: Value,
+    labels: LabelSet,
+    settings: CentreSettings,
+    min_score: float,
 ) -> People:
-    """`parse_centres` up to where it paints. All patches are joined at once here, and there one after the other."""
-    num_classes, garments = len(labels), {c - 1: power for c, power in settings.giving_way(labels).items()}
-    size = op.Div(resized_hw + (STRIDE - 1), STRIDE)                                   # r, c
-    classes, person, centre, offset = (
-        op.cut(outputs[name], [0, 0], size, [2, 3]) for name in ("classes", "person", "centre", "offset")
+    """`parse_centres` up to where it paints. All patches are joined at once here, and there one
+    after the other."""
+    num_classes, garments = (
+        len(labels),
+        {c - 1: power for c, power in settings.giving_way(labels).items()},
     )
-    odds = op.Exp(classes - op.ReduceMax(classes, axes=[1]))                           # (1, C, r, c)
-    foreground = _foreground(op, odds, person, settings)                               # (1, 1, r, c)
+    size = op.Div(resized_hw + (STRIDE - 1), STRIDE)  # r, c
+    classes, person, centre, offset = (
+        op.cut(outputs[name], [0, 0], size, [2, 3])
+        for name in ("classes", "person", "centre", "offset")
+    )
+    # (1, C, r, c)
+    odds = op.Exp(classes - op.ReduceMax(classes, axes=[1]))
+    # (1, 1, r, c)
+    foreground = _foreground(op, odds, person, settings)
     cells, near = _cells(op, size, offset, foreground), _near(op, size)
     points = _joined(op, _peaks(op, op.Sigmoid(centre), size, settings), cells, settings)
     sides = op.cast(size, np.float32)
-    reach = op.Sqrt(op.ReduceSumSquare(sides, axes=[0])) * settings.stray              # (1,)
-    share = op.ReduceProd(sides, axes=[0]) * settings.min_area                         # (1,), in cells
+    reach = op.Sqrt(op.ReduceSumSquare(sides, axes=[0])) * settings.stray  # (1,)
+    # (1,), in cells
+    share = op.ReduceProd(sides, axes=[0]) * settings.min_area
     points = _with_strays(op, points, cells, near, reach, share, settings)
-    distance = _distance(op, points, cells, reach)                                     # (K + 1, rc)
-    numbers = op.range(op.Shape(points.x))                                             # (K + 1,)
+    distance = _distance(op, points, cells, reach)  # (K + 1, rc)
+    numbers = op.range(op.Shape(points.x))  # (K + 1,)
     alive = _large_enough(op, distance, cells.inside, numbers, op.Max(share, 2.0))
-    owner = op.cast(cells.inside, np.int64) * _nearest(op, distance, alive)            # (1, rc)
+    owner = op.cast(cells.inside, np.int64) * _nearest(op, distance, alive)  # (1, rc)
     owner = _without_islands(op, owner, numbers, near, settings)
 
-    score = _scores(op, points, owner, numbers, foreground)                            # (K + 1,)
+    score = _scores(op, points, owner, numbers, foreground)  # (K + 1,)
     good = alive & (score >= max(settings.person_score, min_score)) & (numbers > 0)
-    order, scores = _by_score(op, score, good)                                         # (n + 1,), (n,)
+    # (n + 1,), (n,)
+    order, scores = _by_score(op, score, good)
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
     if "wears" in outputs and settings.wears:
-        wears = op.Reshape(op.cut(op.cut(outputs["wears"], [0, 0], size, [2, 3]), [1], [num_classes], [1]), [num_classes - 1, -1])
+        wears = op.Reshape(
+            op.cut(op.cut(outputs["wears"], [0, 0], size, [2, 3]), [1], [num_classes], [1]),
+            [num_classes - 1, -1],
+        )
         logits = _steered(op, logits, wears * settings.wears, owner, numbers)
-    background = op.Reshape(op.cut(classes, [0], [1], [1]), [1, -1])                   # (1, rc)
-    shares = op.cut(op.Softmax(op.Concat(background, logits, axis=0), axis=0), [1], [num_classes], [0])  # (C - 1, rc)
+    background = op.Reshape(op.cut(classes, [0], [1], [1]), [1, -1])  # (1, rc)
+    # (C - 1, rc)
+    shares = op.cut(
+        op.Softmax(op.Concat(background, logits, axis=0), axis=0), [1], [num_classes], [0]
+    )
     logits = _one_outfit(op, logits, shares, owner, numbers, garments)
-    kept = _classes_kept(op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score)
-    theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))            # (n, rc)
-    distance = op.Concat(op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)), op.Unsqueeze(theirs, [0]), axis=1)
+    kept = _classes_kept(
+        op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score
+    )
+    theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))  # (n, rc)
+    distance = op.Concat(
+        op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)),
+        op.Unsqueeze(theirs, [0]),
+        axis=1,
+    )
     cleaned = _without_specks(op, logits, owner, near, settings)
     cleaned = _without_faceless(op, cleaned, owner, numbers, near, labels)
     cleaned = _joined_patches(op, cleaned, owner, numbers, near, size, garments, settings)
     as_map = op.Concat([1, -1], size, axis=0)
-    return People(op.Reshape(distance, as_map), foreground, op.Reshape(cleaned, as_map), kept, scores)
+    return People(
+        op.Reshape(distance, as_map), foreground, op.Reshape(cleaned, as_map), kept, scores
+    )
 
 
-def paint(op: Builder, people: People, num_classes: int, resized_hw: Value, photo_hw: Value) -> Maps:
-    """The maps at the network's resolution, where borders fall, enlarged or shrunk to the photo's pixels."""
+def paint(
+    op: Builder, people: People, num_classes: int, resized_hw: Value, photo_hw: Value
+) -> Maps:
+    """The maps at the network's resolution, where borders fall, enlarged or shrunk to the photo's
+    pixels."""
 
     def full(values: Value) -> Value:
-        large = op.Resize(values, None, [1.0, 1.0, STRIDE, STRIDE], mode="linear", coordinate_transformation_mode="half_pixel")
+        large = op.Resize(
+            values,
+            None,
+            [1.0, 1.0, STRIDE, STRIDE],
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        )
         return op.cut(large, [0, 0], resized_hw, [2, 3])
 
     def at_photo(values: Value) -> Value:
         sizes = op.Concat([1, 1], photo_hw, axis=0)
-        exact = op.Resize(op.cast(values, np.uint8), None, None, sizes, mode="nearest",
-                          coordinate_transformation_mode="half_pixel", nearest_mode="round_prefer_floor")
-        return op.Squeeze(exact, [1])                                                  # (1, H, W)
+        exact = op.Resize(
+            op.cast(values, np.uint8),
+            None,
+            None,
+            sizes,
+            mode="nearest",
+            coordinate_transformation_mode="half_pixel",
+            nearest_mode="round_prefer_floor",
+        )
+        return op.Squeeze(exact, [1])  # (1, H, W)
 
-    inside = op.cast(full(people.foreground) > 0.0, np.int64)                          # (1, 1, h, w)
+    # (1, 1, h, w)
+    inside = op.cast(full(people.foreground) > 0.0, np.int64)
     person = op.ArgMin(full(people.distance), axis=1) * inside
     label = (op.ArgMax(full(people.classes), axis=1) + 1) * inside
     label = label * op.Gather(people.kept, person * num_classes + label)
@@ -141,7 +192,9 @@ def paint(op: Builder, people: People, num_classes: int, resized_hw: Value, phot
 
 def _foreground(op: Builder, odds: Value, person: Value, settings: CentreSettings) -> Value:
     """Positive where a person is: both maps' log odds, mixed."""
-    any_part = op.Log(op.Max(op.ReduceSum(op.cut(odds, [1], [np.iinfo(np.int64).max], [1]), [1]), FAINTEST))
+    any_part = op.Log(
+        op.Max(op.ReduceSum(op.cut(odds, [1], [np.iinfo(np.int64).max], [1]), [1]), FAINTEST)
+    )
     any_part = any_part - op.Log(op.Max(op.cut(odds, [0], [1], [1]), FAINTEST))
     threshold = float(np.log(settings.foreground / (1 - settings.foreground)))
     return person * settings.person_weight + any_part * (1 - settings.person_weight) - threshold
@@ -157,7 +210,7 @@ def _cells(op: Builder, size: Value, offset: Value, foreground: Value) -> Cells:
 
 
 def _near(op: Builder, size: Value) -> Near:
-    numbers = op.Reshape(op.range(op.ReduceProd(size, axes=[0])), size)                # (r, c)
+    numbers = op.Reshape(op.range(op.ReduceProd(size, axes=[0])), size)  # (r, c)
     padded = op.Pad(numbers, [1, 1, 1, 1], -1)
     around = []
     for down, across in ((0, 1), (1, 0), (1, 2), (2, 1), (0, 0), (0, 2), (2, 0), (2, 2)):
@@ -167,16 +220,19 @@ def _near(op: Builder, size: Value) -> Near:
 
 
 def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Value]:
-    """Connected pieces of cells with the same key, int64 (1, rc): of each cell the last cell of its piece, and its piece's
-    number of cells; int64 and float32 (rc,)."""
+    """Connected pieces of cells with the same key, int64 (1, rc): of each cell the last cell of its
+    piece, and its piece's number of cells; int64 and float32 (rc,)."""
     keys = op.Reshape(key, [-1])
     numbers = op.range(op.Shape(keys))
-    same = op.Where(op.Equal(op.Gather(keys, near), key), near, numbers)               # (8, rc)
+    same = op.Where(op.Equal(op.Gather(keys, near), key), near, numbers)  # (8, rc)
     body = Builder(f"{op.prefix}/{name}")
 
     def grow(trip: Value, last: Value) -> list[Value]:
-        seen = body.Max(last, body.ReduceMax(body.Gather(last, body.seen(same)), axes=[0], keepdims=0))
-        farther = body.Gather(seen, seen)  # what the last cell knows, its whole piece knows: so few trips are enough
+        seen = body.Max(
+            last, body.ReduceMax(body.Gather(last, body.seen(same)), axes=[0], keepdims=0)
+        )
+        # what the last cell knows, its whole piece knows: so few trips are enough
+        farther = body.Gather(seen, seen)
         return [body.Gather(farther, farther)]
 
     (last,) = _loop(op, body, grow, trips=10_000, state=(numbers,), first=INT64, until_settled=True)
@@ -185,29 +241,43 @@ def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Val
 
 
 def _sums(op: Builder, values: Value, index: Value, places: Value) -> Value:
-    """Of each cell the sum of the values of all cells with its index. values, float32, and index, int64: (rc,); places: float32,
-    as many as there are indices."""
-    return op.Gather(op.ScatterElements(places * 0.0, index, values, axis=0, reduction="add"), index)
+    """Of each cell the sum of the values of all cells with its index. values, float32, and index,
+    int64: (rc,); places: float32, as many as there are indices."""
+    return op.Gather(
+        op.ScatterElements(places * 0.0, index, values, axis=0, reduction="add"), index
+    )
 
 
 def _with_strays(
-    op: Builder, points: Points, cells: Cells, near: Near, reach: Value, share: Value, settings: CentreSettings
+    op: Builder,
+    points: Points,
+    cells: Cells,
+    near: Near,
+    reach: Value,
+    share: Value,
+    settings: CentreSettings,
 ) -> Points:
     """And a person for each large piece that points past everybody: where it points, on average."""
     nearest = op.ArgMin(_distance(op, points, cells, reach), axis=0)
-    far = op.Equal(nearest, 0) & cells.inside                                          # (1, rc)
+    far = op.Equal(nearest, 0) & cells.inside  # (1, rc)
     last, area = _pieces(op, op.cast(far, np.int64), near.four, "strays")
     large = op.Reshape(far, [-1]) & (area >= share * 2.0) & op.Equal(last, op.range(op.Shape(last)))
-    piece = op.Unsqueeze(op.cut(op.Reshape(op.NonZero(large), [-1]), [0], [MAX_PEOPLE], [0]), [1])  # (S, 1)
-    members = op.cast(op.Equal(piece, last), np.float32)                               # (S, rc)
+    # (S, 1)
+    piece = op.Unsqueeze(op.cut(op.Reshape(op.NonZero(large), [-1]), [0], [MAX_PEOPLE], [0]), [1])
+    members = op.cast(op.Equal(piece, last), np.float32)  # (S, rc)
     count = op.ReduceSum(members, [1], keepdims=0)
-    x, y = (op.ReduceSum(members * vote, [1], keepdims=0) / count for vote in (cells.vote_x, cells.vote_y))
+    x, y = (
+        op.ReduceSum(members * vote, [1], keepdims=0) / count
+        for vote in (cells.vote_x, cells.vote_y)
+    )
     heights = count * 0.0 + settings.peak
     added = (op.Concat(old, new, axis=0) for old, new in zip(points, (x, y, heights), strict=True))
     return Points(*(op.cut(values, [0], [MAX_PEOPLE + 1], [0]) for values in added))
 
 
-def _without_islands(op: Builder, owner: Value, numbers: Value, near: Near, settings: CentreSettings) -> Value:
+def _without_islands(
+    op: Builder, owner: Value, numbers: Value, near: Near, settings: CentreSettings
+) -> Value:
     """The owners, int64 (1, rc), with small pieces of people given to nobody."""
     _, area = _pieces(op, owner, near.eight, "islands")
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
@@ -216,101 +286,145 @@ def _without_islands(op: Builder, owner: Value, numbers: Value, near: Near, sett
 
 
 def _steered(op: Builder, logits: Value, wears: Value, owner: Value, numbers: Value) -> Value:
-    """The logits, (C - 1, rc), of each person's cells raised by the mean of `wears`, (C - 1, rc), over all of them."""
-    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
-    cells = op.Max(op.ReduceSum(mine, [1]), 1.0)                                       # (K + 1, 1)
-    means = op.MatMul(mine, op.Transpose(wears)) / cells                               # (K + 1, C - 1)
+    """The logits, (C - 1, rc), of each person's cells raised by the mean of `wears`, (C - 1, rc),
+    over all of them."""
+    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
+    cells = op.Max(op.ReduceSum(mine, [1]), 1.0)  # (K + 1, 1)
+    # (K + 1, C - 1)
+    means = op.MatMul(mine, op.Transpose(wears)) / cells
     means = op.Where(op.Unsqueeze(numbers, [1]) > 0, means, 0.0)
     return logits + op.Transpose(op.Gather(means, op.Reshape(owner, [-1])))
 
 
 def _one_outfit(
-    op: Builder, logits: Value, shares: Value, owner: Value, numbers: Value, garments: Mapping[int, float]
+    op: Builder,
+    logits: Value,
+    shares: Value,
+    owner: Value,
+    numbers: Value,
+    garments: Mapping[int, float],
 ) -> Value:
-    """The logits, (C - 1, rc), with each person's garments lowered by how much less there is of them than of the main one.
-    shares: (C - 1, rc), probabilities; garments: rows of them, and the power of their share of the main one."""
+    """The logits, (C - 1, rc), with each person's garments lowered by how much less there is of
+    them than of the main one.
+    shares: (C - 1, rc), probabilities; garments: rows of them, and the power of their share of the
+    main one."""
     if not any(garments.values()):
         return logits
     rows = sorted(garments)
     powers = np.array([garments[row] for row in rows], np.float32)
-    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)            # (K + 1, rc)
-    amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, np.array(rows))))         # (K + 1, garments)
+    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
+    # (K + 1, garments)
+    amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, np.array(rows))))
     part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
     part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
     lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * powers
-    lower = op.Transpose(lower)                                                        # (garments, rc)
-    return op.ScatterElements(logits, op.Expand(np.array(rows)[:, None], op.Shape(lower)), lower, axis=0, reduction="add")
+    # (garments, rc)
+    lower = op.Transpose(lower)
+    return op.ScatterElements(
+        logits, op.Expand(np.array(rows)[:, None], op.Shape(lower)), lower, axis=0, reduction="add"
+    )
 
 
-def _without_specks(op: Builder, logits: Value, owner: Value, near: Near, settings: CentreSettings) -> Value:
+def _without_specks(
+    op: Builder, logits: Value, owner: Value, near: Near, settings: CentreSettings
+) -> Value:
     """The logits, (C - 1, rc), with a class pushed down where it wins only a speck of somebody."""
-    winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
+    winner = op.ArgMax(logits, axis=0)  # (1, rc)
     someone = op.cast(owner > 0, np.int64)
     key = (winner + 1) * someone
     last, area = _pieces(op, key, near.eight, "specks")
     flat = op.Reshape(key, [-1])
-    pieces = op.Reshape(op.NonZero((flat > 0) & op.Equal(last, op.range(op.Shape(last)))), [-1])  # (P,)
+    # (P,)
+    pieces = op.Reshape(op.NonZero((flat > 0) & op.Equal(last, op.range(op.Shape(last)))), [-1])
     whose = op.Gather(flat, pieces) * (MAX_PEOPLE + 1) + op.Gather(op.Reshape(owner, [-1]), pieces)
     areas = op.Gather(area, pieces)
     # One more column, of nothing, for pictures without any piece.
-    table = op.Where(op.Equal(op.Unsqueeze(whose, [1]), whose), areas, 0.0)            # (P, P)
+    table = op.Where(op.Equal(op.Unsqueeze(whose, [1]), whose), areas, 0.0)  # (P, P)
     largest = op.ReduceMax(op.Pad(table, [0, 0, 0, 1]), axes=[1], keepdims=0)
     is_speck = op.cast(areas < largest * settings.speck, np.float32)
     specks = op.ScatterElements(area * 0.0, pieces, is_speck, axis=0)
-    push = op.Gather(specks, last) * op.cast(someone, np.float32) * PUSH               # (1, rc)
+    push = op.Gather(specks, last) * op.cast(someone, np.float32) * PUSH  # (1, rc)
     classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])
     return logits - op.cast(op.Equal(winner, classes), np.float32) * push
 
 
-def _without_faceless(op: Builder, logits: Value, owner: Value, numbers: Value, near: Near, labels: LabelSet) -> Value:
-    """The logits, (C - 1, rc), with hair, hats and glasses pushed down that hang together with no face of one who has a face."""
+def _without_faceless(
+    op: Builder, logits: Value, owner: Value, numbers: Value, near: Near, labels: LabelSet
+) -> Value:
+    """The logits, (C - 1, rc), with hair, hats and glasses pushed down that hang together with no
+    face of one who has a face."""
     if not labels.faces:
         return logits
-    heads, faces = (np.isin(np.arange(1, len(labels)), list(which)) for which in (labels.heads, labels.faces))  # (C - 1,)
-    winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
+    # (C - 1,)
+    heads, faces = (
+        np.isin(np.arange(1, len(labels)), list(which)) for which in (labels.heads, labels.faces)
+    )
+    winner = op.ArgMax(logits, axis=0)  # (1, rc)
     someone = op.cast(owner > 0, np.float32)
-    on_head, face = (op.Gather(which.astype(np.float32), winner) * someone for which in (heads, faces))
+    on_head, face = (
+        op.Gather(which.astype(np.float32), winner) * someone for which in (heads, faces)
+    )
     last, _ = _pieces(op, owner * op.cast(on_head, np.int64), near.eight, "heads")
     face = op.Reshape(face, [-1])
-    in_piece = _sums(op, face, last, face)                                             # cells of faces, (rc,)
+    # cells of faces, (rc,)
+    in_piece = _sums(op, face, last, face)
     in_person = _sums(op, face, op.Reshape(owner, [-1]), op.cast(numbers, np.float32))
     faceless = on_head * op.cast(op.Equal(in_piece, 0.0) & (in_person > 0.0), np.float32)
     return logits - faceless * heads.astype(np.float32)[:, None] * PUSH
 
 
 def _joined_patches(
-    op: Builder, logits: Value, owner: Value, numbers: Value, near: Near, size: Value, garments: Collection[int],
+    op: Builder,
+    logits: Value,
+    owner: Value,
+    numbers: Value,
+    near: Near,
+    size: Value,
+    garments: Collection[int],
     settings: CentreSettings,
 ) -> Value:
-    """The logits, (C - 1, rc), with every patch given to the part that has most of its edge. garments: rows of them."""
-    winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
-    classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])     # (C - 1, 1)
-    wins = op.cast(op.Equal(winner, classes), np.float32)                              # (C - 1, rc)
+    """The logits, (C - 1, rc), with every patch given to the part that has most of its edge.
+    garments: rows of them."""
+    winner = op.ArgMax(logits, axis=0)  # (1, rc)
+    classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])  # (C - 1, 1)
+    wins = op.cast(op.Equal(winner, classes), np.float32)  # (C - 1, rc)
     someone = owner > 0
     key = (winner * (MAX_PEOPLE + 1) + owner) * op.cast(someone, np.int64)
     last, area = _pieces(op, key, near.eight, "patches")
-    cells = op.ReduceSum(op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32), [1], keepdims=0)
+    cells = op.ReduceSum(
+        op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32), [1], keepdims=0
+    )
     is_garment = op.Equal(winner, np.array(sorted(garments) or [-1])[:, None])
-    is_garment = op.ReduceMax(op.cast(is_garment, np.float32), axes=[0])               # (1, rc)
+    is_garment = op.ReduceMax(op.cast(is_garment, np.float32), axes=[0])  # (1, rc)
     shares = is_garment * (settings.garment_patch - settings.patch) + settings.patch
-    small = someone & (area < op.Gather(cells, owner) * shares) & op.Equal(last, op.range(op.Shape(last)))
-    patches = op.cut(op.Reshape(op.NonZero(op.Reshape(small, [-1])), [-1]), [0], [MAX_PATCHES], [0])  # (P,)
+    small = (
+        someone
+        & (area < op.Gather(cells, owner) * shares)
+        & op.Equal(last, op.range(op.Shape(last)))
+    )
+    # (P,)
+    patches = op.cut(op.Reshape(op.NonZero(op.Reshape(small, [-1])), [-1]), [0], [MAX_PATCHES], [0])
 
-    patch = op.cast(op.Equal(op.Unsqueeze(patches, [1]), last), np.float32)            # (P, rc)
+    patch = op.cast(op.Equal(op.Unsqueeze(patches, [1]), last), np.float32)  # (P, rc)
     # Below all patches a row of nothing, so that there is something to pool.
-    patch = op.Pad(patch, [0, 0, 1, 0])                                                # (P + 1, rc)
+    patch = op.Pad(patch, [0, 0, 1, 0])  # (P + 1, rc)
     spread = op.MaxPool(
-        op.Unsqueeze(op.Reshape(patch, op.Concat([-1], size, axis=0)), [0]), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        op.Unsqueeze(op.Reshape(patch, op.Concat([-1], size, axis=0)), [0]),
+        kernel_shape=[3, 3],
+        pads=[1, 1, 1, 1],
+    )
     spread = op.Reshape(spread, op.Shape(patch))
     whose = op.Concat(op.Gather(op.Reshape(owner, [-1]), patches), [0], axis=0)
     theirs = op.cast(op.Equal(op.Unsqueeze(whose, [1]), owner), np.float32)
-    edge = (spread - patch) * theirs                                                   # (P + 1, rc)
-    along = op.MatMul(edge, op.Transpose(wins))                                        # (P + 1, C - 1)
+    edge = (spread - patch) * theirs  # (P + 1, rc)
+    # (P + 1, C - 1)
+    along = op.MatMul(edge, op.Transpose(wins))
     most = op.ReduceMax(along, axes=[1])
     around = op.ReduceSum(along, [1])
     joins = op.cast((most > 0.0) & (most >= around * settings.surrounded), np.float32)  # (P + 1, 1)
     to = op.cast(op.ArgMax(along, axis=1), np.float32) + 1.0
-    other = op.cast(op.ReduceSum(patch * joins * to, [0]), np.int64) - 1               # (1, rc), -1 where nothing changes
+    # (1, rc), -1 where nothing changes
+    other = op.cast(op.ReduceSum(patch * joins * to, [0]), np.int64) - 1
     changed = op.cast(other >= 0, np.float32)
     joined = op.Where(op.Equal(other, classes), op.ReduceMax(logits, axes=[0]), logits)
     return joined - wins * changed * PUSH
@@ -319,7 +433,9 @@ def _joined_patches(
 def _peaks(op: Builder, heat: Value, size: Value, settings: CentreSettings) -> Points:
     """The local maxima of the heat map (1, 1, r, c), highest first."""
     around = [
-        op.MaxPool(heat, kernel_shape=[2 * down + 1, 2 * across + 1], pads=[down, across, down, across])
+        op.MaxPool(
+            heat, kernel_shape=[2 * down + 1, 2 * across + 1], pads=[down, across, down, across]
+        )
         for down, across in rectangles(max(1, round(settings.peak_radius_px / STRIDE)))
     ]
     is_peak = (heat >= op.Max(*around)) & (heat >= settings.peak)
@@ -328,19 +444,31 @@ def _peaks(op: Builder, heat: Value, size: Value, settings: CentreSettings) -> P
     found = op.ReduceSum(op.cast(heights > 0.0, np.int64), [0])
     places, heights = (op.cut(values, [0], found, [0]) for values in (places, heights))
     columns = op.cut(size, [1], [2], [0])
-    x, y = op.cast(op.Mod(places, columns), np.float32), op.cast(op.Div(places, columns), np.float32)
-    return Points(op.Concat([-FAR], x, axis=0), op.Concat([-FAR], y, axis=0), op.Concat([0.0], heights, axis=0))
+    x, y = (
+        op.cast(op.Mod(places, columns), np.float32),
+        op.cast(op.Div(places, columns), np.float32),
+    )
+    return Points(
+        op.Concat([-FAR], x, axis=0),
+        op.Concat([-FAR], y, axis=0),
+        op.Concat([0.0], heights, axis=0),
+    )
 
 
 def rectangles(radius: int) -> list[tuple[int, int]]:
-    """Half heights and half widths of rectangles about one centre that together are OpenCV's disc of that radius."""
+    """Half heights and half widths of rectangles about one centre that together are OpenCV's disc
+    of that radius."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    widths = [int(row.sum()) // 2 for row in disc[radius:]]  # of the rows from the middle down, falling
-    return [(row, width) for row, width in enumerate(widths) if row == radius or widths[row + 1] < width]
+    # of the rows from the middle down, falling
+    widths = [int(row.sum()) // 2 for row in disc[radius:]]
+    return [
+        (row, width) for row, width in enumerate(widths) if row == radius or widths[row + 1] < width
+    ]
 
 
 def _distance(op: Builder, points: Points, cells: Cells, nobody: Value | None = None) -> Value:
-    """(K + 1, rc): how far each cell's vote lies from each point. nobody: (1,), its distance from everything."""
+    """(K + 1, rc): how far each cell's vote lies from each point. nobody: (1,), its distance from
+    everything."""
     far_x = cells.vote_x - op.Unsqueeze(points.x, [1])
     far_y = cells.vote_y - op.Unsqueeze(points.y, [1])
     distance = op.Sqrt(far_x * far_x + far_y * far_y)
@@ -356,24 +484,39 @@ def _nearest(op: Builder, distance: Value, alive: Value) -> Value:
 
 
 def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings) -> Points:
-    """Without the points that lie too near a higher one for the size of the person that the two would be."""
+    """Without the points that lie too near a higher one for the size of the person that the two
+    would be."""
     numbers = op.range(op.Shape(points.x))
     owner = op.ArgMin(_distance(op, points, cells), axis=0)
     mine = op.Equal(owner, op.Unsqueeze(numbers, [1])) & cells.inside
-    first = [op.ReduceMin(op.Where(mine, values, FAR), axes=[1], keepdims=0) for values in (cells.xs, cells.ys)]
-    last = [op.ReduceMax(op.Where(mine, values, -FAR), axes=[1], keepdims=0) for values in (cells.xs, cells.ys)]
+    first = [
+        op.ReduceMin(op.Where(mine, values, FAR), axes=[1], keepdims=0)
+        for values in (cells.xs, cells.ys)
+    ]
+    last = [
+        op.ReduceMax(op.Where(mine, values, -FAR), axes=[1], keepdims=0)
+        for values in (cells.xs, cells.ys)
+    ]
     body = Builder(f"{op.prefix}/join")
     nobody = numbers < 0
     kept, *_ = _loop(
-        op, body, lambda trip, *state: _join_one(body, trip, numbers, points, settings.join, state),
-        trips=op.Squeeze(op.Shape(points.x) - 1, [0]), state=(nobody, *first, *last), first=BOOL, until_settled=False,
+        op,
+        body,
+        lambda trip, *state: _join_one(body, trip, numbers, points, settings.join, state),
+        trips=op.Squeeze(op.Shape(points.x) - 1, [0]),
+        state=(nobody, *first, *last),
+        first=BOOL,
+        until_settled=False,
     )
     index = op.Concat([0], op.Reshape(op.NonZero(kept), [-1]), axis=0)
     return Points(*(op.Gather(values, index) for values in points))
 
 
-def _join_one(op: Builder, trip: Value, numbers: Value, points: Points, share: float, state: Sequence[Value]) -> list[Value]:
-    """One point joins the first higher one that it is too near to, and that one's box grows; or it is kept."""
+def _join_one(
+    op: Builder, trip: Value, numbers: Value, points: Points, share: float, state: Sequence[Value]
+) -> list[Value]:
+    """One point joins the first higher one that it is too near to, and that one's box grows; or it
+    is kept."""
     kept, left, top, right, bottom = state
     numbers, x, y = (op.seen(values) for values in (numbers, points.x, points.y))
     here = op.Reshape(trip + 1, [1])
@@ -381,48 +524,71 @@ def _join_one(op: Builder, trip: Value, numbers: Value, points: Points, share: f
     def at_here(values: Value) -> Value:
         return op.Gather(values, here)
 
-    wide = [op.Min(one, at_here(one)) for one in (left, top)] + [op.Max(one, at_here(one)) for one in (right, bottom)]
+    wide = [op.Min(one, at_here(one)) for one in (left, top)] + [
+        op.Max(one, at_here(one)) for one in (right, bottom)
+    ]
     width, height = op.Max(wide[2] - wide[0], 0.0), op.Max(wide[3] - wide[1], 0.0)
     far_x, far_y = x - at_here(x), y - at_here(y)
     near = op.Sqrt(far_x * far_x + far_y * far_y) < op.Sqrt(width * width + height * height) * share
     near = op.cast(near & kept, np.float32)
     joins = op.ReduceMax(near, axes=[0]) > 0.5
     into = op.Equal(numbers, op.ArgMax(near, axis=0)) & joins
-    grown = [op.Where(into, new, old) for new, old in zip(wide, (left, top, right, bottom), strict=True)]
+    grown = [
+        op.Where(into, new, old) for new, old in zip(wide, (left, top, right, bottom), strict=True)
+    ]
     return [kept | (op.Equal(numbers, here) & ~joins), *grown]
 
 
-def _large_enough(op: Builder, distance: Value, inside: Value, numbers: Value, least: Value) -> Value:
-    """bool (K + 1,): the people left when those with fewer than `least` cells have gone, and their cells went to others."""
+def _large_enough(
+    op: Builder, distance: Value, inside: Value, numbers: Value, least: Value
+) -> Value:
+    """bool (K + 1,): the people left when those with fewer than `least` cells have gone, and their
+    cells went to others."""
     body = Builder(f"{op.prefix}/large")
 
     def drop(trip: Value, alive: Value) -> list[Value]:
         ids, cells = body.seen(numbers), body.seen(inside)
-        mine = body.Equal(_nearest(body, body.seen(distance), alive), body.Unsqueeze(ids, [1])) & cells
+        mine = (
+            body.Equal(_nearest(body, body.seen(distance), alive), body.Unsqueeze(ids, [1])) & cells
+        )
         count = body.ReduceSum(body.cast(mine, np.float32), [1], keepdims=0)
         return [alive & ((count >= body.seen(least)) | (ids < 1))]
 
-    (alive,) = _loop(op, body, drop, trips=MAX_PEOPLE, state=(numbers >= 0,), first=BOOL, until_settled=True)
+    (alive,) = _loop(
+        op, body, drop, trips=MAX_PEOPLE, state=(numbers >= 0,), first=BOOL, until_settled=True
+    )
     return alive
 
 
 def _loop(
-    op: Builder, body: Builder, step: Callable[..., list[Value]], trips: Value | int, state: Sequence[Value], first: int,
+    op: Builder,
+    body: Builder,
+    step: Callable[..., list[Value]],
+    trips: Value | int,
+    state: Sequence[Value],
+    first: int,
     until_settled: bool,
 ) -> tuple[Value, ...]:
-    """ONNX's Loop. step: (trip, *state) → state, writes into `body`. The state: one array of bools or integers, or one of bools
-    and others of float32. until_settled: end when a trip leaves the first as it was."""
+    """ONNX's Loop. step: (trip, *state) → state, writes into `body`. The state: one array of bools
+    or integers, or one of bools and others of float32. until_settled: end when a trip leaves the
+    first as it was."""
     onnx = the_onnx_package()
     kinds = [first] + [onnx.TensorProto.FLOAT] * (len(state) - 1)
 
     def declared(end: str) -> list:
-        values = [(f"{body.prefix}/{end}_{index}", kind, ["points"]) for index, kind in enumerate(kinds)]
+        values = [
+            (f"{body.prefix}/{end}_{index}", kind, ["points"]) for index, kind in enumerate(kinds)
+        ]
         return [onnx.helper.make_tensor_value_info(*one) for one in values]
 
     def scalar(name: str, kind: int):
         return onnx.helper.make_tensor_value_info(f"{body.prefix}/{name}", kind, [])
 
-    trip, go_on, begin = scalar("trip", onnx.TensorProto.INT64), scalar("go_on", onnx.TensorProto.BOOL), declared("begin")
+    trip, go_on, begin = (
+        scalar("trip", onnx.TensorProto.INT64),
+        scalar("go_on", onnx.TensorProto.BOOL),
+        declared("begin"),
+    )
     old = [Value(body, one.name) for one in begin]
     new = step(Value(body, trip.name), *old)
     again = Value(body, go_on.name)
@@ -430,34 +596,43 @@ def _loop(
         changed = ~body.Equal(old[0], new[0])
         again = body.ReduceMax(body.cast(changed, np.float32), axes=[0], keepdims=0) > 0.5
     ends = [scalar("again", onnx.TensorProto.BOOL), *declared("end")]
-    graph = body.subgraph(f"{body.prefix}_body", [trip, go_on, *begin], list(zip([again, *new], ends, strict=True)))
+    graph = body.subgraph(
+        f"{body.prefix}_body", [trip, go_on, *begin], list(zip([again, *new], ends, strict=True))
+    )
     found = op.Loop(trips, True, *state, body=graph, outputs=len(state))
     return found if len(state) > 1 else (found,)
 
 
 def _scores(op: Builder, points: Points, owner: Value, numbers: Value, foreground: Value) -> Value:
-    """(K + 1,): the mean of the peak's height and of the mean probability that the person's cells are a person at all."""
+    """(K + 1,): the mean of the peak's height and of the mean probability that the person's cells
+    are a person at all."""
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
     sure = op.Sigmoid(op.Reshape(foreground, [1, -1]))
-    certainty = op.ReduceSum(mine * sure, [1], keepdims=0) / op.Max(op.ReduceSum(mine, [1], keepdims=0), 1.0)
+    certainty = op.ReduceSum(mine * sure, [1], keepdims=0) / op.Max(
+        op.ReduceSum(mine, [1], keepdims=0), 1.0
+    )
     return (points.height + certainty) * 0.5
 
 
 def _by_score(op: Builder, score: Value, good: Value) -> tuple[Value, Value]:
-    """Numbers of the good ones by falling score, behind nobody's: int64 (n + 1,); and their scores, (n,)."""
+    """Numbers of the good ones by falling score, behind nobody's: int64 (n + 1,); and their scores,
+    (n,)."""
     score = op.Where(good, score, -1.0)
     scores, order = op.TopK(score, op.Shape(score), axis=0, outputs=2)
     count = op.ReduceSum(op.cast(good, np.int64), [0])
     return op.Concat([0], op.cut(order, [0], count, [0]), axis=0), op.cut(scores, [0], count, [0])
 
 
-def _classes_kept(op: Builder, shares: Value, logits: Value, theirs: Value, num_classes: int, min_score: float) -> Value:
-    """`People.kept`: by the mean probability of a class over the person's cells where it wins. shares: (C - 1, rc), the
-    classes' probabilities; theirs: bool (n + 1, rc)."""
-    winner = op.ArgMax(logits, axis=0)                                                 # (1, rc)
+def _classes_kept(
+    op: Builder, shares: Value, logits: Value, theirs: Value, num_classes: int, min_score: float
+) -> Value:
+    """`People.kept`: by the mean probability of a class over the person's cells where it wins.
+    shares: (C - 1, rc), the classes' probabilities; theirs: bool (n + 1, rc)."""
+    winner = op.ArgMax(logits, axis=0)  # (1, rc)
     wins = op.cast(op.Equal(winner, np.arange(num_classes - 1)[:, None]), np.float32)  # (C - 1, rc)
     theirs = op.cast(theirs, np.float32)
-    count = op.MatMul(theirs, op.Transpose(wins))                                      # (n + 1, C - 1)
+    # (n + 1, C - 1)
+    count = op.MatMul(theirs, op.Transpose(wins))
     mean = op.MatMul(theirs, op.Transpose(shares * wins)) / op.Max(count, 1.0)
     # A part so thin that it wins at no cell, only between them, is let through.
     kept = op.cast((mean >= min_score) | (count < 0.5), np.float32)

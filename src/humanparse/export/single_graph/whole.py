@@ -1,8 +1,10 @@
-"""One ONNX file from a photo's pixels to its maps: for browsers, phones and C++, where there is no Python around the network.
+"""One ONNX file from a photo's pixels to its maps: for browsers, phones and C++, where there is no
+Python around the network.
 
-In it are the rules of `preprocess.py` and of `postprocess/centres.py` in ONNX's operators, with these differences: borders
-between classes and people are found at the network's resolution and enlarged to the photo's, all patches of parts are joined
-at once, and small photos are enlarged in fractions and not in OpenCV's fixed point.
+In it are the rules of `preprocess.py` and of `postprocess/centres.py` in ONNX's operators, with
+these differences: borders between classes and people are found at the network's resolution and
+enlarged to the photo's, all patches of parts are joined at once, and small photos are enlarged in
+fractions and not in OpenCV's fixed point.
 """
 
 from __future__ import annotations
@@ -30,26 +32,31 @@ if TYPE_CHECKING:
     import onnx
 
 PHOTO = "photo"
-FACTS_KEY = "humanparse_whole"  # of the metadata: name, classes and licence; not a ModelCard, for HumanParser cannot open this
+# of the metadata: name, classes and licence; not a ModelCard, for HumanParser cannot open this
+FACTS_KEY = "humanparse_whole"
 OUTPUTS = ("labels", "people", "scores")
-LEAST_AGREEMENT = 0.9  # share of pixels whose label must be HumanParser's on the pictures that a file is checked with
+# share of pixels whose label must be HumanParser's on the pictures that a file is checked with
+LEAST_AGREEMENT = 0.9
 
 
 def write_whole(model: Path, out: Path, photos: Sequence[Path] = ()) -> Written:
-    """Write `model`, a file with the head "centres", as one graph; `out` appears whole or not at all.
+    """Write `model`, a file with the head "centres", as one graph; `out` appears whole or not at
+    all.
 
         photo    uint8 (1, H, W, 3) RGB, upright, of any size
         labels   uint8 (1, H, W), the class of each pixel
         people   uint8 (1, H, W), 0 nobody, 1..n the person, by falling score
         scores   float32 (n,) of person 1..n
 
-    photos: pictures on which it is compared with HumanParser.
-    Raises OptionError for another head, ModelError if less than LEAST_AGREEMENT of a picture's labels agree.
+    photos: pictures on which it is compared with HumanParser. Raises OptionError for another head,
+    ModelError if less than LEAST_AGREEMENT of a picture's labels agree.
     """
     network, card = load(model)
     if card.head != "centres" or card.preprocess.filter != "area" or card.preprocess.fit_hw:
-        raise OptionError(f"{card.name} has the head {card.head!r}, whose post-processing is not there in ONNX's operators; "
-                          "take --to triton, which has all of it, or run the model file itself with ONNX Runtime")
+        raise OptionError(
+            f"{card.name} has the head {card.head!r}, whose post-processing is not there in ONNX's operators; "
+            "take --to triton, which has all of it, or run the model file itself with ONNX Runtime"
+        )
     onnx = the_onnx_package()
     parser = HumanParser(model, engine="onnxruntime")
     made = _around(network, card.preprocess, card.labels, CentreSettings(**card.settings))
@@ -63,22 +70,31 @@ def write_whole(model: Path, out: Path, photos: Sequence[Path] = ()) -> Written:
 
 
 def _agree(parser: HumanParser, whole: Path, photos: Sequence[Path]) -> tuple[Agreement, ...]:
-    """Share of equal pixels between HumanParser and the graph, photo by photo. Raises ModelError if it is small."""
+    """Share of equal pixels between HumanParser and the graph, photo by photo. Raises ModelError if
+    it is small."""
     run = runner(whole)
     run(np.random.default_rng(0).integers(0, 256, (97, 130, 3), np.uint8))
     found = []
     for photo in photos:
         pixels = read_image(photo).pixels
         wanted, (labels, people, _) = parser.parse(pixels), run(pixels)
-        one = Agreement(photo.name, 0.0, float((wanted.label_map == labels).mean()), float((wanted.person_map == people).mean()))
+        one = Agreement(
+            photo.name,
+            0.0,
+            float((wanted.label_map == labels).mean()),
+            float((wanted.person_map == people).mean()),
+        )
         if one.labels < LEAST_AGREEMENT:
-            raise ModelError(f"only {one.labels:.1%} of the labels of {photo.name} are those of HumanParser; nothing was written")
+            raise ModelError(
+                f"only {one.labels:.1%} of the labels of {photo.name} are those of HumanParser; nothing was written"
+            )
         found.append(one)
     return tuple(found)
 
 
 def runner(file: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """A function from uint8 (H, W, 3) to labels (H, W), people (H, W) and scores (n,), by ONNX Runtime."""
+    """A function from uint8 (H, W, 3) to labels (H, W), people (H, W) and scores (n,), by ONNX
+    Runtime."""
     engine = OnnxRuntimeEngine(file)
 
     def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,7 +104,9 @@ def runner(file: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, n
     return run
 
 
-def _around(network: onnx.ModelProto, rule: Preprocess, labels: LabelSet, settings: CentreSettings) -> onnx.ModelProto:
+def _around(
+    network: onnx.ModelProto, rule: Preprocess, labels: LabelSet, settings: CentreSettings
+) -> onnx.ModelProto:
     """The network with its pre- and post-processing around it."""
     onnx = the_onnx_package()
     inner = onnx.compose.add_prefix(network, "network/").graph
@@ -105,25 +123,39 @@ def _around(network: onnx.ModelProto, rule: Preprocess, labels: LabelSet, settin
     kinds, sizes = onnx.TensorProto, (1, "height", "width")
     declare = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [*op.nodes[:before], *inner.node, *op.nodes[before:]], "photo_to_maps",
+        [*op.nodes[:before], *inner.node, *op.nodes[before:]],
+        "photo_to_maps",
         [declare(PHOTO, kinds.UINT8, (*sizes, 3))],
-        [*(declare(name, kinds.UINT8, sizes) for name in OUTPUTS[:2]), declare(OUTPUTS[2], kinds.FLOAT, ("number",))],
+        [
+            *(declare(name, kinds.UINT8, sizes) for name in OUTPUTS[:2]),
+            declare(OUTPUTS[2], kinds.FLOAT, ("number",)),
+        ],
         [*inner.initializer, *(tensor for _, tensor in op.constants.values())],
     )
-    return onnx.helper.make_model(graph, opset_imports=network.opset_import, ir_version=network.ir_version)
+    return onnx.helper.make_model(
+        graph, opset_imports=network.opset_import, ir_version=network.ir_version
+    )
 
 
 def _prepare(op: Builder, photo_hw: Value, rule: Preprocess) -> tuple[Value, Value]:
-    """Preprocess.__call__: the resized photo's size, int64 (2,), and the network's input, float32 (1, 3, H', W')."""
+    """Preprocess.__call__: the resized photo's size, int64 (2,), and the network's input, float32
+    (1, 3, H', W')."""
     resized_hw = _resized(op, photo_hw, rule)
     shrunk_hw = op.Min(resized_hw, photo_hw)
-    whole = op.cast(Value(op, PHOTO), np.float32)                                        # (1, H, W, 3)
+    # (1, H, W, 3)
+    whole = op.cast(Value(op, PHOTO), np.float32)
     tall = _mean_along(op, whole, 1, _item(op, photo_hw, 0), _item(op, shrunk_hw, 0))
-    # The sums along the columns were exact, those along the rows are of fractions: float64 keeps them so.
-    small = _mean_along(op, op.cast(tall, np.float64), 2, _item(op, photo_hw, 1), _item(op, shrunk_hw, 1))
-    small = op.Transpose(op.cast(op.Round(small), np.float32), perm=[0, 3, 1, 2])        # (1, 3, h, w)
+    # The sums along the columns were exact, those along the rows are of fractions: float64 keeps
+    # them so.
+    small = _mean_along(
+        op, op.cast(tall, np.float64), 2, _item(op, photo_hw, 1), _item(op, shrunk_hw, 1)
+    )
+    # (1, 3, h, w)
+    small = op.Transpose(op.cast(op.Round(small), np.float32), perm=[0, 3, 1, 2])
     resized = _enlarged(op, small, shrunk_hw, resized_hw)
-    mean, std = (np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (rule.mean, rule.std))
+    mean, std = (
+        np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (rule.mean, rule.std)
+    )
     rest = op.Mod(op.Sub(rule.multiple, op.Mod(resized_hw, rule.multiple)), rule.multiple)
     return resized_hw, op.Pad((resized - mean) / std, op.Concat([0] * 6, rest, axis=0))
 
@@ -136,17 +168,22 @@ def _resized(op: Builder, photo_hw: Value, rule: Preprocess) -> Value:
         scale = op.Sqrt(op.Div(np.float64(rule.area_px), height * width))
     else:
         scale = op.Div(np.float64(rule.short_side), op.Min(height, width))
-    shrink = op.Min(np.array([1.0]), op.Div(np.float64(rule.max_long_side), op.Max(height, width) * scale))
+    shrink = op.Min(
+        np.array([1.0]), op.Div(np.float64(rule.max_long_side), op.Max(height, width) * scale)
+    )
     return op.Max(op.cast(sides * scale * shrink + np.float64(0.5), np.int64), [1])
 
 
 def _mean_along(op: Builder, values: Value, axis: int, length: Value, wanted: Value) -> Value:
-    """Shrink one axis to `wanted` cells, each the mean of what it covers, fractions of pixels included.
+    """Shrink one axis to `wanted` cells, each the mean of what it covers, fractions of pixels
+    included.
 
-    By running sums: the work grows with the photo alone, however much it shrinks. length, wanted: int64 (1,).
+    By running sums: the work grows with the photo alone, however much it shrinks. length, wanted:
+    int64 (1,).
     """
     step = op.cast(length, np.float64) / op.cast(wanted, np.float64)
-    edges = op.range(wanted + 1, np.float64) * step                                      # (wanted + 1,)
+    # (wanted + 1,)
+    edges = op.range(wanted + 1, np.float64) * step
     first = op.Min(op.cast(edges, np.int64), length - 1)
     part = edges - op.cast(first, np.float64)
     sums = op.Gather(op.CumSum(values, axis, exclusive=1), first, axis=axis)
@@ -162,28 +199,40 @@ def _mean_along(op: Builder, values: Value, axis: int, length: Value, wanted: Va
 
 
 def _enlarged(op: Builder, pixels: Value, from_hw: Value, to_hw: Value) -> Value:
-    """What cv2.resize with INTER_LINEAR makes of 8-bit pixels, to the last bit: weights of 11 bits, and rounded down twice.
+    """What cv2.resize with INTER_LINEAR makes of 8-bit pixels, to the last bit: weights of 11 bits,
+    and rounded down twice.
 
-    pixels: float32 (1, 3, h, w), whole numbers; from_hw, to_hw: int64 (2,). A size that stays leaves the pixels as they are.
+    pixels: float32 (1, 3, h, w), whole numbers; from_hw, to_hw: int64 (2,). A size that stays
+    leaves the pixels as they are.
     """
     left, right, near, far = _between(op, _item(op, from_hw, 1), _item(op, to_hw, 1))
-    rows = op.Gather(pixels, left, axis=3) * near + op.Gather(pixels, right, axis=3) * far   # below 2^19: exact
+    # below 2^19: exact
+    rows = op.Gather(pixels, left, axis=3) * near + op.Gather(pixels, right, axis=3) * far
     rows = op.cast(op.Floor(rows * np.float32(1 / 16)), np.float64)
     above, below, near, far = _between(op, _item(op, from_hw, 0), _item(op, to_hw, 0))
     high, low = (
-        op.Floor(op.Gather(rows, index, axis=2) * op.Reshape(op.cast(weight, np.float64) * np.float64(2**-16), [-1, 1]))
+        op.Floor(
+            op.Gather(rows, index, axis=2)
+            * op.Reshape(op.cast(weight, np.float64) * np.float64(2**-16), [-1, 1])
+        )
         for index, weight in ((above, near), (below, far))
-    )                                                                                        # up to 1020 together
+        # up to 1020 together
+    )
     return op.cast(op.Floor((high + low + np.float64(2)) * np.float64(1 / 4)), np.float32)
 
 
 def _between(op: Builder, length: Value, wanted: Value) -> tuple[Value, Value, Value, Value]:
-    """The cells on both sides of each of `wanted` places along an axis, int64, and their weights of 2048 together, float32."""
+    """The cells on both sides of each of `wanted` places along an axis, int64, and their weights of
+    2048 together, float32."""
     step = op.cast(length, np.float64) / op.cast(wanted, np.float64)
-    place = op.cast((op.range(wanted, np.float64) + np.float64(0.5)) * step - np.float64(0.5), np.float32)
+    place = op.cast(
+        (op.range(wanted, np.float64) + np.float64(0.5)) * step - np.float64(0.5), np.float32
+    )
     first = op.Floor(place)
     far = place - first
-    lower, upper = (op.Max(op.Min(op.cast(first + shift, np.int64), length - 1), [0]) for shift in (0.0, 1.0))
+    lower, upper = (
+        op.Max(op.Min(op.cast(first + shift, np.int64), length - 1), [0]) for shift in (0.0, 1.0)
+    )
     near, far = (op.Round(share * 2048.0) for share in (op.Sub(1.0, far), far))
     return lower, upper, near, far
 

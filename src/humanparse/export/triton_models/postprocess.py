@@ -1,4 +1,5 @@
-"""Triton's Python backend: the network's outputs → people. Copied into a model repository by `humanparse export`."""
+"""Triton's Python backend: the network's outputs → people. Copied into a model repository by
+`humanparse export`."""
 
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from humanparse.pipeline import Pipeline
 
 
 class TritonPythonModel:
-    """photo_hw: INT32 (2,), and the network's outputs → labels: UINT8 (1, H, W), people: UINT16 (1, H, W), in the photo's
-    size; result: BYTES (1,), people with their parts, boxes, scores and masks as JSON (docs/json.md)."""
+    """photo_hw: INT32 (2,), and the network's outputs → labels: UINT8 (1, H, W), people: UINT16 (1,
+    H, W), in the photo's size; result: BYTES (1,), people with their parts, boxes, scores and masks
+    as JSON (docs/json.md)."""
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")
@@ -28,8 +30,10 @@ class TritonPythonModel:
         outputs = {name: tensor.as_numpy() for name, tensor in given.items() if tensor is not None}
         height, width = (int(side) for side in outputs.pop("photo_hw"))
         parsing = self.pipeline.finish(outputs, (height, width))
-        return pb_utils.InferenceResponse([
-            pb_utils.Tensor("labels", parsing.label_map[None]),
-            pb_utils.Tensor("people", parsing.person_map[None]),
-            pb_utils.Tensor("result", np.array([parsing.to_json().encode()], np.object_)),
-        ])
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor("labels", parsing.label_map[None]),
+                pb_utils.Tensor("people", parsing.person_map[None]),
+                pb_utils.Tensor("result", np.array([parsing.to_json().encode()], np.object_)),
+            ]
+        )

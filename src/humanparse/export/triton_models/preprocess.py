@@ -1,4 +1,5 @@
-"""Triton's Python backend: the bytes of a photo → the network's input. Copied into a model repository by `humanparse export`."""
+"""Triton's Python backend: the bytes of a photo → the network's input. Copied into a model
+repository by `humanparse export`."""
 
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from humanparse.image import read_image
 
 
 class TritonPythonModel:
-    """image: BYTES (1,), a JPEG, PNG or alike → pixels: FP32 (1, 3, H, W); photo_hw: INT32 (2,), the photo's size."""
+    """image: BYTES (1,), a JPEG, PNG or alike → pixels: FP32 (1, 3, H, W); photo_hw: INT32 (2,),
+    the photo's size."""
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")
@@ -28,4 +30,6 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
         pixels, geometry = self.card.preprocess(photo)
         photo_hw = np.array(geometry.photo_hw, np.int32)
-        return pb_utils.InferenceResponse([pb_utils.Tensor("pixels", pixels), pb_utils.Tensor("photo_hw", photo_hw)])
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor("pixels", pixels), pb_utils.Tensor("photo_hw", photo_hw)]
+        )

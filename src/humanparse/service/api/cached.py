@@ -1,4 +1,5 @@
-"""What stands between the routes and the workers: the names of the models, and answers that are known already."""
+"""What stands between the routes and the workers: the names of the models, and answers that are
+known already."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ HASH_IN_THREAD = 1_000_000  # bytes: hashing more would hold up the other reques
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished body, what a worker noted of it (media_type, people, timings_ms, …), and where it comes from."""
+    """A finished body, what a worker noted of it (media_type, people, timings_ms, …), and where it
+    comes from."""
 
     body: bytes
     head: dict[str, Any]
@@ -34,8 +36,11 @@ class Front:
         self._dispatcher = dispatcher
         self._cache = cache
 
-    async def answer(self, picture: bytes, options: Options, *, priority: int = INTERACTIVE) -> Answer:
-        """The answer to one picture. Raises Problem: for the options' model, the picture, or a service that is busy."""
+    async def answer(
+        self, picture: bytes, options: Options, *, priority: int = INTERACTIVE
+    ) -> Answer:
+        """The answer to one picture. Raises Problem: for the options' model, the picture, or a
+        service that is busy."""
         model = self.model(options.model)
         digest = await _sha256(picture)
         task = Task(replace(options, model=model["name"]).head(), picture, digest)
@@ -46,7 +51,9 @@ class Front:
         head = {name: value for name, value in reply.head.items() if name not in ("id", "rss_mb")}
         if head["model_sha256"] == model["sha256"]:  # else the models were loaded anew meanwhile
             await self._cache.put(key, Cached(head, reply.blob))
-        return Answer(reply.blob, head, cached=False, queued_ms=reply.queued_ms, worked_ms=reply.worked_ms)
+        return Answer(
+            reply.blob, head, cached=False, queued_ms=reply.queued_ms, worked_ms=reply.worked_ms
+        )
 
     def model(self, name: str) -> dict[str, Any]:
         """What is known of a model; "" means the first. Raises Problem unknown_model."""

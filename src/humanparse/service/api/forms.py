@@ -22,8 +22,15 @@ FILE_FIELDS = ("image", "file")  # what clients call a picture: the first is our
 MAX_FIELD_BYTES = 4096
 PIECE = 262_144  # bytes parsed at a time, in a thread
 _EVENTS = (
-    "part_begin", "part_data", "part_end", "header_field", "header_value", "header_end",
-    "headers_finished", "end")
+    "part_begin",
+    "part_data",
+    "part_end",
+    "header_field",
+    "header_value",
+    "header_end",
+    "headers_finished",
+    "end",
+)
 
 
 class Sink(Protocol):
@@ -40,16 +47,21 @@ class Sink(Protocol):
 
 
 async def read_form(
-    request: Request, open_file: Callable[[str, str], Sink], *, max_fields: int, how: str,
+    request: Request,
+    open_file: Callable[[str, str], Sink],
+    *,
+    max_fields: int,
+    how: str,
     file_fields: tuple[str, ...] = FILE_FIELDS,
 ) -> dict[str, list[str]]:
     """Read the request's body, which is a form, and return its fields: the texts by name.
 
     open_file: gives the sink of a file, by its field and its name, "" if it has none; called in a
         thread, as are the sinks.
-    file_fields: parts of these names are files, also where no file name says so; others must not be.
-    how: what to send, for the details of problems.
-    Raises Problem bad_request, starlette's ClientDisconnect, and whatever open_file and sinks raise.
+    file_fields: parts of these names are files, also where no file name says so; others must not
+    be.
+    how: what to send, for the details of problems. Raises Problem bad_request, starlette's
+    ClientDisconnect, and whatever open_file and sinks raise.
     """
     form = _Form(_boundary(request), open_file, max_fields, how, file_fields)
     try:
@@ -79,7 +91,8 @@ def _boundary(request: Request) -> bytes:
     _, parameters = parse_options_header(request.headers.get("content-type"))
     if not parameters.get(b"boundary"):
         raise Problem(
-            "bad_request", "the header Content-Type names no boundary; let your client set it")
+            "bad_request", "the header Content-Type names no boundary; let your client set it"
+        )
     return parameters[b"boundary"]
 
 
@@ -87,7 +100,11 @@ class _Form:
     """The parser's callbacks: one part after the other, into a sink or a field."""
 
     def __init__(
-        self, boundary: bytes, open_file: Callable[[str, str], Sink], max_fields: int, how: str,
+        self,
+        boundary: bytes,
+        open_file: Callable[[str, str], Sink],
+        max_fields: int,
+        how: str,
         file_fields: tuple[str, ...],
     ):
         self._open_file, self._max_fields = open_file, max_fields
@@ -172,7 +189,8 @@ class _Form:
         elif self._text is not None:
             if self._size > MAX_FIELD_BYTES:
                 raise self._refused(
-                    f"the field {self._name[:60]!r} is longer than {MAX_FIELD_BYTES} bytes")
+                    f"the field {self._name[:60]!r} is longer than {MAX_FIELD_BYTES} bytes"
+                )
             self._text.extend(data[start:end])
 
     def _part_end(self) -> None:

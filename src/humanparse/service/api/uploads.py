@@ -1,7 +1,9 @@
-"""A request's body → the picture's bytes and the options beside it. Nothing is decoded here but forms, JSON and base64.
+"""A request's body → the picture's bytes and the options beside it. Nothing is decoded here but
+forms, JSON and base64.
 
-A picture arrives as the file `image` of a form, as the body itself, or in base64 as the key `image` of a JSON body.
-Its file name is not looked at. Bodies stay in memory; how large they may be is settled before (edge.py).
+A picture arrives as the file `image` of a form, as the body itself, or in base64 as the key `image`
+of a JSON body. Its file name is not looked at. Bodies stay in memory; how large they may be is
+settled before (edge.py).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ _HOW = "send a form with the file field 'image', the picture itself as image/jpe
 
 @dataclass(frozen=True)
 class Upload:
-    """What came with a request: pictures as the files' bytes, and options by name, of the query and of the body."""
+    """What came with a request: pictures as the files' bytes, and options by name, of the query and
+    of the body."""
 
     pictures: tuple[bytes, ...]
     query: Mapping[str, Any]
@@ -34,10 +37,14 @@ class Upload:
 
 
 async def read_picture(request: Request, settings: Settings) -> Upload:
-    """The request's one picture. Raises Problem if there is none, more than one, or a body that cannot be read."""
+    """The request's one picture. Raises Problem if there is none, more than one, or a body that
+    cannot be read."""
     upload = await read_pictures(request, settings, most=1)
     if len(upload.pictures) != 1:
-        raise Problem("bad_request", f"{len(upload.pictures)} pictures arrived; send one, or several to /v1/batch")
+        raise Problem(
+            "bad_request",
+            f"{len(upload.pictures)} pictures arrived; send one, or several to /v1/batch",
+        )
     return upload
 
 
@@ -75,6 +82,7 @@ def _one_or_more(values: list[str]) -> Any:
 
 # Forms
 
+
 class _InMemory:
     """One picture of a form; the body's size is bounded before."""
 
@@ -92,7 +100,9 @@ class _InMemory:
 
 
 async def _from_form(
-    request: Request, settings: Settings, most: int,
+    request: Request,
+    settings: Settings,
+    most: int,
 ) -> tuple[list[bytes], dict[str, Any]]:
     pictures: list[bytes] = []
 
@@ -109,6 +119,7 @@ async def _from_form(
 
 # JSON
 
+
 async def _from_json(request: Request, most: int) -> tuple[list[bytes], dict[str, Any]]:
     body = await whole_body(request)
     data = await asyncio.to_thread(_parsed, body)
@@ -117,7 +128,10 @@ async def _from_json(request: Request, most: int) -> tuple[list[bytes], dict[str
     else:
         texts = data.pop("images", None)
         if not isinstance(texts, list) or not 1 <= len(texts) <= most:
-            raise Problem("bad_request", f"the key 'images' should be a list of 1 to {most} pictures in base64")
+            raise Problem(
+                "bad_request",
+                f"the key 'images' should be a list of 1 to {most} pictures in base64",
+            )
     return [await asyncio.to_thread(_decoded, text) for text in texts], data
 
 
@@ -127,14 +141,18 @@ def _parsed(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Problem("bad_request", f"the body is not JSON; {_HOW}") from None
     if not isinstance(data, dict):
-        raise Problem("bad_request", "the body is JSON but not an object; send {\"image\": \"<base64>\"}")
+        raise Problem(
+            "bad_request", 'the body is JSON but not an object; send {"image": "<base64>"}'
+        )
     return data
 
 
 def _decoded(text: Any) -> bytes:
     """A picture from base64, with or without `data:image/…;base64,` before it."""
     if not isinstance(text, str):
-        raise Problem("bad_request", "a picture in JSON should be a text in base64, under the key 'image'")
+        raise Problem(
+            "bad_request", "a picture in JSON should be a text in base64, under the key 'image'"
+        )
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:

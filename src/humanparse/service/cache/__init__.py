@@ -1,4 +1,5 @@
-"""Finished answers that are kept: in memory, then on disk, then in a Redis that several servers share.
+"""Finished answers that are kept: in memory, then on disk, then in a Redis that several servers
+share.
 
     entry.py   what an entry is as bytes, and its checksum
     memory.py, disk.py, shared.py   the three places

@@ -1,7 +1,8 @@
-"""Answers in files that survive a restart: <folder>/ab/abcdef…, named by their key, written whole, checked when read.
+"""Answers in files that survive a restart: <folder>/ab/abcdef…, named by their key, written whole,
+checked when read.
 
-All of it blocks, so cache.py calls it in threads of its own. Several servers may share the folder: each sweeps it now
-and then, and takes what the others wrote into account.
+All of it blocks, so cache.py calls it in threads of its own. Several servers may share the folder:
+each sweeps it now and then, and takes what the others wrote into account.
 """
 
 from __future__ import annotations
@@ -18,21 +19,36 @@ from humanparse.service.cache.entry import KEY, PREFIX, Cached, Damaged, created
 from humanparse.system.files import remove_leftovers, write_private
 
 # No link is followed, and no pipe that somebody put there is waited for.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 class Disk:
-    """max_bytes and max_age_s bound what is kept; now: a clock that goes on over a restart, in seconds."""
+    """max_bytes and max_age_s bound what is kept; now: a clock that goes on over a restart, in
+    seconds."""
 
     def __init__(self, folder: Path, max_bytes: int, max_age_s: float, now: Callable[[], float]):
-        self._folder, self._max_bytes, self._max_age_s, self._now = folder, max_bytes, max_age_s, now
+        self._folder, self._max_bytes, self._max_age_s, self._now = (
+            folder,
+            max_bytes,
+            max_age_s,
+            now,
+        )
         self.num_bytes = 0
-        self._index: OrderedDict[str, int] = OrderedDict()  # key → bytes, what was not used for longest first
-        self._fresh: set[str] = set()                       # written or read since the last sweep began
-        self._lock = threading.Lock()                       # of these three; never held over work on files
+        # key → bytes, what was not used for longest first
+        self._index: OrderedDict[str, int] = OrderedDict()
+        # written or read since the last sweep began
+        self._fresh: set[str] = set()
+        # of these three; never held over work on files
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> tuple[Cached, float] | None:
-        """An entry and when it was created; None if there is none. Raises OSError, and Damaged after the file is deleted."""
+        """An entry and when it was created; None if there is none. Raises OSError, and Damaged
+        after the file is deleted."""
         path = self._path(key)
         try:
             data = self._read(path)
@@ -58,12 +74,14 @@ class Disk:
         path = self._path(key)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._refuse_links(path)
-        write_private(path, data, durable=False)  # a power cut may damage it; then the checksum tells
+        # a power cut may damage it; then the checksum tells
+        write_private(path, data, durable=False)
         self._note(key, len(data))
         self._make_room()
 
     def sweep(self) -> None:
-        """Look at every file: delete what is too old or none of ours, and count what there is. Raises OSError."""
+        """Look at every file: delete what is too old or none of ours, and count what there is.
+        Raises OSError."""
         with self._lock:
             self._fresh.clear()
         found = sorted(self._found())
@@ -85,7 +103,8 @@ class Disk:
             remove_leftovers(Path(folder))  # of servers that were killed while they wrote
             with os.scandir(folder) as files:
                 for file in files:
-                    with suppress(OSError):  # one bad file, or one that another server has just deleted
+                    # one bad file, or one that another server has just deleted
+                    with suppress(OSError):
                         details = file.stat(follow_symlinks=False)
                         if self._may_stay(Path(file.path), details):
                             yield details.st_mtime, file.name, details.st_size
@@ -103,7 +122,8 @@ class Disk:
         return True
 
     def _read(self, path: Path, most: int = -1) -> bytes:
-        """The bytes of a file; raises Damaged for anything that is no plain file of a possible size."""
+        """The bytes of a file; raises Damaged for anything that is no plain file of a possible
+        size."""
         self._refuse_links(path)
         try:
             descriptor = os.open(path, _FLAGS)

@@ -1,6 +1,8 @@
-"""One cached answer as bytes, with a checksum over everything, its key included: a swapped file is found out.
+"""One cached answer as bytes, with a checksum over everything, its key included: a swapped file is
+found out.
 
-    magic 8 | sha256 of all that follows 32 | key 32 | created 8 (float) | length of head 4 | length of body 8 | head | body
+    magic 8 | sha256 of all that follows 32 | key 32 | created 8 (float) | length of head 4 | length
+    of body 8 | head | body
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ PREFIX = _SUM_END + 32 + _LENGTHS.size  # bytes before the head
 
 @dataclass(frozen=True)
 class Cached:
-    """A finished body, and what the worker noted of it in plain JSON values. tier: where it was found."""
+    """A finished body, and what the worker noted of it in plain JSON values. tier: where it was
+    found."""
 
     head: dict[str, Any]
     body: bytes
@@ -38,41 +41,48 @@ class Damaged(ValueError):
 
 
 def cache_key(digest: str, model: str, model_sha256: str, options: Mapping[str, Any]) -> str:
-    """The name of an answer, sha256 in hex: of the picture (digest), the model and its file, the options and our version."""
+    """The name of an answer, sha256 in hex: of the picture (digest), the model and its file, the
+    options and our version."""
     parts = [FORMAT, __version__, digest, model, model_sha256, options]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    ).hexdigest()
 
 
 def encode(key: str, cached: Cached, created: float) -> bytes:
     """created: seconds, by the clock of whoever keeps the entry."""
     head = json.dumps(cached.head, separators=(",", ":")).encode()
-    rest = b"".join((bytes.fromhex(key), _LENGTHS.pack(created, len(head), len(cached.body)), head, cached.body))
+    rest = b"".join(
+        (bytes.fromhex(key), _LENGTHS.pack(created, len(head), len(cached.body)), head, cached.body)
+    )
     return MAGIC + hashlib.sha256(rest).digest() + rest
 
 
 def decode(key: str, data: bytes) -> tuple[Cached, float]:
-    """The entry of that key and when it was created. Raises Damaged for anything that `encode` did not write for this key."""
-    if len(data) < PREFIX or data[:len(MAGIC)] != MAGIC:
+    """The entry of that key and when it was created. Raises Damaged for anything that `encode` did
+    not write for this key."""
+    if len(data) < PREFIX or data[: len(MAGIC)] != MAGIC:
         raise Damaged("not an entry")
-    if hashlib.sha256(memoryview(data)[_SUM_END:]).digest() != data[len(MAGIC):_SUM_END]:
+    if hashlib.sha256(memoryview(data)[_SUM_END:]).digest() != data[len(MAGIC) : _SUM_END]:
         raise Damaged("the checksum differs")
-    if data[_SUM_END:_SUM_END + 32] != bytes.fromhex(key):
+    if data[_SUM_END : _SUM_END + 32] != bytes.fromhex(key):
         raise Damaged("the entry of another key")
     created, len_head, len_body = _LENGTHS.unpack_from(data, _SUM_END + 32)
     if len(data) != PREFIX + len_head + len_body or not math.isfinite(created):
         raise Damaged("the lengths contradict each other")
     try:
-        head = json.loads(data[PREFIX:PREFIX + len_head])
+        head = json.loads(data[PREFIX : PREFIX + len_head])
     except (ValueError, RecursionError) as error:
         raise Damaged("the head is not JSON") from error
     if not isinstance(head, dict):
         raise Damaged("the head is not an object")
-    return Cached(head, data[PREFIX + len_head:]), created
+    return Cached(head, data[PREFIX + len_head :]), created
 
 
 def created_of(prefix: bytes) -> float | None:
-    """When an entry was created, by its first PREFIX bytes; None if they are not those of an entry. Nothing is checked."""
-    if len(prefix) < PREFIX or prefix[:len(MAGIC)] != MAGIC:
+    """When an entry was created, by its first PREFIX bytes; None if they are not those of an entry.
+    Nothing is checked."""
+    if len(prefix) < PREFIX or prefix[: len(MAGIC)] != MAGIC:
         return None
     created = _LENGTHS.unpack_from(prefix, _SUM_END + 32)[0]
     return created if math.isfinite(created) else None

@@ -12,12 +12,14 @@ OVERHEAD = 500  # bytes: about what Python keeps of an entry beside its content
 
 
 class Memory:
-    """max_bytes: 0 keeps nothing; max_age_s: older answers are not given; now: the clock in seconds."""
+    """max_bytes: 0 keeps nothing; max_age_s: older answers are not given; now: the clock in
+    seconds."""
 
     def __init__(self, max_bytes: int, max_age_s: float, now: Callable[[], float]):
         self.num_bytes = 0
         self._max_bytes, self._max_age_s, self._now = max_bytes, max_age_s, now
-        self._entries: OrderedDict[str, tuple[bytes, bytes, float]] = OrderedDict()  # head as JSON, body, created
+        # head as JSON, body, created
+        self._entries: OrderedDict[str, tuple[bytes, bytes, float]] = OrderedDict()
 
     def get(self, key: str) -> Cached | None:
         self._forget_old()
@@ -28,7 +30,8 @@ class Memory:
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        return Cached(json.loads(head), body, "memory")  # a head of its own, which the caller may change
+        # a head of its own, which the caller may change
+        return Cached(json.loads(head), body, "memory")
 
     def put(self, key: str, cached: Cached, created: float) -> None:
         self._drop(key)
@@ -41,7 +44,8 @@ class Memory:
             self._drop(next(iter(self._entries)))
 
     def _forget_old(self) -> None:
-        """Let go of those at the cold end that are too old, so that they do not stay for want of a question."""
+        """Let go of those at the cold end that are too old, so that they do not stay for want of a
+        question."""
         while self._entries:
             key, (_, _, created) = next(iter(self._entries.items()))
             if self._now() - created <= self._max_age_s:

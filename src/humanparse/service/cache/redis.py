@@ -1,4 +1,5 @@
-"""Answers in a Redis that several servers share. Their clocks may differ, so Redis alone counts an entry's age."""
+"""Answers in a Redis that several servers share. Their clocks may differ, so Redis alone counts an
+entry's age."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ PREFIX = "humanparse:1:"
 
 
 class Shared:
-    """max_bytes: larger entries are not sent. Raises MissingExtra without the package, OptionError for an impossible url."""
+    """max_bytes: larger entries are not sent. Raises MissingExtra without the package, OptionError
+    for an impossible url."""
 
     def __init__(self, url: str, max_bytes: int, max_age_s: float):
         try:
@@ -22,16 +24,24 @@ class Shared:
             raise MissingExtra("a cache in Redis needs its client", "redis") from None
         try:
             pool = redis.BlockingConnectionPool.from_url(
-                url, max_connections=MAX_CONNECTIONS, timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S,
-                socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+                url,
+                max_connections=MAX_CONNECTIONS,
+                timeout=TIMEOUT_S,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+            )
         except ValueError as error:  # the text may hold a password, so it is not shown
-            raise OptionError(f"redis_url cannot be read: {error}; give redis://host:port/number") from None
+            raise OptionError(
+                f"redis_url cannot be read: {error}; give redis://host:port/number"
+            ) from None
         self._redis = redis.Redis.from_pool(pool)
         self.errors = (redis.RedisError, OSError, TimeoutError)
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
 
     async def get(self, key: str) -> tuple[Cached, float] | None:
-        """An entry and its age in seconds. Raises one of `errors`, and Damaged after the entry is deleted."""
+        """An entry and its age in seconds. Raises one of `errors`, and Damaged after the entry is
+        deleted."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             data, rest_ms = await pipeline.get(PREFIX + key).pttl(PREFIX + key).execute()
         if data is None:

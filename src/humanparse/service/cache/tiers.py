@@ -1,7 +1,8 @@
-"""The cache as the routes see it: memory, then disk, then Redis. Trouble with one of them never reaches an answer.
+"""The cache as the routes see it: memory, then disk, then Redis. Trouble with one of them never
+reaches an answer.
 
-A place that fails is left alone for a few seconds, and named in `problems`; what is slow to keep is kept behind the
-answer's back.
+A place that fails is left alone for a few seconds, and named in `problems`; what is slow to keep is
+kept behind the answer's back.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from humanparse.service.settings import Settings
 T = TypeVar("T")
 
 MB = 1_000_000
-PAUSE_S = 5.0        # a place that failed is left alone for that long
-DISK_WAIT_S = 1.0    # a disk that takes longer counts as failed
+PAUSE_S = 5.0  # a place that failed is left alone for that long
+DISK_WAIT_S = 1.0  # a disk that takes longer counts as failed
 SWEEP_S = 300.0
-MAX_KEEPING = 64     # answers being written at a time; what comes beyond is not kept
-MAX_SHARED_MB = 16   # largest answer sent to Redis
+MAX_KEEPING = 64  # answers being written at a time; what comes beyond is not kept
+MAX_SHARED_MB = 16  # largest answer sent to Redis
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,11 @@ class Place:
 
 
 class Cache:
-    """Finished answers by key. start() before, stop() after; both never fail for want of a disk or a Redis.
+    """Finished answers by key. start() before, stop() after; both never fail for want of a disk or
+    a Redis.
 
-    num_bytes: what is kept in "memory" and "disk". problems: what does not work, for people. counts: what came of each
+    num_bytes: what is kept in "memory" and "disk". problems: what does not work, for people.
+    counts: what came of each
     question: hit_memory, hit_disk, hit_redis, miss and corrupt.
     """
 
@@ -76,7 +79,11 @@ class Cache:
         self._disk = self._shared = None
         if settings.cache_disk_mb:
             self._disk = Disk(
-                settings.folder / "cache", int(settings.cache_disk_mb * MB), settings.cache_age_s, self._clock.now)
+                settings.folder / "cache",
+                int(settings.cache_disk_mb * MB),
+                settings.cache_age_s,
+                self._clock.now,
+            )
         if settings.redis_url:
             self._shared = Shared(settings.redis_url, MAX_SHARED_MB * MB, settings.cache_age_s)
         self._on_disk = Place("on disk", (OSError, TimeoutError))
@@ -89,7 +96,9 @@ class Cache:
 
     @property
     def num_bytes(self) -> dict[str, int]:
-        return {"memory": self._memory.num_bytes} | ({"disk": self._disk.num_bytes} if self._disk else {})
+        return {"memory": self._memory.num_bytes} | (
+            {"disk": self._disk.num_bytes} if self._disk else {}
+        )
 
     @property
     def problems(self) -> list[str]:
@@ -167,7 +176,9 @@ class Cache:
 
     async def _to_disk(self, key: str, cached: Cached, created: float) -> None:
         disk = self._disk
-        await self._unless_damaged(self._on_disk, lambda: self._in_thread(disk.put, key, cached, created))
+        await self._unless_damaged(
+            self._on_disk, lambda: self._in_thread(disk.put, key, cached, created)
+        )
 
     async def _to_redis(self, key: str, cached: Cached) -> None:
         shared = self._shared

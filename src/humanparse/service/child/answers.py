@@ -1,4 +1,5 @@
-"""In a worker: a picture and its options → the finished body of the answer. The web process only passes it on."""
+"""In a worker: a picture and its options → the finished body of the answer. The web process only
+passes it on."""
 
 from __future__ import annotations
 
@@ -36,16 +37,19 @@ Models = Mapping[str, Loaded]  # by name, the service's first model first
 
 
 def load(models: Sequence[str], options: Mapping[str, Any]) -> dict[str, Loaded]:
-    """Open the models, and parse a tiny picture with each, so that the first request finds everything warm.
+    """Open the models, and parse a tiny picture with each, so that the first request finds
+    everything warm.
 
-    options: of HumanParser, the same for all.
-    Raises ModelError or MissingExtra for a model or engine that cannot be had, OptionError for two of the same name.
+    options: of HumanParser, the same for all. Raises ModelError or MissingExtra for a model or
+    engine that cannot be had, OptionError for two of the same name.
     """
     loaded: dict[str, Loaded] = {}
     for model in models:
         parser = HumanParser(model, **options)
         if parser.name in loaded:
-            raise OptionError(f"two of the models are called {parser.name!r}; clients could not tell them apart")
+            raise OptionError(
+                f"two of the models are called {parser.name!r}; clients could not tell them apart"
+            )
         loaded[parser.name] = Loaded(parser, sha256_of(model_file(model)))
     probe(loaded)
     return loaded
@@ -64,7 +68,9 @@ def describe(models: Models) -> list[dict[str, Any]]:
             "name": name,
             "label_set": parser.labels.name,
             "classes": list(parser.labels.names),
-            "palettes": {name: [list(colour) for colour in parser.labels.palette(name)] for name in PALETTES},
+            "palettes": {
+                name: [list(colour) for colour in parser.labels.palette(name)] for name in PALETTES
+            },
             "license": parser.card.license,
             "sha256": sha256,
         }
@@ -77,7 +83,8 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
 
     head: `Options.head()`, in jobs with the picture's "source"; picture: the file's bytes.
 
-    Returns what to note of it, and the finished body. Raises ImageError for the picture, UnknownModel for the model.
+    Returns what to note of it, and the finished body. Raises ImageError for the picture,
+    UnknownModel for the model.
     """
     model = _model(models, head["model"])
     parsing = _with_options(model.parser, head).parse(picture)
@@ -88,8 +95,13 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
     timings_ms = {**parsing.timings_ms, "answer": round((time.perf_counter() - start) * 1000, 2)}
     height, width = parsing.size_hw
     noted = {
-        "media_type": media_type, "people": len(parsing.people), "width": width, "height": height,
-        "megapixels": width * height / 1e6, "model": parsing.model, "model_sha256": model.sha256,
+        "media_type": media_type,
+        "people": len(parsing.people),
+        "width": width,
+        "height": height,
+        "megapixels": width * height / 1e6,
+        "model": parsing.model,
+        "model_sha256": model.sha256,
         "timings_ms": timings_ms,
     }
     return noted, body
@@ -108,7 +120,10 @@ def _with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
         return loaded
     min_score = loaded.min_score if head["min_score"] is None else head["min_score"]
     return HumanParser(
-        engine=loaded.engine, min_score=min_score, max_side=head["max_side"], max_megapixels=loaded.max_megapixels
+        engine=loaded.engine,
+        min_score=min_score,
+        max_side=head["max_side"],
+        max_megapixels=loaded.max_megapixels,
     )
 
 
@@ -120,7 +135,9 @@ def _stem(source: str) -> str:
 def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:
     """Media type and bytes of the form that was asked for."""
     if head["style"]:
-        return f"image/{head['encoding']}", _picture(parsing, head["style"], head["palette"], head["encoding"])
+        return f"image/{head['encoding']}", _picture(
+            parsing, head["style"], head["palette"], head["encoding"]
+        )
     if head["format"] == TENSORS:
         return "application/octet-stream", tensors.encode(parsing, head["include"])
     if head["format"] == ANSWER:
@@ -136,7 +153,10 @@ def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes
         return formats.encode_picture(render.cutout(parsing, crop=False), encoding)
     if style == "outlines":
         return formats.encode_picture(render.outlines(parsing), encoding)
-    draw = {"colormap": render.colormap, "overlay": lambda *args, **kw: render.overlay(*args, legend=False, **kw)}[style]
+    draw = {
+        "colormap": render.colormap,
+        "overlay": lambda *args, **kw: render.overlay(*args, legend=False, **kw),
+    }[style]
     return formats.encode_picture(draw(parsing, palette=palette), encoding)
 
 

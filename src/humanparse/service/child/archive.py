@@ -1,11 +1,13 @@
-"""In a worker: a zip of pictures → numbered files. Nothing in an archive is believed: not its names, not its sizes.
+"""In a worker: a zip of pictures → numbered files. Nothing in an archive is believed: not its
+names, not its sizes.
 
     <to>/0000.bin, 0001.bin, …    the pictures as they were, in the archive's order
     <to>/entries.json             for each: {"source": its path, for people, "size": bytes}, or with
                                   "problem" instead of "size"
 
-What cannot be a picture for the client (folders, links, hidden files, what macOS adds) is left out; an entry that cannot
-be unpacked keeps its number and says why. The limits count bytes as they are unpacked.
+What cannot be a picture for the client (folders, links, hidden files, what macOS adds) is left out;
+an entry that cannot be unpacked keeps its number and says why. The limits count bytes as they are
+unpacked.
 """
 
 from __future__ import annotations
@@ -27,15 +29,25 @@ from humanparse.service.problems import Problem, storage_problem
 
 MB = 1_000_000
 CHUNK = 65_536
-MAX_RATIO = 200              # unpacked over packed bytes; photos are near 1
-RATIO_FREE = 1 * MB          # small entries may be that large whatever their ratio: a drawing of one colour packs well
-LOCAL_HEADER = 30            # bytes of an entry's own header before its name
+MAX_RATIO = 200  # unpacked over packed bytes; photos are near 1
+# small entries may be that large whatever their ratio: a drawing of one colour packs well
+RATIO_FREE = 1 * MB
+LOCAL_HEADER = 30  # bytes of an entry's own header before its name
 DIRECTORY_FREE, DIRECTORY_PER_IMAGE = 1 * MB, 1_000  # bytes the list of entries may have
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
 ENCRYPTED = 0x1 | 0x40
 LITTER = ("thumbs.db", "desktop.ini")
 ENTRIES = "entries.json"
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, NotImplementedError, RuntimeError, OverflowError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    struct.error,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,8 @@ class Limits:
 def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     """Unpack head["path"] into the folder head["to"]; max_images, max_image_mb and max_mb bound it.
 
-    Returns {"images": how many, "skipped": the first names left out}.
-    Raises Problem for an archive that is refused as a whole, OSError for the disk (storage_full where that is why).
+    Returns {"images": how many, "skipped": the first names left out}. Raises Problem for an archive
+    that is refused as a whole, OSError for the disk (storage_full where that is why).
     """
     limits = Limits(head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB))
     to = Path(head["to"])
@@ -65,11 +77,14 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise storage_problem(error) from error
     (to / ENTRIES).write_text(json.dumps(entries))
-    skipped = [clean_name(info.filename) for info in infos if not (_is_wanted(info) or _is_dir(info))]
+    skipped = [
+        clean_name(info.filename) for info in infos if not (_is_wanted(info) or _is_dir(info))
+    ]
     return {"images": len(entries), "skipped": skipped[:100]}
 
 
 # The archive as a whole
+
 
 class _BoundedFile(io.BufferedReader):
     """zipfile reads the list of entries at one go; it must not be as large as the sender likes."""
@@ -80,7 +95,10 @@ class _BoundedFile(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size > self._most:
-            raise Problem("body_too_large", "the archive lists far more files than a job may have; send several jobs")
+            raise Problem(
+                "body_too_large",
+                "the archive lists far more files than a job may have; send several jobs",
+            )
         return super().read(size)
 
 
@@ -92,7 +110,8 @@ def _open(file: io.BufferedReader) -> zipfile.ZipFile:
 
 
 def _refuse_overlaps(infos: list[zipfile.ZipInfo], end: int) -> None:
-    """Entries that share bytes are how small archives unpack to petabytes. end: where the list of entries starts."""
+    """Entries that share bytes are how small archives unpack to petabytes. end: where the list of
+    entries starts."""
     before = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < before:
@@ -107,7 +126,9 @@ def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: Limits) -> None:
         raise Problem("bad_request", "the archive holds no files")
     if len(wanted) > limits.max_images:
         raise Problem(
-            "body_too_large", f"the archive holds {len(wanted)} files; a job has at most {limits.max_images} images")
+            "body_too_large",
+            f"the archive holds {len(wanted)} files; a job has at most {limits.max_images} images",
+        )
 
 
 def _is_wanted(info: zipfile.ZipInfo) -> bool:
@@ -119,10 +140,12 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
 
 
 def _is_dir(info: zipfile.ZipInfo) -> bool:
-    return info.filename.endswith("/")  # what ZipInfo.is_dir says too, but older Pythons fail there over an empty name
+    # what ZipInfo.is_dir says too, but older Pythons fail there over an empty name
+    return info.filename.endswith("/")
 
 
 # One entry after the other
+
 
 class _Room:
     """How many bytes may still be unpacked, those of entries that then fail included."""
@@ -131,17 +154,29 @@ class _Room:
         self._limits, self._left = limits, limits.max_bytes
 
     def take(self, num_bytes: int, size: int, packed: int) -> None:
-        """num_bytes more of an entry that has reached `size` bytes out of `packed`. Raises Problem as `_write` does."""
+        """num_bytes more of an entry that has reached `size` bytes out of `packed`. Raises Problem
+        as `_write` does."""
         self._left -= num_bytes
         if self._left < 0:
-            raise Problem("body_too_large", f"the archive unpacks to more than {self._limits.max_bytes / MB:g} MB")
+            raise Problem(
+                "body_too_large",
+                f"the archive unpacks to more than {self._limits.max_bytes / MB:g} MB",
+            )
         if size > RATIO_FREE and size > MAX_RATIO * packed:
-            raise Problem("body_too_large", f"the archive holds a file that unpacks to more than {MAX_RATIO} times its size")
+            raise Problem(
+                "body_too_large",
+                f"the archive holds a file that unpacks to more than {MAX_RATIO} times its size",
+            )
         if size > self._limits.max_image_bytes:
-            raise Problem("image_too_large", f"the file is larger than {self._limits.max_image_bytes / MB:g} MB")
+            raise Problem(
+                "image_too_large",
+                f"the file is larger than {self._limits.max_image_bytes / MB:g} MB",
+            )
 
 
-def _unpack(archive: zipfile.ZipFile, wanted: list[zipfile.ZipInfo], to: Path, room: _Room) -> Iterator[dict[str, Any]]:
+def _unpack(
+    archive: zipfile.ZipFile, wanted: list[zipfile.ZipInfo], to: Path, room: _Room
+) -> Iterator[dict[str, Any]]:
     for index, info in enumerate(wanted):
         entry: dict[str, Any] = {"source": clean_name(info.filename)}
         try:
@@ -154,11 +189,16 @@ def _unpack(archive: zipfile.ZipFile, wanted: list[zipfile.ZipInfo], to: Path, r
 
 
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, room: _Room) -> int:
-    """Unpack one entry and return its size. Raises Problem: body_too_large for the whole archive, another for this entry."""
+    """Unpack one entry and return its size. Raises Problem: body_too_large for the whole archive,
+    another for this entry."""
     if info.flag_bits & ENCRYPTED:
-        raise Problem("broken_image", "the file is encrypted in the archive; pack it without a password")
+        raise Problem(
+            "broken_image", "the file is encrypted in the archive; pack it without a password"
+        )
     if info.compress_type not in METHODS:
-        raise Problem("broken_image", "the file is packed in a way that is not accepted; pack it with deflate")
+        raise Problem(
+            "broken_image", "the file is packed in a way that is not accepted; pack it with deflate"
+        )
     size = 0
     try:
         with archive.open(info) as source, open(path, "xb") as file:

@@ -1,7 +1,9 @@
-"""A worker: the child process that decodes pictures and runs the models. `python -m humanparse.service.child.main`
+"""A worker: the child process that decodes pictures and runs the models. `python -m
+humanparse.service.child.main`
 
-It speaks `wire` over stdin and stdout. The first frame says what to load, and is answered by {"ready": true, …} or
-{"fatal": "one line"}; then each task is answered by one frame with the task's "id". When stdin ends, the worker ends at
+It speaks `wire` over stdin and stdout. The first frame says what to load, and is answered by
+{"ready": true, …} or {"fatal": "one line"}; then each task is answered by one frame with the task's
+"id". When stdin ends, the worker ends at
 once, whatever it is doing: so none outlives its server, not even one that was killed.
 """
 
@@ -24,13 +26,14 @@ from humanparse.service.work import wire
 
 Answer = Callable[[Mapping[str, Any], bytes], wire.Frame]
 
-NICENESS = 5     # when cores are short, the server's quick answers go before the models
+NICENESS = 5  # when cores are short, the server's quick answers go before the models
 OOM_SCORE = 500  # of 1000: when memory runs out, the kernel takes a worker before the server
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Load, then answer tasks until stdin ends. Returns the exit status of a worker that could not load."""
+    """Load, then answer tasks until stdin ends. Returns the exit status of a worker that could not
+    load."""
     _leave_signals_to_the_server()
     source, sink = _take_wire()
     frames: queue.SimpleQueue[wire.Frame] = queue.SimpleQueue()
@@ -62,7 +65,11 @@ def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Answer], dict[str, Any]]:
         "unzip": _unzip,
     }
     loaded_s = time.perf_counter() - start
-    return tasks, {"models": answers.describe(models), "loaded_s": round(loaded_s, 3), "rss_mb": rss_mb()}
+    return tasks, {
+        "models": answers.describe(models),
+        "loaded_s": round(loaded_s, 3),
+        "rss_mb": rss_mb(),
+    }
 
 
 def _unzip(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
@@ -81,15 +88,22 @@ def _reply(answers: Mapping[str, Answer], task: Mapping[str, Any], blob: bytes) 
 
 
 def _problem(error: Exception) -> dict[str, Any]:
-    """What a client may know of an error. Only errors raised on purpose are quoted: others may speak of this machine."""
+    """What a client may know of an error. Only errors raised on purpose are quoted: others may
+    speak of this machine."""
     if isinstance(error, Problem):
         return {"code": error.code, "detail": error.detail}
     if isinstance(error, MissingExtra):
-        return {"code": "not_an_image", "detail": f"this service cannot read such pictures ({error}); send a JPEG or PNG"}
+        return {
+            "code": "not_an_image",
+            "detail": f"this service cannot read such pictures ({error}); send a JPEG or PNG",
+        }
     if isinstance(error, HumanParseError) and error.code in KINDS:
         return {"code": error.code, "detail": str(error)}
     if isinstance(error, MemoryError):
-        return {"code": "image_too_large", "detail": "the picture needs more memory than there is; send a smaller one"}
+        return {
+            "code": "image_too_large",
+            "detail": "the picture needs more memory than there is; send a smaller one",
+        }
     traceback.print_exception(error)
     return {"code": "internal_error", "detail": "the parser failed in a way that was not foreseen"}
 
@@ -100,8 +114,10 @@ def _one_line(error: Exception) -> str:
 
 # The process
 
+
 def _take_wire() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for frames alone: whatever else is printed, also by native code, goes to stderr."""
+    """stdin and stdout for frames alone: whatever else is printed, also by native code, goes to
+    stderr."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -112,7 +128,8 @@ def _take_wire() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read(source: BinaryIO, frames: queue.SimpleQueue[wire.Frame]) -> None:
-    """Pass on frames; the process ends with stdin, even while the main thread is inside native code."""
+    """Pass on frames; the process ends with stdin, even while the main thread is inside native
+    code."""
     try:
         while True:
             frames.put(wire.receive_frame(source))
@@ -131,14 +148,16 @@ def _send(sink: BinaryIO, head: Mapping[str, Any], blob: bytes = b"") -> None:
 
 
 def _leave_signals_to_the_server() -> None:
-    """Ctrl-C and a stop of the whole service reach the workers too; it is the server that ends them, when all is answered."""
+    """Ctrl-C and a stop of the whole service reach the workers too; it is the server that ends
+    them, when all is answered."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _stand_back() -> None:
-    """Leave cores and memory to the server, go when it goes, and leave no core file behind, which would hold pictures."""
+    """Leave cores and memory to the server, go when it goes, and leave no core file behind, which
+    would hold pictures."""
     if sys.platform == "win32":
         return
     import ctypes
@@ -147,7 +166,8 @@ def _stand_back() -> None:
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # for native code that keeps `_read` from running
+        # for native code that keeps `_read` from running
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(OOM_SCORE))
@@ -156,13 +176,15 @@ def _stand_back() -> None:
 
 
 def _share_cores(threads: int) -> None:
-    """Keep numerical libraries to the worker's threads; they read this once, when they are loaded."""
+    """Keep numerical libraries to the worker's threads; they read this once, when they are
+    loaded."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, str(threads))
 
 
 def rss_mb() -> float:
-    """Memory that this process holds, in MB; its peak where that is all that is known; 0 where nothing is."""
+    """Memory that this process holds, in MB; its peak where that is all that is known; 0 where
+    nothing is."""
     try:
         with open("/proc/self/statm") as file:
             return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)

@@ -1,6 +1,8 @@
-"""In a worker: a result → the output tensors of the Open Inference Protocol, whose names inference_protocol.py gives.
+"""In a worker: a result → the output tensors of the Open Inference Protocol, whose names
+inference_protocol.py gives.
 
-The body is the length of the JSON, 8 bytes, big-endian; the JSON list of the outputs; then the bytes of those that are binary.
+The body is the length of the JSON, 8 bytes, big-endian; the JSON list of the outputs; then the
+bytes of those that are binary.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from humanparse.result import Parsing
 
 LENGTH = struct.Struct(">Q")
 BYTES_LENGTH = struct.Struct("<I")  # before every element of a binary BYTES tensor
-ROWS_AT_ONCE = 256                  # of a map, written as text: bounds memory
+ROWS_AT_ONCE = 256  # of a map, written as text: bounds memory
 
 
 def encode(parsing: Parsing, wanted: Sequence[str]) -> bytes:
-    """wanted: labels, people and result in any order; "labels:binary" wants its bytes and not numbers in JSON."""
+    """wanted: labels, people and result in any order; "labels:binary" wants its bytes and not
+    numbers in JSON."""
     described, tail = [], []
     for one in wanted:
         name, _, form = one.partition(":")
@@ -32,7 +35,12 @@ def encode(parsing: Parsing, wanted: Sequence[str]) -> bytes:
             described.append(json.dumps(head, separators=(",", ":")).encode())
             tail.append(data)
         else:
-            described.append(json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"data":[' + _as_text(value) + b"]}")
+            described.append(
+                json.dumps(head, separators=(",", ":")).encode()[:-1]
+                + b',"data":['
+                + _as_text(value)
+                + b"]}"
+            )
     text = b"[" + b",".join(described) + b"]"
     return b"".join([LENGTH.pack(len(text)), text, *tail])
 
@@ -41,7 +49,11 @@ def _tensor(parsing: Parsing, name: str) -> tuple[str, list[int], np.ndarray | s
     if name == "result":
         return "BYTES", [1], formats.to_json(parsing)
     shape = [1, *parsing.size_hw]
-    return ("UINT8", shape, parsing.label_map) if name == "labels" else ("UINT16", shape, parsing.person_map)
+    return (
+        ("UINT8", shape, parsing.label_map)
+        if name == "labels"
+        else ("UINT16", shape, parsing.person_map)
+    )
 
 
 def _as_bytes(value: np.ndarray | str) -> bytes:

@@ -1,1 +1,2 @@
-"""HTTP itself: connections and patience with clients, hosts, tokens, limits. It knows no photo and no model."""
+"""HTTP itself: connections and patience with clients, hosts, tokens, limits. It knows no photo and
+no model."""

@@ -12,12 +12,22 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
 # The page asks for the token, the description of the API holds no secret, probes have no token.
-OPEN_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/favicon.ico", "/v2/health/live", "/v2/health/ready")
+OPEN_PATHS = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/healthz",
+    "/readyz",
+    "/favicon.ico",
+    "/v2/health/live",
+    "/v2/health/ready",
+)
 OPEN_PREFIX = "/static/"
 
 
 class Auth:
-    """Raises Problem unauthorized for a request without the token; the page's files and the probes need none."""
+    """Raises Problem unauthorized for a request without the token; the page's files and the probes
+    need none."""
 
     def __init__(self, app: ASGIApp, settings: Settings):
         self._app = app
@@ -25,7 +35,10 @@ class Auth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._expected is not None and not is_open(scope) and not self._has_token(scope):
-            raise Problem("unauthorized", "this service wants its token in the header: Authorization: Bearer TOKEN")
+            raise Problem(
+                "unauthorized",
+                "this service wants its token in the header: Authorization: Bearer TOKEN",
+            )
         await self._app(scope, receive, send)
 
     def _has_token(self, scope: Scope) -> bool:
@@ -33,15 +46,20 @@ class Auth:
         if len(given) != 1:
             return False
         kind, _, token = given[0].partition(b" ")
-        return kind.lower() == b"bearer" and hmac.compare_digest(_digest(token.strip()), self._expected)
+        return kind.lower() == b"bearer" and hmac.compare_digest(
+            _digest(token.strip()), self._expected
+        )
 
 
 def is_open(scope: Scope) -> bool:
     """Whether this needs no token."""
     path = route_path(scope)
-    return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_PREFIX))
+    return scope["method"] in ("GET", "HEAD") and (
+        path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
+    )
 
 
 def _digest(token: bytes) -> bytes:
-    # Compared as digests: compare_digest takes longer for longer secrets, but these are all of one length.
+    # Compared as digests: compare_digest takes longer for longer secrets, but these are all of one
+    # length.
     return hashlib.sha256(token).digest()

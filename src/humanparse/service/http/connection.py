@@ -1,15 +1,18 @@
 """HTTP/1.1 on one connection: uvicorn's h11 protocol, with an end to its patience.
 
-uvicorn waits for ever for a request to arrive and for its answer to be read. Here every wait has an end:
+uvicorn waits for ever for a request to arrive and for its answer to be read. Here every wait has an
+end:
     head     from the connection, or a later request's first byte, to the end of the head: header_timeout_s
     body     from there to the end of the body: body_timeout_s, and once more for each max_body_mb that has come
     answer   something must be taken in each write_timeout_s (door.py)
     idle     between two requests: keep_alive_s (uvicorn's own)
-What is refused here is a problem like every other (problems.py), except that its connection is always closed.
+What is refused here is a problem like every other (problems.py), except that its connection is
+always closed.
 
-Relies on these parts of uvicorn's H11Protocol, which tests/service/test_protocol.py holds fast: connection_made,
-data_received, on_response_complete, connection_lost and shutdown as they are called; send_400_response called where an h11 error
-is handled; the attributes conn, cycle, flow, transport, connections and server_state.
+Relies on these parts of uvicorn's H11Protocol, which tests/service/test_protocol.py holds fast:
+connection_made, data_received, on_response_complete, connection_lost and shutdown as they are
+called; send_400_response called where an h11 error is handled; the attributes conn, cycle, flow,
+transport, connections and server_state.
 """
 
 from __future__ import annotations
@@ -29,11 +32,14 @@ from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-POLITE_REFUSALS = 100  # connections beyond the limit that are told so; further ones are just cut off
+# connections beyond the limit that are told so; further ones are just cut off
+POLITE_REFUSALS = 100
 REFUSED_S = 2.0  # how long a refused client is heard out
-LAST_CALL_S = 0.3  # when the service stops: for requests that are on their way over connections which seem idle
+# when the service stops: for requests that are on their way over connections which seem idle
+LAST_CALL_S = 0.3
 
-quiet = logging.getLogger("humanparse.uvicorn")  # what uvicorn would say of a request, the edge has said already
+# what uvicorn would say of a request, the edge has said already
+quiet = logging.getLogger("humanparse.uvicorn")
 quiet.setLevel(logging.CRITICAL)
 
 
@@ -66,7 +72,13 @@ class PatientProtocol(H11Protocol):
         if too_many > POLITE_REFUSALS:
             self.transport.abort()
         elif too_many > 0:
-            self._refuse(Problem("too_many_connections", "as many clients as may be are connected", retry_after_s=1))
+            self._refuse(
+                Problem(
+                    "too_many_connections",
+                    "as many clients as may be are connected",
+                    retry_after_s=1,
+                )
+            )
         else:
             self._start_clock("head")
 
@@ -92,7 +104,8 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server stops: a request in work is answered, and one that is just arriving gets its chance."""
+        """The server stops: a request in work is answered, and one that is just arriving gets its
+        chance."""
         self._stopping = True
         if self._current is not None:
             self._current.keep_alive = False
@@ -106,7 +119,12 @@ class PatientProtocol(H11Protocol):
         # In a body, h11 says the same of a line between chunks that does not end.
         if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431 and self._current is None:
             limit = f"{self.settings.max_header_kb} kB"
-            self._refuse(Problem("header_too_large", f"the head of the request is larger than the {limit} taken here"))
+            self._refuse(
+                Problem(
+                    "header_too_large",
+                    f"the head of the request is larger than the {limit} taken here",
+                )
+            )
         else:
             self._refuse(Problem("bad_request", "this is not HTTP as it should be"))
 
@@ -117,8 +135,12 @@ class PatientProtocol(H11Protocol):
         if self.transport.is_closing():
             return self._stop_clock()
         state = self.conn.their_state
-        wait = "body" if state is h11.SEND_BODY else "head" if state is h11.IDLE and has_bytes else ""
-        if wait != self._waits_for or (wait == "body" and self._body_bytes >= self.settings.max_body_mb * MB):
+        wait = (
+            "body" if state is h11.SEND_BODY else "head" if state is h11.IDLE and has_bytes else ""
+        )
+        if wait != self._waits_for or (
+            wait == "body" and self._body_bytes >= self.settings.max_body_mb * MB
+        ):
             self._start_clock(wait)
 
     def _start_clock(self, wait: str) -> None:
@@ -127,7 +149,9 @@ class PatientProtocol(H11Protocol):
         self._waits_for, self._body_bytes = wait, 0
         if wait:
             self._unset_keepalive_if_required()
-            seconds = self.settings.header_timeout_s if wait == "head" else self.settings.body_timeout_s
+            seconds = (
+                self.settings.header_timeout_s if wait == "head" else self.settings.body_timeout_s
+            )
             self._clock = self.loop.call_later(seconds, self._too_late)
 
     def _stop_clock(self) -> None:
@@ -141,11 +165,21 @@ class PatientProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         if self._silent:
-            self.transport.close()  # browsers keep connections in reserve: there is no request to answer
-        elif self._waits_for == "body" and self._current is not None and _keeps_waiting(self._current):
+            # browsers keep connections in reserve: there is no request to answer
+            self.transport.close()
+        elif (
+            self._waits_for == "body"
+            and self._current is not None
+            and _keeps_waiting(self._current)
+        ):
             self._start_clock("body")  # it is we who do not read on
         else:
-            self._refuse(Problem("request_timeout", f"the {self._waits_for} of the request did not arrive in time"))
+            self._refuse(
+                Problem(
+                    "request_timeout",
+                    f"the {self._waits_for} of the request did not arrive in time",
+                )
+            )
 
     def _close_if_idle(self) -> None:
         if self._current is None:
@@ -166,7 +200,8 @@ class PatientProtocol(H11Protocol):
         if (cycle := self._current) is not None:
             state = cycle.scope["state"]
             state["refused"] = problem  # for the edge, which logs and counts it
-            cycle.disconnected = True  # the app sees http.disconnect, and what it sends goes nowhere
+            # the app sees http.disconnect, and what it sends goes nowhere
+            cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
                 return self.transport.abort()
@@ -179,8 +214,12 @@ class PatientProtocol(H11Protocol):
     def _answer(self, problem: Problem, request_id: str, bodiless: bool) -> bytes:
         """Not through h11, which after an error has no say any more."""
         body = problem.body(request_id=request_id)
-        headers = HEADERS | problem.headers() | {"content-length": str(len(body)), "connection": "close"}
-        headers |= {name.decode(): value.decode() for name, value in self.server_state.default_headers}
+        headers = (
+            HEADERS | problem.headers() | {"content-length": str(len(body)), "connection": "close"}
+        )
+        headers |= {
+            name.decode(): value.decode() for name, value in self.server_state.default_headers
+        }
         headers |= {"x-request-id": request_id} if request_id else {}
         head = [f"HTTP/1.1 {problem.status} {http.HTTPStatus(problem.status).phrase}"]
         head += [f"{name}: {value}" for name, value in headers.items()]

@@ -1,4 +1,5 @@
-"""Clients that hang up before they have their response: work that nobody waits for any longer is cancelled."""
+"""Clients that hang up before they have their response: work that nobody waits for any longer is
+cancelled."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Which names this service answers to, and which web pages may make it work.
 
-Whoever listens on this machine alone, without a token, trusts everybody here, and so every page that a browser here shows. A
-stranger's page could give its own name our address (DNS rebinding) and then read our answers: such a request still carries
-the stranger's name as its Host. Or it could send us a form without reading the answer: browsers then say `cross-site`.
+Whoever listens on this machine alone, without a token, trusts everybody here, and so every page
+that a browser here shows. A stranger's page could give its own name our address (DNS rebinding) and
+then read our answers: such a request still carries the stranger's name as its Host. Or it could
+send us a form without reading the answer: browsers then say `cross-site`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Hosts:
-    """Raises Problem unknown_host for a Host that is not ours, and foreign_page for work sent by another site's page.
+    """Raises Problem unknown_host for a Host that is not ours, and foreign_page for work sent by
+    another site's page.
 
-    localhost and every IP address are ours: a rebound name is a name. Clients that are no browser may leave Host away.
+    localhost and every IP address are ours: a rebound name is a name. Clients that are no browser
+    may leave Host away.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings):
@@ -34,18 +37,27 @@ class Hosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        if self._checks_host and not self._is_ours(_plain(headers.get(b"host", b"").decode("latin-1"))):
-            raise Problem("unknown_host", "this service does not answer to the name in the header Host; "
-                                          "ask for localhost or an address, or list the name in allowed_hosts")
+        if self._checks_host and not self._is_ours(
+            _plain(headers.get(b"host", b"").decode("latin-1"))
+        ):
+            raise Problem(
+                "unknown_host",
+                "this service does not answer to the name in the header Host; "
+                "ask for localhost or an address, or list the name in allowed_hosts",
+            )
         if self._checks_page and self._is_foreign(scope["method"], headers):
-            raise Problem("foreign_page", "a page of another site sent this; list its origin in cors_origins if it may")
+            raise Problem(
+                "foreign_page",
+                "a page of another site sent this; list its origin in cors_origins if it may",
+            )
         await self._app(scope, receive, send)
 
     def _is_ours(self, name: str) -> bool:
         return name in ("", "localhost") or name in self._names or _is_address(name)
 
     def _is_foreign(self, method: str, headers: dict[bytes, bytes]) -> bool:
-        """Whether a browser says that another site's page, which is not listed, wants something done."""
+        """Whether a browser says that another site's page, which is not listed, wants something
+        done."""
         cross = headers.get(b"sec-fetch-site") == b"cross-site" and method not in SAFE_METHODS
         return cross and not self._origins & {headers.get(b"origin"), ANY.encode()}
 

@@ -1,8 +1,9 @@
 """How much a request may bring, and how much all requests together.
 
-Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a promise. The bodies
-held at a time are bounded likewise, by what has arrived: a client that announces much and sends little blocks nobody.
-Uploads of jobs go to disk as they come, so they do not count there.
+Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a
+promise. The bodies
+held at a time are bounded likewise, by what has arrived: a client that announces much and sends
+little blocks nobody. Uploads of jobs go to disk as they come, so they do not count there.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Limits:
         if _is_job(path):
             return limits.job_max_mb * MB
         pictures = limits.batch_max_images if _is_batch(path) else 1
-        # What is larger than all that may be held could never come in, however often it is sent again.
+        # What is larger than all that may be held could never come in, however often it is sent
+        # again.
         return min(limits.max_body_mb * pictures, limits.queue_max_mb) * MB
 
 
@@ -54,7 +56,12 @@ class _Body:
     """One request's body on its way in."""
 
     def __init__(
-        self, receive: Receive, send: Send, limit_bytes: float, length: int | None, held: Held,
+        self,
+        receive: Receive,
+        send: Send,
+        limit_bytes: float,
+        length: int | None,
+        held: Held,
         hint: str,
     ):
         self._receive, self._send = receive, send
@@ -72,7 +79,8 @@ class _Body:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            # Some libraries turn an error of `receive` into an answer of their own: not in place of ours.
+            # Some libraries turn an error of `receive` into an answer of their own: not in place of
+            # ours.
             self.answered = self.problem is None or message["status"] == self.problem.status
         if self.answered:
             await self._send(message)
@@ -83,12 +91,17 @@ class _Body:
         self._held.num_bytes += more
 
     def check(self, total: int, more: int | None = None) -> None:
-        """Raises Problem if a body of `total` bytes is too large, or if there is no room for `more` (default: all) now."""
+        """Raises Problem if a body of `total` bytes is too large, or if there is no room for `more`
+        (default: all) now."""
         if total > self._limit_bytes:
             detail = _too_large(self._length, self._limit_bytes, self._hint)
             self.problem = Problem("body_too_large", detail)
         elif not self._held.has_room(total if more is None else more):
-            self.problem = Problem("queue_full", "too many uploads at this moment; try again a little later", retry_after_s=1)
+            self.problem = Problem(
+                "queue_full",
+                "too many uploads at this moment; try again a little later",
+                retry_after_s=1,
+            )
         if self.problem:
             raise self.problem
 
@@ -118,12 +131,16 @@ def _too_large(length: int | None, limit_bytes: float, hint: str) -> str:
 
 
 def declared_length(scope: Scope) -> int | None:
-    """Bytes that the head announces; 0 without a body, None for a chunked one. Raises Problem if it contradicts itself."""
+    """Bytes that the head announces; 0 without a body, None for a chunked one. Raises Problem if it
+    contradicts itself."""
     lengths = {value for name, value in scope["headers"] if name == b"content-length"}
     chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
     if chunked and lengths:
         # Two parties may read such a request differently: the way to smuggle one past a proxy.
-        raise Problem("bad_request", "the head has both Content-Length and Transfer-Encoding; send one of them")
+        raise Problem(
+            "bad_request",
+            "the head has both Content-Length and Transfer-Encoding; send one of them",
+        )
     if chunked:
         return None
     if not lengths:

@@ -50,7 +50,8 @@ HEADERS = {
 }
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # the status that the log gives a request whose client hung up before its answer
-REST_TO_READ = 64_000  # bytes of an unread body that are read before an early answer, to keep the connection
+# bytes of an unread body that are read before an early answer, to keep the connection
+REST_TO_READ = 64_000
 # Asked for every few seconds: not worth a line while all is well.
 PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
@@ -59,7 +60,10 @@ class Edge:
     """The middleware around the app; see the top of this file."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics | None = None,
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics | None = None,
         held: Held | None = None,
     ):
         self._app = app
@@ -68,9 +72,15 @@ class Edge:
         held = held or Held(settings.queue_max_mb * MB)
         self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
         if settings.cors_origins:
-            self._inner = Errors(Cors(
-                self._inner, allow_origins=settings.cors_origins, allow_methods=METHODS,
-                allow_headers=("Authorization", "Content-Type", "X-Request-ID"), expose_headers=("X-Request-ID", "Retry-After")))
+            self._inner = Errors(
+                Cors(
+                    self._inner,
+                    allow_origins=settings.cors_origins,
+                    allow_methods=METHODS,
+                    allow_headers=("Authorization", "Content-Type", "X-Request-ID"),
+                    expose_headers=("X-Request-ID", "Retry-After"),
+                )
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,17 +97,41 @@ class Edge:
             logs.request_id.reset(token)
 
     def _record(self, exchange: _Exchange) -> None:
-        """The request's log line and figures. Only the path's template is told: a real one may hold what it should not."""
-        scope, status, seconds = exchange.scope, exchange.final_status(), time.monotonic() - exchange.begun
+        """The request's log line and figures. Only the path's template is told: a real one may hold
+        what it should not."""
+        scope, status, seconds = (
+            exchange.scope,
+            exchange.final_status(),
+            time.monotonic() - exchange.begun,
+        )
         fields, route = scope["state"]["log"], route_of(scope)
         self._metrics.request_done(scope["method"], route, status, seconds)
         if "code" in fields:
             self._metrics.rejected(fields["code"])
-        level = logging.WARNING if status >= 500 else logging.DEBUG if route in PROBES and status < 400 else logging.INFO
-        access.log(level, "%s %s %d", scope["method"][:20], route or "(no such path)", status, extra=logs.extra(
-            request_id=exchange.request_id, client=(scope.get("client") or ("",))[0][:64], status=status,
-            bytes_in=exchange.bytes_in, bytes_out=exchange.bytes_out, total_ms=round(seconds * 1000, 1),
-            broken_off=True if exchange.started and not exchange.finished else None, **fields))
+        level = (
+            logging.WARNING
+            if status >= 500
+            else logging.DEBUG
+            if route in PROBES and status < 400
+            else logging.INFO
+        )
+        access.log(
+            level,
+            "%s %s %d",
+            scope["method"][:20],
+            route or "(no such path)",
+            status,
+            extra=logs.extra(
+                request_id=exchange.request_id,
+                client=(scope.get("client") or ("",))[0][:64],
+                status=status,
+                bytes_in=exchange.bytes_in,
+                bytes_out=exchange.bytes_out,
+                total_ms=round(seconds * 1000, 1),
+                broken_off=True if exchange.started and not exchange.finished else None,
+                **fields,
+            ),
+        )
 
 
 class _Exchange:
@@ -133,11 +167,17 @@ class _Exchange:
         await self._send(message)
 
     async def _settle_rest(self) -> None:
-        """Before an early answer, read a small rest of the body: then the connection can be used again.
+        """Before an early answer, read a small rest of the body: then the connection can be used
+        again.
 
-        Not if the client waits to be told whether to send it at all; and a large rest is cheaper to cut off.
+        Not if the client waits to be told whether to send it at all; and a large rest is cheaper to
+        cut off.
         """
-        if self._length is None or self._length - self.bytes_in > REST_TO_READ or _expects_continue(self.scope):
+        if (
+            self._length is None
+            or self._length - self.bytes_in > REST_TO_READ
+            or _expects_continue(self.scope)
+        ):
             return
         while not self._all_read:
             await self.receive()
@@ -165,8 +205,11 @@ class Cors(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         answer = super().preflight_response(request_headers)
         if answer.status_code >= 400:
-            raise Problem("bad_request", "pages of that origin may not send this: "
-                                         f"{bytes(answer.body).decode()}; the operator's setting cors_origins decides")
+            raise Problem(
+                "bad_request",
+                "pages of that origin may not send this: "
+                f"{bytes(answer.body).decode()}; the operator's setting cors_origins decides",
+            )
         return answer
 
 
@@ -195,11 +238,22 @@ class Errors:
         except ClientDisconnect:
             pass  # in the middle of its body; the log line says it
         except asyncio.CancelledError:
-            await answer(Problem("shutting_down", "the service stopped before this was done; send it again", retry_after_s=5))
+            await answer(
+                Problem(
+                    "shutting_down",
+                    "the service stopped before this was done; send it again",
+                    retry_after_s=5,
+                )
+            )
             raise
         except Exception:
             logger.exception("a request ended with an error that was not foreseen")
-            await answer(Problem("internal_error", "the request could not be answered; the log of the service says why"))
+            await answer(
+                Problem(
+                    "internal_error",
+                    "the request could not be answered; the log of the service says why",
+                )
+            )
 
 
 def problem_response(problem: Problem, scope: Scope) -> Response:
@@ -209,13 +263,19 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
     instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
     if f"{route_path(scope)}/".startswith("/v2/"):
         headers = problem.headers() | {"content-type": "application/json"}
-        return Response(problem.inference_body(state.get("request_id", "")), problem.status, headers)
-    return Response(problem.body(instance, state.get("request_id", "")), problem.status, problem.headers())
+        return Response(
+            problem.inference_body(state.get("request_id", "")), problem.status, headers
+        )
+    return Response(
+        problem.body(instance, state.get("request_id", "")), problem.status, problem.headers()
+    )
 
 
 def request_id_of(scope: Scope) -> str:
     """The id that the client or a proxy gave, if it is a harmless one; else a new one."""
-    given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+    given = next(
+        (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), ""
+    )
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 

@@ -1,4 +1,5 @@
-"""The way out of a connection: a transport that notices clients who do not read, and closes without losing the answer.
+"""The way out of a connection: a transport that notices clients who do not read, and closes without
+losing the answer.
 
 uvicorn's protocol gets a Door in place of asyncio's transport and uses it like one.
 """
@@ -13,7 +14,8 @@ from typing import Any
 from humanparse.service.settings import Settings
 
 MB = 1_000_000
-LEAST_TAKEN = 250_000  # bytes that a client must take in each write_timeout_s, unless it takes all there is
+# bytes that a client must take in each write_timeout_s, unless it takes all there is
+LEAST_TAKEN = 250_000
 CROWD_FROM = 64_000  # bytes unsent on one connection, from which on the sum over all is looked at
 LINGER_IDLE_S = 2.0  # a lingering connection over which nothing comes for that long is closed
 
@@ -26,7 +28,10 @@ class Door:
     """
 
     def __init__(
-        self, transport: asyncio.Transport, settings: Settings, has_unread: Callable[[], bool],
+        self,
+        transport: asyncio.Transport,
+        settings: Settings,
+        has_unread: Callable[[], bool],
         others: Callable[[], Iterable[Door]],
     ):
         self._transport, self._settings = transport, settings
@@ -35,7 +40,8 @@ class Door:
         self._written = 0  # bytes
         self._taken_before = 0  # bytes that the client had taken when the watch began
         self._watch: asyncio.TimerHandle | None = None
-        self.waiting_since = 0.0  # since when there has been something that the client does not take
+        # since when there has been something that the client does not take
+        self.waiting_since = 0.0
         self.lingering = False
         self._linger_clock: asyncio.TimerHandle | None = None
         self._linger_end, self._thrown_away, self._last_look = 0.0, 0, 0
@@ -67,7 +73,8 @@ class Door:
         return self._transport.get_write_buffer_size()
 
     def _watch_unsent(self) -> None:
-        """As long as something is unsent, look after each write_timeout_s whether it becomes less."""
+        """As long as something is unsent, look after each write_timeout_s whether it becomes
+        less."""
         if not self.num_unsent:
             return
         if self._watch is None:
@@ -90,7 +97,8 @@ class Door:
             self._watch_on()
 
     def _thin_out(self) -> None:
-        """If the clients leave too much untaken in all, cut off the one that has been at it longest."""
+        """If the clients leave too much untaken in all, cut off the one that has been at it
+        longest."""
         waiting = [door for door in self._others() if door.num_unsent and not door.is_closing()]
         if sum(door.num_unsent for door in waiting) > self._settings.answers_max_mb * MB:
             min(waiting, key=lambda door: door.waiting_since).abort()
@@ -106,7 +114,8 @@ class Door:
     def linger(self, seconds: float) -> None:
         """Send what there is and say that it was all, but hear the client out for a while.
 
-        Were the connection closed with bytes unread, TCP would reset it, and the client might lose the answer.
+        Were the connection closed with bytes unread, TCP would reset it, and the client might lose
+        the answer.
         """
         if self.lingering:
             return

@@ -4,7 +4,8 @@
     <root>/<id>/inputs/0000.bin, …     pictures that are not parsed yet
     <root>/<id>/results/0000, …        finished answers
 
-A folder without a row in the database is an upload that was cut off, or a job on its way out: it is removed at start.
+A folder without a row in the database is an upload that was cut off, or a job on its way out: it is
+removed at start.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ class JobFiles:
         self.id = id
         self._root = root
         self.folder = root / id
-        self.archive, self.inputs, self.results = self.folder / "upload.zip", self.folder / "inputs", self.folder / "results"
+        self.archive, self.inputs, self.results = (
+            self.folder / "upload.zip",
+            self.folder / "inputs",
+            self.folder / "results",
+        )
 
     def create(self) -> None:
         for folder in (self.folder, self.inputs, self.results):
@@ -47,7 +52,8 @@ class JobFiles:
         return self.inputs / f"{number:04d}.bin"
 
     def read_input(self, number: int, size: int) -> bytes:
-        """A picture's bytes. Raises FileNotFoundError if it is not there, or not as long as it was."""
+        """A picture's bytes. Raises FileNotFoundError if it is not there, or not as long as it
+        was."""
         data = self.input(number).read_bytes()
         if len(data) != size:
             raise FileNotFoundError(f"an input has {len(data)} bytes and should have {size}")
@@ -70,7 +76,8 @@ class JobFiles:
 
     def write_result(self, number: int, body: bytes) -> None:
         """Replaces an earlier result of that number. Raises OSError."""
-        self.results.mkdir(mode=0o700, parents=True, exist_ok=True)  # should somebody have tidied up
+        # should somebody have tidied up
+        self.results.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._result(number), body)
 
     def read_result(self, number: int) -> bytes:
@@ -78,7 +85,8 @@ class JobFiles:
         return self._result(number).read_bytes()
 
     def remove(self) -> None:
-        """Take the folder away under another name first, so that nothing still at work can write into it."""
+        """Take the folder away under another name first, so that nothing still at work can write
+        into it."""
         with suppress(FileNotFoundError):
             os.rename(self.folder, gone := self._root / f"{GONE}{self.id}")
             shutil.rmtree(gone, ignore_errors=True)
@@ -95,6 +103,7 @@ def remove_strangers(root: Path, known: Collection[str]) -> None:
 
 
 def set_aside(root: Path, name: str) -> None:
-    """Keep the folders of jobs whose database is damaged, beside their root: an operator may want to look."""
+    """Keep the folders of jobs whose database is damaged, beside their root: an operator may want
+    to look."""
     if root.is_dir() and any(root.iterdir()):
         root.rename(root.with_name(name))

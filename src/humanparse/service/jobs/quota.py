@@ -1,4 +1,5 @@
-"""How many bytes of files all jobs together keep: uploads, unpacked pictures and results, up to jobs_max_mb."""
+"""How many bytes of files all jobs together keep: uploads, unpacked pictures and results, up to
+jobs_max_mb."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ MB = 1_000_000
 
 
 class Room:
-    """Counted by job, so that all of one is given back at once; may be used from several threads."""
+    """Counted by job, so that all of one is given back at once; may be used from several
+    threads."""
 
     def __init__(self, max_bytes: float):
         self._max_bytes = max_bytes
@@ -42,8 +44,12 @@ class Room:
             self._held[id] += num_bytes
 
     def full(self) -> Problem:
-        return Problem("storage_full", f"all jobs together may keep {self._max_bytes / MB:g} MB, and no more fits; delete some, "
-                                       "or wait until old ones expire", 60)
+        return Problem(
+            "storage_full",
+            f"all jobs together may keep {self._max_bytes / MB:g} MB, and no more fits; delete some, "
+            "or wait until old ones expire",
+            60,
+        )
 
     def give_back(self, id: str, num_bytes: int) -> None:
         with self._lock:
@@ -56,7 +62,12 @@ class Room:
             self._held.pop(id, None)
 
     def count(self, id: str, folder: Path) -> None:
-        """What the job has in its folder, of a server before this one; that is counted even where it is too much."""
-        size = sum(os.path.getsize(os.path.join(where, name)) for where, _, names in os.walk(folder) for name in names)
+        """What the job has in its folder, of a server before this one; that is counted even where
+        it is too much."""
+        size = sum(
+            os.path.getsize(os.path.join(where, name))
+            for where, _, names in os.walk(folder)
+            for name in names
+        )
         with self._lock:
             self._held[id] = size

@@ -1,4 +1,5 @@
-"""The results of a job as one download: lines of JSON, or a zip. Written piece by piece, one result in memory at a time."""
+"""The results of a job as one download: lines of JSON, or a zip. Written piece by piece, one result
+in memory at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +13,13 @@ from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.store import Item
 from humanparse.service.problems import Problem
 
-ENDINGS = {"application/json": "json", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp",
-           "application/x-ndjson": "ndjson"}
+ENDINGS = {
+    "application/json": "json",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "application/x-ndjson": "ndjson",
+}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, so that the same results are the same bytes
 
 
@@ -24,12 +30,16 @@ def result_path(job: str, number: int) -> str:
 
 def problem_of(item: Item, path: str) -> dict[str, Any]:
     """Why an item has no result, in the one shape of errors."""
-    given = item.problem or {"code": "conflict", "detail": "the job was cancelled before it was this picture's turn"}
+    given = item.problem or {
+        "code": "conflict",
+        "detail": "the job was cancelled before it was this picture's turn",
+    }
     return Problem(given["code"], given["detail"]).to_dict(path)
 
 
 def as_lines(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
-    """One line an item, in order: index, source, and result, or problem, or href to what is no JSON.
+    """One line an item, in order: index, source, and result, or problem, or href to what is no
+    JSON.
 
     job: the job's path.
     """
@@ -40,7 +50,8 @@ def as_lines(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes
         if body is None:
             yield _line(line | {"problem": problem_of(item, path)})
         elif item.media_type == "application/json":
-            # As it is, without reading it: outside of texts a line's end means nothing, and in texts JSON has none.
+            # As it is, without reading it: outside of texts a line's end means nothing, and in
+            # texts JSON has none.
             flat = body.replace(b"\r", b" ").replace(b"\n", b" ")
             yield _line(line)[:-2] + b',"result":' + flat + b"}\n"
         else:
@@ -63,14 +74,17 @@ def as_zip(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
                 continue
             name = f"{item.number:04d}.{ENDINGS.get(item.media_type or '', 'bin')}"
             _add(archive, name, body)
-            index.append(entry | {"file": name, "media_type": item.media_type, "people": item.people})
+            index.append(
+                entry | {"file": name, "media_type": item.media_type, "people": item.people}
+            )
             yield sink.taken()
         _add(archive, "index.json", json.dumps(index, indent=1).encode())
     yield sink.taken()
 
 
 def _body(files: JobFiles, item: Item) -> bytes | None:
-    """A finished answer; None if there is none, also where the job was deleted while it is being sent."""
+    """A finished answer; None if there is none, also where the job was deleted while it is being
+    sent."""
     if item.state != "done":
         return None
     try:

@@ -34,10 +34,25 @@ from humanparse.service.schemas import problem_responses, query_parameters
 from humanparse.service.settings import Settings
 
 NO_STORE = {"cache-control": "no-store"}
-RECEIVING = ("bad_request", "request_timeout", "body_too_large", "unsupported_media_type", "bad_option", "unknown_model",
-             "queue_full", "storage_full")
+RECEIVING = (
+    "bad_request",
+    "request_timeout",
+    "body_too_large",
+    "unsupported_media_type",
+    "bad_option",
+    "unknown_model",
+    "queue_full",
+    "storage_full",
+)
 ALWAYS = ("not_ready", "storage_full")
-PICTURE = ("not_an_image", "image_too_large", "broken_image", "gone", "worker_crashed", "deadline_exceeded")
+PICTURE = (
+    "not_an_image",
+    "image_too_large",
+    "broken_image",
+    "gone",
+    "worker_crashed",
+    "deadline_exceeded",
+)
 
 Id = Annotated[str, Path(description="As POST /v1/jobs gave it.")]
 Index = Annotated[int, Path(ge=0, le=2**31, description="Place of the picture in the job, from 0.")]
@@ -54,15 +69,28 @@ def jobs_routes(settings: Settings) -> APIRouter:
 
 def _add_jobs(router: APIRouter, settings: Settings) -> None:
     @router.post(
-        "", status_code=202, summary="Parse many pictures, in the background", response_model=JobAnswer,
-        responses={202: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the job."}}},
-                   **problem_responses(*RECEIVING, *ALWAYS)},
-        openapi_extra={"parameters": query_parameters(NAMES, settings), "requestBody": request_body(settings)},
+        "",
+        status_code=202,
+        summary="Parse many pictures, in the background",
+        response_model=JobAnswer,
+        responses={
+            202: {
+                "headers": {
+                    "Location": {"schema": {"type": "string"}, "description": "Path of the job."}
+                }
+            },
+            **problem_responses(*RECEIVING, *ALWAYS),
+        },
+        openapi_extra={
+            "parameters": query_parameters(NAMES, settings),
+            "requestBody": request_body(settings),
+        },
     )
     async def create(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
         query = {name: request.query_params.getlist(name) for name in request.query_params}
-        _options(request, query, settings)  # a wrong option in the query need not wait for a gigabyte
+        # a wrong option in the query need not wait for a gigabyte
+        _options(request, query, settings)
         try:
             async with jobs.incoming() as incoming:
                 upload = await read_upload(request, incoming.files, settings, jobs.room)
@@ -73,7 +101,9 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
         headers = {"location": _path(request, job.id), **NO_STORE}
         return JSONResponse(_shown(request, job), 202, headers)
 
-    @router.get("", summary="All jobs", response_model=JobsAnswer, responses=problem_responses(*ALWAYS))
+    @router.get(
+        "", summary="All jobs", response_model=JobsAnswer, responses=problem_responses(*ALWAYS)
+    )
     async def show_all(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
         shown = [_shown(request, job) for job in await jobs.all()]
@@ -88,69 +118,113 @@ def _add_job(router: APIRouter) -> None:
         jobs: Jobs = request.app.state.jobs
         return JSONResponse(_shown(request, await jobs.get(id)), headers=NO_STORE)
 
-    @router.delete("/{id}", status_code=204, summary="Delete a job and its files, whatever its state", responses=problems)
+    @router.delete(
+        "/{id}",
+        status_code=204,
+        summary="Delete a job and its files, whatever its state",
+        responses=problems,
+    )
     async def delete(request: Request, id: Id) -> Response:
         await request.app.state.jobs.delete(id)
         return Response(status_code=204)
 
-    @router.post("/{id}/cancel", summary="Work no more on a job; what is done stays", response_model=JobAnswer,
-                 responses=problem_responses("not_found", "conflict", *ALWAYS))
+    @router.post(
+        "/{id}/cancel",
+        summary="Work no more on a job; what is done stays",
+        response_model=JobAnswer,
+        responses=problem_responses("not_found", "conflict", *ALWAYS),
+    )
     async def cancel(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
         return JSONResponse(_shown(request, await jobs.cancel(id)), headers=NO_STORE)
 
-    @router.get("/{id}/events", summary="How far a job is, as it goes on", response_class=Response,
-                responses=events_response() | problems)
+    @router.get(
+        "/{id}/events",
+        summary="How far a job is, as it goes on",
+        response_class=Response,
+        responses=events_response() | problems,
+    )
     async def events(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
         await jobs.get(id)
-        headers = {**NO_STORE, "x-accel-buffering": "no"}  # else nginx would collect the events first
-        return StreamingResponse(_events(request, jobs, id), media_type="text/event-stream", headers=headers)
+        # else nginx would collect the events first
+        headers = {**NO_STORE, "x-accel-buffering": "no"}
+        return StreamingResponse(
+            _events(request, jobs, id), media_type="text/event-stream", headers=headers
+        )
 
 
 def _add_results(router: APIRouter) -> None:
     problems = problem_responses("not_found", "conflict", *ALWAYS)
 
-    @router.get("/{id}/results", summary="All results, one JSON a line", response_class=Response,
-                responses=other_response("A line for each picture: `index`, `source` (its file's path) and `result`, or `href` "
-                                         "for a result that is not JSON, or `problem`", "application/x-ndjson") | problems)
+    @router.get(
+        "/{id}/results",
+        summary="All results, one JSON a line",
+        response_class=Response,
+        responses=other_response(
+            "A line for each picture: `index`, `source` (its file's path) and `result`, or `href` "
+            "for a result that is not JSON, or `problem`",
+            "application/x-ndjson",
+        )
+        | problems,
+    )
     async def results(request: Request, id: Id) -> Response:
         job, items = await _ended(request, id)
         lines = as_lines(request.app.state.jobs.files(job.id), items, _path(request, job.id))
         return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
-    @router.get("/{id}/results.zip", summary="All results, in a zip", response_class=Response,
-                responses=other_response("0000.json, 0001.json, … and index.json, which says what each is",
-                                         "application/zip", format="binary") | problems)
+    @router.get(
+        "/{id}/results.zip",
+        summary="All results, in a zip",
+        response_class=Response,
+        responses=other_response(
+            "0000.json, 0001.json, … and index.json, which says what each is",
+            "application/zip",
+            format="binary",
+        )
+        | problems,
+    )
     async def results_zip(request: Request, id: Id) -> Response:
         job, items = await _ended(request, id)
         headers = {**NO_STORE, "content-disposition": f'attachment; filename="{job.id}.zip"'}
         pieces = as_zip(request.app.state.jobs.files(job.id), items, _path(request, job.id))
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
-    @router.get("/{id}/results/{index}", summary="One result, as soon as there is one", response_class=Response,
-                responses=result_response()
-                | problem_responses(*sorted(KINDS.keys() - {"unauthorized", "internal_error", "method_not_allowed"})))
+    @router.get(
+        "/{id}/results/{index}",
+        summary="One result, as soon as there is one",
+        response_class=Response,
+        responses=result_response()
+        | problem_responses(
+            *sorted(KINDS.keys() - {"unauthorized", "internal_error", "method_not_allowed"})
+        ),
+    )
     async def result(request: Request, id: Id, index: Index) -> Response:
         jobs: Jobs = request.app.state.jobs
         job = await jobs.get(id)
         item = await jobs.item(id, index)
         if item.state == "pending" and job.state not in ENDED:
-            raise Problem("conflict", f"it is not this picture's turn yet; {_progress(job)}", retry_after_s=1)
+            raise Problem(
+                "conflict", f"it is not this picture's turn yet; {_progress(job)}", retry_after_s=1
+            )
         if item.state != "done":
             problem = problem_of(item, request.url.path)
             raise Problem(problem["code"], problem["detail"])
         try:
             body = await asyncio.to_thread(jobs.files(id).read_result, index)
         except OSError:
-            raise Problem("gone", "the result is no longer here; send the picture again in another job") from None
+            raise Problem(
+                "gone", "the result is no longer here; send the picture again in another job"
+            ) from None
         return Response(body, media_type=item.media_type, headers=NO_STORE)
 
 
 # Pieces
 
+
 def _options(request: Request, fields: dict[str, list[str]], settings: Settings) -> Options:
-    """The options, with the model's full name: another server may take the job up, with another first model."""
+    """The options, with the model's full name: another server may take the job up, with another
+    first model."""
     options = parse_options(fields, settings)
     return replace(options, model=request.app.state.front.model(options.model)["name"])
 
@@ -165,22 +239,30 @@ def _shown(request: Request, job: Job) -> dict:
 
 
 def _progress(job: Job) -> str:
-    return f"the job is {job.state}, {job.done + job.failed} of {job.total or 'its'} pictures are done"
+    return (
+        f"the job is {job.state}, {job.done + job.failed} of {job.total or 'its'} pictures are done"
+    )
 
 
 async def _ended(request: Request, id: str) -> tuple[Job, list[Item]]:
-    """A job that has results, and its items. Raises Problem conflict for one that has none, or not yet."""
+    """A job that has results, and its items. Raises Problem conflict for one that has none, or not
+    yet."""
     jobs: Jobs = request.app.state.jobs
     job = await jobs.get(id)
     if job.state == "failed":
-        raise Problem("conflict", f"the job failed as a whole: {(job.problem or {}).get('detail', '')}")
+        raise Problem(
+            "conflict", f"the job failed as a whole: {(job.problem or {}).get('detail', '')}"
+        )
     if job.state not in ENDED:
-        raise Problem("conflict", f"the results are not complete yet; {_progress(job)}", retry_after_s=1)
+        raise Problem(
+            "conflict", f"the results are not complete yet; {_progress(job)}", retry_after_s=1
+        )
     return job, await jobs.items(id)
 
 
 async def _events(request: Request, jobs: Jobs, id: str) -> AsyncIterator[bytes]:
-    """The events of a job. Ends with it and with the service; Starlette cancels it when the client hangs up."""
+    """The events of a job. Ends with it and with the service; Starlette cancels it when the client
+    hangs up."""
     loop = asyncio.get_running_loop()
     silent_since = loop.time()
     async for job in jobs.watch(id):

@@ -1,7 +1,8 @@
 """Gives the pictures of jobs to the workers, a few at a time, and keeps what comes back.
 
-Nothing is lost and nothing counted twice: a result is written whole, then its row is changed, then the picture goes. A
-server that dies in between finds the picture pending, does it again, and replaces the result.
+Nothing is lost and nothing counted twice: a result is written whole, then its row is changed, then
+the picture goes. A server that dies in between finds the picture pending, does it again, and
+replaces the result.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from humanparse.service.problems import KINDS, Problem, storage_problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import BACKGROUND, Reply, Task
 
-UNPACK_S = 300.0                 # most time for unpacking an archive
-RETRY_S = (1.0, 4.0)             # pauses between the three tries of a picture
-BUSY_S = 2.0                     # the picture was not tried at all; it waits for as long as it takes
-STORAGE_S = 3.0                  # before a result is written again to a disk that was full
+UNPACK_S = 300.0  # most time for unpacking an archive
+RETRY_S = (1.0, 4.0)  # pauses between the three tries of a picture
+# the picture was not tried at all; it waits for as long as it takes
+BUSY_S = 2.0
+STORAGE_S = 3.0  # before a result is written again to a disk that was full
 BUSY = ("queue_full", "not_ready")
-UNFORESEEN = Problem("internal_error", "the picture could not be worked on, in a way that was not foreseen")
+UNFORESEEN = Problem(
+    "internal_error", "the picture could not be worked on, in a way that was not foreseen"
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,9 @@ log = logging.getLogger(__name__)
 class Run(Protocol):
     """What does the work: the Dispatcher's method."""
 
-    def __call__(self, task: Task, *, priority: int, deadline_s: float | None = None) -> Awaitable[Reply]: ...
+    def __call__(
+        self, task: Task, *, priority: int, deadline_s: float | None = None
+    ) -> Awaitable[Reply]: ...
 
 
 @dataclass(eq=False)
@@ -55,18 +61,31 @@ class Open:
 
 
 class Runner:
-    """slots: pictures at a time, shared out among jobs in turn. changed: called after each step of a job.
+    """slots: pictures at a time, shared out among jobs in turn. changed: called after each step of
+    a job.
 
     trouble: why it waits for the disk, "" if it does not.
     """
 
     def __init__(
-        self, run: Run, keeper: Keeper, settings: Settings, now: Callable[[], float], changed: Callable[[], None], slots: int,
+        self,
+        run: Run,
+        keeper: Keeper,
+        settings: Settings,
+        now: Callable[[], float],
+        changed: Callable[[], None],
+        slots: int,
         room: Room,
     ):
         self.trouble = ""
         self._room = room
-        self._run, self._keeper, self._settings, self._now, self._changed = run, keeper, settings, now, changed
+        self._run, self._keeper, self._settings, self._now, self._changed = (
+            run,
+            keeper,
+            settings,
+            now,
+            changed,
+        )
         self._free = slots
         self._open: dict[str, Open] = {}  # whose turn it is next comes first
         self._stopping = False
@@ -142,14 +161,20 @@ class Runner:
             finished = replace(item, state="failed", problem=_plain(reply))
         else:
             media_type = str(reply.head.get("media_type", "application/octet-stream"))
-            finished = replace(item, state="done", media_type=media_type, people=reply.head.get("people"))
+            finished = replace(
+                item, state="done", media_type=media_type, people=reply.head.get("people")
+            )
             try:
                 self._room.take(job.id, len(reply.blob))
             except Problem as full:  # not waited for: this job's own results may be what fills it
                 finished = replace(item, state="failed", problem=_plain(full))
             else:
-                await self._until_kept(lambda: asyncio.to_thread(job.files.write_result, item.number, reply.blob))
-        await self._until_kept(lambda: self._keeper.do(lambda store: store.finish(job.id, finished, self._now())))
+                await self._until_kept(
+                    lambda: asyncio.to_thread(job.files.write_result, item.number, reply.blob)
+                )
+        await self._until_kept(
+            lambda: self._keeper.do(lambda store: store.finish(job.id, finished, self._now()))
+        )
         await asyncio.to_thread(job.files.drop_input, item.number)
         self._room.give_back(job.id, item.size)
 
@@ -157,7 +182,9 @@ class Runner:
         try:
             picture, digest = await asyncio.to_thread(_read, job.files, item)
         except FileNotFoundError:
-            raise Problem("gone", "the uploaded picture is no longer here; send it again in another job") from None
+            raise Problem(
+                "gone", "the uploaded picture is no longer here; send it again in another job"
+            ) from None
         head = job.options | {"source": item.source}
         return await self._run(Task(head, picture, digest), priority=BACKGROUND)
 
@@ -166,25 +193,42 @@ class Runner:
         limits = self._settings
         packed_bytes = await asyncio.to_thread(job.files.archive_bytes)
         most_mb = min(limits.job_max_mb, self._room.left_bytes / MB)
-        head = {"do": "unzip", "path": str(job.files.archive), "to": str(job.files.inputs),
-                "max_images": limits.job_max_images, "max_image_mb": limits.max_body_mb, "max_mb": most_mb}
+        head = {
+            "do": "unzip",
+            "path": str(job.files.archive),
+            "to": str(job.files.inputs),
+            "max_images": limits.job_max_images,
+            "max_image_mb": limits.max_body_mb,
+            "max_mb": most_mb,
+        }
         found = await self._tried(lambda: self._unpacked(job, head))
         found = self._that_fit(job, found, most_mb)
         if isinstance(found, Problem):
-            with suppress(OSError):  # what was unpacked before it failed; what stays goes with the job
+            # what was unpacked before it failed; what stays goes with the job
+            with suppress(OSError):
                 await asyncio.to_thread(job.files.empty_inputs)
             await self._until_kept(
-                lambda: self._keeper.do(lambda store: store.end(job.id, "failed", self._now(), _plain(found))))
+                lambda: self._keeper.do(
+                    lambda store: store.end(job.id, "failed", self._now(), _plain(found))
+                )
+            )
         else:
-            await self._until_kept(lambda: self._keeper.do(lambda store: store.unpacked(job.id, found, self._now())))
+            await self._until_kept(
+                lambda: self._keeper.do(lambda store: store.unpacked(job.id, found, self._now()))
+            )
             job.waiting.extend(item for item in found if item.state == "pending")
         await asyncio.to_thread(job.files.drop_archive)
         self._room.give_back(job.id, packed_bytes)
 
-    def _that_fit(self, job: Open, found: list[Item] | Problem, most_mb: float) -> list[Item] | Problem:
-        """The unpacked pictures, whose bytes are taken, or the Problem, that there is no room if that is why."""
+    def _that_fit(
+        self, job: Open, found: list[Item] | Problem, most_mb: float
+    ) -> list[Item] | Problem:
+        """The unpacked pictures, whose bytes are taken, or the Problem, that there is no room if
+        that is why."""
         if isinstance(found, Problem):
-            for_want_of_room = found.code == "body_too_large" and most_mb < self._settings.job_max_mb
+            for_want_of_room = (
+                found.code == "body_too_large" and most_mb < self._settings.job_max_mb
+            )
             return self._room.full() if for_want_of_room else found
         try:
             self._room.take(job.id, sum(item.size for item in found))
@@ -203,7 +247,8 @@ class Runner:
     # Again, and again
 
     async def _tried(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """The work's result, or the Problem that remains after three tries. Raises _Left where the service stops."""
+        """The work's result, or the Problem that remains after three tries. Raises _Left where the
+        service stops."""
         pauses = iter(RETRY_S)
         while True:
             try:
@@ -220,7 +265,8 @@ class Runner:
             await asyncio.sleep(pause_s)
 
     def _pause_s(self, problem: Problem, pauses: Iterator[float]) -> float | None:
-        """How long to wait before the next try; None if there is to be none. Raises _Left where the service stops."""
+        """How long to wait before the next try; None if there is to be none. Raises _Left where the
+        service stops."""
         if problem.code == "shutting_down":
             raise _Left
         if problem.code == "storage_full":
@@ -231,12 +277,15 @@ class Runner:
         return next(pauses, None) if KINDS[problem.code].retryable else None
 
     async def _until_kept(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what needs the disk; while that is full or the database locked, the job waits and `trouble` says so."""
+        """Do what needs the disk; while that is full or the database locked, the job waits and
+        `trouble` says so."""
         while True:
             try:
                 await work()
             except (Problem, OSError) as error:
-                self._waits(error.detail if isinstance(error, Problem) else storage_problem(error).detail)
+                self._waits(
+                    error.detail if isinstance(error, Problem) else storage_problem(error).detail
+                )
                 await asyncio.sleep(STORAGE_S)
             else:
                 self.trouble = ""
@@ -262,7 +311,8 @@ def _read(files: JobFiles, item: Item) -> tuple[bytes, str]:
 
 
 def _entries(files: JobFiles) -> list[Item]:
-    """What a worker unpacked. The worker met a stranger's archive, so what it says is read with care."""
+    """What a worker unpacked. The worker met a stranger's archive, so what it says is read with
+    care."""
     entries = json.loads((files.inputs / ENTRIES).read_bytes())
     sources = tell_apart([str(entry["source"])[:MAX_NAME] for entry in entries])
     items = []
@@ -270,7 +320,9 @@ def _entries(files: JobFiles) -> list[Item]:
         item = Item(number, source, int(entry.get("size", 0)))
         if problem := entry.get("problem"):
             code = problem["code"] if problem["code"] in KINDS else "broken_image"
-            item = replace(item, state="failed", problem={"code": code, "detail": str(problem["detail"])[:200]})
+            item = replace(
+                item, state="failed", problem={"code": code, "detail": str(problem["detail"])[:200]}
+            )
         items.append(item)
     return items
 

@@ -34,15 +34,20 @@ class JobLinks(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """A job. It has ended when `state` is done, cancelled or failed; done means that each picture has a result or a problem."""
+    """A job. It has ended when `state` is done, cancelled or failed; done means that each picture
+    has a result or a problem."""
 
     id: str
     state: Literal["queued", "running", "done", "cancelled", "failed"]
-    total: Annotated[int | None, Field(ge=0, description="Pictures; null until the archive is unpacked.")]
+    total: Annotated[
+        int | None, Field(ge=0, description="Pictures; null until the archive is unpacked.")
+    ]
     done: Annotated[int, Field(ge=0, description="Pictures that have a result.")]
     failed: Annotated[int, Field(ge=0, description="Pictures that have a problem instead.")]
     created: Moment
-    expires: Annotated[Moment | None, Field(description="When it is deleted; null until it has ended.")]
+    expires: Annotated[
+        Moment | None, Field(description="When it is deleted; null until it has ended.")
+    ]
     problem: Annotated[JobProblem | None, Field(description="Only if the job failed as a whole.")]
     links: JobLinks
 
@@ -60,11 +65,21 @@ def job_answer(job: Job, rest_s: float | None, root: str = "") -> dict[str, Any]
     """
     path = job_path(job.id, root)
     return {
-        "id": job.id, "state": job.state, "total": None if job.packed else job.total, "done": job.done, "failed": job.failed,
-        "created": _moment(job.created), "expires": None if rest_s is None else _moment(time.time() + rest_s),
+        "id": job.id,
+        "state": job.state,
+        "total": None if job.packed else job.total,
+        "done": job.done,
+        "failed": job.failed,
+        "created": _moment(job.created),
+        "expires": None if rest_s is None else _moment(time.time() + rest_s),
         "problem": job.problem,
-        "links": {"self": path, "events": f"{path}/events", "results": f"{path}/results",
-                  "results_zip": f"{path}/results.zip", "cancel": f"{path}/cancel"},
+        "links": {
+            "self": path,
+            "events": f"{path}/events",
+            "results": f"{path}/results",
+            "results_zip": f"{path}/results.zip",
+            "cancel": f"{path}/cancel",
+        },
     }
 
 
@@ -77,30 +92,62 @@ def request_body(settings: Settings) -> dict[str, Any]:
     """The form that makes a job."""
     options = {name: schema for name, schema in option_schemas(settings).items() if name in NAMES}
     file = {"type": "string", "format": "binary", "minLength": 1}
-    images = {"type": "array", "minItems": 1, "maxItems": settings.job_max_images, "items": file,
-              "description": "The pictures' files: the field is given once for each."}
+    images = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": settings.job_max_images,
+        "items": file,
+        "description": "The pictures' files: the field is given once for each.",
+    }
     archive = file | {"description": "A zip of pictures, instead of `image`."}
-    ways = [{"type": "object", "required": [name], "properties": {name: schema, **options}, "additionalProperties": False}
-            for name, schema in (("image", images), ("archive", archive))]
+    ways = [
+        {
+            "type": "object",
+            "required": [name],
+            "properties": {name: schema, **options},
+            "additionalProperties": False,
+        }
+        for name, schema in (("image", images), ("archive", archive))
+    ]
     return {"required": True, "content": {"multipart/form-data": {"schema": {"oneOf": ways}}}}
 
 
-def other_response(description: str, media_type: str, **schema: Any) -> dict[int | str, dict[str, Any]]:
+def other_response(
+    description: str, media_type: str, **schema: Any
+) -> dict[int | str, dict[str, Any]]:
     """A good answer that is not one JSON document. schema: beside its type, which is a text."""
-    return {200: {"description": description, "content": {media_type: {"schema": {"type": "string", **schema}}}}}
+    return {
+        200: {
+            "description": description,
+            "content": {media_type: {"schema": {"type": "string", **schema}}},
+        }
+    }
 
 
 def result_response() -> dict[int | str, dict[str, Any]]:
     """One picture's result: what /parse would have answered."""
-    return {200: {"description": "The answer of /parse, or the file that was asked for", "content": {"*/*": {"schema": {}}}}}
+    return {
+        200: {
+            "description": "The answer of /parse, or the file that was asked for",
+            "content": {"*/*": {"schema": {}}},
+        }
+    }
 
 
 def events_response() -> dict[int | str, dict[str, Any]]:
     """Server-sent events, of which each is described."""
-    event = {"type": "object", "required": ["event", "data"], "properties": {
-        "event": {"enum": ["progress", "done"]},
-        "data": {"type": "string", "contentMediaType": "application/json", "description": "The job, as /v1/jobs/{id} has it."},
-    }}
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": ["progress", "done"]},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "The job, as /v1/jobs/{id} has it.",
+            },
+        },
+    }
     description = "`progress` after each change, `done` at the end; where that is missing the connection was cut: ask again"
     return {200: {"description": description, "content": {"text/event-stream": {"schema": event}}}}
 

@@ -1,4 +1,5 @@
-"""Jobs as the routes see them: made, looked at, watched, cancelled, deleted. They outlive the server."""
+"""Jobs as the routes see them: made, looked at, watched, cancelled, deleted. They outlive the
+server."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ from humanparse.service.settings import Settings
 
 T = TypeVar("T")
 
-TEND_S = 2.0         # the folder may have become free, or a job old
-STOP_S = 5.0         # for pictures in work when the service stops; they stay pending otherwise
-WATCH_S = 0.2        # changes are told at most that often
+TEND_S = 2.0  # the folder may have become free, or a job old
+STOP_S = 5.0  # for pictures in work when the service stops; they stay pending otherwise
+WATCH_S = 0.2  # changes are told at most that often
 HEARTBEAT_S = 15.0
 
 
@@ -37,7 +38,8 @@ class Incoming:
 
 
 class Jobs:
-    """run: does one task (Dispatcher.run). start() before, stop() after; neither fails for want of a disk.
+    """run: does one task (Dispatcher.run). start() before, stop() after; neither fails for want of
+    a disk.
 
     counts: jobs by state. problems: what does not work, for people.
     """
@@ -48,17 +50,24 @@ class Jobs:
         self._keeper = Keeper(settings.folder)
         self._clock = SteadyClock(settings.folder / "clock.json")
         self.room = Room(settings.jobs_max_mb * MB)
-        self._runner = Runner(run, self._keeper, settings, self._clock.now, self._tell, settings.workers, self.room)
+        self._runner = Runner(
+            run, self._keeper, settings, self._clock.now, self._tell, settings.workers, self.room
+        )
         self._uploads: set[str] = set()
         self._changed = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
-        self._continued = False  # until then, nobody may touch the jobs of the server before this one
+        # until then, nobody may touch the jobs of the server before this one
+        self._continued = False
         if metrics is not None:
             metrics.bind(jobs_stats=lambda: self.counts)
 
     @property
     def problems(self) -> list[str]:
-        return [text for text in (self._keeper.trouble, self._runner.trouble, *self._keeper.notes) if text]
+        return [
+            text
+            for text in (self._keeper.trouble, self._runner.trouble, *self._keeper.notes)
+            if text
+        ]
 
     async def start(self) -> None:
         """Continue what was at work when the service ended."""
@@ -79,7 +88,8 @@ class Jobs:
     async def incoming(self) -> AsyncIterator[Incoming]:
         """A folder for an upload, which is gone afterwards unless it became a job.
 
-        Raises Problem not_ready, queue_full where there are as many jobs as may be, and storage_full.
+        Raises Problem not_ready, queue_full where there are as many jobs as may be, and
+        storage_full.
         """
         await self._check_room()
         self.room.check()
@@ -97,16 +107,23 @@ class Jobs:
                 self.room.forget(id)
                 await _even_if_cancelled(asyncio.to_thread(incoming.files.remove))
 
-    async def create(self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]) -> Job:
-        """The job of an upload: of its pictures, or without items, of its archive. Durable when this returns."""
+    async def create(
+        self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]
+    ) -> Job:
+        """The job of an upload: of its pictures, or without items, of its archive. Durable when
+        this returns."""
         await asyncio.to_thread(incoming.files.make_durable)
         return await _even_if_cancelled(self._create(incoming, options, items))
 
-    async def _create(self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]) -> Job:
+    async def _create(
+        self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]
+    ) -> Job:
         created = time.time()
         await self._do(lambda store: store.add(incoming.id, options, items, created))
         incoming.kept = True
-        job = Job(incoming.id, "queued", options, packed=not items, total=len(items), created=created)
+        job = Job(
+            incoming.id, "queued", options, packed=not items, total=len(items), created=created
+        )
         self._runner.add(job, items)
         return job
 
@@ -114,7 +131,10 @@ class Jobs:
         number = sum((await self._do(lambda store: store.counts())).values()) + len(self._uploads)
         if number >= self._settings.max_jobs:
             raise Problem(
-                "queue_full", f"{number} jobs are kept, as many as may be; delete some, or wait until old ones expire", 60)
+                "queue_full",
+                f"{number} jobs are kept, as many as may be; delete some, or wait until old ones expire",
+                60,
+            )
 
     # Looking at jobs
 
@@ -122,7 +142,9 @@ class Jobs:
         """Raises Problem not_found, also for a job that is too old but not deleted yet."""
         job = await self._do(lambda store: store.job(id))
         if job is None or self.rest_s(job) == 0:
-            raise Problem("not_found", "there is no such job; it may have been deleted, or have expired")
+            raise Problem(
+                "not_found", "there is no such job; it may have been deleted, or have expired"
+            )
         return job
 
     async def all(self) -> list[Job]:
@@ -143,10 +165,15 @@ class Jobs:
 
     def rest_s(self, job: Job) -> float | None:
         """Seconds until a job expires; None for one that has not ended."""
-        return None if job.ended is None else max(0.0, job.ended + self._settings.job_age_s - self._clock.now())
+        return (
+            None
+            if job.ended is None
+            else max(0.0, job.ended + self._settings.job_age_s - self._clock.now())
+        )
 
     async def watch(self, id: str) -> AsyncIterator[Job | None]:
-        """A job at each change, until it has ended, is deleted or the service stops; None every second without a change."""
+        """A job at each change, until it has ended, is deleted or the service stops; None every
+        second without a change."""
         shown = None
         while self._tending is not None and not self._tending.done():
             changed = self._changed
@@ -170,7 +197,8 @@ class Jobs:
     # Ending jobs
 
     async def cancel(self, id: str) -> Job:
-        """End a job; what is done stays. Raises Problem conflict for one that has ended otherwise."""
+        """End a job; what is done stays. Raises Problem conflict for one that has ended
+        otherwise."""
         job = await self.get(id)
         if job.state in ("done", "failed"):
             raise Problem("conflict", f"the job is {job.state} already")
@@ -217,7 +245,11 @@ class Jobs:
         if not self._keeper.is_open and not await self._keeper.open():
             return
         jobs = await self._keeper.do(lambda store: store.jobs())
-        items = {job.id: await self._keeper.do(lambda store, id=job.id: store.items(id)) for job in jobs if job.state in OPEN}
+        items = {
+            job.id: await self._keeper.do(lambda store, id=job.id: store.items(id))
+            for job in jobs
+            if job.state in OPEN
+        }
         await asyncio.to_thread(remove_strangers, self._keeper.root, {job.id for job in jobs})
         for job in jobs:
             await asyncio.to_thread(self.room.count, job.id, self.files(job.id).folder)

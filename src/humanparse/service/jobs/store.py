@@ -1,7 +1,9 @@
-"""What is known of jobs, in SQLite: everything but the pictures and results themselves, which are files.
+"""What is known of jobs, in SQLite: everything but the pictures and results themselves, which are
+files.
 
-All of it blocks, and belongs to one thread (runner.py has one for it). Each method is one transaction, durable when it
-returns. Ages are by the steady clock (clock.py), never by the wall clock; `created` is the wall clock's, to be shown.
+All of it blocks, and belongs to one thread (runner.py has one for it). Each method is one
+transaction, durable when it returns. Ages are by the steady clock (clock.py), never by the wall
+clock; `created` is the wall clock's, to be shown.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ CREATE TABLE items (
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a job. state: pending, done or failed; size: of its file in bytes; problem: {code, detail}."""
+    """One picture of a job. state: pending, done or failed; size: of its file in bytes; problem:
+    {code, detail}."""
 
     number: int
     source: str = ""
@@ -45,9 +48,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Job:
-    """state: queued, running, done, cancelled, or failed where it could not be used as a whole (then problem says why).
+    """state: queued, running, done, cancelled, or failed where it could not be used as a whole
+    (then problem says why).
 
-    options: the task for a worker. packed: still an archive, so total is 0. created: wall clock; ended: steady clock.
+    options: the task for a worker. packed: still an archive, so total is 0. created: wall clock;
+    ended: steady clock.
     """
 
     id: str
@@ -67,7 +72,8 @@ class DamagedStore(Exception):
 
 
 class Store:
-    """The database in `file`. Raises DamagedStore for a damaged one, sqlite3.Error for other trouble."""
+    """The database in `file`. Raises DamagedStore for a damaged one, sqlite3.Error for other
+    trouble."""
 
     def __init__(self, file: Path):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
@@ -82,15 +88,24 @@ class Store:
     def _prepare(self) -> None:
         db = self._db
         try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "temp_store = MEMORY"):
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "temp_store = MEMORY",
+            ):
                 db.execute(f"PRAGMA {pragma}")
             if (verdict := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise DamagedStore(verdict)
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+                db.executescript(
+                    f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
+                )
             elif version != VERSION:
-                raise DamagedStore(f"it has version {version}; this humanparse writes version {VERSION}")
+                raise DamagedStore(
+                    f"it has version {version}; this humanparse writes version {VERSION}"
+                )
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 raise DamagedStore(str(error)) from error
@@ -114,7 +129,9 @@ class Store:
         return [_item(row) for row in rows]
 
     def item(self, id: str, number: int) -> Item | None:
-        row = self._db.execute(f"SELECT {_ITEM} FROM items WHERE job = ? AND number = ?", (id, number)).fetchone()
+        row = self._db.execute(
+            f"SELECT {_ITEM} FROM items WHERE job = ? AND number = ?", (id, number)
+        ).fetchone()
         return row and _item(row)
 
     def counts(self) -> dict[str, int]:
@@ -129,7 +146,8 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO jobs (id, state, options, packed, total, created) VALUES (?, 'queued', ?, ?, ?, ?)",
-                (id, json.dumps(options), not items, len(items), created))
+                (id, json.dumps(options), not items, len(items), created),
+            )
             self._add_items(id, items)
 
     def unpacked(self, id: str, items: Sequence[Item], now: float) -> None:
@@ -137,22 +155,28 @@ class Store:
         failed = sum(item.state == "failed" for item in items)
         with self._transaction():
             changed = self._db.execute(
-                "UPDATE jobs SET packed = 0, total = ?, failed = ? WHERE id = ? AND packed = 1", (len(items), failed, id))
+                "UPDATE jobs SET packed = 0, total = ?, failed = ? WHERE id = ? AND packed = 1",
+                (len(items), failed, id),
+            )
             if changed.rowcount:
                 self._add_items(id, items)
                 self._end_if_complete(id, now)
 
     def started(self, id: str) -> None:
         with self._transaction():
-            self._db.execute("UPDATE jobs SET state = 'running' WHERE id = ? AND state = 'queued'", (id,))
+            self._db.execute(
+                "UPDATE jobs SET state = 'running' WHERE id = ? AND state = 'queued'", (id,)
+            )
 
     def finish(self, id: str, item: Item, now: float) -> None:
-        """Note an item that is done or failed. A second time changes nothing, so nothing is counted twice."""
+        """Note an item that is done or failed. A second time changes nothing, so nothing is counted
+        twice."""
         with self._transaction():
             changed = self._db.execute(
                 "UPDATE items SET state = ?, media_type = ?, people = ?, problem = ?"
                 " WHERE job = ? AND number = ? AND state = 'pending'",
-                (item.state, item.media_type, item.people, _json(item.problem), id, item.number))
+                (item.state, item.media_type, item.people, _json(item.problem), id, item.number),
+            )
             if changed.rowcount:
                 column = {"done": "done", "failed": "failed"}[item.state]
                 self._db.execute(f"UPDATE jobs SET {column} = {column} + 1 WHERE id = ?", (id,))
@@ -163,7 +187,8 @@ class Store:
         with self._transaction():
             self._db.execute(
                 "UPDATE jobs SET state = ?, ended = ?, problem = ? WHERE id = ? AND state IN ('queued', 'running')",
-                (state, now, _json(problem), id))
+                (state, now, _json(problem), id),
+            )
 
     def delete(self, id: str) -> None:
         with self._transaction():
@@ -174,14 +199,21 @@ class Store:
         return [id for (id,) in self._db.execute("SELECT id FROM jobs WHERE ended < ?", (before,))]
 
     def _add_items(self, id: str, items: Sequence[Item]) -> None:
-        rows = [(id, item.number, item.source, item.size, item.state, _json(item.problem)) for item in items]
+        rows = [
+            (id, item.number, item.source, item.size, item.state, _json(item.problem))
+            for item in items
+        ]
         self._db.executemany(
-            "INSERT INTO items (job, number, source, size, state, problem) VALUES (?, ?, ?, ?, ?, ?)", rows)
+            "INSERT INTO items (job, number, source, size, state, problem) VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
     def _end_if_complete(self, id: str, now: float) -> None:
         self._db.execute(
             "UPDATE jobs SET state = 'done', ended = ? WHERE id = ? AND state IN ('queued', 'running')"
-            " AND packed = 0 AND done + failed = total", (now, id))
+            " AND packed = 0 AND done + failed = total",
+            (now, id),
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -196,7 +228,8 @@ class Store:
 
 
 def open_or_replace(file: Path, set_aside: Callable[[str, str], None]) -> Store:
-    """The store in `file`. A damaged one is moved aside as jobs.damaged-N.sqlite; `set_aside` gets "jobs.damaged-N" and why."""
+    """The store in `file`. A damaged one is moved aside as jobs.damaged-N.sqlite; `set_aside` gets
+    "jobs.damaged-N" and why."""
     try:
         return Store(file)
     except DamagedStore as error:
@@ -210,7 +243,10 @@ def open_or_replace(file: Path, set_aside: Callable[[str, str], None]) -> Store:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
 
 
 def _aside(file: Path, number: int) -> Path:
@@ -223,7 +259,18 @@ _ITEM = "number, source, size, state, media_type, people, problem"
 
 def _job(row: Sequence[Any]) -> Job:
     id, state, options, packed, total, done, failed, created, ended, problem = row
-    return Job(id, state, json.loads(options), bool(packed), total, done, failed, created, ended, problem and json.loads(problem))
+    return Job(
+        id,
+        state,
+        json.loads(options),
+        bool(packed),
+        total,
+        done,
+        failed,
+        created,
+        ended,
+        problem and json.loads(problem),
+    )
 
 
 def _item(row: Sequence[Any]) -> Item:

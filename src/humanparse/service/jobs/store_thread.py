@@ -1,7 +1,7 @@
 """Who may touch the jobs' folder and database: one server at a time, and in it one thread.
 
-Trouble with them is never the end of the server. It becomes a Problem for whoever asks for jobs, and `trouble` for the
-operator; the keeper can be opened again at any time.
+Trouble with them is never the end of the server. It becomes a Problem for whoever asks for jobs,
+and `trouble` for the operator; the keeper can be opened again at any time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class Keeper:
     """The jobs in `folder`: jobs.sqlite, and a folder for each job in `root`.
 
-    trouble: why they cannot be used, or could not the last time; "" if all is well. notes: what happened at the start.
+    trouble: why they cannot be used, or could not the last time; "" if all is well. notes: what
+    happened at the start.
     """
 
     def __init__(self, folder: Path):
@@ -70,7 +71,9 @@ class Keeper:
             raise Problem("not_ready", self.trouble or "the service is stopping", RETRY_AFTER_S)
         for pause_s in (*PAUSES_S, None):
             try:
-                result = await asyncio.get_running_loop().run_in_executor(self._thread, work, self._store)
+                result = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, work, self._store
+                )
             except sqlite3.Error as error:
                 if pause_s is None or not _is_locked(error):
                     raise self._failed(error) from error
@@ -90,7 +93,9 @@ class Keeper:
         except TimeoutError:
             return "another humanparse serve uses the folder of jobs; give this one its own with --data-dir"
         except OSError as error:
-            return self._not_opened(f"the folder of jobs cannot be used ({os.strerror(error.errno or 5)}); see --data-dir")
+            return self._not_opened(
+                f"the folder of jobs cannot be used ({os.strerror(error.errno or 5)}); see --data-dir"
+            )
         except (sqlite3.Error, DamagedStore) as error:
             return self._not_opened(_words(error))
         return ""
@@ -106,8 +111,15 @@ class Keeper:
         self._held.close()
 
     def _note_damage(self, name: str, why: str) -> None:
-        log.error("the database of jobs was damaged (%s); it is set aside as %s.sqlite, its files as %s.files", why, name, name)
-        self.notes.append(f"the database of jobs was damaged when the service started; it was set aside as {name}.sqlite")
+        log.error(
+            "the database of jobs was damaged (%s); it is set aside as %s.sqlite, its files as %s.files",
+            why,
+            name,
+            name,
+        )
+        self.notes.append(
+            f"the database of jobs was damaged when the service started; it was set aside as {name}.sqlite"
+        )
         files.set_aside(self.root, f"{name}.files")
 
     def _failed(self, error: sqlite3.Error) -> Problem:
@@ -120,7 +132,10 @@ class Keeper:
 
 
 def _is_locked(error: Exception) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
 
 
 def _words(error: sqlite3.Error | DamagedStore) -> str:

@@ -40,8 +40,12 @@ async def read_upload(request: Request, files: JobFiles, settings: Settings, roo
     folder = _Folder(files, settings, room)
     upload = folder.upload
     upload.fields = await read_form(
-        request, folder.open_file, max_fields=settings.max_fields, how=_HOW,
-        file_fields=(*FILE_FIELDS, ARCHIVE_FIELD))
+        request,
+        folder.open_file,
+        max_fields=settings.max_fields,
+        how=_HOW,
+        file_fields=(*FILE_FIELDS, ARCHIVE_FIELD),
+    )
     if upload.has_archive == bool(upload.items):
         both = "both pictures and an archive" if upload.items else "neither pictures nor an archive"
         raise Problem("bad_request", f"the form holds {both}; {_HOW}")
@@ -75,8 +79,12 @@ class _Folder:
             raise Problem("body_too_large", f"a job has at most {most} images; send several jobs")
         number, most_mb = len(items), self._settings.max_body_mb
         return _ToDisk(
-            self._files.input(number), most_mb, f"picture {number} (the first is 0)", self._take,
-            lambda size: items.append(Item(number, source, size)))
+            self._files.input(number),
+            most_mb,
+            f"picture {number} (the first is 0)",
+            self._take,
+            lambda size: items.append(Item(number, source, size)),
+        )
 
     def _take(self, num_bytes: int) -> None:
         self._room.take(self._files.id, num_bytes)
@@ -89,7 +97,11 @@ class _ToDisk:
     """
 
     def __init__(
-        self, path: Path, most_mb: float, what: str, take: Callable[[int], None],
+        self,
+        path: Path,
+        most_mb: float,
+        what: str,
+        take: Callable[[int], None],
         done: Callable[[int], None],
     ):
         self._most_mb, self._what, self._take, self._done = most_mb, what, take, done

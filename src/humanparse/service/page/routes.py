@@ -1,6 +1,8 @@
-"""What a browser is shown: the page at / and its files, and /docs, the API in plain HTML, made from the OpenAPI document.
+"""What a browser is shown: the page at / and its files, and /docs, the API in plain HTML, made from
+the OpenAPI document.
 
-Nothing comes from another host and no script stands inside a page, so the policy below can forbid both.
+Nothing comes from another host and no script stands inside a page, so the policy below can forbid
+both.
 """
 
 from __future__ import annotations
@@ -29,15 +31,21 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PACKED = ("text/", "image/svg+xml")  # media types that gzip makes smaller; pictures are packed already
-LIMITS = ("max_body_mb", "max_megapixels")  # settings that the page knows, so that it need not send what is refused
+# media types that gzip makes smaller; pictures are packed already
+PACKED = ("text/", "image/svg+xml")
+# settings that the page knows, so that it need not send what is refused
+LIMITS = ("max_body_mb", "max_megapixels")
 
 
 def page_routes() -> APIRouter:
     """/, /static/…, /docs and /openapi.json."""
     router = APIRouter(include_in_schema=False)
     static_files = packaged("service/page/static")
-    files = {path.relative_to(static_files).as_posix(): path for path in sorted(static_files.rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(static_files).as_posix(): path
+        for path in sorted(static_files.rglob("*"))
+        if path.is_file()
+    }
     files["sample.jpg"] = packaged(SAMPLE)
     kept = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files.items()}
 
@@ -73,7 +81,8 @@ def page_routes() -> APIRouter:
 
 @dataclass(frozen=True)
 class Asset:
-    """A file that browsers keep and ask about each time, so that a new version shows at once: 304 is cheap."""
+    """A file that browsers keep and ask about each time, so that a new version shows at once: 304
+    is cheap."""
 
     data: bytes
     media_type: str
@@ -82,7 +91,9 @@ class Asset:
     @cached_property
     def packed(self) -> bytes | None:
         """The data in gzip, where that is smaller."""
-        packed = gzip.compress(self.data, mtime=0) if self.media_type.startswith(PACKED) else self.data
+        packed = (
+            gzip.compress(self.data, mtime=0) if self.media_type.startswith(PACKED) else self.data
+        )
         return packed if len(packed) < len(self.data) else None
 
     @cached_property
@@ -105,7 +116,9 @@ class Asset:
 def _takes_gzip(accepted: str) -> bool:
     """Whether an Accept-Encoding header names gzip, and not only to refuse it."""
     wishes = [part.replace(" ", "").lower() for part in accepted.split(",")]
-    return any(wish == "gzip" or (wish.startswith("gzip;q=") and wish[7:].strip("0.")) for wish in wishes)
+    return any(
+        wish == "gzip" or (wish.startswith("gzip;q=") and wish[7:].strip("0.")) for wish in wishes
+    )
 
 
 def _asset(kept: dict[str, Asset], name: str) -> Asset:
@@ -118,17 +131,25 @@ def _asset(kept: dict[str, Asset], name: str) -> Asset:
 def _media_type(name: str) -> str:
     """Of our own files, whatever this machine's tables say."""
     known = {".js": "text/javascript", ".webp": "image/webp"}
-    return known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return (
+        known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    )
 
 
 def _filled_in(kept: dict[str, Asset], settings: Settings, root: str) -> bytes:
-    """index.html with the limits of this server, and with every module named, so that browsers fetch them at once.
+    """index.html with the limits of this server, and with every module named, so that browsers
+    fetch them at once.
 
-    root: the path below which clients see it, if that is known. Then its links are right at /hp, too; without it, at /hp/ alone.
+    root: the path below which clients see it, if that is known. Then its links are right at /hp,
+    too; without it, at /hp/ alone.
     """
     limits = json.dumps({name: getattr(settings, name) for name in LIMITS})
     modules = [name for name in kept if name.startswith("js/")]
-    preloads = "\n".join(f'  <link rel="modulepreload" href="static/{name}">' for name in modules if name != "js/early.js")
+    preloads = "\n".join(
+        f'  <link rel="modulepreload" href="static/{name}">'
+        for name in modules
+        if name != "js/early.js"
+    )
     text = kept["index.html"].data.decode()
     base = f'  <base href="{escape(root)}/">\n' if root else ""
     for name, filling in (("base", base), ("limits", escape(limits)), ("preloads", preloads)):
@@ -137,6 +158,7 @@ def _filled_in(kept: dict[str, Asset], settings: Settings, root: str) -> bytes:
 
 
 # /docs
+
 
 def _docs(request: Request) -> Response:
     document = request.app.openapi()
@@ -158,14 +180,27 @@ def _endpoints(document: dict[str, Any]) -> Iterator[str]:
     for path, methods in document["paths"].items():
         for method, what in methods.items():
             yield f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(what.get('summary', ''))}</p>"
-            yield from _table("Options", [
-                (one["name"], _choices(one["schema"]), one["schema"].get("description", one.get("description", "")))
-                for one in what.get("parameters", [])
-            ])
-            yield from _table("Body", [(kind, "", "") for kind in what.get("requestBody", {}).get("content", {})])
-            yield from _table("Answers", [
-                (status, ", ".join(one.get("content", {})), one["description"]) for status, one in what["responses"].items()
-            ])
+            yield from _table(
+                "Options",
+                [
+                    (
+                        one["name"],
+                        _choices(one["schema"]),
+                        one["schema"].get("description", one.get("description", "")),
+                    )
+                    for one in what.get("parameters", [])
+                ],
+            )
+            yield from _table(
+                "Body", [(kind, "", "") for kind in what.get("requestBody", {}).get("content", {})]
+            )
+            yield from _table(
+                "Answers",
+                [
+                    (status, ", ".join(one.get("content", {})), one["description"])
+                    for status, one in what["responses"].items()
+                ],
+            )
             yield "</section>"
 
 

@@ -1,4 +1,5 @@
-"""Who may wait, who is next, and who is turned away: the queue in front of the workers. It knows no process.
+"""Who may wait, who is next, and who is turned away: the queue in front of the workers. It knows no
+process.
 
 A request is turned away when too many wait, or when it would wait too long: the work ahead of it,
 by the measured times of each kind of work, shared out over the workers. Every question takes O(1)
@@ -20,20 +21,21 @@ from humanparse.service.problems import Problem
 INTERACTIVE, BATCH, BACKGROUND = 0, 1, 2  # priority: lower goes first
 
 SMOOTHING = 0.2  # weight of the newest service time in the mean
-SPREAD_S = 3.0   # over which those who are turned away are told to come back
+SPREAD_S = 3.0  # over which those who are turned away are told to come back
 
 Clock = Callable[[], float]  # seconds that never jump
 
 
 @dataclass(eq=False)
 class Entry:
-    """One piece of work that waits or runs. item: whatever the caller wants back; kind: what takes a like time."""
+    """One piece of work that waits or runs. item: whatever the caller wants back; kind: what takes
+    a like time."""
 
     item: Any
     num_bytes: int
     priority: int
     kind: Hashable
-    arrived: float = 0.0     # clock, in seconds
+    arrived: float = 0.0  # clock, in seconds
     expected_s: float = 0.0  # of work, as predicted on arrival
 
 
@@ -45,7 +47,11 @@ class Admission:
     """
 
     def __init__(
-        self, *, queue_size: int, max_wait_s: float, num_workers: int,
+        self,
+        *,
+        queue_size: int,
+        max_wait_s: float,
+        num_workers: int,
         clock: Clock = time.monotonic,
     ):
         self.queue_size = queue_size
@@ -54,7 +60,11 @@ class Admission:
         self.bytes_held = 0
         self.service_times = ServiceTimes()
         self._clock = clock
-        self._waiting: tuple[OrderedDict[Entry, None], ...] = (OrderedDict(), OrderedDict(), OrderedDict())
+        self._waiting: tuple[OrderedDict[Entry, None], ...] = (
+            OrderedDict(),
+            OrderedDict(),
+            OrderedDict(),
+        )
         self._waiting_s = [0.0, 0.0, 0.0]  # predicted work of those that wait, by priority
         self._running: set[Entry] = set()
 
@@ -71,7 +81,8 @@ class Admission:
         return sum(self._waiting_s[: priority + 1]) / max(1, self.num_workers)
 
     def check_room(self, priority: int = INTERACTIVE, deadline_s: float = float("inf")) -> None:
-        """Raises Problem queue_full, with when to try again, if an entry like this would be turned away."""
+        """Raises Problem queue_full, with when to try again, if an entry like this would be turned
+        away."""
         if priority == BACKGROUND:
             return
         in_front = len(self._waiting[INTERACTIVE]) + len(self._waiting[BATCH])
@@ -121,12 +132,18 @@ class Admission:
         return entry in self._running
 
     def turned_away(self, why: str) -> Problem:
-        """The Problem for one that finds no room; to be tried again when half of those that wait are done.
+        """The Problem for one that finds no room; to be tried again when half of those that wait
+        are done.
 
-        Each is told a little later than that, and not the same: else all who were turned away would come back at once.
+        Each is told a little later than that, and not the same: else all who were turned away would
+        come back at once.
         """
         half_drained_s = self.predicted_wait_s(BATCH) / 2
-        return Problem("queue_full", f"{why}; try again later", retry_after_s=half_drained_s + random.uniform(0, SPREAD_S))
+        return Problem(
+            "queue_full",
+            f"{why}; try again later",
+            retry_after_s=half_drained_s + random.uniform(0, SPREAD_S),
+        )
 
     def _wait(self, entry: Entry) -> None:
         self._waiting[entry.priority][entry] = None
@@ -136,14 +153,17 @@ class Admission:
         waiting = self._waiting[entry.priority]
         del waiting[entry]
         # An empty queue is 0 s long; sums and differences of floats would only come close.
-        self._waiting_s[entry.priority] = self._waiting_s[entry.priority] - entry.expected_s if waiting else 0.0
+        self._waiting_s[entry.priority] = (
+            self._waiting_s[entry.priority] - entry.expected_s if waiting else 0.0
+        )
 
     def _has_free_worker(self, in_front: int) -> bool:
         return not in_front and len(self._running) < self.num_workers
 
 
 class ServiceTimes:
-    """How long each kind of work takes: moving means, in seconds. `guess_s` counts until the first one is measured."""
+    """How long each kind of work takes: moving means, in seconds. `guess_s` counts until the first
+    one is measured."""
 
     def __init__(self, guess_s: float = 1.0):
         self.mean_s = guess_s  # over all kinds

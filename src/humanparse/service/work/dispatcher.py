@@ -1,7 +1,9 @@
-"""The one thing that routes and jobs use to get work done: a queue in front, workers behind, and the rules between.
+"""The one thing that routes and jobs use to get work done: a queue in front, workers behind, and
+the rules between.
 
-A task waits its turn (`admission`), is done by a worker (`pool`, `workers`), and its answer goes to whoever asked. A task whose
-worker dies is tried once more, on another; a picture that stops workers twice is refused; a deadline ends the work itself.
+A task waits its turn (`admission`), is done by a worker (`pool`, `workers`), and its answer goes to
+whoever asked. A task whose worker dies is tried once more, on another; a picture that stops workers
+twice is refused; a deadline ends the work itself.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is to do. head: plain JSON values, "do" says what; blob: the picture; digest: its SHA-256 in hex, or ""."""
+    """What a worker is to do. head: plain JSON values, "do" says what; blob: the picture; digest:
+    its SHA-256 in hex, or ""."""
 
     head: dict[str, Any]
     blob: bytes = b""
@@ -50,7 +53,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class Status:
-    """How things stand. Times in seconds, None where nothing can be said; rss_mb: of each worker, 0 for one that is starting."""
+    """How things stand. Times in seconds, None where nothing can be said; rss_mb: of each worker, 0
+    for one that is starting."""
 
     workers: int
     idle: int
@@ -70,9 +74,11 @@ class Status:
 
 @dataclass(eq=False)
 class Order:
-    """A task on its way, and the answer that somebody waits for; it is done, too, when nobody waits any longer.
+    """A task on its way, and the answer that somebody waits for; it is done, too, when nobody waits
+    any longer.
 
-    deadline: on the loop's clock; infinite in the background, where `allowed_s` counts from when the work begins.
+    deadline: on the loop's clock; infinite in the background, where `allowed_s` counts from when
+    the work begins.
     """
 
     task: Task
@@ -89,20 +95,29 @@ class Order:
 class Dispatcher:
     """Workers with a queue in front.
 
-    command: what to start as a worker, for tests; pool: makes what is there in place of processes of this machine, given
-    what to call when it has become idle (`humanparse.ray.replicas`).
+    command: what to start as a worker, for tests; pool: makes what is there in place of processes
+    of this machine, given what to call when it has become idle (`humanparse.ray.replicas`).
     held: the bytes that all requests hold, for the edge to count in as well.
     """
 
     def __init__(
-        self, settings: Settings, metrics: Any = None, command: Sequence[str] | None = None,
+        self,
+        settings: Settings,
+        metrics: Any = None,
+        command: Sequence[str] | None = None,
         pool: Callable[[Callable[[], None]], Any] | None = None,
     ):
         self._settings = settings
-        self._pool = pool(self._pump) if pool else WorkerPool(settings, command or worker_command(), self._pump, metrics)
+        self._pool = (
+            pool(self._pump)
+            if pool
+            else WorkerPool(settings, command or worker_command(), self._pump, metrics)
+        )
         self._queue = Admission(
-            queue_size=settings.queue_size, max_wait_s=settings.max_wait_s,
-            num_workers=settings.workers)
+            queue_size=settings.queue_size,
+            max_wait_s=settings.max_wait_s,
+            num_workers=settings.workers,
+        )
         self.held = Held(settings.queue_max_mb * 1e6)
         self._holding: set[Entry] = set()  # whose bytes are counted in `held` here, by no request
         self._quarantine = Quarantine()
@@ -111,7 +126,8 @@ class Dispatcher:
         self._stopping = False
 
     async def start(self) -> None:
-        """All workers are ready. Raises ModelError, with one clear line, if they cannot be; then none is left."""
+        """All workers are ready. Raises ModelError, with one clear line, if they cannot be; then
+        none is left."""
         await self._pool.start()
         self._queue.service_times.guess(self._pool.slots[0].worker.ready.get("loaded_s", 1.0))
 
@@ -126,21 +142,27 @@ class Dispatcher:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def reload(self) -> None:
-        """Load the models anew, one worker after the other; if they cannot be loaded, the old ones stay (`Status` says so)."""
+        """Load the models anew, one worker after the other; if they cannot be loaded, the old ones
+        stay (`Status` says so)."""
         await self._pool.reload()
 
     def check_room(self, priority: int = INTERACTIVE, deadline_s: float | None = None) -> None:
-        """Raises the Problem with which `run` would turn a task away: shutting_down or queue_full."""
+        """Raises the Problem with which `run` would turn a task away: shutting_down or
+        queue_full."""
         if self._stopping:
             raise _stopping()
         self._queue.num_workers = self._pool.num_alive
         self._queue.check_room(priority, self._allowed_s(deadline_s))
 
-    async def run(self, task: Task, *, priority: int = INTERACTIVE, deadline_s: float | None = None) -> Reply:
-        """Have a task done. deadline_s: from now, or, in the background, from when the work begins; settings.deadline_s if None.
+    async def run(
+        self, task: Task, *, priority: int = INTERACTIVE, deadline_s: float | None = None
+    ) -> Reply:
+        """Have a task done. deadline_s: from now, or, in the background, from when the work begins;
+        settings.deadline_s if None.
 
-        Raises Problem queue_full, deadline_exceeded, worker_crashed, refused_image, shutting_down, or what the worker
-        said of the picture. Cancelled while it waits, the task leaves the queue; while it runs, its answer is dropped.
+        Raises Problem queue_full, deadline_exceeded, worker_crashed, refused_image, shutting_down,
+        or what the worker said of the picture. Cancelled while it waits, the task leaves the queue;
+        while it runs, its answer is dropped.
         """
         self._quarantine.check(task.digest)
         self.check_room(priority, deadline_s)
@@ -170,11 +192,19 @@ class Dispatcher:
         alive = [worker for worker in workers if worker]
         idle = self._pool.num_idle
         return Status(
-            workers=len(workers), idle=idle, busy=len(alive) - idle, starting=len(workers) - len(alive),
-            queued=self._queue.num_waiting, bytes_held=self._queue.bytes_held,
-            mean_service_s=self._queue.service_times.mean_s, predicted_wait_s=self._queue.predicted_wait_s(),
-            last_success_age_s=min((time.monotonic() - worker.last_success for worker in alive), default=None),
-            restarts=self._pool.restarts, crashes=self._pool.crashes,
+            workers=len(workers),
+            idle=idle,
+            busy=len(alive) - idle,
+            starting=len(workers) - len(alive),
+            queued=self._queue.num_waiting,
+            bytes_held=self._queue.bytes_held,
+            mean_service_s=self._queue.service_times.mean_s,
+            predicted_wait_s=self._queue.predicted_wait_s(),
+            last_success_age_s=min(
+                (time.monotonic() - worker.last_success for worker in alive), default=None
+            ),
+            restarts=self._pool.restarts,
+            crashes=self._pool.crashes,
             models=self._pool.models,
             rss_mb=[worker.rss_mb if worker else 0.0 for worker in workers],
             last_reload_error=self._pool.last_reload_error,
@@ -211,7 +241,8 @@ class Dispatcher:
         except Problem as refusal:
             _fail(order.answer, refusal)
         except TimeoutError:
-            if time.monotonic() - start > self._settings.deadline_s / 2:  # else it was the queue that took the time
+            # else it was the queue that took the time
+            if time.monotonic() - start > self._settings.deadline_s / 2:
                 self._quarantine.strike(task.digest)
             _fail(order.answer, _too_late(order))
         except WorkerDied as death:
@@ -232,10 +263,15 @@ class Dispatcher:
         if order.task.head["do"] == "parse":
             self._queue.service_times.add(entry.kind, worked_s)
         if not order.answer.done():
-            order.answer.set_result(Reply(head, body, round((start - entry.arrived) * 1000, 2), round(worked_s * 1000, 2)))
+            order.answer.set_result(
+                Reply(
+                    head, body, round((start - entry.arrived) * 1000, 2), round(worked_s * 1000, 2)
+                )
+            )
 
     def _crashed(self, entry: Entry, death: WorkerDied) -> None:
-        """Try once more on another worker, unless it is clear by now that the picture is to blame."""
+        """Try once more on another worker, unless it is clear by now that the picture is to
+        blame."""
         order: Order = entry.item
         if not death.from_outside:
             self._quarantine.strike(order.task.digest)
@@ -244,7 +280,14 @@ class Dispatcher:
         if order.attempts < 2 and not self._quarantine.refused(order.task.digest):
             self._queue.again(entry)
         else:
-            _fail(order.answer, Problem("worker_crashed", "the parser stopped in the middle of this picture", retry_after_s=1))
+            _fail(
+                order.answer,
+                Problem(
+                    "worker_crashed",
+                    "the parser stopped in the middle of this picture",
+                    retry_after_s=1,
+                ),
+            )
 
     def _hold(self, entry: Entry) -> None:
         if entry not in self._holding:
@@ -263,8 +306,11 @@ class Dispatcher:
 def _order(task: Task, priority: int, allowed_s: float) -> Order:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Reply] = loop.create_future()
-    answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear it: no complaint
-    return Order(task, allowed_s, float("inf") if priority == BACKGROUND else loop.time() + allowed_s, answer)
+    # nobody is left to hear it: no complaint
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return Order(
+        task, allowed_s, float("inf") if priority == BACKGROUND else loop.time() + allowed_s, answer
+    )
 
 
 def _alarm(order: Order) -> asyncio.TimerHandle | None:
@@ -280,11 +326,16 @@ def _fail(answer: asyncio.Future[Reply], problem: Problem) -> None:
 
 
 def _stopping() -> Problem:
-    return Problem("shutting_down", "the service is stopping; send it again in a moment", retry_after_s=1)
+    return Problem(
+        "shutting_down", "the service is stopping; send it again in a moment", retry_after_s=1
+    )
 
 
 def _too_late(order: Order) -> Problem:
-    return Problem("deadline_exceeded", f"it took longer than {order.allowed_s:g} s; send a smaller picture, or try again later")
+    return Problem(
+        "deadline_exceeded",
+        f"it took longer than {order.allowed_s:g} s; send a smaller picture, or try again later",
+    )
 
 
 def _unforeseen() -> Problem:

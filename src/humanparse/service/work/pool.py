@@ -1,7 +1,8 @@
 """As many workers as were asked for, ready: however one ends, another takes its place.
 
-At once, or after a pause that grows while new ones keep ending early. A worker that has done enough, or holds too much
-memory, works on until its successor is ready, and so do all when the models are loaded anew.
+At once, or after a pause that grows while new ones keep ending early. A worker that has done
+enough, or holds too much memory, works on until its successor is ready, and so do all when the
+models are loaded anew.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from humanparse.service.settings import Settings
 from humanparse.service.work.process import Worker, WorkerDied
 
 PROBE_S = 10  # for a worker to parse a tiny picture
-EARLY_S = 1   # one that lives no longer, and did nothing, counts as one that did not start
-MODEL_OPTIONS = ("engine", "precision", "device", "threads", "max_megapixels")  # settings that are HumanParser's options
+EARLY_S = 1  # one that lives no longer, and did nothing, counts as one that did not start
+# settings that are HumanParser's options
+MODEL_OPTIONS = ("engine", "precision", "device", "threads", "max_megapixels")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,8 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Slot:
-    """The place of one worker: who holds it, whether a successor is on its way, how often in a row one ended early."""
+    """The place of one worker: who holds it, whether a successor is on its way, how often in a row
+    one ended early."""
 
     worker: Worker | None = None
     renewing: bool = False
@@ -40,13 +43,24 @@ class Slot:
 
     @property
     def pause_s(self) -> float:
-        return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10)) if self.failures else 0.0
+        return (
+            min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
+            if self.failures
+            else 0.0
+        )
 
 
 class WorkerPool:
-    """Keeps `settings.workers` workers ready. `on_idle` is called whenever one may be taken; metrics counts restarts."""
+    """Keeps `settings.workers` workers ready. `on_idle` is called whenever one may be taken;
+    metrics counts restarts."""
 
-    def __init__(self, settings: Settings, command: Sequence[str], on_idle: Callable[[], None], metrics: Any = None):
+    def __init__(
+        self,
+        settings: Settings,
+        command: Sequence[str],
+        on_idle: Callable[[], None],
+        metrics: Any = None,
+    ):
         self.slots = [Slot() for _ in range(settings.workers)]
         self.models: list[dict[str, Any]] = []  # what the newest worker says of its models
         self.restarts = 0
@@ -57,7 +71,8 @@ class WorkerPool:
         self._on_idle = on_idle
         self._metrics = metrics
         self._idle: deque[Worker] = deque()
-        self._workers: set[Worker] = set()  # also those that still load, and those that are about to end
+        # also those that still load, and those that are about to end
+        self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -118,7 +133,8 @@ class WorkerPool:
         await asyncio.gather(*(worker.end() for worker in self._workers))
 
     async def reload(self) -> None:
-        """Replace all workers, so that they load the models anew; if the first cannot, all stay: see `last_reload_error`."""
+        """Replace all workers, so that they load the models anew; if the first cannot, all stay:
+        see `last_reload_error`."""
         if task := self._spawn(self._reload()):
             await asyncio.wait({task})
 
@@ -139,7 +155,10 @@ class WorkerPool:
 
     async def _start(self) -> Worker:
         chosen = self._settings
-        hello = {"models": list(chosen.models), "options": {name: getattr(chosen, name) for name in MODEL_OPTIONS}}
+        hello = {
+            "models": list(chosen.models),
+            "options": {name: getattr(chosen, name) for name in MODEL_OPTIONS},
+        }
         worker = await Worker.spawn(self._command)
         self._workers.add(worker)
         worker.life.add_done_callback(lambda _: self._ended(worker))
@@ -209,7 +228,8 @@ class WorkerPool:
             await new.end()
 
     async def _probe_idle(self) -> None:
-        """Now and then let workers that have nothing to do parse a tiny picture, one after the other."""
+        """Now and then let workers that have nothing to do parse a tiny picture, one after the
+        other."""
         while True:
             await asyncio.sleep(self._settings.probe_s / 2)
             for worker in list(self._idle):
@@ -218,7 +238,8 @@ class WorkerPool:
                     await self._probe(worker)
 
     def _is_due(self, worker: Worker) -> bool:
-        """Whether it has parsed nothing for some time: it was idle, or whatever came was no picture."""
+        """Whether it has parsed nothing for some time: it was idle, or whatever came was no
+        picture."""
         return time.monotonic() - worker.last_success >= self._settings.probe_s
 
     async def _probe(self, worker: Worker) -> None:
@@ -227,7 +248,9 @@ class WorkerPool:
             if "problem" in answer:
                 worker.kill("probe")
         except (TimeoutError, WorkerDied) as error:
-            log.error("worker %d did not parse a tiny picture: %s", worker.pid, str(error) or "too slow")
+            log.error(
+                "worker %d did not parse a tiny picture: %s", worker.pid, str(error) or "too slow"
+            )
         finally:
             self.give_back(worker)
 

@@ -1,6 +1,8 @@
-"""A worker as the server sees it: one child process, from its start to its end, that does one task at a time.
+"""A worker as the server sees it: one child process, from its start to its end, that does one task
+at a time.
 
-Whatever happens to the process is told to whoever waits for an answer; and no answer reaches anyone but who asked.
+Whatever happens to the process is told to whoever waits for an answer; and no answer reaches anyone
+but who asked.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from humanparse.system.packaged import environment, python
 SECRETS = ("HUMANPARSE_TOKEN", "HUMANPARSE_REDIS_URL", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 PIPE_BUFFER = 2**20
 LONGEST_LINE = 2000  # characters of a worker's stderr
-END_S = 2   # for a worker without work to end by itself
+END_S = 2  # for a worker without work to end by itself
 REAP_S = 5  # for a killed one to be gone; it takes longer only if the system holds it back
 SIGKILL = 9
 
@@ -29,7 +31,8 @@ log = logging.getLogger(__name__)
 
 
 class WorkerDied(Exception):
-    """The worker ended before it answered. from_outside: somebody killed it, and neither we nor the lack of memory."""
+    """The worker ended before it answered. from_outside: somebody killed it, and neither we nor the
+    lack of memory."""
 
     def __init__(self, message: str, *, from_outside: bool = False):
         super().__init__(message)
@@ -41,13 +44,13 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process):
         self.pid = process.pid
-        self.ready: dict[str, Any] = {}          # what it said when it was ready
+        self.ready: dict[str, Any] = {}  # what it said when it was ready
         self.ready_at = time.monotonic()
         self.last_success = time.monotonic()
-        self.rss_mb = 0.0                        # after its last task
+        self.rss_mb = 0.0  # after its last task
         self.num_tasks = 0
-        self.killed_for = ""                     # why we ended it, if we did
-        self.death: WorkerDied | None = None     # how it ended
+        self.killed_for = ""  # why we ended it, if we did
+        self.death: WorkerDied | None = None  # how it ended
         self._process = process
         self._ooms = oom_kills()
         self._call_id = 0
@@ -59,24 +62,37 @@ class Worker:
     async def spawn(cls, command: Sequence[str]) -> Worker:
         """A new process, which has yet to `load`. Raises ModelError if there can be none."""
         try:
-            return cls(await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                limit=PIPE_BUFFER, env=_environment(), start_new_session=True,  # so that Ctrl-C reaches the server alone
-            ))
+            return cls(
+                await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    # so that Ctrl-C reaches the server alone
+                    limit=PIPE_BUFFER,
+                    env=_environment(),
+                    start_new_session=True,
+                )
+            )
         except OSError as error:
             raise ModelError(f"a worker cannot be started: {error.strerror}") from error
 
     async def load(self, hello: Mapping[str, Any], start_s: float) -> None:
-        """Load the models that `hello` names. Raises ModelError, one clear line, if they cannot be; then it is ended."""
+        """Load the models that `hello` names. Raises ModelError, one clear line, if they cannot be;
+        then it is ended."""
         try:
             ready, _ = await self.call(hello, b"", start_s)
             if "fatal" in ready:
                 raise ModelError(str(ready["fatal"]))
             self.ready, self.ready_at, self.num_tasks = ready, time.monotonic(), 0
         except TimeoutError:
-            raise ModelError(f"a worker did not load its models within {start_s:g} s (worker_start_s)") from None
+            raise ModelError(
+                f"a worker did not load its models within {start_s:g} s (worker_start_s)"
+            ) from None
         except WorkerDied as error:
-            raise ModelError(f"a worker ended while it loaded its models: {error}; the log says more") from None
+            raise ModelError(
+                f"a worker ended while it loaded its models: {error}; the log says more"
+            ) from None
         finally:
             if not self.ready:
                 await self.end(0)
@@ -86,7 +102,8 @@ class Worker:
         return not self.life.done() and not self.killed_for
 
     async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> wire.Frame:
-        """The answer to one task. Raises TimeoutError when it takes too long, WorkerDied; after both, the worker is gone."""
+        """The answer to one task. Raises TimeoutError when it takes too long, WorkerDied; after
+        both, the worker is gone."""
         if not self.alive:
             raise WorkerDied("it had ended before", from_outside=True)
         self._call_id += 1
@@ -107,7 +124,8 @@ class Worker:
         return answer, body
 
     async def end(self, grace_s: float = END_S) -> None:
-        """End the process: ask it to, by closing its stdin, and kill it if it has not within `grace_s` seconds."""
+        """End the process: ask it to, by closing its stdin, and kill it if it has not within
+        `grace_s` seconds."""
         self.killed_for = self.killed_for or "end"
         self._process.stdin.close()
         await asyncio.wait({self.life}, timeout=grace_s)
@@ -149,17 +167,24 @@ class Worker:
     async def _reap(self) -> WorkerDied:
         """Wait until the process is gone, and tell how it went."""
         try:
-            async with asyncio.timeout(END_S):  # it closed its pipes, so it is about to end by itself
+            # it closed its pipes, so it is about to end by itself
+            async with asyncio.timeout(END_S):
                 await self._gone()
         except TimeoutError:
             self.kill("hung")
             await self._gone()
         status = self._process.returncode
-        killed = not self.killed_for and status == -SIGKILL and self._ooms is not None and oom_kills() == self._ooms
+        killed = (
+            not self.killed_for
+            and status == -SIGKILL
+            and self._ooms is not None
+            and oom_kills() == self._ooms
+        )
         return WorkerDied(_epitaph(status), from_outside=self.killed_for == "end" or killed)
 
     async def _gone(self) -> None:
-        await self._process.stdout.read()  # a pipe that nobody empties would keep `wait` from returning
+        # a pipe that nobody empties would keep `wait` from returning
+        await self._process.stdout.read()
         await self._process.wait()
         await asyncio.wait({self._stderr})
 
@@ -171,19 +196,25 @@ class Worker:
                 continue
             if not line:
                 return
-            log.warning("worker %d: %s", self.pid, line.decode(errors="replace").rstrip()[:LONGEST_LINE])
+            log.warning(
+                "worker %d: %s", self.pid, line.decode(errors="replace").rstrip()[:LONGEST_LINE]
+            )
 
 
 def worker_command() -> tuple[str, ...]:
-    """What starts a worker. Raises HumanParseError in a bundled program, which has no Python for it."""
+    """What starts a worker. Raises HumanParseError in a bundled program, which has no Python for
+    it."""
     return python("-m", "humanparse.service.child.main")
 
 
 def oom_kills() -> int | None:
-    """How many processes Linux has killed so far for want of memory; None where it does not tell."""
+    """How many processes Linux has killed so far for want of memory; None where it does not
+    tell."""
     try:
         with open("/proc/vmstat") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None)
+            return next(
+                (int(line.split()[1]) for line in file if line.startswith("oom_kill ")), None
+            )
     except OSError:
         return None
 

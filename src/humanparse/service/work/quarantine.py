@@ -1,4 +1,5 @@
-"""Pictures that stopped a worker twice: they are refused for an hour, so that one picture cannot stop every worker."""
+"""Pictures that stopped a worker twice: they are refused for an hour, so that one picture cannot
+stop every worker."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ Clock = Callable[[], float]  # seconds that never jump
 
 @dataclass
 class Quarantine:
-    """Pictures, by their digest, that stopped a worker twice with no success in between; for an hour each.
+    """Pictures, by their digest, that stopped a worker twice with no success in between; for an
+    hour each.
 
-    A picture that was answered is innocent: its worker was stopped by something else, such as another process that
-    took all memory.
+    A picture that was answered is innocent: its worker was stopped by something else, such as
+    another process that took all memory.
     """
 
     clock: Clock = time.monotonic
-    _strikes: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)  # times, the latest digest last
+    # times, the latest digest last
+    _strikes: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
 
     def strike(self, digest: str) -> None:
         """This picture stopped a worker."""
@@ -50,4 +53,7 @@ class Quarantine:
     def check(self, digest: str) -> None:
         """Raises Problem refused_image for a picture with two strikes."""
         if self.refused(digest):
-            raise Problem("refused_image", "this picture stopped the parser twice; send it in another form, or another one")
+            raise Problem(
+                "refused_image",
+                "this picture stopped the parser twice; send it in another form, or another one",
+            )

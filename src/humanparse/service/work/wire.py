@@ -5,8 +5,8 @@
     head      a JSON object in UTF-8
     blob      bytes: a picture on the way in, a finished answer on the way out
 
-Only JSON and bytes travel, and never pickle: a worker that a hostile picture took over can send a wrong answer, but
-cannot make the server run anything.
+Only JSON and bytes travel, and never pickle: a worker that a hostile picture took over can send a
+wrong answer, but cannot make the server run anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 
 LENGTHS = struct.Struct(">IQ")
 MAX_HEAD_BYTES = 4_000_000
-MAX_BLOB_BYTES = 2**30  # far above the largest answer; a damaged length must not make anyone wait for 2**60 bytes
+# far above the largest answer; a damaged length must not make anyone wait for 2**60 bytes
+MAX_BLOB_BYTES = 2**30
 
 Frame = tuple[dict[str, Any], bytes]
 
@@ -29,7 +30,8 @@ class WireError(Exception):
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
-    """The next head and blob. Raises EOFError where the other side ended, WireError for a damaged frame."""
+    """The next head and blob. Raises EOFError where the other side ended, WireError for a damaged
+    frame."""
     try:
         num_head, num_blob = _lengths(await reader.readexactly(LENGTHS.size))
         return _head(await reader.readexactly(num_head)), await reader.readexactly(num_blob)
@@ -37,8 +39,11 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame:
         raise EOFError("the other side ended") from error
 
 
-async def write_frame(writer: asyncio.StreamWriter, head: Mapping[str, Any], blob: bytes = b"") -> None:
-    """Send a frame, and wait until the pipe takes more. Raises ConnectionError where nobody reads any longer."""
+async def write_frame(
+    writer: asyncio.StreamWriter, head: Mapping[str, Any], blob: bytes = b""
+) -> None:
+    """Send a frame, and wait until the pipe takes more. Raises ConnectionError where nobody reads
+    any longer."""
     writer.write(_opening(head, blob))
     writer.write(blob)
     await writer.drain()
@@ -51,14 +56,16 @@ def receive_frame(file: BinaryIO) -> Frame:
 
 
 def send_frame(file: BinaryIO, head: Mapping[str, Any], blob: bytes = b"") -> None:
-    """`write_frame` to a buffered binary file. Raises BrokenPipeError where nobody reads any longer."""
+    """`write_frame` to a buffered binary file. Raises BrokenPipeError where nobody reads any
+    longer."""
     file.write(_opening(head, blob))
     file.write(blob)
     file.flush()
 
 
 def _opening(head: Mapping[str, Any], blob: bytes) -> bytes:
-    """Everything of a frame but its blob. Raises WireError for a frame that the other side would refuse."""
+    """Everything of a frame but its blob. Raises WireError for a frame that the other side would
+    refuse."""
     data = json.dumps(head, separators=(",", ":")).encode()
     lengths = LENGTHS.pack(len(data), len(blob))
     _lengths(lengths)
@@ -68,7 +75,9 @@ def _opening(head: Mapping[str, Any], blob: bytes) -> bytes:
 def _lengths(data: bytes) -> tuple[int, int]:
     num_head, num_blob = LENGTHS.unpack(data)
     if num_head > MAX_HEAD_BYTES or num_blob > MAX_BLOB_BYTES:
-        raise WireError(f"a frame of {num_head} + {num_blob} bytes; the most is {MAX_HEAD_BYTES} + {MAX_BLOB_BYTES}")
+        raise WireError(
+            f"a frame of {num_head} + {num_blob} bytes; the most is {MAX_HEAD_BYTES} + {MAX_BLOB_BYTES}"
+        )
     return num_head, num_blob
 
 

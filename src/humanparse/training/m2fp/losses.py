@@ -1,7 +1,9 @@
-"""M2FP's losses: the class of every query, and the masks of the matched ones, at points, after every decoder layer.
+"""M2FP's losses: the class of every query, and the masks of the matched ones, at points, after
+every decoder layer.
 
-Mask2Former (Cheng et al., arXiv 2112.01527), section 3: weights 2 (class), 5 (mask) and 5 (Dice), "no object" counts a
-tenth; the same sum over the answers before each layer of the decoder (deep supervision), each matched by itself.
+Mask2Former (Cheng et al., arXiv 2112.01527), section 3: weights 2 (class), 5 (mask) and 5 (Dice),
+"no object" counts a tenth; the same sum over the answers before each layer of the decoder (deep
+supervision), each matched by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from humanparse.training.m2fp.matching import match
-from humanparse.training.m2fp.points import random_points, read_logits, read_numbers, uncertain_points
+from humanparse.training.m2fp.points import (
+    random_points,
+    read_logits,
+    read_numbers,
+    uncertain_points,
+)
 from humanparse.training.m2fp.segments import UNKNOWN
 
 WEIGHTS = {"class": 2.0, "mask": 5.0, "dice": 5.0}
@@ -22,12 +29,16 @@ POINTS = 12544
 
 
 def losses(
-    outputs: Mapping, targets: Mapping[str, Tensor], generator: torch.Generator, points: int = POINTS
+    outputs: Mapping,
+    targets: Mapping[str, Tensor],
+    generator: torch.Generator,
+    points: int = POINTS,
 ) -> dict[str, Tensor]:
-    """Each loss by name, weighted and summed over the decoder's layers; their sum is what is minimised.
+    """Each loss by name, weighted and summed over the decoder's layers; their sum is what is
+    minimised.
 
-    outputs: of M2FP in training mode. targets: of segments.py with a leading batch axis. generator: on the CPU, of the
-    points. A scene of which nothing is known asks nothing.
+    outputs: of M2FP in training mode. targets: of segments.py with a leading batch axis. generator:
+    on the CPU, of the points. A scene of which nothing is known asks nothing.
     """
     total: dict[str, Tensor] = {}
     for answers in (*outputs.get("earlier", ()), outputs):
@@ -36,38 +47,54 @@ def losses(
     return total
 
 
-def _one_layer(answers: Mapping[str, Tensor], targets: Mapping[str, Tensor], generator, points: int) -> dict[str, Tensor]:
+def _one_layer(
+    answers: Mapping[str, Tensor], targets: Mapping[str, Tensor], generator, points: int
+) -> dict[str, Tensor]:
     class_logits, mask_logits = answers["pred_logits"].float(), answers["pred_masks"].float()
     no_object = class_logits.shape[2] - 1
-    wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)    # (B, Q)
+    wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)  # (B, Q)
     chosen_logits, chosen_maps, chosen_numbers = [], [], []
     for image in range(len(class_logits)):
         classes = targets["classes"][image]
-        classes = classes[classes >= 0]                                                   # (T,)
+        classes = classes[classes >= 0]  # (T,)
         if not len(classes):
             continue
-        maps = torch.stack([targets["part_map"][image], targets["person_map"][image]]).long()  # (2, H, W)
-        which = targets["whole"][image][: len(classes)].long()                            # (T,), which map holds each segment
+        # (2, H, W)
+        maps = torch.stack([targets["part_map"][image], targets["person_map"][image]]).long()
+        # (T,), which map holds each segment
+        which = targets["whole"][image][: len(classes)].long()
         places = random_points((1, points), generator, maps.device)
-        at_points = read_numbers(maps, places.expand(2, -1, -1))[which]                   # (T, P)
+        at_points = read_numbers(maps, places.expand(2, -1, -1))[which]  # (T, P)
         truth = at_points == torch.arange(len(classes), device=maps.device)[:, None]
         logits = read_logits(mask_logits[image], places.expand(mask_logits.shape[1], -1, -1))
-        queries, segments = (one.to(maps.device) for one in match(
-            class_logits[image], logits, classes, truth, at_points != UNKNOWN,
-        ))
+        queries, segments = (
+            one.to(maps.device)
+            for one in match(
+                class_logits[image],
+                logits,
+                classes,
+                truth,
+                at_points != UNKNOWN,
+            )
+        )
         wanted[image, queries] = classes[segments]
-        chosen_logits.append(mask_logits[image, queries])                                 # (M, h, w)
-        chosen_maps.append(maps[which[segments]])                                         # (M, H, W)
+        # (M, h, w)
+        chosen_logits.append(mask_logits[image, queries])
+        # (M, H, W)
+        chosen_maps.append(maps[which[segments]])
         chosen_numbers.append(segments)
     found = {"class": _class_loss(class_logits, wanted, targets)}
     if not chosen_logits:
         return found | {"mask": mask_logits.sum() * 0, "dice": mask_logits.sum() * 0}
     logits, maps, numbers = (torch.cat(one) for one in (chosen_logits, chosen_maps, chosen_numbers))
     places = uncertain_points(logits, points, generator)
-    at_points = read_numbers(maps, places)                                                # (M, P)
+    at_points = read_numbers(maps, places)  # (M, P)
     truth, known = (at_points == numbers[:, None]).float(), (at_points != UNKNOWN).float()
     logits = read_logits(logits, places)
-    return found | {"mask": mask_loss(logits, truth, known), "dice": dice_loss(logits, truth, known)}
+    return found | {
+        "mask": mask_loss(logits, truth, known),
+        "dice": dice_loss(logits, truth, known),
+    }
 
 
 def mask_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
@@ -79,12 +106,15 @@ def mask_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
 def dice_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """1 - soft Dice of each mask at the points that are known, averaged over masks. All (M, P)."""
     probability, truth = logits.sigmoid() * known, truth * known
-    return (1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)).mean()
+    return (
+        1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)
+    ).mean()
 
 
 def _class_loss(logits: Tensor, wanted: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
     """Cross-entropy of every query's class; scenes of which nothing is known are left out."""
-    asked = ((targets["part_map"] != UNKNOWN) | (targets["person_map"] >= 0)).flatten(1).any(1)  # (B,)
+    # (B,)
+    asked = ((targets["part_map"] != UNKNOWN) | (targets["person_map"] >= 0)).flatten(1).any(1)
     if not asked.any():
         return logits.sum() * 0
     weight = logits.new_ones(logits.shape[2])

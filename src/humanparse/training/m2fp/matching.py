@@ -1,7 +1,7 @@
 """Which query answers for which segment: the cheapest one-to-one assignment (the Hungarian method).
 
-DETR (Carion et al., arXiv 2005.12872), with Mask2Former's costs (arXiv 2112.01527): the class, and of the mask the
-cross-entropy and Dice at points that are the same for all queries and segments.
+DETR (Carion et al., arXiv 2005.12872), with Mask2Former's costs (arXiv 2112.01527): the class, and
+of the mask the cross-entropy and Dice at points that are the same for all queries and segments.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ CLASS_COST, MASK_COST, DICE_COST = 2.0, 5.0, 5.0
 
 
 @torch.no_grad()
-def match(class_logits: Tensor, mask_logits: Tensor, classes: Tensor, truth: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """class_logits: (Q, C + 1). mask_logits: (Q, P), at P points. classes: int (T,). truth, known: bool (T, P).
+def match(
+    class_logits: Tensor, mask_logits: Tensor, classes: Tensor, truth: Tensor, known: Tensor
+) -> tuple[Tensor, Tensor]:
+    """class_logits: (Q, C + 1). mask_logits: (Q, P), at P points. classes: int (T,). truth, known:
+    bool (T, P).
 
     Returns int (M,) queries and int (M,) segments, M = min(Q, T); both on the CPU.
     """
-    cost = CLASS_COST * -class_logits.float().softmax(-1)[:, classes]                     # (Q, T)
+    cost = CLASS_COST * -class_logits.float().softmax(-1)[:, classes]  # (Q, T)
     cost = cost + _mask_costs(mask_logits.float(), truth.float(), known.float())
-    # A network that has lost its way gives "not a number": the step is thrown away later, and must not end the run here.
-    queries, targets = linear_sum_assignment(torch.nan_to_num(cost, nan=1e4, posinf=1e4, neginf=-1e4).cpu().numpy())
+    # A network that has lost its way gives "not a number": the step is thrown away later, and must
+    # not end the run here.
+    queries, targets = linear_sum_assignment(
+        torch.nan_to_num(cost, nan=1e4, posinf=1e4, neginf=-1e4).cpu().numpy()
+    )
     return torch.from_numpy(queries), torch.from_numpy(targets)
 
 
 def _mask_costs(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Weighted cross-entropy and Dice of every query (Q, P) with every segment (T, P): (Q, T)."""
-    inside, outside = (truth * known).T, ((1 - truth) * known).T                          # (P, T)
-    count = known.sum(1).clamp(min=1)                                                     # (T,)
+    inside, outside = (truth * known).T, ((1 - truth) * known).T  # (P, T)
+    count = known.sum(1).clamp(min=1)  # (T,)
     entropy = (F.softplus(-logits) @ inside + F.softplus(logits) @ outside) / count
     probability = logits.sigmoid()
     overlap = 2 * (probability @ inside)
