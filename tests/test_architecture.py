@@ -2,6 +2,7 @@
 nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,13 @@ def test_public_names_are_there():
     assert set(humanparse.__all__) <= set(dir(humanparse))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = humanparse.Nothing
+
+
+def test_every_room_stands_in_the_manual_and_every_file_it_names_is_there():
+    text = (ROOT.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = {path.name for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()}
+    unsaid = {room for room in rooms - {"__init__.py", "__main__.py", "__pycache__"} if f"`{room}" not in text}
+    assert not unsaid
+    names = {path.name for path in ROOT.rglob("*") if path.suffix in (".py", ".js", ".html")}
+    named = re.findall(r"`(?:[\w/]+/)?(\w+\.(?:py|js|html))`", text)
+    assert len(named) > 100 and not set(named) - names - {"test_architecture.py"}
