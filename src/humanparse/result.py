@@ -103,6 +103,16 @@ class Parsing:
 
         return render.colormap(self, **options)
 
+    def edit(self, *, strength: float = 1.0, **operations: str | Iterable[str]) -> Image:
+        """Return the photo with its regions edited: `result.edit(blur="face", background="white")`.
+
+        What was asked for and not found is logged as a warning of the logger `humanparse`. See
+        `humanparse.edit` for the operations and for a result that says what is missing.
+        """
+        from humanparse.edit import edited
+
+        return edited(self, operations, strength)
+
     def to_json(self, **options) -> str:
         """People, parts, boxes, scores and run-length masks as text: see
         `humanparse.formats.to_json`."""

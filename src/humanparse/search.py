@@ -16,12 +16,15 @@ from itertools import chain, islice
 from pathlib import Path
 
 from humanparse.errors import OptionError
-from humanparse.vocabulary import FORMAT_SUFFIXES, PICTURE_ENDINGS
+from humanparse.vocabulary import EDITED_SUFFIX, FORMAT_SUFFIXES, PICTURE_ENDINGS
 
 SORTED_NAMES = 100_000  # in a folder; more come in the file system's order, to hold less
 SHOWN_SOURCES = 5  # in a message
 OWN, SPECIAL, LINKED, OUTPUT = "own", "special", "linked", "output"  # why something is left out
-_OWN_SUFFIXES = tuple(FORMAT_SUFFIXES.values())
+_OWN_SUFFIXES = (
+    *FORMAT_SUFFIXES.values(),
+    *(EDITED_SUFFIX + ending for ending in PICTURE_ENDINGS),
+)
 _WORDS = {  # for one, for several
     OWN: ("file that humanparse wrote itself", "files that humanparse wrote itself"),
     SPECIAL: ("pipe, socket or device", "pipes, sockets or devices"),

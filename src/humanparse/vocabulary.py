@@ -27,6 +27,7 @@ PICTURE_ENDINGS = (
     ".avif",
     ".ppm",
 )
+EDITED_SUFFIX = ".edited"  # what an edited photo's name ends in, before its own ending
 # What each format adds to its photo's name. By these our own files are known, and are not taken
 # for photos again.
 FORMAT_SUFFIXES = {

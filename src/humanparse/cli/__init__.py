@@ -17,6 +17,7 @@ from humanparse.cli import (
     convert,
     demo,
     doctor,
+    edit,
     errors,
     evaluate,
     export,
@@ -60,6 +61,7 @@ def humanparse(
 
 
 app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
+app.command("edit", epilog=errors.EXIT_CODES_HELP)(errors.one_line(edit.edit))
 app.command("batch", epilog=batch.EXIT_CODES_HELP)(errors.one_line(batch.batch))
 app.command("demo")(errors.one_line(demo.demo))
 app.command("labels")(errors.one_line(labels.labels))

@@ -1,0 +1,216 @@
+"""`humanparse edit`: hide, recolour or cut out parts of photos, or replace their background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from humanparse.cli import errors, parse
+from humanparse.cli.options import Device, Engine, MaxMegapixels, MinScore, Model, Precision
+from humanparse.cli.report import Report
+from humanparse.cli.sources import Photo, find
+from humanparse.errors import OptionError
+from humanparse.system.files import check_target, whole_file
+from humanparse.system.parallel import shared_threads
+from humanparse.vocabulary import EDITED_SUFFIX
+
+if TYPE_CHECKING:
+    from humanparse.edit import Step
+    from humanparse.parser import HumanParser
+
+ENCODINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+Regions = list[str] | None
+
+
+def edit(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCES",
+            help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the edited photos; sub-folders are kept.",
+            show_default="beside each photo",
+        ),
+    ] = None,
+    blur: Annotated[
+        Regions,
+        typer.Option(metavar="REGION", help="Blur a region beyond recognition, such as face."),
+    ] = None,
+    pixelate: Annotated[
+        Regions, typer.Option(metavar="REGION", help="Show a region in large blocks.")
+    ] = None,
+    fill: Annotated[
+        Regions, typer.Option(metavar="REGION=COLOUR", help="Fill a region with one colour.")
+    ] = None,
+    recolour: Annotated[
+        Regions,
+        typer.Option(
+            metavar="REGION=COLOUR",
+            help="Give a region another colour; light and shade stay.",
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Replace what is behind the people: blur, a colour, or a picture's file.",
+        ),
+    ] = None,
+    cutout: Annotated[
+        Regions,
+        typer.Option(metavar="REGION", help="Keep a region; everything else becomes transparent."),
+    ] = None,
+    crop: Annotated[
+        str | None, typer.Option(metavar="REGION", help="Cut the picture to the box of a region.")
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(min=0.1, max=10, metavar="X", help="Of blurring: 2 hides more than 1."),
+    ] = 1.0,
+    encoding: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(ENCODINGS),
+            help="Of the edited photos. JPEG has no transparency.",
+        ),
+    ] = "png",
+    model: Model = None,
+    engine: Engine = "auto",
+    precision: Precision = None,
+    device: Device = None,
+    min_score: MinScore = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Photos edited at the same time. Each needs memory of its own.",
+            show_default="as many as cores, at most 8; 1 for large models",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace edited photos that are there already.")
+    ] = False,
+    max_megapixels: MaxMegapixels = 40.0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
+    ] = False,
+) -> None:
+    """Edit photos by their regions: hide faces, recolour clothes, replace the background.
+
+    A region is a word such as face, head, hair, skin, clothes, upper, lower, dress, shoes or
+    person, or the name of a class. head:2 is the head of person 2, "person - face" is everybody
+    but their faces, "face grow=2%" is a little more. All of it is in docs/edit.md.
+
+    The edits are carried out in the order in which the options stand here. What was asked for and
+    not found is said: hiding people is not perfect, so look at the pictures before you rely on
+    them.
+
+    \b
+    Examples:
+      humanparse edit street.jpg --blur face
+      humanparse edit photos/ -o hidden/ --pixelate "head grow=2%" --encoding jpeg
+      humanparse edit street.jpg --recolour "upper:1=#c02020" --background white
+      humanparse edit street.jpg --cutout person:1 --crop person:1
+    """
+    steps = _steps(
+        blur=blur,
+        pixelate=pixelate,
+        fill=fill,
+        recolour=recolour,
+        background=[background] if background is not None else None,
+        cutout=cutout,
+        crop=[crop] if crop is not None else None,
+    )
+    if encoding not in ENCODINGS:
+        raise OptionError(
+            f"there is no encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
+        )
+    if encoding == "jpeg" and cutout:
+        raise OptionError("JPEG has no transparency, which --cutout needs; choose png or webp")
+    found = find(sources or [], output)
+    targets = [_target(photo, encoding) for photo in found.photos]
+    for target in targets:
+        originals = [one.source for one in found.photos if isinstance(one.source, Path)]
+        check_target(target, originals, overwrite=overwrite)
+    parse.make_folder(output)
+    jobs = min(jobs or parse.jobs_with(model, None), max(1, len(found.photos)))
+    report = Report(len(found.photos), quiet=quiet)
+    with report:
+        for note in found.notes:
+            report.note(note)
+        for folder, error in found.unreadable:
+            report.could_not(folder, error)
+        if found.photos:
+            from humanparse.regions import check_names
+
+            parser = parse.load_parser(
+                model,
+                threads=shared_threads(jobs) if jobs > 1 else None,
+                engine=engine,
+                precision=precision,
+                device=device,
+                min_score=min_score,
+                max_megapixels=max_megapixels,
+            )
+            for step in steps:
+                check_names(step.region, parser.labels)
+            one = partial(edit_one, parser, steps, strength, encoding)
+            parse.parse_all(found.photos, one, jobs, report)
+    report.summary()
+    if report.failed:
+        raise typer.Exit(errors.SOME_FAILED)
+
+
+def edit_one(
+    parser: HumanParser,
+    steps: Sequence[Step],
+    strength: float,
+    encoding: str,
+    photo: Photo,
+) -> tuple[int, list[Path]]:
+    """Edit one photo and write it. Returns the number of people and the written path."""
+    from humanparse.edit import edit as edited_by
+    from humanparse.edit.steps import read_file
+    from humanparse.formats import encode_picture
+
+    parsing = parser.parse(photo.source, name=photo.name)
+    edited = edited_by(parsing, steps, strength=strength, read=read_file)
+    target = _target(photo, encoding)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as part:
+        part.write_bytes(encode_picture(edited.image, encoding))
+    for words in edited.missing:
+        line = f"{photo.shown}: {words}; look at the picture before you rely on it"
+        typer.echo(errors.printable(line), err=True)
+    return len(parsing.people), [target]
+
+
+def _steps(**given: Regions) -> list[Step]:
+    from humanparse.edit import step
+
+    steps = [step(operation, text) for operation, texts in given.items() for text in texts or ()]
+    if not steps:
+        raise OptionError(
+            "nothing to do; say what to edit, such as --blur face or --background white"
+        )
+    return steps
+
+
+def _target(photo: Photo, encoding: str) -> Path:
+    return photo.folder / f"{photo.name}{EDITED_SUFFIX}{ENCODINGS[encoding]}"

@@ -1,0 +1,87 @@
+"""What can be done with a region of a photo. Each takes the pixels, uint8 (H, W, 3), and a
+selection, and returns new pixels.
+
+Regions that hide somebody are hidden wholly: an edge fades outside of the region, never inside it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from humanparse.labels import Colour
+from humanparse.regions import Selection
+from humanparse.render.drawing import bands
+
+BLUR_SHARE = 8  # about so many values are left across a blurred component, at strength 1
+PIXELS_ACROSS = 8  # blocks across a pixelated component, at strength 1
+MAX_STRENGTH = 10.0
+
+
+def blur(pixels: np.ndarray, selection: Selection, strength: float = 1.0) -> np.ndarray:
+    """Return the photo with the region blurred beyond recognition, component by component."""
+    return _few_values(pixels, selection, BLUR_SHARE / strength, cv2.INTER_CUBIC)
+
+
+def pixelate(pixels: np.ndarray, selection: Selection, strength: float = 1.0) -> np.ndarray:
+    """Return the photo with the region in large blocks, component by component."""
+    return _few_values(pixels, selection, PIXELS_ACROSS / strength, cv2.INTER_NEAREST)
+
+
+def fill(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
+    """Return the photo with the region in one colour."""
+    return laid_over(pixels, np.full_like(pixels, np.uint8(colour)), selection.alpha)
+
+
+def recolour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
+    """Return the photo with the region in another colour; light, shade and texture stay.
+
+    The region's median colour becomes `colour`, in CIELAB. Lighter and darker stay so, and other
+    hues keep a third of their difference.
+    """
+    if not selection.mask.area:
+        return pixels
+    x0, y0, x1, y1 = selection.mask.box_xyxy
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    inside = lab[y0:y1, x0:x1][selection.mask.crop]  # (n, 3)
+    wanted = cv2.cvtColor(np.uint8([[colour]]), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
+    moved = (np.arange(256)[:, None] - np.median(inside, axis=0)) * (1, 0.3, 0.3) + wanted
+    table = np.clip(moved + 0.5, 0, 255).astype(np.uint8)  # (256, 3): old value → new value
+    changed = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])
+    return laid_over(pixels, cv2.cvtColor(changed, cv2.COLOR_LAB2RGB), selection.alpha)
+
+
+def laid_over(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return `above` where alpha is 255, `below` where it is 0, and both mixed in between.
+
+    Args:
+        below: uint8 (H, W, 3).
+        above: uint8 (H, W, 3).
+        alpha: uint8 (H, W).
+    """
+    out = below.copy()
+    for rows in bands(len(below)):  # a band at a time: the mixing needs floats
+        share = alpha[rows, :, None].astype(np.float32) / 255
+        out[rows] = below[rows] + (above[rows].astype(np.float32) - below[rows]) * share + 0.5
+    return out
+
+
+def _few_values(
+    pixels: np.ndarray, selection: Selection, across: float, interpolation: int
+) -> np.ndarray:
+    """The region with about `across` values over the side of each of its connected components."""
+    hidden = selection.alpha
+    if not selection.mask.area:
+        return pixels
+    above = pixels.copy()
+    dense = (hidden > 0).view(np.uint8)
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(dense, connectivity=8)
+    for left, top, width, height, area in boxes[1:]:
+        window = np.s_[top : top + height, left : left + width]
+        side = max(1.0, float(np.sqrt(area)))
+        few = [max(1, round(across * length / side)) for length in (width, height)]
+        small = cv2.resize(pixels[window], few, interpolation=cv2.INTER_AREA)
+        if interpolation == cv2.INTER_CUBIC:
+            small = cv2.GaussianBlur(small, (3, 3), 0)
+        above[window] = cv2.resize(small, (int(width), int(height)), interpolation=interpolation)
+    return laid_over(pixels, above, hidden)

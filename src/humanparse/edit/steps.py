@@ -1,0 +1,251 @@
+"""Edits in their order: what a command line, an HTTP form or a call names, checked and carried out.
+
+The steps follow one another in one order whatever order they were named in, so that the same words
+always mean the same: what hides, what recolours, the background, the cut-out and last the crop.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor
+
+from humanparse.arguments import number_between, one_or_more
+from humanparse.edit import background, operations
+from humanparse.errors import OptionError
+from humanparse.image import read_image
+from humanparse.labels import Colour
+from humanparse.masks import Mask
+from humanparse.regions import Region, Selection, select
+from humanparse.result import Parsing
+
+MOST_STEPS = 50  # of one edit, since they come over HTTP, too
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kind of edit. takes: what stands beside the region, "" for nothing, "colour" or
+    "background"; shows: its help."""
+
+    takes: str
+    shows: str
+
+
+# In the order in which they are carried out.
+OPERATIONS = {
+    "blur": Operation("", "Blur a region beyond recognition."),
+    "pixelate": Operation("", "Show a region in large blocks."),
+    "fill": Operation("colour", "Fill a region with one colour."),
+    "recolour": Operation("colour", "Give a region another colour; light and shade stay."),
+    "background": Operation(
+        "background", "Replace what is behind the people: a colour, a picture or 'blur'."
+    ),
+    "cutout": Operation("", "Keep a region; everything else becomes transparent."),
+    "crop": Operation("", "Cut the picture to the box of a region."),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One edit of a photo. value: a colour's name or number, for the background also a file or
+    "blur"; "" where none is taken."""
+
+    operation: str
+    region: Region
+    value: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """An edited photo.
+
+    Attributes:
+        image: RGB, or RGBA after a cut-out.
+        missing: In words, what was asked for and not found. Hiding faces is not perfect: look at
+        the picture before you rely
+            on it.
+    """
+
+    image: Image.Image
+    missing: tuple[str, ...]
+
+
+def step(operation: str, text: str) -> Step:
+    """Return the step that a text asks for: a region, and after a last "=" the colour where there
+    is one.
+
+    `step("blur", "face")`, `step("recolour", "upper:1=#c02020")`, `step("background", "white")` (of
+    everybody) or `step("background", "person:2=beach.jpg")`.
+
+    Raises:
+        OptionError: There is no such operation, or the text does not fit it.
+    """
+    if operation not in OPERATIONS:
+        raise OptionError(f"there is no edit {operation!r}; choose one of {', '.join(OPERATIONS)}")
+    takes = OPERATIONS[operation].takes
+    if not isinstance(text, str):
+        raise OptionError(f"{operation} is {text!r}; give a region as text, such as 'face'")
+    if not takes:
+        return Step(operation, Region.parse(text))
+    region, equals, value = text.rpartition("=")
+    if takes == "background" and (not equals or not _is_region(region)):
+        region, value = "person", text
+    elif not equals:
+        raise OptionError(
+            f"{operation} is {text!r}; give a region and a colour, such as 'upper=#c02020'"
+        )
+    if takes == "colour":
+        colour_of(value)  # raises now for what is none
+    if not value:
+        raise OptionError(f"{operation} is {text!r}; after '=' a {takes} is missing")
+    return Step(operation, Region.parse(region), value)
+
+
+def edit(
+    parsing: Parsing,
+    steps: Iterable[Step],
+    *,
+    strength: float = 1.0,
+    read: Callable[[str], np.ndarray] | None = None,
+) -> Edited:
+    """Return the photo of a result with all steps carried out.
+
+    Args:
+        parsing: The result, with its photo.
+        steps: As `step` makes them, in any order.
+        strength: Of blurring and pixelating; 2 leaves half the detail of 1.
+        read: How the file of another background is read, uint8 (h, w, 3); None refuses files, as a
+        server must.
+
+    Raises:
+        OptionError: A region, a person, a colour or the strength does not exist, or there are too
+        many steps. ImageError: The other background cannot be read.
+    """
+    strength = number_between(
+        "strength", strength, 0.1, operations.MAX_STRENGTH, ": 2 hides more than 1"
+    )
+    steps = list(steps)
+    if not 1 <= len(steps) <= MOST_STEPS:
+        raise OptionError(
+            f"{len(steps)} edits were asked for; give 1 to {MOST_STEPS}, such as blur of 'face'"
+        )
+    order = list(OPERATIONS)
+    chosen = [
+        (one, select(parsing, one.region))
+        for one in sorted(steps, key=lambda one: order.index(one.operation))
+    ]
+    pixels = parsing.image
+    kept: Selection | None = None
+    box = (0, 0, pixels.shape[1], pixels.shape[0])
+    for one, selection in chosen:
+        if one.operation == "cutout":
+            kept = _both(kept, selection)
+        elif one.operation == "crop":
+            box = _box(selection, one)
+        else:
+            pixels = _done(pixels, one, selection, strength, read)
+    if kept:
+        pixels = background.cut_out(pixels, kept)
+    x0, y0, x1, y1 = box
+    missing = dict.fromkeys(words for _, selection in chosen for words in selection.missing)
+    return Edited(Image.fromarray(np.ascontiguousarray(pixels[y0:y1, x0:x1])), tuple(missing))
+
+
+def edited(
+    parsing: Parsing, operations: Mapping[str, str | Iterable[str]], strength: float = 1.0
+) -> Image.Image:
+    """Return the photo after steps that are named by their operations; see `Parsing.edit`.
+
+    Args:
+        parsing: The result, with its photo.
+        operations: By name of `OPERATIONS`, the text of one step or of several, as `step` takes it.
+        strength: Of blurring and pixelating.
+
+    Raises:
+        OptionError, ImageError: As `edit` raises them.
+    """
+    steps = [
+        step(name, text) for name, one in operations.items() for text in one_or_more(name, one)
+    ]
+    done = edit(parsing, steps, strength=strength, read=read_file)
+    for words in done.missing:
+        logging.getLogger("humanparse").warning("%s: %s", parsing.name, words)
+    return done.image
+
+
+def read_file(path: str) -> np.ndarray:
+    """uint8 (h, w, 3) RGB of another background's file. Raises ImageError or OSError."""
+    return read_image(Path(path)).pixels
+
+
+def colour_of(text: str) -> Colour:
+    """Return red, green and blue of a colour's name or number, such as "white", "#c02020" or
+    "192,32,32".
+
+    Raises:
+        OptionError: There is no such colour.
+    """
+    if re.fullmatch(r"\d{1,3}(,\d{1,3}){2}", text) and all(
+        int(one) < 256 for one in text.split(",")
+    ):
+        red, green, blue = map(int, text.split(","))
+        return red, green, blue
+    try:
+        return ImageColor.getrgb(text.strip())[:3]
+    except ValueError:
+        raise OptionError(
+            f"there is no colour {text[:60]!r}; give a name such as 'white', or '#c02020'"
+        ) from None
+
+
+def _is_region(text: str) -> bool:
+    try:
+        Region.parse(text)
+    except OptionError:
+        return False
+    return True
+
+
+def _done(
+    pixels: np.ndarray,
+    one: Step,
+    selection: Selection,
+    strength: float,
+    read: Callable[[str], np.ndarray] | None,
+) -> np.ndarray:
+    """The pixels after one step that changes them."""
+    if one.operation == "blur":
+        return operations.blur(pixels, selection, strength)
+    if one.operation == "pixelate":
+        return operations.pixelate(pixels, selection, strength)
+    if one.operation == "fill":
+        return operations.fill(pixels, selection, colour_of(one.value))
+    if one.operation == "recolour":
+        return operations.recolour(pixels, selection, colour_of(one.value))
+    if one.value == "blur":
+        return background.blurred(pixels, selection, strength)
+    if read and Path(one.value).suffix:
+        return background.replaced(
+            pixels, selection, background.fitted(read(one.value), pixels.shape[:2])
+        )
+    return background.in_colour(pixels, selection, colour_of(one.value))
+
+
+def _both(one: Selection | None, other: Selection) -> Selection:
+    if one is None:
+        return other
+    mask = Mask.from_dense(one.mask.to_dense() | other.mask.to_dense())
+    return Selection(one.region, mask, one.missing + other.missing)
+
+
+def _box(selection: Selection, one: Step) -> tuple[int, int, int, int]:
+    if not selection.mask.area:
+        raise OptionError(
+            f"the photo cannot be cut to {one.region.text!r}: nothing of it was found"
+        )
+    return selection.mask.box_xyxy
