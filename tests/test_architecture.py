@@ -32,6 +32,7 @@ LEVELS = {
     "formats": 3,
     "render": 3,
     "weights": 4,
+    "coarse": 4,
     "edit": 4,
     "pipeline": 4,
     "evaluation": 4,

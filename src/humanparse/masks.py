@@ -4,7 +4,7 @@ out, polygons out."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +49,22 @@ class Mask:
         x, y = at_xy
         box = (int(left) + x, int(top) + y, int(right) + x, int(bottom) + y)
         return cls(tuple(size_hw), box, np.array(dense[top:bottom, left:right], bool))
+
+    @classmethod
+    def union(cls, masks: Sequence[Mask]) -> Mask:
+        """Return the pixels of one or more masks of one picture. Raises OptionError for none."""
+        there = [mask for mask in masks if mask.area]
+        if len({mask.size_hw for mask in masks}) != 1:
+            raise OptionError(f"{len(masks)} masks cannot be united; give masks of one picture")
+        if not there:
+            return masks[0]
+        x0, y0 = (min(mask.box_xyxy[edge] for mask in there) for edge in (0, 1))
+        x1, y1 = (max(mask.box_xyxy[edge] for mask in there) for edge in (2, 3))
+        crop = np.zeros((y1 - y0, x1 - x0), bool)
+        for mask in there:
+            left, top, right, bottom = mask.box_xyxy
+            crop[top - y0 : bottom - y0, left - x0 : right - x0] |= mask.crop
+        return cls(masks[0].size_hw, (x0, y0, x1, y1), crop)
 
     @classmethod
     def from_rle(cls, rle: dict) -> Mask:

@@ -38,34 +38,35 @@ EVERYBODY = "person"
 MAX_LENGTH = 1_000  # letters of a region, since they come over HTTP, too
 MOST_GROWN_PX = 500.0  # by which a region grows, shrinks or fades
 
-_SKIN = set("face arm leg hand foot torsoskin upperarm lowerarm upperleg lowerleg".split())
-_ON_HEAD = set("hat cap/hat helmet headwear sunglasses glasses eyewear".split())
-_UPPER = set(
+# Kinds of classes: names in small letters, without hyphens and without their side.
+SKIN = set("face arm leg hand foot torsoskin upperarm lowerarm upperleg lowerleg".split())
+ON_HEAD = set("hat cap/hat helmet headwear sunglasses glasses eyewear".split())
+UPPER = set(
     "upperclothes coat jacket/windbreaker/hoodie teeshirt poloshirt sweater singlet bikini/bra "
     "otherupperbodyclothes protector torso".split()
 )
-_LOWER = set("pants shorts shorts/swimshorts skirt stockings otherlowerbodyclothes".split())
-_DRESS = {"dress", "robe"}
-_WHOLE = _DRESS | {"jumpsuit", "jumpsuits", "otherfullbodyclothes"}
-_ACCESSORIES = _ON_HEAD | set(
+LOWER = set("pants shorts shorts/swimshorts skirt stockings otherlowerbodyclothes".split())
+DRESS = {"dress", "robe"}
+WHOLE = DRESS | {"jumpsuit", "jumpsuits", "otherfullbodyclothes"}
+ACCESSORIES = ON_HEAD | set(
     "glove scarf backpack belt bag carrybag wallet/purse watch wristband tie umbrella cases "
     "otheraccessary".split()
 )
-# The classes of each preset: in small letters, without hyphens and without their side.
+# The kinds of classes of each preset.
 _PRESETS = {
     "face": {"face"},
     "hair": {"hair"},
-    "head": {"face", "head", "hair"} | _ON_HEAD,
-    "skin": _SKIN,
-    "clothes": _UPPER | _LOWER | _WHOLE | {"socks"},
-    "upper": _UPPER,
-    "lower": _LOWER,
-    "dress": _DRESS,
-    "overall": _WHOLE,
+    "head": {"face", "head", "hair"} | ON_HEAD,
+    "skin": SKIN,
+    "clothes": UPPER | LOWER | WHOLE | {"socks"},
+    "upper": UPPER,
+    "lower": LOWER,
+    "dress": DRESS,
+    "overall": WHOLE,
     "arms": {"arm", "hand", "upperarm", "lowerarm"},
     "legs": {"leg", "foot", "upperleg", "lowerleg"},
     "shoes": {"shoe", "boot", "highheel", "sandal"},
-    "accessories": _ACCESSORIES,
+    "accessories": ACCESSORIES,
 }
 
 
@@ -74,7 +75,7 @@ def presets(labels: LabelSet) -> dict[str, tuple[int, ...]]:
 
     `person` is not among them: it is everybody's pixels, whatever their classes.
     """
-    kinds = {number: _kind(name) for number, name in enumerate(labels.names) if number}
+    kinds = {number: kind_of(name) for number, name in enumerate(labels.names) if number}
     found = {
         preset: tuple(number for number, kind in kinds.items() if kind in members)
         for preset, members in _PRESETS.items()
@@ -242,8 +243,8 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _kind(name: str) -> str:
-    """The name of a class without its side, hyphens and capitals: "Left-arm" becomes "arm"."""
+def kind_of(name: str) -> str:
+    """Return the name of a class without its side, hyphens and capitals: "Left-arm" is "arm"."""
     return re.sub(r"^(left|right)-", "", name.casefold()).replace("-", "")
 
 

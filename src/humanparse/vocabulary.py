@@ -9,6 +9,7 @@ PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 HEADS = ("centres", "queries", "semantic")  # of networks: postprocess/heads.py has a row for each
 PALETTES = ("clear", "classic")
+CLASSES = ("all", "coarse")  # of results: coarse.py
 MIN_SIDE = 64  # pixels, the smallest side of a network's input that can be asked for
 
 # Of the pictures that image.py reads: how their names end. One list, for every command that looks

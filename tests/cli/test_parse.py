@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from humanparse.cli import parse
+from humanparse.cli.errors import BAD_USAGE
 from humanparse.errors import BrokenModel, UnknownModel
 from humanparse.system import parallel
 
@@ -19,6 +20,15 @@ FOUR = ["colormap.png", "json", "labels.png", "overlay.png"]
 
 def four(*names):
     return sorted(f"{name}.{ending}" for name in names for ending in FOUR)
+
+
+def test_coarse_classes(run, parser, here):
+    Image.new("RGB", (60, 40)).save(here / "a.png")
+    assert run("parse", "a.png", "--format", "json", "--classes", "coarse").exit_code == 0
+    found = json.loads((here / "a.json").read_text())
+    assert found["label_set"] == "cihp-coarse" and found["people"][0]["parts"][0]["label"] == "Head"
+    refused = run("parse", "a.png", "--classes", "few")
+    assert refused.exit_code == BAD_USAGE and "choose one of all, coarse" in refused.stderr
 
 
 def test_one_photo_gives_four_files_beside_it(run, photo, written):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from humanparse.vocabulary import PALETTES
+from humanparse.vocabulary import CLASSES, PALETTES
 
 Model = Annotated[
     str | None,
@@ -77,6 +77,13 @@ MaxSide = Annotated[
     ),
 ]
 Palette = Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")]
+Classes = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(CLASSES),
+        help="All classes of the model, or few and sure ones: head, upper clothes, arm and so on.",
+    ),
+]
 MaxMegapixels = Annotated[
     float,
     typer.Option(min=0.001, metavar="X", help="Refuse larger photos before they are decoded."),

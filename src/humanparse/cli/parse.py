@@ -14,6 +14,7 @@ import typer
 
 from humanparse.cli import errors
 from humanparse.cli.options import (
+    Classes,
     Device,
     Engine,
     MaxMegapixels,
@@ -29,6 +30,7 @@ from humanparse.cli.sources import Photo, find
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
+from humanparse.vocabulary import CLASSES
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
@@ -69,6 +71,7 @@ def parse(
     engine: Engine = "auto",
     precision: Precision = None,
     device: Device = None,
+    classes: Classes = "all",
     palette: Palette = "clear",
     min_score: MinScore = None,
     jobs: Annotated[
@@ -116,6 +119,8 @@ def parse(
     """
     names = wanted_formats(formats)
     check_palette(palette)
+    if classes not in CLASSES:
+        raise OptionError(f"there are no classes {classes!r}; choose one of {', '.join(CLASSES)}")
     found = find(sources or [], output)
     spare_the_photos(found.photos, names)
     make_folder(output)
@@ -142,7 +147,7 @@ def parse(
                 }
                 parse_all(
                     todo,
-                    partial(parse_one, load_parser(model, **options), names, palette),
+                    partial(parse_one, load_parser(model, **options), names, palette, classes),
                     jobs,
                     report,
                 )
@@ -184,7 +189,7 @@ def parse_all(photos: Sequence[Photo], one, jobs: int, report: Report) -> None:
 
 
 def parse_one(
-    parser: HumanParser, formats: Sequence[str], palette: str, photo: Photo
+    parser: HumanParser, formats: Sequence[str], palette: str, classes: str, photo: Photo
 ) -> tuple[int, list[Path]]:
     """Parse one photo and write its results. Returns the number of people and the written paths."""
     from humanparse.formats import save
@@ -192,6 +197,10 @@ def parse_one(
     parsing = parser.parse(photo.source, name=photo.name)
     if photo.file_name:
         parsing = replace(parsing, file_name=photo.file_name)
+    if classes == "coarse":
+        from humanparse.coarse import coarse
+
+        parsing = coarse(parsing)
     return len(parsing.people), save(parsing, photo.folder, formats, palette=palette)
 
 

@@ -97,7 +97,7 @@ def recolour(
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
         if masks:
-            _recolour_part(photo, _joined(masks), colour)
+            _recolour_part(photo, Mask.union(masks), colour)
     return Image.fromarray(photo)
 
 
@@ -177,17 +177,6 @@ def _owned_parts(
     return [
         [part.mask for part in parts if part.class_id in wanted and part.area] for parts in owned
     ]
-
-
-def _joined(masks: list[Mask]) -> Mask:
-    """One mask of the pixels of all of them."""
-    x0, y0 = (min(mask.box_xyxy[edge] for mask in masks) for edge in (0, 1))
-    x1, y1 = (max(mask.box_xyxy[edge] for mask in masks) for edge in (2, 3))
-    crop = np.zeros((y1 - y0, x1 - x0), bool)
-    for mask in masks:
-        left, top, right, bottom = mask.box_xyxy
-        crop[top - y0 : bottom - y0, left - x0 : right - x0] |= mask.crop
-    return Mask(masks[0].size_hw, (x0, y0, x1, y1), crop)
 
 
 def _blur_part(photo: np.ndarray, sharp: np.ndarray, mask: Mask, strength: float) -> None:
