@@ -33,6 +33,7 @@ LEVELS = {
     "render": 3,
     "weights": 4,
     "coarse": 4,
+    "tryon": 4,
     "edit": 4,
     "pipeline": 4,
     "evaluation": 4,
