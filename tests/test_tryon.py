@@ -62,6 +62,16 @@ def test_the_shape_of_the_old_garment_does_not_show():
     assert agnostic_mask(dressed(), "upper").to_dense()[~bare].sum() > 500, "it may be wider"
 
 
+def test_specks_neither_stretch_the_mask_nor_leave_holes_in_it():
+    clean, parsing = dressed(), dressed()
+    here = parsing.label_map.copy()
+    here[9:11, 58:60] = C["UpperClothes"]  # on the hair
+    here[50:52, 60:62] = C["Left-arm"]  # on the chest
+    mask = agnostic_mask(parsing_from_maps(here, parsing.person_map), "upper")
+    assert mask.box_xyxy == agnostic_mask(clean, "upper").box_xyxy
+    assert mask.to_dense()[50:52, 60:62].all()
+
+
 def test_other_people_stay():
     parsing = dressed()
     people, here = parsing.person_map.copy(), parsing.label_map.copy()

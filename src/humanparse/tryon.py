@@ -37,6 +37,8 @@ GARMENTS = {
 GROWN = 0.02  # of the person's height: by how much the mask grows
 # of the person's height: a hand's length, where no face says how large they are
 HAND_SHARE = 0.1
+SPECK = 0.003  # of the person's pixels: smaller connected components are mistakes
+LIMB = 0.1  # of a garment's pixels: smaller connected components do not stretch its hull
 GREY = 128  # what an agnostic photo has in place of the garment
 
 ATR = tuple(
@@ -88,13 +90,14 @@ def agnostic_mask(
             "use a model that tells them apart, such as the one in the package"
         )
     body = parsing.person_map == person
-    wanted = _where(parsing, painted) & body
+    wanted = _without_small(_where(parsing, painted) & body, SPECK * body.sum())
     if not wanted.any():
         return Mask.from_dense(wanted)
     stays = _where(parsing, _HEAD | _FEET | others) & (parsing.person_map > 0)
     stays |= (parsing.person_map > 0) & ~body  # whoever else stands there
     if keep_hands and painted & _ARMS:
         stays |= _hands(parsing, whose, body)
+    stays = _without_small(stays, SPECK * body.sum())
     grown = _hidden_shape(parsing, wanted, painted, body, GROWN * _height(whose))
     return Mask.from_dense(grown & ~stays)
 
@@ -195,10 +198,19 @@ def _hidden_shape(
     between them) and around it all."""
     filled = wanted.view(np.uint8).copy()
     for kinds in ((UPPER | WHOLE | _CHEST) & painted, (LOWER | WHOLE | _LEGS) & painted):
-        points = cv2.findNonZero((_where(parsing, kinds) & body).view(np.uint8))
+        there = _where(parsing, kinds) & body
+        points = cv2.findNonZero(_without_small(there, LIMB * there.sum()).view(np.uint8))
         if points is not None:
             cv2.fillConvexPoly(filled, cv2.convexHull(points), 1)
     return cv2.distanceTransform(1 - filled, cv2.DIST_L2, 5) <= max(1.0, radius)
+
+
+def _without_small(dense: np.ndarray, least_px: float) -> np.ndarray:
+    """bool (H, W): the connected components of at least so many pixels."""
+    _, which, boxes, _ = cv2.connectedComponentsWithStats(dense.view(np.uint8), connectivity=8)
+    large = boxes[:, cv2.CC_STAT_AREA] >= least_px
+    large[0] = False
+    return large[which]
 
 
 def _hands(parsing: Parsing, person: Person, body: np.ndarray) -> np.ndarray:
