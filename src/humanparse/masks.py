@@ -216,6 +216,17 @@ def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
 
 
+def joined_polygon(polygons: Sequence[np.ndarray]) -> np.ndarray:
+    """Return one polygon for several, float (N, 2): ways of no width lead from one to the next.
+
+    Even-odd filling, such as that of pycocotools, OpenCV and Pillow, does not see the ways.
+    """
+    joined = polygons[0]
+    for polygon in polygons[1:]:
+        joined = _with_hole(joined, polygon)
+    return joined
+
+
 def _two(numbers: list[int]) -> list[int]:
     if len(numbers) != 2:
         raise OptionError(f"the size of a mask is {numbers}; expected height and width")

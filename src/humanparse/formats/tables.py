@@ -1,0 +1,105 @@
+"""Tables: a row for each person and each of their parts, for notebooks and data frames; and
+supervision's Detections."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from humanparse.errors import MissingExtra, OptionError
+from humanparse.result import Parsing, Part, Person
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
+
+PERSON = "person"
+
+
+def rows(parsing: Parsing) -> list[dict[str, Any]]:
+    """Return the people and their parts as plain values, each person before their parts.
+
+    Each has photo, person (0 for parts that belong to nobody), label ("person" for the whole),
+    class_id (0 for the whole), score, area and share (of the photo, 0 to 1), x0, y0, x1, y1.
+    """
+    whole = parsing.labels.name_beside(PERSON)
+    found = []
+    for person in parsing.people:
+        found.append(_row(parsing, person.id, whole, 0, person))
+        found += [
+            _row(parsing, person.id, one.label, one.class_id, one) for one in person.parts.values()
+        ]
+    return found + [_row(parsing, 0, one.label, one.class_id, one) for one in parsing.loose_parts]
+
+
+def to_pandas(parsing: Parsing) -> pandas.DataFrame:
+    """Return `rows` as a data frame. Raises MissingExtra without pandas."""
+    pandas = _imported("pandas")
+    columns = list(_row(parsing, 0, "", 0, None))
+    return pandas.DataFrame(rows(parsing), columns=columns)
+
+
+def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detections:
+    """Return supervision's Detections, of "people" or of "parts".
+
+    `data` has class_name and person_id. People's class is 0; parts have that of the label set.
+
+    Raises:
+        OptionError: There is no such kind.
+        MissingExtra: The package supervision is not installed.
+    """
+    if kind not in ("people", "parts"):
+        raise OptionError(f"kind is {kind!r}; choose people or parts")
+    detections = _imported("supervision").Detections
+    whole = parsing.labels.name_beside(PERSON)
+    if kind == "people":
+        found = [(one, 0, whole, one.id) for one in parsing.people]
+    else:
+        found = [
+            (one, one.class_id, one.label, person.id)
+            for person in parsing.people
+            for one in person.parts.values()
+        ]
+        found += [(one, one.class_id, one.label, 0) for one in parsing.loose_parts]
+    if not found:
+        return detections.empty()
+    return detections(
+        xyxy=np.array([one.box_xyxy for one, *_ in found], float),
+        mask=np.stack([one.mask.to_dense() for one, *_ in found]),
+        confidence=np.array([one.score for one, *_ in found], float),
+        class_id=np.array([number for _, number, _, _ in found], int),
+        data={
+            "class_name": np.array([name for _, _, name, _ in found]),
+            "person_id": np.array([person for *_, person in found], int),
+        },
+    )
+
+
+def _row(
+    parsing: Parsing, person: int, label: str, class_id: int, region: Person | Part | None
+) -> dict[str, Any]:
+    x0, y0, x1, y1 = region.box_xyxy if region else (0, 0, 0, 0)
+    area = region.area if region else 0
+    score = float(region.score) if region else 0.0
+    return {
+        "photo": parsing.file_name or parsing.name,
+        "person": person,
+        "label": label,
+        "class_id": class_id,
+        "score": score,
+        "area": area,
+        "share": area / max(1, parsing.label_map.size),
+        "x0": x0,
+        "y0": y0,
+        "x1": x1,
+        "y1": y1,
+    }
+
+
+def _imported(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingExtra(f"this needs {package}: pip install {package}") from None
