@@ -34,6 +34,7 @@ LEVELS = {
     "weights": 4,
     "coarse": 4,
     "tryon": 4,
+    "graph": 4,
     "edit": 4,
     "pipeline": 4,
     "evaluation": 4,

@@ -21,6 +21,7 @@ from humanparse.cli import (
     errors,
     evaluate,
     export,
+    graph,
     interrupts,
     labels,
     models,
@@ -62,6 +63,7 @@ def humanparse(
 
 app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
 app.command("edit", epilog=errors.EXIT_CODES_HELP)(errors.one_line(edit.edit))
+app.command("graph", epilog=errors.EXIT_CODES_HELP)(errors.one_line(graph.graph))
 app.command("batch", epilog=batch.EXIT_CODES_HELP)(errors.one_line(batch.batch))
 app.command("demo")(errors.one_line(demo.demo))
 app.command("labels")(errors.one_line(labels.labels))
