@@ -116,8 +116,8 @@ def to_cypher(graph: SceneGraph) -> list[tuple[str, dict[str, Any]]]:
     kinds = {node.key: node.kind for node in graph.nodes}
     statements += [
         (
-            f"MATCH (a:{kinds[edge.start]} {{key: $from_key}}), (b:{kinds[edge.end]} {{key: $to_key}}) "
-            f"MERGE (a)-[:{edge.kind}]->(b)",
+            f"MATCH (a:{kinds[edge.start]} {{key: $from_key}}), "
+            f"(b:{kinds[edge.end]} {{key: $to_key}}) MERGE (a)-[:{edge.kind}]->(b)",
             {"from_key": edge.start, "to_key": edge.end},
         )
         for edge in graph.edges
