@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError
-from humanparse.system.files import sha256_of, whole_file
+from humanparse.system.files import remove_leftovers, scratch_folder, sha256_of, whole_file
 from humanparse.system.home import home, home_if_any
 from humanparse.system.lock import lock_file
 from humanparse.weights.hub import CHECKPOINT, HubModel, RemoteFile, file_url, list_url, read_list
@@ -201,9 +201,8 @@ def adopt(
                 f"{model.name} is not whole here: humanparse models pull {model.name}"
             )
         target = folder(model) / f"{model.name}.onnx"
-        shutil.rmtree(work := folder(model) / "making", ignore_errors=True)
-        try:
-            work.mkdir()
+        remove_leftovers(folder(model), older_than_s=0)  # we hold the lock: nobody is writing
+        with scratch_folder(folder(model)) as work:
             made = work / target.name
             make(source, made)
             if [file.name for file in work.iterdir()] != [target.name]:
@@ -215,8 +214,6 @@ def adopt(
                 record(model),
             )
             os.replace(made, target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
         made_from = known.sha256(CHECKPOINT)
         _write(
             folder(model) / RECORD,
