@@ -12,8 +12,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class Session:
-    """ONNX Runtime's session as it is made with a GPU, of which `starts` tells whether it really
-    starts."""
+    """A stand-in for ONNX Runtime's session; `starts`: whether the GPU can be started."""
 
     starts = True
 

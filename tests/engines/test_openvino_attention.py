@@ -1,4 +1,4 @@
-"""M2FP's deformable attention, rewritten for OpenVINO, says what the file says."""
+"""M2FP's deformable attention, rewritten for OpenVINO, gives what the file gives."""
 
 import numpy as np
 import pytest
