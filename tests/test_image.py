@@ -37,8 +37,7 @@ FORMATS = ["JPEG", *LOSSLESS, *(["AVIF"] if features.check("avif") else [])]
 
 
 def four_colours(width: int = 3, height: int = 2) -> np.ndarray:
-    """uint8 (H, W, 3): white with a red, a green and a blue corner, so that every turn and flip
-    shows."""
+    """uint8 (H, W, 3): white with a red, a green and a blue corner, which show turns and flips."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[0, 0], pixels[0, -1], pixels[-1, 0] = RED, GREEN, BLUE
     return pixels
@@ -60,8 +59,10 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(
     width: int, height: int, rows: bytes = b"", depth: int = 8, colour: int = 2, extra: bytes = b""
 ) -> bytes:
-    """A PNG made by hand. rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4
-    grey and alpha."""
+    """A PNG made by hand.
+
+    rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4 grey and alpha.
+    """
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -844,7 +845,8 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
     Image.new("RGB", (6000, 4000), RED).save(path)  # 24 MP: 72 MB as RGB
     script = (
         "import sys; from humanparse.image import read_image\n"
-        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1000\n"
+        "status = lambda: open('/proc/self/status').read()\n"
+        "peak = lambda: int(status().split('VmHWM:')[1].split()[0]) // 1000\n"
         "before = peak(); read_image(sys.argv[1]); print(peak() - before)"
     )
     grown_mb = int(
@@ -855,11 +857,11 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
     assert grown_mb < 3 * 72
 
 
-# What is no picture at all
+# What is not a picture at all
 
 
 class Upload:
-    """As FastAPI hands them out: its methods are coroutines."""
+    """An upload like FastAPI's: its methods are coroutines."""
 
     async def read(self, size: int = -1) -> bytes:
         return b""

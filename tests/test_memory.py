@@ -1,5 +1,7 @@
-"""memory.py tells what a process holds; and a photo of 40 megapixels, with people all over it, needs
-under a gigabyte above the loaded model."""
+"""memory.py measures a process, and a photo of 40 megapixels needs less than a gigabyte.
+
+That is above the loaded model, with people all over the photo.
+"""
 
 import subprocess
 import sys
