@@ -34,7 +34,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_collide(tmp_path):
     with whole_file(tmp_path / "x") as first, whole_file(tmp_path / "x") as second:
         first.write_text("first")
         second.write_text("second")
@@ -63,7 +63,7 @@ def test_a_folder_whose_block_fails_does_not_appear(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_takes_the_place_of_no_file_and_of_no_full_folder(tmp_path):
+def test_a_folder_replaces_neither_a_file_nor_a_full_folder(tmp_path):
     (tmp_path / "full").mkdir()
     for precious in (tmp_path / "file", tmp_path / "full/a"):
         precious.write_text("precious")
@@ -131,7 +131,7 @@ def test_folders_that_killed_writers_left_are_removed_too(tmp_path):
         assert not left.exists() and writing.exists()
 
 
-def test_a_target_may_be_new_or_wanted_over_what_is_there_but_no_input(tmp_path):
+def test_a_target_may_be_new_or_replaced_on_request_but_never_an_input(tmp_path):
     source, link, other = tmp_path / "source", tmp_path / "link", tmp_path / "other"
     source.write_text("precious")
     os.link(source, link)

@@ -102,7 +102,7 @@ def test_a_compiled_model_is_kept_and_gives_the_same(tmp_path):
 
 @openvino
 def test_a_compiled_model_with_flipped_bits_is_not_used(tmp_path):
-    """OpenVINO itself takes any weights that it finds in the file."""
+    """OpenVINO itself accepts any weights that it finds in the file."""
     pixels, cache = np.ones((1, 3, 64, 96), np.float32), tmp_path / "compiled"
     right = open_engine("openvino", model_file(None), cache=cache).run(pixels)["classes"]
     (blob,) = cache.rglob("*.blob")
