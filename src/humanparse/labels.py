@@ -209,7 +209,7 @@ def label_set(name: str) -> LabelSet:
 
 
 def _pascal_voc(count: int) -> tuple[Colour, ...]:
-    """PASCAL VOC's colours: the bits of the class number, dealt out to red, green and blue."""
+    """PASCAL VOC's colours: the class number's bits dealt out to R, G and B, highest first."""
 
     def colour(number: int) -> Colour:
         rgb = [0, 0, 0]

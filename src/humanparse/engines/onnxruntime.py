@@ -49,7 +49,7 @@ class OnnxRuntimeEngine:
         # without a word ONNX Runtime falls back to the CPU
         if providers[0] not in self.session.get_providers():
             raise OptionError(
-                "CUDA cannot be started here; see that driver and CUDA fit onnxruntime-gpu, "
+                "CUDA cannot be started here; check that driver and CUDA match onnxruntime-gpu, "
                 "or choose the device cpu"
             )
         self.input_name = self.session.get_inputs()[0].name
