@@ -264,9 +264,12 @@ def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def joined_polygon(polygons: Sequence[np.ndarray]) -> np.ndarray:
-    """Return one polygon for several, float (N, 2): ways of no width lead from one to the next.
+    """Return several polygons as one, in which paths of no width lead from one to the next.
 
-    Even-odd filling, such as that of pycocotools, OpenCV and Pillow, does not see the ways.
+    Even-odd filling (pycocotools, OpenCV, Pillow) does not see the paths.
+
+    Args:
+        polygons: float (N, 2) each, one or more.
     """
     joined = polygons[0]
     for polygon in polygons[1:]:
