@@ -1,5 +1,4 @@
-"""The house as it is described: imports point downwards, and importing humanparse costs next to
-nothing."""
+"""The structure: imports point downwards, and importing humanparse costs next to nothing."""
 
 import ast
 import re
@@ -52,7 +51,7 @@ LEVELS = {
     "__pyinstaller": 9,
 }
 SERVICE = ROOT / "service"
-SERVICE_LEVELS = {  # rooms of the service; those of one level do not know each other
+SERVICE_LEVELS = {  # modules and folders of the service; those of one level are strangers
     "names": 0,
     "problems": 0,
     "clock": 0,
@@ -73,16 +72,15 @@ SERVICE_LEVELS = {  # rooms of the service; those of one level do not know each 
     "app": 7,
     "server": 8,
 }
-DOORS = {
+DOORS = {  # the exceptions: (file, what it may import)
     # the short methods of Parsing, explained there
     ("result.py", "render"),
     ("result.py", "formats"),
     ("result.py", "edit"),
-    ("parser.py", "export"),  # HumanParser.pull fetches and converts; nothing else there does
-    # next door, one way
+    ("parser.py", "export"),  # HumanParser.pull downloads and converts; nothing else there does
+    # of the same level, in one direction
     ("formats/__init__.py", "render"),
     ("formats/pictures.py", "render"),
-    ("labels.py", "errors"),
 }
 
 
@@ -122,7 +120,7 @@ def service_modules() -> list[Path]:
 
 
 def service_rooms_imported(path: Path) -> set[str]:
-    """The rooms of the service that a module of it imports."""
+    """The modules and folders of the service that one of its modules imports."""
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if (
@@ -146,7 +144,7 @@ def test_imports_inside_the_service_point_downwards(path):
     assert not upward
 
 
-def test_only_the_child_knows_photos_and_nobody_in_the_service_knows_engines():
+def test_only_the_child_imports_photos_and_nothing_in_the_service_imports_engines():
     for path in service_modules():
         seen = rooms_imported(path)
         assert not seen & {"engines", "pipeline", "tta", "evaluation"}, path
@@ -162,7 +160,7 @@ def test_only_the_child_knows_photos_and_nobody_in_the_service_knows_engines():
             }, path
 
 
-def test_of_the_child_the_server_knows_one_name_alone():
+def test_the_server_imports_only_one_name_of_the_child():
     for path in service_modules():
         if path.parent.name != "child" and "child" in service_rooms_imported(path):
             text = path.read_text()

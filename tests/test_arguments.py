@@ -1,4 +1,4 @@
-"""Whatever a program gives to the public functions, what goes wrong is an error of ours."""
+"""Whatever a program passes to the public functions, the errors are ours."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_numbers_are_what_python_and_numpy_call_numbers():
             number_between("x", value, 0, 1)
 
 
-def test_one_is_a_list_of_one():
+def test_a_single_value_is_a_list_of_one():
     assert one_or_more("labels", "Face") == ["Face"]
     assert one_or_more("person_ids", np.int64(2)) == [2]
     assert one_or_more("labels", ("Face", "Hat")) == ["Face", "Hat"]

@@ -1,4 +1,4 @@
-"""What `humanparse bench` is made of, with a network that answers at once."""
+"""The parts of `humanparse bench`, with a network that answers at once."""
 
 from __future__ import annotations
 

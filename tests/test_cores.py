@@ -1,5 +1,4 @@
-"""How many cores count: those of the machine, of the process, and of the container's share of
-time."""
+"""How many cores count: those of the machine, the process, and the container's share of time."""
 
 import pytest
 

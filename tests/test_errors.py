@@ -45,14 +45,14 @@ def test_every_error_survives(error, way):
     assert (str(back), vars(back)) == (str(error), vars(error))
 
 
-def test_the_tree_is_whole():
+def test_the_tree_is_complete():
     kinds = tree()
     assert len(kinds) >= 11
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 
 def wanted(project: dict, extra: str) -> list[str]:
-    """What an extra brings, with the extras that it is made of."""
+    """The packages of an extra, with those of the extras that it contains."""
     found = []
     for line in project["optional-dependencies"][extra]:
         inner = re.fullmatch(r"humanparse\[(\w+)\]", line)
@@ -89,7 +89,7 @@ def test_only_missing_packages_are_named(monkeypatch):
 
 
 def told() -> list[str]:
-    """Every line of ours that names a package in quotation marks with its oldest version."""
+    """Every package that we name in quotation marks with its oldest version."""
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]
     texts = [page.read_text("utf-8") for page in pages]
     return [
@@ -99,12 +99,12 @@ def told() -> list[str]:
     ]
 
 
-def test_what_we_tell_people_to_install_is_what_the_project_asks_for():
+def test_what_we_tell_people_to_install_is_what_the_project_needs():
     known = {package for packages in EXTRAS.values() for package in packages}
     assert set(told()) and set(told()) <= known
 
 
-def test_nobody_is_sent_to_a_package_of_our_name_elsewhere():
+def test_nobody_is_sent_to_another_package_of_our_name():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]
     sending = re.compile(r"(pip install[^`\n]*[ '\"]|['`])humanparse\[")
     assert [page.name for page in pages if sending.search(page.read_text("utf-8"))] == []

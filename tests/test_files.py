@@ -1,4 +1,4 @@
-"""files.py: a file is there whole, or as it was."""
+"""files.py: a file or folder appears whole, or stays as it was."""
 
 import os
 import time
@@ -6,7 +6,14 @@ import time
 import pytest
 
 from humanparse.errors import OptionError
-from humanparse.system.files import check_target, remove_leftovers, whole_file, write_private
+from humanparse.system.files import (
+    check_target,
+    remove_leftovers,
+    scratch_folder,
+    whole_file,
+    whole_folder,
+    write_private,
+)
 
 
 def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
@@ -27,12 +34,67 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert target.read_text() == "old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_collide(tmp_path):
     with whole_file(tmp_path / "x") as first, whole_file(tmp_path / "x") as second:
         first.write_text("first")
         second.write_text("second")
         assert first != second
     assert (tmp_path / "x").read_text() == "first"  # the last to end
+
+
+@pytest.mark.parametrize("empty_before", [True, False])
+def test_a_folder_takes_its_name_when_it_is_whole(tmp_path, empty_before):
+    target = tmp_path / "x"
+    if empty_before:
+        target.mkdir()
+    with whole_folder(target) as part:
+        (part / "a").write_text("new")
+        assert part.parent == tmp_path and not (target / "a").exists()
+    assert (target / "a").read_text() == "new" and list(tmp_path.iterdir()) == [target]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert target.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_folder_whose_block_fails_does_not_appear(tmp_path):
+    with pytest.raises(OSError, match="full"), whole_folder(tmp_path / "x") as part:
+        (part / "a").write_text("half of i")
+        raise OSError("the disk is full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_replaces_neither_a_file_nor_a_full_folder(tmp_path):
+    (tmp_path / "full").mkdir()
+    for precious in (tmp_path / "file", tmp_path / "full/a"):
+        precious.write_text("precious")
+        target = tmp_path / precious.relative_to(tmp_path).parts[0]
+        with pytest.raises(OSError), whole_folder(target) as part:
+            (part / "a").write_text("new")
+        assert precious.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_of_nested_folders_the_outermost_appears_last_or_none_does(tmp_path):
+    with whole_folder(tmp_path / "last"), whole_folder(tmp_path / "first"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "last"]
+    (tmp_path / "c").write_text("in the way")
+    with (
+        pytest.raises(OSError),
+        whole_folder(tmp_path / "a"),
+        whole_folder(tmp_path / "b"),
+        whole_folder(tmp_path / "c"),
+    ):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "first", "last"]
+
+
+def test_a_scratch_folder_goes_with_all_that_is_in_it(tmp_path):
+    with scratch_folder(tmp_path) as work:
+        (work / "a").write_text("kept")
+        (work / "b").mkdir()
+        (work / "a").rename(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -61,14 +123,22 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_is_not(tm
     remove_leftovers(tmp_path / "nowhere")
 
 
-def test_a_target_may_be_new_or_wanted_over_what_is_there_but_no_input(tmp_path):
+def test_folders_that_killed_writers_left_are_removed_too(tmp_path):
+    with scratch_folder(tmp_path) as left, scratch_folder(tmp_path) as writing:
+        (left / "a").write_text("half")
+        os.utime(left, (time.time() - 7200,) * 2)
+        remove_leftovers(tmp_path)
+        assert not left.exists() and writing.exists()
+
+
+def test_a_target_may_be_new_or_replaced_on_request_but_never_an_input(tmp_path):
     source, link, other = tmp_path / "source", tmp_path / "link", tmp_path / "other"
     source.write_text("precious")
     os.link(source, link)
     check_target(other, [source])
     other.write_text("old")
     check_target(other, [source], overwrite=True)
-    with pytest.raises(OptionError, match="is there already; choose another name, or add"):
+    with pytest.raises(OptionError, match="already exists; choose another name, or add"):
         check_target(other, [source])
     for target in (source, link, tmp_path / "x/../source"):
         (tmp_path / "x").mkdir(exist_ok=True)

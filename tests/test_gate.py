@@ -1,5 +1,7 @@
-"""`make test` hides nothing: what fails once fails it, and what needs PyTorch is skipped without,
-not lost."""
+"""`make test` hides nothing: what fails once fails it.
+
+Without PyTorch, what needs it is skipped, not lost.
+"""
 
 import os
 import shutil
@@ -18,8 +20,8 @@ for name in ("torch", "safetensors", "scipy", "nncf"):
 import pytest
 sys.exit(pytest.main(["--collect-only", "-p", "no:cacheprovider", "tests"]))
 """
-# Takes the place of Python in a made-up virtual environment: writes down what it is asked, and ends
-# as OUTCOMES says in turn.
+# Stands in for Python in a made-up virtual environment: writes down how it is called, and exits as
+# OUTCOMES says next.
 FAKE_PYTHON = """#!/bin/sh
 folder=$(dirname "$0")
 echo "$@" >> "$folder/asked"
@@ -29,8 +31,10 @@ exit "$(sed -n "$(wc -l < "$folder/asked")p" "$folder/outcomes")"
 
 @pytest.fixture
 def make_test(tmp_path):
-    """`make_test(1, 0)` runs `make test` where pytest fails first and then passes; what came of it,
-    and what was asked."""
+    """`make_test(1, 0)` runs `make test` with a pytest that first fails and then passes.
+
+    It returns the outcome, and how Python was called.
+    """
     if not shutil.which("make") or os.name == "nt" or not (ROOT / "Makefile").is_file():
         pytest.skip("needs make, and the repository's Makefile")
     folder = tmp_path / "venv/bin"
@@ -61,7 +65,7 @@ def test_tests_that_pass_are_run_once(make_test):
 
 
 @pytest.mark.parametrize(("second", "word"), [(0, "FLAKY"), (1, "BROKEN")])
-def test_a_test_that_fails_once_fails_the_gate_whatever_comes_of_it_alone(make_test, second, word):
+def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test, second, word):
     done, asked = make_test(1, second)
     assert done.returncode != 0
     assert word in done.stderr and len(asked) == 2 and "--last-failed" in asked[1]

@@ -37,8 +37,7 @@ FORMATS = ["JPEG", *LOSSLESS, *(["AVIF"] if features.check("avif") else [])]
 
 
 def four_colours(width: int = 3, height: int = 2) -> np.ndarray:
-    """uint8 (H, W, 3): white with a red, a green and a blue corner, so that every turn and flip
-    shows."""
+    """uint8 (H, W, 3): white with a red, a green and a blue corner, which show turns and flips."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[0, 0], pixels[0, -1], pixels[-1, 0] = RED, GREEN, BLUE
     return pixels
@@ -60,8 +59,10 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 def png(
     width: int, height: int, rows: bytes = b"", depth: int = 8, colour: int = 2, extra: bytes = b""
 ) -> bytes:
-    """A PNG made by hand. rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4
-    grey and alpha."""
+    """A PNG made by hand.
+
+    rows: uncompressed, each with its filter byte. colour: 0 grey, 2 RGB, 4 grey and alpha.
+    """
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -107,7 +108,7 @@ def test_bytes_of_every_kind_are_read(kind):
 
 def test_a_file_object_is_read_from_its_start_and_stays_open():
     file = io.BytesIO(encoded(four_colours()))
-    file.seek(0, os.SEEK_END)  # as it stands after writing
+    file.seek(0, os.SEEK_END)  # where it is after writing
     assert np.array_equal(read_image(file).pixels, four_colours())
     assert not file.closed
     assert np.array_equal(read_image(file).pixels, four_colours())
@@ -133,7 +134,7 @@ def test_a_member_of_a_tar_file_is_not_called_like_the_archive(tmp_path):
     with tarfile.open(tmp_path / "archive.tar") as tar:
         picture = read_image(tar.extractfile("d/beach.png"))
     assert np.array_equal(picture.pixels, four_colours())
-    # Before Python 3.13, and since.
+    # before Python 3.13, and since
     assert (picture.name, picture.file_name) in [("image", ""), ("beach", "beach.png")]
 
 
@@ -444,12 +445,12 @@ def test_16_bit_rgb_keeps_its_high_bytes():
     [
         ([0, 100, 255], [0, 100, 255]),  # bytes in a wider type
         ([0, 257, 65535], [0, 1, 255]),  # 16 bits
-        ([0, 500_000, 1_000_000], [0, 128, 255]),  # anything: from lowest to highest
+        ([0, 500_000, 1_000_000], [0, 128, 255]),  # anything else: from lowest to highest
         ([-100, 0, 100], [0, 128, 255]),
         ([900_000, 900_000, 900_000], [0, 0, 0]),
     ],
 )
-def test_32_bit_grey_is_scaled_by_what_it_holds(values, expected):
+def test_32_bit_grey_is_scaled_by_its_range(values, expected):
     assert (
         read_image(Image.fromarray(np.array([values], np.int32))).pixels[0, :, 0].tolist()
         == expected
@@ -469,7 +470,7 @@ def test_32_bit_grey_is_scaled_by_what_it_holds(values, expected):
         ([-3e38, 0, 3e38], [0, 128, 255]),
     ],
 )
-def test_float_grey_is_scaled_by_what_it_holds(values, expected):
+def test_float_grey_is_scaled_by_its_range(values, expected):
     data = encoded(Image.fromarray(np.array([values], np.float32)), "TIFF")
     assert read_image(data).pixels[0, :, 0].tolist() == expected
 
@@ -480,7 +481,7 @@ def test_of_an_animation_the_first_frame_is_read(format):
     assert pixels_of(encoded(red, format, save_all=True, append_images=[blue]))[0][0] == list(RED)
 
 
-def test_of_an_animated_pil_image_the_frame_where_it_stands_is_read():
+def test_of_an_animated_pil_image_the_current_frame_is_read():
     red, blue = (Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE))
     image = Image.open(io.BytesIO(encoded(red, "GIF", save_all=True, append_images=[blue])))
     image.seek(1)
@@ -505,7 +506,7 @@ def test_a_picture_of_several_strips_has_no_seams():
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_exif_orientation_stands_as_a_person_sees_it(orientation, format):
+def test_each_exif_orientation_is_turned_upright(orientation, format):
     shown = np.kron(four_colours(), np.ones((16, 16, 1), np.uint8))  # 48 x 32, whole JPEG blocks
     back = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
     stored = {
@@ -618,14 +619,14 @@ def test_a_picture_just_at_the_limit_is_read():
     )
 
 
-def test_the_limit_is_40_megapixels_unless_said_otherwise():
+def test_the_limit_is_40_megapixels_by_default():
     assert MAX_MEGAPIXELS == 40
     with pytest.raises(ImageTooLarge):
         read_image(np.broadcast_to(np.uint8(0), (5000, 8001)))
 
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
-def test_a_limit_that_is_no_positive_number_is_refused(limit):
+def test_a_limit_that_is_not_a_positive_number_is_refused(limit):
     with pytest.raises(OptionError, match="max_megapixels"):
         read_image(four_colours(), max_megapixels=limit)
 
@@ -657,7 +658,7 @@ def test_a_file_that_breaks_off_anywhere_is_called_broken(format):
             read_image(data[:length])
         except BrokenImage:
             continue
-        assert length > 0.9 * len(data), length  # the very end may hold nothing that is needed
+        assert length > 0.9 * len(data), length  # the very end may contain nothing that is needed
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
@@ -844,7 +845,8 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
     Image.new("RGB", (6000, 4000), RED).save(path)  # 24 MP: 72 MB as RGB
     script = (
         "import sys; from humanparse.image import read_image\n"
-        "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1000\n"
+        "status = lambda: open('/proc/self/status').read()\n"
+        "peak = lambda: int(status().split('VmHWM:')[1].split()[0]) // 1000\n"
         "before = peak(); read_image(sys.argv[1]); print(peak() - before)"
     )
     grown_mb = int(
@@ -855,11 +857,11 @@ def test_a_large_photo_needs_less_than_three_copies_at_the_peak(tmp_path):
     assert grown_mb < 3 * 72
 
 
-# What is no picture at all
+# What is not a picture at all
 
 
 class Upload:
-    """As FastAPI hands them out: its methods are coroutines."""
+    """An upload like FastAPI's: its methods are coroutines."""
 
     async def read(self, size: int = -1) -> bytes:
         return b""
@@ -893,12 +895,12 @@ def closed_file() -> io.BytesIO:
         (None, "cannot read a picture from NoneType"),
     ],
 )
-def test_what_cannot_be_read_is_no_image(source, reason):
+def test_what_cannot_be_read_is_not_an_image(source, reason):
     with pytest.raises(NotAnImage, match=reason):
         read_image(source)
 
 
 @pytest.mark.parametrize("limit", ["10", None, True, float("nan")])
-def test_a_limit_that_is_no_number_is_refused(limit):
+def test_a_limit_that_is_not_a_number_is_refused(limit):
     with pytest.raises(OptionError, match=r"max_megapixels is .* positive number"):
         read_image(np.zeros((2, 2, 3), np.uint8), max_megapixels=limit)

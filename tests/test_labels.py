@@ -1,5 +1,4 @@
-"""labels.py: the classes of each data set, their left and right, and colours that can be told
-apart."""
+"""labels.py: the classes of each data set, their sides, and colours that can be distinguished."""
 
 from __future__ import annotations
 
@@ -106,12 +105,12 @@ def test_mhp_has_eight_pairs_and_pascal_none():
         (("Background", "Right-arm", "left-arm"), "there is a class 'Right-arm' but no 'Left-arm'"),
     ],
 )
-def test_names_by_which_classes_cannot_be_told_apart_or_mirrored_are_refused(names, message):
+def test_names_by_which_classes_cannot_be_distinguished_or_mirrored_are_refused(names, message):
     with pytest.raises(OptionError, match=message):
         LabelSet("mine", names)
 
 
-def test_what_is_no_class_gets_a_name_that_no_class_has():
+def test_what_is_not_a_class_gets_a_name_that_no_class_has():
     assert CIHP.name_beside("person") == "person"
     assert LabelSet("mine", ("Background", "Person")).name_beside("person") == "whole-person"
     assert (
@@ -146,7 +145,7 @@ def test_an_unknown_class_is_answered_with_those_there_are():
 
 @every_set
 @pytest.mark.parametrize("palette", PALETTES)
-def test_a_palette_has_one_colour_a_class_all_different_and_black_for_background(labels, palette):
+def test_a_palette_has_a_different_colour_for_each_class_and_black_for_background(labels, palette):
     colours = labels.palette(palette)
     assert len(colours) == len(set(colours)) == len(labels)
     assert colours[0] == (0, 0, 0)

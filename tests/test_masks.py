@@ -1,5 +1,4 @@
-"""masks.py: compact masks, run lengths equal to pycocotools', and polygons that it fills to the
-same masks."""
+"""masks.py: compact masks, run lengths equal to pycocotools', and polygons that fill to them."""
 
 from __future__ import annotations
 
@@ -135,7 +134,7 @@ def test_runs_that_do_not_fill_the_picture_are_refused(counts):
         Mask.from_rle({"size": [2, 3], "counts": counts})
 
 
-def test_runs_whose_sum_would_wrap_around_are_refused():
+def test_runs_whose_sum_would_overflow_are_refused():
     with pytest.raises(ValueError, match="add up to"):
         Mask.from_rle({"size": [2, 3], "counts": [2**62, 2**62, 2**62, 2**62, 6]})
 
@@ -175,8 +174,8 @@ def test_a_picture_of_impossible_size_is_refused_before_anything_is_made(size):
 
 @pytest.mark.parametrize(
     ("size", "counts"),
-    [([2.0, 3], [6]), (["2", "3"], [6]), ([2, 3], [1.5, 4.5]), ([2, 3], ["6"]), ([2, 3], [None]), ([2, 3, 1], [6]), ([6], [6]),
-     ([2, 3], 6), (None, [6]), ([2, 3], {"6": 1})],
+    [([2.0, 3], [6]), (["2", "3"], [6]), ([2, 3], [1.5, 4.5]), ([2, 3], ["6"]), ([2, 3], [None]),
+     ([2, 3, 1], [6]), ([6], [6]), ([2, 3], 6), (None, [6]), ([2, 3], {"6": 1})],
 )  # fmt: skip
 def test_sizes_and_runs_that_are_not_whole_numbers_are_refused_as_values(size, counts):
     with pytest.raises(ValueError):
@@ -188,8 +187,7 @@ def test_sizes_and_runs_that_are_not_whole_numbers_are_refused_as_values(size, c
 
 @st.composite
 def blobs(draw) -> np.ndarray:
-    """bool (H, W): discs, bars and lines, with holes, as masks of people have them, of more than
-    200 pixels."""
+    """bool (H, W): discs, bars and lines over 200 pixels, with holes as masks of people have."""
     picture = np.zeros((draw(st.integers(30, 120)), draw(st.integers(30, 120))), np.uint8)
     near = st.integers(-10, 130)
     for _ in range(draw(st.integers(1, 5))):
@@ -261,7 +259,7 @@ def test_pieces_come_largest_first_and_specks_are_left_out():
     assert tops == [40, 2, 20]
 
 
-def test_a_hole_is_cut_out_and_an_island_in_it_is_a_polygon_of_its_own():
+def test_a_hole_is_cut_out_and_an_island_in_it_is_another_polygon():
     ring = np.ones((60, 60), bool)
     ring[10:50, 10:50] = False
     island = ring.copy()

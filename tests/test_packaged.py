@@ -1,5 +1,7 @@
-"""What comes with the package is found in a folder, in a zip archive and in a bundled program, or
-missed in clear words."""
+"""The files of the package are found in a folder, a zip archive and a bundled program.
+
+If one is missing, the error says what to do.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,7 @@ def archive(tmp_path_factory) -> Path:
 
 
 def from_archive(archive: Path, folder: Path, code: str) -> str:
-    """What Python prints, if it has the package from the archive and its folder for temporary files
-    is that one."""
+    """What Python prints, with the package from the archive and that folder for temporary files."""
     environ = {**os.environ, "PYTHONPATH": str(archive), "TMPDIR": str(folder)}
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],

@@ -1,4 +1,4 @@
-"""Several at a time, in order or as they end."""
+"""Several items at the same time, in order or as they are done."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_loop_that_is_interrupted_at_any_moment_ends(run):
 def test_a_result_does_not_wait_for_the_next_item():
     waiting = queue.Queue()
     waiting.put(0)
-    items = iter(lambda: waiting.get(timeout=LONG_S), 5)  # each is made of the result before it
+    items = iter(lambda: waiting.get(timeout=LONG_S), 5)  # each is the result of the one before
     results = []
     for _, ended in in_order(lambda number: number + 1, items, jobs=2):
         results.append(ended.result())
@@ -194,7 +194,7 @@ def test_jobs_and_threads_fill_the_cores(monkeypatch, cores, jobs, threads):
 # In order of completion
 
 
-def test_every_item_comes_back_with_its_answer():
+def test_every_item_comes_back_with_its_result():
     ended = in_order_of_completion(lambda number: number * number, range(20), jobs=3)
     assert {item: future.result() for item, future in ended} == {n: n * n for n in range(20)}
 

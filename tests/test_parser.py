@@ -1,5 +1,7 @@
-"""HumanParser: any photo in, people and parts out. Quick ones with a fake engine, the rest with the
-model in the package."""
+"""HumanParser: any photo in, people and parts out.
+
+Quick tests use a fake engine, the others the model in the package.
+"""
 
 import copy
 import io
@@ -29,7 +31,7 @@ CARD = ModelCard("made-up", CIHP, "centres", PREPROCESS, "Apache-2.0")
 
 
 def bright_person(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """A network of sorts: bright pixels are one person's clothes."""
+    """A stand-in for a network: bright pixels are one person's clothes."""
     _, _, height, width = pixels.shape
     bright = pixels[:, :1, 2::4, 2::4] > 0
     classes = np.full((1, 20, height // 4, width // 4), -8, np.float32)
@@ -160,7 +162,7 @@ def test_numbers_of_numpy_are_numbers():
 
 
 @pytest.mark.parametrize("engine", [None, 5, object])
-def test_what_is_no_engine_is_refused(engine):
+def test_what_is_not_an_engine_is_refused(engine):
     with pytest.raises(errors.OptionError, match="engine is"):
         HumanParser(engine=engine)
 
@@ -177,7 +179,7 @@ def test_impossible_jobs_are_refused(jobs):
         fake_parser().parse_many([], jobs=jobs)
 
 
-def test_a_name_that_is_no_text_is_refused():
+def test_a_name_that_is_not_text_is_refused():
     with pytest.raises(errors.OptionError, match="name is 5"):
         fake_parser().parse(photo(), name=5)
 
@@ -346,7 +348,7 @@ def test_pictures_of_nothing_hold_nobody(parser):
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4])
-def test_many_photos_are_parsed_as_one_is(parser, monkeypatch, cores):
+def test_many_photos_are_parsed_like_one(parser, monkeypatch, cores):
     for module in (parallel, humanparse.parser):
         monkeypatch.setattr(module, "usable_cores", lambda: cores)
     names = ["astronaut", "hopper", "astronaut"]

@@ -48,8 +48,7 @@ def test_pixels_are_normalised_per_channel_and_padding_is_zero():
 
 @pytest.mark.parametrize("photo_hw", [(48, 64), (97, 33), (300, 411), (1000, 700)])
 def test_geometry_finds_every_photo_pixel_again(photo_hw):
-    """A map that holds each cell's own position must, sampled at a photo pixel, give that pixel's
-    position."""
+    """A map of each cell's position, sampled at a photo pixel, gives that pixel's position."""
     geometry = BY_AREA.geometry(photo_hw)
     rows, columns = geometry.cells(4)
     down, across = geometry.scale_yx
@@ -109,6 +108,11 @@ def test_pil_bilinear_is_pillows_filter_both_ways(photo_hw):
     height, width = geometry.resized_hw
     wanted = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR))
     assert np.array_equal(pixels[0, :, :height, :width].transpose(1, 2, 0), wanted)
+
+
+def test_a_rule_that_sets_no_size_is_refused():
+    with pytest.raises(ValueError, match="give area_px, short_side or fit_hw"):
+        Preprocess((0,) * 3, (1,) * 3)
 
 
 def test_an_unknown_filter_is_refused():

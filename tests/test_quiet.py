@@ -25,7 +25,7 @@ ARGUMENTS = {
     "parse": ("parse", str(PHOTO), "-o", "results"),
     "export": ("export", "humanparse-small", "--to", "onnx", "-o", "exported"),
 }
-# as users start us: importing humanparse has set it here
+# as users start it: here, importing humanparse has set the variable
 ASKED = ("env", "-u", "ORT_DISABLE_TELEMETRY")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="HOME is for other systems")
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="HOME is for oth
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
-    """An empty home, which children are started with."""
+    """An empty home folder, in which child processes are started."""
     folder = tmp_path / "home"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
@@ -60,7 +60,7 @@ def test_the_workers_of_the_service_leave_nothing_in_the_users_home(home, tmp_pa
     assert list(home.rglob("*")) == []
 
 
-def test_who_wants_to_report_is_not_hindered():
+def test_a_user_who_wants_to_report_may():
     code = "import os, humanparse; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environ = {**os.environ, "ORT_DISABLE_TELEMETRY": "0"}
     done = subprocess.run(

@@ -1,5 +1,4 @@
-"""What README and docs show is run: every python block, and every humanparse line of the sh
-blocks."""
+"""What README and docs show is run: python blocks, and the humanparse lines of sh blocks."""
 
 import re
 import shlex
@@ -26,7 +25,7 @@ def blocks(language: str) -> list:
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A folder with the photos that the examples speak of."""
+    """A folder with the photos that the examples name."""
     (tmp_path / "photos/holiday").mkdir(parents=True)
     shutil.copy(PHOTO, tmp_path / "street.jpg")
     shutil.copy(PHOTO, tmp_path / "photos/holiday/street.jpg")

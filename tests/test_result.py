@@ -1,3 +1,5 @@
+"""result.py: people, parts and the short methods of a parse."""
+
 import dataclasses
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""search.py: what is a photo in a folder, and what a user is told of the rest."""
+"""search.py: what is a photo in a folder, and what a user is told about the rest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_folder_of_very_many_files_is_read_as_it_comes(tmp_path, monkeypatch):
     assert sorted(found) == [str(tmp_path / f"{name}.jpg") for name in "abcde"]
 
 
-def test_links_that_lead_to_each_other_are_no_folders(tmp_path):
+def test_links_that_lead_to_each_other_are_not_folders(tmp_path):
     (tmp_path / "a.jpg").symlink_to(tmp_path / "b.jpg")
     (tmp_path / "b.jpg").symlink_to(tmp_path / "a.jpg")
     links = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]

@@ -1,4 +1,4 @@
-"""Lines of any text reach a stream of any encoding, and streams that were closed are there."""
+"""Any text reaches a stream of any encoding, and streams that were closed exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAY = """if True:
 
 
 def said(text: str | bytes, encoding: str) -> tuple[bytes, bytes]:
-    """What a process with streams of that encoding makes of the text: (stdout, stderr)."""
+    """What a process with streams of that encoding writes for the text: (stdout, stderr)."""
     surroundings = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
     words = [sys.executable, "-c", SAY, text]
     done = subprocess.run(words, env=surroundings, capture_output=True, check=True)
@@ -40,12 +40,12 @@ def test_what_a_stream_lacks_is_written_in_other_characters(encoding, line):
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are text there")
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
-def test_a_name_that_is_no_text_keeps_its_bytes(encoding):
+def test_a_name_that_is_not_text_keeps_its_bytes(encoding):
     assert said(b"\xff.jpg", encoding)[0] == b"\xff.jpg"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix closes the streams")
-def test_closed_streams_lead_nowhere_and_their_numbers_are_taken():
+def test_closed_streams_lead_nowhere_and_their_numbers_stay_taken():
     code = """if True:
         import os, sys
         from humanparse.system import streams

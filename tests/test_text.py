@@ -29,7 +29,10 @@ def test_both_orders_of_utf_16_are_read(tmp_path, data):
     ("data", "message"),
     [
         ("Grüße".encode("cp1252"), r"x.txt is not UTF-8 text \(byte 2 is 0xfc\); save it as UTF-8"),
-        ("a\n".encode("utf-16-le"), "holds zero bytes, as UTF-16 and lists of find -print0 do"),
+        (
+            "a\n".encode("utf-16-le"),
+            "holds zero bytes, as UTF-16 and the output of find -print0 do",
+        ),
         (b"\xff\xfea", "is not UTF-8 text"),
     ],
 )
@@ -47,7 +50,7 @@ def test_lines_are_the_same_however_they_are_cut(monkeypatch, encoding, chunk_by
     assert list(lines_of(file, "x.txt")) == ["Grüße", "", "照片", "last"]
 
 
-def test_bytes_of_names_that_are_no_text_are_kept():
+def test_bytes_of_names_that_are_not_text_are_kept():
     assert list(lines_of(io.BytesIO(b"\xff.jpg\n"), "x.txt")) == ["\udcff.jpg"]
 
 

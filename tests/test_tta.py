@@ -1,5 +1,7 @@
-"""Averaging over views: mirrored photos give mirrored results, and offsets, sides and sizes come
-back right."""
+"""Averaging over views: mirrored photos give mirrored results.
+
+Offsets, sides and sizes come back right.
+"""
 
 from pathlib import Path
 
@@ -78,7 +80,7 @@ def test_a_mirrored_view_comes_back_with_sides_exchanged_and_offsets_turned_roun
     geometry = View().geometry((160, 240), PREPROCESS)
     rng = np.random.default_rng(1)
     plain = outputs(rng, geometry)
-    # no padding: the mirrored outputs can be written down
+    # without padding, the mirrored outputs can be written down
     assert geometry.input_hw == geometry.resized_hw
     mirrored = {name: value[..., ::-1].copy() for name, value in plain.items()}
     for left, right in CIHP.left_right_pairs:
@@ -146,8 +148,7 @@ def semantic_parser(answer, **options) -> HumanParser:
 
 
 def bright_is_left_arm(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Two queries: what is bright is a left arm, whichever way the photo is turned; the rest is
-    background."""
+    """Two queries: bright pixels are a left arm, mirrored or not; the rest is background."""
     mask = np.where(pixels[:, :1, 2::4, 2::4] > 0.5, 9, -9).astype(np.float32)
     logits = np.full((1, 2, 21), -9, np.float32)
     logits[0, 0, LEFT], logits[0, 1, 0] = 9, 9
@@ -161,7 +162,7 @@ def test_the_semantic_head_parses_with_flip():
         semantic_parser(bright_is_left_arm, flip=flip).parse(photo) for flip in (False, True)
     )
     assert set(np.unique(alone.label_map)) == {0, LEFT}
-    # The mirrored look calls it a left arm too, which is a right arm of the photo: the two tie, and
+    # The mirrored view calls it a left arm too, which is a right arm of the photo: the two tie, and
     # the place is the same.
     assert set(np.unique(both.label_map)) <= {0, LEFT, RIGHT}
     assert ((both.label_map > 0) == (alone.label_map > 0)).mean() > 0.99
@@ -188,9 +189,9 @@ def flipping() -> HumanParser:
 @pytest.mark.parametrize("name", ["astronaut", "hopper"])
 def test_with_flip_a_mirrored_photo_gives_the_mirrored_result(flipping, name):
     pixels = np.asarray(Image.open(DEMO / f"{name}.jpg").convert("RGB"))
-    pixels = pixels[:, : pixels.shape[1] - 7]  # a width that fits no whole number of cells
+    pixels = pixels[:, : pixels.shape[1] - 7]  # a width that is no multiple of a cell
     straight, mirrored = flipping.parse(pixels), flipping.parse(pixels[:, ::-1].copy())
-    # All but pixels on the border of two classes, where interpolation rounds to the left.
+    # all but pixels on the border of two classes, where interpolation rounds to the left
     assert (straight.label_map == exchanged(mirrored.label_map)).mean() > 0.999
     assert (straight.person_map == mirrored.person_map[:, ::-1]).mean() > 0.999
     assert [one.score for one in straight.people] == pytest.approx(
@@ -217,7 +218,7 @@ def test_the_averaged_outputs_are_each_others_mirror_images_to_the_bit(flipping)
     assert (one["offset"][:, 0] == -other["offset"][:, 0, :, ::-1]).all()
 
 
-def test_scales_and_flip_find_the_same_person_and_count_the_time_of_all_looks():
+def test_scales_and_flip_find_the_same_person_and_count_the_time_of_all_views():
     parser = HumanParser(flip=True, scales=(0.75, 1))
     result, plain = (
         parser.parse(DEMO / "astronaut.jpg"),

@@ -1,6 +1,7 @@
-"""humanparse: every person in a photo, and every body part and garment of theirs, pixel by pixel.
+"""humanparse: every person in a photo, with their body parts and garments, pixel by pixel.
 
 from humanparse import HumanParser
+
 result = HumanParser().parse("street.jpg")
 result.people[0].parts["Left-arm"].mask.area
 """
@@ -8,7 +9,7 @@ result.people[0].parts["Left-arm"].mask.area
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from humanparse.system.quiet import keep_quiet
 
@@ -42,9 +43,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str):
-    """Load a public name when it is first used: importing humanparse alone costs next to
-    nothing."""
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: importing humanparse alone costs next to nothing.
+
+    Raises:
+        AttributeError: For any other name.
+    """
     if name == "errors":
         return import_module("humanparse.errors")
     if name not in _HOMES:

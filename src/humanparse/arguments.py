@@ -1,5 +1,4 @@
-"""What callers give, checked: whatever has the wrong type or lies outside of its range is refused
-in one way."""
+"""Checks of arguments: a wrong type or a value out of range is always refused in the same way."""
 
 from __future__ import annotations
 
@@ -15,9 +14,16 @@ from humanparse.errors import OptionError
 
 
 def whole_number(name: str, value: Any, least: int, hint: str = "") -> int:
-    """Return the value as an int. hint: what else to do, for the message.
+    """Return the value as an int.
 
-    Raises OptionError for what is no whole number (text is none, either), or less than `least`.
+    Args:
+        name: What the argument is called, for the message.
+        value: What was given.
+        least: The smallest value that is accepted.
+        hint: What else may be given, for the end of the message.
+
+    Raises:
+        OptionError: If it is not a whole number (text never is), or less than `least`.
     """
     try:
         number = operator.index(value)
@@ -31,45 +37,75 @@ def whole_number(name: str, value: Any, least: int, hint: str = "") -> int:
 def number_between(
     name: str, value: Any, least: float, most: float = sys.float_info.max, hint: str = ""
 ) -> float:
-    """Return the value as a float. hint: what it means, for the message.
+    """Return the value as a float.
 
-    Raises OptionError for what is no number, or outside of its range; infinity is outside of any.
+    Args:
+        name: What the argument is called, for the message.
+        value: What was given.
+        least: The smallest value that is accepted.
+        most: The largest one. Infinity is never accepted.
+        hint: What the number means, for the end of the message.
+
+    Raises:
+        OptionError: If it is not a number, or out of range.
     """
     if not is_number(value) or not least <= value <= most:
         limits = (
-            f"from {least:g} on" if most == sys.float_info.max else f"from {least:g} to {most:g}"
+            f"of at least {least:g}"
+            if most == sys.float_info.max
+            else f"from {least:g} to {most:g}"
         )
         raise OptionError(f"{name} is {value!r}; give a number {limits}{hint}")
     return float(value)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is one, of Python's or NumPy's; text and truth values are none."""
+    """Return whether the value is a number of Python's or NumPy's; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def one_or_more(name: str, value: Any) -> list:
-    """Return the values of a list, or a single one, text or number, as a list of one.
+    """Return the values of a list, or a single text or number as a list of one.
 
-    Raises OptionError for what is neither.
+    Args:
+        name: What the argument is called, for the message.
+        value: What was given.
+
+    Raises:
+        OptionError: If it is neither.
     """
     if isinstance(value, str) or is_number(value):
         return [value]
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return list(value)
-    raise OptionError(f"{name} is {value!r}; give one, or a list of them")
+    raise OptionError(f"{name} is {value!r}; give one value, or a list of them")
 
 
 def folder_path(name: str, value: Any) -> Path:
-    """Return the path of a folder. Raises OptionError for what cannot be one."""
+    """Return the value as the path of a folder, which need not exist.
+
+    Args:
+        name: What the argument is called, for the message.
+        value: What was given.
+
+    Raises:
+        OptionError: If it cannot be a path.
+    """
     if isinstance(value, str | os.PathLike) and "\0" not in os.fsdecode(value):
         return Path(os.fsdecode(value))
     raise OptionError(f"{name} is {value!r}; give the path of a folder")
 
 
 def yes_or_no(name: str, value: Any) -> bool:
-    """Return the value. Raises OptionError for anything but True and False: "no" would count as
-    yes."""
+    """Return the value, which must be True or False: the text "no" would count as true.
+
+    Args:
+        name: What the argument is called, for the message.
+        value: What was given.
+
+    Raises:
+        OptionError: If it is anything else.
+    """
     if value is True or value is False:
         return value
     raise OptionError(f"{name} is {value!r}; give True or False")

@@ -100,16 +100,6 @@ def others_share(seconds: float = 1.0) -> float | None:
     return (after[0] - before[0]) / max(1, after[1] - before[1]) if before and after else None
 
 
-def peak_mb() -> float | None:
-    """The most memory that this process has held, in MB; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if platform.system() == "Darwin" else 1e3)
-
-
 # ---- the parser -------------------------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,14 @@
-"""ModelCard: all that must be known to use a model file. It travels inside the file, as JSON under
-the key "humanparse"."""
+"""ModelCard: all that must be known to use a model file.
+
+It travels inside the file, as JSON under the key "humanparse".
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 from humanparse.errors import BrokenModel
 from humanparse.labels import LabelSet, label_set
@@ -17,11 +20,16 @@ METADATA_KEY = "humanparse"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself.
+    """What a model file says about itself.
 
-    head: which post-processing its outputs want, one of HEADS.
-    settings: thresholds of that post-processing that differ from its defaults, by name.
-    source_sha256: of the checkpoint that the file was converted from; empty if it was not.
+    Attributes:
+        name: What the model is called.
+        labels: Its classes.
+        head: The post-processing that its outputs need, one of `vocabulary.HEADS`.
+        preprocess: How it needs its input.
+        license: The name of its licence.
+        settings: Those thresholds of the post-processing that differ from its defaults, by name.
+        source_sha256: Of the checkpoint that the file was converted from; "" if it was not.
     """
 
     name: str
@@ -33,7 +41,7 @@ class ModelCard:
     source_sha256: str = ""
 
     def to_json(self) -> str:
-        """The text that goes into the model file."""
+        """Return the text that goes into the model file."""
         own = self.labels if self.labels != _known(self.labels.name) else None
         return json.dumps(
             {
@@ -51,11 +59,19 @@ class ModelCard:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str) -> ModelCard:
-        """The card inside a model file. `where` names the file in errors. Raises BrokenModel if it
-        is missing or wrong."""
+        """Read the card inside a model file.
+
+        Args:
+            metadata: The texts in the file, by key.
+            where: What to call the file in errors.
+
+        Raises:
+            BrokenModel: If the card is missing or wrong.
+        """
         if METADATA_KEY not in metadata:
             raise BrokenModel(
-                f"{where} carries no {METADATA_KEY!r} metadata: it was not made by humanparse"
+                f"{where} carries no {METADATA_KEY!r} metadata: it was not made by humanparse; "
+                "give a model file of humanparse"
             )
         try:
             data = json.loads(metadata[METADATA_KEY])
@@ -80,18 +96,20 @@ class ModelCard:
         if card.head not in HEADS:
             known = ", ".join(HEADS)
             raise BrokenModel(
-                f"{where} wants the head {card.head!r}, but this version knows {known}; update humanparse"
+                f"{where} needs the head {card.head!r}, but this version knows {known}; "
+                "update humanparse"
             )
         return card
 
 
-def _preprocess(data: Mapping) -> Preprocess:
+def _preprocess(data: Mapping[str, Any]) -> Preprocess:
     known = {one.name for one in fields(Preprocess)}
     if unknown := set(data) - known:
         raise ValueError(f"unknown preprocessing {sorted(unknown)}")
-    return Preprocess(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-    )
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+    }
+    return Preprocess(**values)
 
 
 def _known(name: str) -> LabelSet | None:

@@ -1,7 +1,7 @@
-"""The packages that optional parts need, and the line that installs those that are missing.
+"""The packages that optional parts need, and the command that installs those that are missing.
 
-The packages themselves are named, not an extra of humanparse: so the line also works where
-humanparse was installed from a folder or a wheel, and never fetches another package of that name.
+The command names the packages themselves, and not an extra of humanparse. So it also works where
+humanparse was installed from a folder or a wheel, and never installs another package of that name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import metadata
 
 _ONNX, _TORCH = ("onnx>=1.21",), ("torch>=2.10", "onnx>=1.21", "safetensors>=0.4")
 
-EXTRAS = {  # as in pyproject.toml, where extras may be made of others
+EXTRAS = {  # as in pyproject.toml, where extras may contain others
     "torch": _TORCH,
     "openvino": ("openvino>=2025.0",),
     "quantize": ("nncf>=3.0", *_ONNX),
@@ -27,7 +27,11 @@ EXTRAS = {  # as in pyproject.toml, where extras may be made of others
 def install_line(extra: str) -> str:
     """Return the pip command for the packages of an extra that are not installed.
 
-    If all of them are, one of them is broken or too old, and all are named.
+    Args:
+        extra: One of EXTRAS.
+
+    Returns:
+        The command. If all are installed, one of them is broken or too old, and it names them all.
     """
     wanted = EXTRAS[extra]
     missing = [package for package in wanted if not _installed(package)]
@@ -36,7 +40,7 @@ def install_line(extra: str) -> str:
 
 def _installed(package: str) -> bool:
     try:
-        metadata.version(re.match(r"[A-Za-z0-9._-]+", package)[0])
+        metadata.version(re.split(r"[\[>]", package)[0])
     except metadata.PackageNotFoundError:
         return False
     return True

@@ -1,10 +1,9 @@
-"""From a path, bytes, an open file, a PIL image or an array to the pixels that a person sees: RGB,
-upright, 8 bits.
+"""From a path, bytes, an open file, a PIL image or an array to the pixels that a person sees.
 
-A picture is recognised by its first bytes, never by its name, and only the types in `ACCEPTED` are
-opened. Its size is read from the header and held against the limit before a pixel is decoded.
-Colour profiles (ICC) are ignored: a profile rarely moves a colour far enough to matter for finding
-people, and most of what reads photos ignores it too.
+They are RGB, upright, of 8 bits. A picture is recognised by its first bytes, never by its name, and
+only the types in `ACCEPTED` are opened. Its size is read from the header and compared with the
+limit before a pixel is decoded. Colour profiles (ICC) are ignored: a profile rarely moves a colour
+far enough to matter for finding people, and most programs that read photos ignore it too.
 """
 
 from __future__ import annotations
@@ -45,22 +44,21 @@ from humanparse.errors import (
     OptionError,
 )
 
-# 1 MP = 1 000 000 pixels; a photo at the limit needs about 300 MB while it is read
+# 1 MP = 1 000 000 pixels; reading a photo at the limit needs about 300 MB
 MAX_MEGAPIXELS = 40.0
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, BMP, GIF, TIFF or PPM"
 
 GIVE = "give a path, bytes, an open file, a PIL image or a NumPy array"
 
-MAX_SCANS = 100  # of a JPEG: a progressive one of a camera or editor has about 10
+MAX_SCANS = 100  # of a JPEG; a progressive one from a camera or editor has about 10
 
-# none inside of coded data, which restarts with d0 to d7
+# never inside coded data, where only the restarts d0 to d7 occur
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
-# pixels converted at a time: few enough for the processor's caches, large beside the cost of a call
+# pixels converted in one step: few enough for the processor's caches, enough to outweigh the call
 _STRIP_PIXELS = 1 << 17
-# the EXIF tag, 1 to 8; below, how to walk along the file's rows and columns for each
-_ORIENTATION = 0x0112
-_STEPS = {
+_ORIENTATION = 0x0112  # the EXIF tag
+_STEPS = {  # for each orientation, 1 to 8, how to walk along the file's rows and columns
     1: (1, 1),
     2: (1, -1),
     3: (-1, -1),
@@ -74,11 +72,12 @@ _STEPS = {
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A photo, ready to be looked at.
+    """A photo as a person sees it.
 
-    pixels: uint8 (H, W, 3) RGB, C-contiguous, of this picture alone. name: of its file without
-    folder and ending, "image" where there is none. file_name: of its file without folder, "" where
-    there is none.
+    Attributes:
+        pixels: uint8 (H, W, 3) RGB, C-contiguous, not shared with anything else.
+        name: The name of its file without folder and ending; "image" if there is none.
+        file_name: The name of its file without folder; "" if there is none.
     """
 
     pixels: np.ndarray
@@ -89,28 +88,32 @@ class Picture:
 def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """Read a photo as a person sees it.
 
-    source: a path (str or os.PathLike); the file's bytes; an open binary file (read from its start
-    if it can be rewound, and left open); a PIL image (at the frame where it stands); or a NumPy
-    array, uint8 (H, W, 3) RGB, (H, W, 4) RGB and alpha or (H, W) grey. OpenCV's arrays are BGR:
-    pass `frame[:, :, ::-1]`. Arrays are copied.
-    max_megapixels: the largest picture accepted, in millions of pixels.
-
     EXIF orientation is applied. Of an animation the first frame is taken. 16-bit grey is scaled to
-    8 bits. Transparent pixels show white, as on a page, and not the colour hidden below them, which
-    is often black or noise. Memory: at the peak the decoded picture (4 bytes a pixel) and the
-    result (3 bytes a pixel); WebP 16 bytes in all.
+    8 bits. Transparent pixels become white, as on a page, instead of the colour hidden below them,
+    which is often black or noise. Memory: at the peak the decoded picture (4 bytes a pixel) and the
+    result (3 bytes a pixel); for WebP 16 bytes a pixel in all.
 
-    Raises NotAnImage for what is not a picture, a type that is not accepted, or a folder;
-    BrokenImage for a damaged file; ImageTooLarge above the limit; MissingExtra for HEIC without
-    pillow-heif; OptionError for a limit that is not a positive number. Trouble with the file system
-    (FileNotFoundError, PermissionError, ...) is passed on as it is.
+    Args:
+        source: A path (str or os.PathLike); the file's bytes; an open binary file (read from its
+            start if it can seek, and left open); a PIL image (its current frame); or a NumPy array,
+            uint8 (H, W, 3) RGB, (H, W, 4) RGB and alpha or (H, W) grey, which is copied. OpenCV's
+            arrays are BGR: pass `frame[:, :, ::-1]`.
+        max_megapixels: The largest picture accepted, in millions of pixels.
+
+    Raises:
+        NotAnImage: For what is not a picture, a type that is not accepted, or a folder.
+        BrokenImage: For a damaged file.
+        ImageTooLarge: Above the limit.
+        MissingExtra: For HEIC without pillow-heif.
+        OptionError: For a limit that is not a positive number.
+        OSError: For trouble with the file system, as it is (FileNotFoundError, PermissionError, …).
     """
     check_limit(max_megapixels)
     try:
         return _read(source, max_megapixels)
     except (HumanParseError, OSError, MemoryError):
         raise
-    # a closed file, a NUL in a path: what callers give can raise nearly anything
+    # a closed file, a NUL in a path: what callers pass can raise nearly anything
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise NotAnImage(
@@ -119,7 +122,7 @@ def read_image(source: Any, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
 
 
 def check_limit(max_megapixels: float) -> None:
-    """Raises OptionError unless it is a number above 0, which may be infinite."""
+    """Raise OptionError unless the limit is a number above 0, which may be infinite."""
     # not `<= 0`, which would let NaN switch the limit off
     if not (is_number(max_megapixels) and max_megapixels > 0):
         raise OptionError(f"max_megapixels is {max_megapixels!r} but must be a positive number")
@@ -147,19 +150,19 @@ def _read(source: Any, max_megapixels: float) -> Picture:
     if iscoroutinefunction(getattr(source, "read", None)):
         kind = type(source).__name__
         raise NotAnImage(
-            f"cannot wait for an asynchronous {kind}; give its bytes (`await it.read()`), or the file inside"
+            f"cannot wait for an asynchronous {kind}; give its bytes (`await it.read()`), "
+            "or the file inside"
         )
     if hasattr(source, "read"):
         path = _path_of(source)
-        return Picture(
-            _from_file(_rewindable(source), path.name or "image", max_megapixels), *_names(path)
-        )
+        what = path.name or "image"
+        return Picture(_from_file(_rewindable(source, what), what, max_megapixels), *_names(path))
     kind = type(source).__name__
     raise NotAnImage(f"cannot read a picture from {kind}; {GIVE}")
 
 
 def _shown(source: Any) -> str:
-    """A path as it was given; of all else only what it is."""
+    """A path as it was given; of anything else only its type."""
     return (
         repr(source) if isinstance(source, str | os.PathLike) else f"this {type(source).__name__}"
     )
@@ -169,26 +172,26 @@ def _from_path(path: Path, limit_mp: float) -> Picture:
     if path.is_dir():
         raise NotAnImage(f"{path} is a folder; give the path of one picture in it")
     with open(path, "rb") as file:
-        return Picture(_from_file(_rewindable(file), path.name, limit_mp), *_names(path))
+        return Picture(_from_file(_rewindable(file, path.name), path.name, limit_mp), *_names(path))
 
 
 def _path_of(file: Any) -> Path:
-    """Where an open file says that it comes from; empty if it does not, or says it of another."""
+    """The path that an open file says it has; empty if it has none, or that of another file."""
     name = getattr(file, "name", None)
     inner = getattr(file, "raw", None)
     if name is not None and name == getattr(getattr(inner, "fileobj", None), "name", None):
         return Path()  # tarfile, before Python 3.13, gives a member the name of its archive
-    is_name = isinstance(name, str) and not name.startswith("<")  # as "<stdin>" does
-    return Path(name if is_name else "")
+    if not isinstance(name, str) or name.startswith("<"):  # "<stdin>"
+        return Path()
+    return Path(name)
 
 
 def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
-    """The pixels of an encoded picture. what: its name in messages. The file must be able to
-    seek."""
+    """The pixels of an encoded picture. what: its name in messages. The file can seek."""
     file.seek(0)
     start = file.read(64)
     if isinstance(start, str):
-        raise NotAnImage(f"{what} is open as text; open it with mode 'rb'")
+        raise _is_text(what)
     kind = _kind(start)
     if kind is None:
         raise NotAnImage(f"{what} {_described(start)}; expected a picture: {ACCEPTED}")
@@ -213,8 +216,8 @@ def _from_array(array: np.ndarray, limit_mp: float) -> np.ndarray:
         or array.size == 0
     ):
         raise NotAnImage(
-            f"the array is {array.dtype} of shape {array.shape}; expected uint8 of shape (H, W, 3) RGB, "
-            "(H, W, 4) RGB and alpha, or (H, W) grey, with values from 0 to 255"
+            f"the array is {array.dtype} of shape {array.shape}; expected uint8 of shape "
+            "(H, W, 3) RGB, (H, W, 4) RGB and alpha, or (H, W) grey, with values from 0 to 255"
         )
     height, width = array.shape[:2]
     _check_size(width, height, "image", limit_mp)
@@ -227,19 +230,27 @@ def _from_array(array: np.ndarray, limit_mp: float) -> np.ndarray:
     return pixels
 
 
-def _rewindable(file: Any) -> BinaryIO:
-    """The file itself if it can seek, else what it still holds, in memory: pipes and sockets."""
+def _rewindable(file: Any, what: str) -> BinaryIO:
+    """The file itself if it can seek; otherwise (pipes, sockets) what it still holds, in memory."""
     if all(hasattr(file, method) for method in ("seek", "tell")) and (
         not hasattr(file, "seekable") or file.seekable()
     ):
         return file
     data = file.read()
-    return io.StringIO(data) if isinstance(data, str) else io.BytesIO(data)
+    if isinstance(data, str):
+        raise _is_text(what)
+    return io.BytesIO(data)
+
+
+def _is_text(what: str) -> NotAnImage:
+    return NotAnImage(f"{what} is open as text; open it with mode 'rb'")
 
 
 def _names(path: Path) -> tuple[str, str]:
-    """Without ending and with it; "image" and "" where there is none: "..", as in "a/..", would
-    name files elsewhere."""
+    """The name of a file without and with its ending; "image" and "" if there is none.
+
+    ".." (as in "a/..") is none: it would name files elsewhere.
+    """
     stem = path.stem.strip(". ")
     return (stem, path.name) if stem else ("image", "")
 
@@ -256,7 +267,7 @@ _STARTS = {
     "PPM": (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf"),
 }
 _OPENERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
-    # of a phone's MPO, which is several JPEGs in a row, it reads the first
+    # of MPO files from phones, which are several JPEGs in a row, it reads the first
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "GIF": GifImagePlugin.GifImageFile,
@@ -266,34 +277,29 @@ _OPENERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
     "WebP": WebPImagePlugin.WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-# parts Pillow may be built without
+# what Pillow may have been built without
 _SUPPORTED = {"WebP": WebPImagePlugin.SUPPORTED, "AVIF": AvifImagePlugin.SUPPORTED}
 
 
 def _kind(start: bytes) -> str | None:
-    """The type of a file by its first 64 bytes, None for one that is not accepted."""
+    """The type of a file by its first 64 bytes; None for one that is not accepted."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "WebP"
     if start[4:8] == b"ftyp":
-        # the major brand and those it is compatible with
+        # the major brand, and those that it is compatible with
         brands = start[8 : min(int.from_bytes(start[:4], "big"), 64)]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        return (
-            "HEIC"
-            if any(
-                brand in brands for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
-            )
-            else None
-        )
+        heic = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")
+        return "HEIC" if any(brand in brands for brand in heic) else None
     return next((kind for kind, starts in _STARTS.items() if start.startswith(starts)), None)
 
 
 def _opener(kind: str) -> Callable[[BinaryIO], Image.Image]:
     """What opens a file of that kind.
 
-    The classes are called by hand, and not through Image.open, because that warns and raises by
-    Pillow's own limit, one number for the whole process, before it tells the size.
+    The classes are called directly and not through Image.open, because that warns and raises
+    according to Pillow's limit, one number for the whole process, before it tells the size.
     """
     if kind == "HEIC":
         try:
@@ -303,7 +309,8 @@ def _opener(kind: str) -> Callable[[BinaryIO], Image.Image]:
         return HeifImageFile
     if not _SUPPORTED.get(kind, True):
         raise NotAnImage(
-            f"this Pillow was built without {kind}; save the picture as JPEG or PNG, or install another Pillow"
+            f"this Pillow was built without {kind}; save the picture as JPEG or PNG, "
+            "or install another Pillow"
         )
     return _OPENERS[kind]
 
@@ -322,11 +329,13 @@ def _described(start: bytes) -> str:
 
 
 def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
-    """Any PIL image → uint8 (H, W, 3) RGB, upright. Converted strip by strip, so that no second
-    whole copy is made."""
+    """Any PIL image → uint8 (H, W, 3) RGB, upright.
+
+    It is converted strip by strip, so that no second copy of the whole is made.
+    """
     _check_size(*image.size, what, limit_mp)
     image.load()
-    width, height = image.size  # as decoded: TIFF turns upright while it is loaded
+    width, height = image.size  # as decoded: loading turns a TIFF upright
     orientation = _orientation(image)
     pixels = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
     as_stored = _as_stored(pixels, orientation)
@@ -337,8 +346,10 @@ def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
 
 
 def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
-    """Each scan of a JPEG costs a pass over the picture, however few bytes it has: 50 kB could take
-    minutes."""
+    """Raise BrokenImage for a JPEG of too many scans.
+
+    Each costs a pass over the picture, however few bytes it has: 50 kB could take minutes.
+    """
     file.seek(0)
     data = file.read()
     place = num_scans = 0
@@ -347,10 +358,10 @@ def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
         num_scans += is_scan
         if num_scans > MAX_SCANS:
             raise BrokenImage(
-                f"{what} is a JPEG of more than {MAX_SCANS} scans; expected about 10; save it anew"
+                f"{what} is a JPEG of more than {MAX_SCANS} scans; expected about 10; save it again"
             )
         if not is_scan and found[0] != _START_OF_IMAGE:
-            # over what the segment holds, such as a preview
+            # skip what the segment contains, such as a preview
             place += int.from_bytes(data[place : place + 2], "big")
 
 
@@ -364,14 +375,13 @@ def _check_size(width: int, height: int, what: str, limit_mp: float) -> None:
 
 
 def _strips(width: int, height: int) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of strips that cover the picture, each of about `_STRIP_PIXELS`."""
+    """(top, bottom) of strips that cover the picture, each of about _STRIP_PIXELS."""
     rows = max(1, _STRIP_PIXELS // width)
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8. Damaged EXIF counts as 1: it hides which way is up, not the
-    picture."""
+    """EXIF orientation, 1 to 8. Damaged EXIF counts as 1, since the picture itself is intact."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except (Warning, MemoryError):
@@ -382,17 +392,15 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of the upright pixels that lies the way the file stores them: what is written to it
-    stands upright."""
+    """A view of the upright pixels in the layout of the file: what is written to it is upright."""
     row_step, column_step = _STEPS[orientation]
-    # from 5 on, rows of the file are columns of the photo
+    # from orientation 5 on, rows of the file are columns of the photo
     stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
     return stored[::row_step, ::column_step]
 
 
 def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """What turns a strip of this image into uint8 (h, w, 3), or (h, w, 1) for grey of more than 8
-    bits."""
+    """A function from a strip of this image to uint8 (h, w, 3), or (h, w, 1) for deep grey."""
     if image.mode == "F" or image.mode.startswith("I"):
         black, white = _range(image)
         return lambda strip: _to_bytes(np.asarray(strip), black, white)
@@ -403,21 +411,21 @@ def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
         return lambda strip: _on_white(
             np.asarray(strip.convert(image.mode.upper()).convert("RGBA"))
         )
-    # which would copy it
+    # convert would copy a strip that is RGB already
     return lambda strip: np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     """uint8 (h, w, 4) over white → uint8 (h, w, 3)."""
-    missing = (255 - rgba[:, :, :3]).astype(np.uint16)  # what each channel lacks to white
+    missing = (255 - rgba[:, :, :3]).astype(np.uint16)  # each channel's difference from white
     return 255 - ((missing * rgba[:, :, 3:] + 127) // 255).astype(np.uint8)
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
     """The values that mean black and white in an image of more than 8 bits.
 
-    16-bit types have theirs. Wider ones say nothing: 0 to 1 (of fractions), 255 or 65535 if that
-    holds every value, else from the lowest value to the highest.
+    16-bit types define them. Wider ones do not: then 0 to 1 (for fractions), 255 or 65535 if that
+    contains every value, otherwise the lowest value to the highest.
     """
     if image.mode.startswith("I;16"):
         return 0, 65535
@@ -436,8 +444,8 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _to_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
-    """(h, w) of any number type → uint8 (h, w, 1); values that are not numbers become black."""
-    with np.errstate(invalid="ignore"):  # where nothing is finite
+    """(h, w) of any number type → uint8 (h, w, 1); NaN becomes black."""
+    with np.errstate(invalid="ignore"):  # if nothing is finite
         scaled = (values.astype(np.float64) - black) * 255 / ((white - black) or 1)
     return np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)[:, :, None]
 
@@ -455,13 +463,12 @@ def _guarded(
     limit_mp: float,
     file: BinaryIO | None = None,
 ) -> np.ndarray:
-    """The pixels that `decode` returns; whatever Pillow raises on a damaged file becomes one of our
-    errors.
+    """The pixels that `decode` returns; what Pillow raises on a damaged file becomes our error.
 
-    Pillow's warnings are about its own size limit or damaged metadata, and no reason to refuse a
-    photo, even where the reader turns warnings into errors. GIF and TIFF warn of sizes while they
-    are opened, so they are read in silence. Silence is shared by all threads of the process, so
-    others get it only once a warning was raised as an error.
+    Pillow's warnings are about its size limit or damaged metadata, and no reason to refuse a photo,
+    even where the caller turns warnings into errors. GIF and TIFF files warn about sizes while they
+    are opened, so they are read with warnings silenced. As that affects all threads of the process,
+    other types are read so only after a warning was raised as an error.
     """
     try:
         if kind not in ("GIF", "TIFF"):
@@ -476,7 +483,8 @@ def _guarded(
     except Image.DecompressionBombError as error:
         pillow_mp = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ImageTooLarge(
-            f"{what} has more than {pillow_mp:.6g} MP but the limit is {min(limit_mp, pillow_mp):.6g} MP; resize it"
+            f"{what} has more than {pillow_mp:.6g} MP but the limit is "
+            f"{min(limit_mp, pillow_mp):.6g} MP; resize it"
         ) from error
     except Exception as error:  # hostile files make Pillow raise nearly anything
         raise BrokenImage(_damage(what, kind, file, error)) from error
@@ -484,27 +492,38 @@ def _guarded(
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Pillow's warnings are ignored inside. One thread at a time: two that overlap could leave the
-    filter behind."""
+    """Ignore Pillow's warnings in the block.
+
+    Only one thread may do so at once: two that overlap could leave the filter behind.
+    """
     with _CALM, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
         yield
 
 
 def _damage(what: str, kind: str | None, file: BinaryIO | None, error: Exception) -> str:
-    """What to say about a picture that cannot be decoded."""
+    """The message for a picture that cannot be decoded."""
     reason = str(error).strip() or type(error).__name__
     if file is None:
-        return f"the PIL image cannot be read ({reason}); open it anew, and pass it before its file is closed"
+        return (
+            f"the PIL image cannot be read ({reason}); open it again, and pass it before its file "
+            "is closed"
+        )
     file.seek(0, os.SEEK_END)
     length = file.tell()
     cut = any(words in reason.lower() for words in ("truncated", "no more images"))
     if cut or (kind == "WebP" and length < _riff_length(file)):
-        return f"{what} breaks off after {length} bytes; expected the rest of the {kind} file; get it again"
-    return f"{what} starts like {kind} but is damaged inside ({reason}); get it again, or save it anew from another program"
+        return (
+            f"{what} breaks off after {length} bytes; expected the rest of the {kind} file; "
+            "get it again"
+        )
+    return (
+        f"{what} starts like {kind} but is damaged inside ({reason}); get it again, "
+        "or save it again from another program"
+    )
 
 
 def _riff_length(file: BinaryIO) -> int:
-    """How long a WebP file says it is, in bytes."""
+    """The length of a WebP file by its header, in bytes."""
     file.seek(4)
     return int.from_bytes(file.read(4), "little") + 8

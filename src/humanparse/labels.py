@@ -1,8 +1,7 @@
-"""Label sets: what the numbers of a label map mean, which of them are left and right of a pair, and
-their colours.
+"""Label sets: what the numbers of a label map mean, which are left and right, and their colours.
 
-Left and right are the person's own. Names follow the data sets: LIP (Gong et al. 2017), CIHP (Gong
-et al. 2018), PASCAL-Person-Part (Chen et al. 2014), MHP-v2 (Zhao et al. 2018).
+Left and right are the person's. Names follow the data sets: LIP (Gong et al. 2017), CIHP (Gong et
+al. 2018), PASCAL-Person-Part (Chen et al. 2014), MHP-v2 (Zhao et al. 2018).
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from humanparse.errors import OptionError
 from humanparse.vocabulary import PALETTES
 
 Colour = tuple[int, int, int]  # RGB, 0–255
-GARMENTS = {
+# names of classes, in lower case and without hyphens
+_GARMENTS = {
     "upperclothes",
     "dress",
     "coat",
@@ -27,26 +27,32 @@ GARMENTS = {
     "shorts",
     "robe",
 }
-SCARVES = {"scarf", "scarves"}
-FACES = {"face"}
-HEADS = FACES | {"hair", "hat", "sunglasses", "glasses"}
+_SCARVES = {"scarf", "scarves"}
+_FACES = {"face"}
+_ON_HEADS = _FACES | {"hair", "hat", "sunglasses", "glasses"}
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a model: `names[i]` is class i; class 0 is the background.
+    """The classes of a model.
 
-    Raises OptionError for two classes of one name, one without a name, and a left side without its
-    right one.
+    Attributes:
+        name: What the set is called.
+        names: `names[i]` is class i; class 0 is the background.
+        clear_colours: Hand-picked colours that are clear on photos; generated if empty.
+        classic_colours: Colours of the data set's own tools; PASCAL VOC's if empty.
+
+    Raises:
+        OptionError: For two classes of one name, a class without a name, and a left side without
+            its right one.
     """
 
     name: str
     names: tuple[str, ...]
-    clear_colours: tuple[Colour, ...] = ()  # hand-picked; generated where empty
-    # of the data set's own tools; PASCAL VOC's where empty
+    clear_colours: tuple[Colour, ...] = ()
     classic_colours: tuple[Colour, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_names(self.names)
 
     def __len__(self) -> int:
@@ -54,7 +60,7 @@ class LabelSet:
 
     @cached_property
     def left_right_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(left class, right class) of every pair: what a mirrored photo exchanges."""
+        """(left class, right class) of every pair: what mirroring a photo exchanges."""
         index = {name: i for i, name in enumerate(self.names)}
         return tuple(
             (i, index[name.replace("Left-", "Right-")])
@@ -64,25 +70,26 @@ class LabelSet:
 
     @cached_property
     def garments(self) -> frozenset[int]:
-        """The classes that are clothes for the body, which are easily taken for each other: no
-        hats, shoes or scarves."""
-        return self._called(GARMENTS)
+        """The classes of clothes for the body, which are easily mistaken for each other.
+
+        Hats, shoes and scarves are not among them.
+        """
+        return self._called(_GARMENTS)
 
     @cached_property
     def scarves(self) -> frozenset[int]:
-        """The classes that are scarves, for which collars and patterns of garments are easily
-        taken."""
-        return self._called(SCARVES)
+        """The classes of scarves, for which collars and patterns are easily mistaken."""
+        return self._called(_SCARVES)
 
     @cached_property
     def faces(self) -> frozenset[int]:
-        """The classes that are faces."""
-        return self._called(FACES)
+        """The classes of faces."""
+        return self._called(_FACES)
 
     @cached_property
     def heads(self) -> frozenset[int]:
-        """The classes that are on a head: the face, and what hangs together with it."""
-        return self._called(HEADS)
+        """The classes on a head: the face, and what is connected to it."""
+        return self._called(_ON_HEADS)
 
     def _called(self, names: set[str]) -> frozenset[int]:
         return frozenset(
@@ -90,11 +97,15 @@ class LabelSet:
         )
 
     def palette(self, name: str = "clear") -> tuple[Colour, ...]:
-        """One RGB colour a class; class 0 is black.
+        """Return one RGB colour for each class; class 0 is black.
 
-        "clear": strong on photos, paired sides differ in lightness so that they stay apart for
-        colour-blind people. "classic": the colours that the data sets' own tools use. Raises
-        OptionError for another name.
+        Args:
+            name: "clear": strong on photos, and the two sides of a pair differ in lightness, so
+                that colour-blind people can tell them apart. "classic": the colours of the data
+                sets' own tools.
+
+        Raises:
+            OptionError: For another name.
         """
         check_palette(name)
         if name == "clear":
@@ -102,9 +113,10 @@ class LabelSet:
         return self.classic_colours or _pascal_voc(len(self))
 
     def name_beside(self, usual: str) -> str:
-        """What something else than a class, such as a whole person, is called beside the classes.
+        """Return a name beside the classes for something that is not one, such as a whole person.
 
-        `usual`, or, if a class is called so, "whole-" and that.
+        Args:
+            usual: The wanted name. If a class has it, "whole-" is put before it.
         """
         taken = {name.casefold() for name in self.names}
         while usual.casefold() in taken:
@@ -112,7 +124,11 @@ class LabelSet:
         return usual
 
     def index(self, name: str) -> int:
-        """Class number of a name. Raises OptionError for a name that is not in the set."""
+        """Return the number of the class of that name.
+
+        Raises:
+            OptionError: If no class has that name.
+        """
         if name not in self.names:
             raise OptionError(
                 f"{self.name} has no class {name!r}; its classes are {', '.join(self.names)}"
@@ -121,32 +137,39 @@ class LabelSet:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
-    """Raises OptionError for names by which classes cannot be told apart, or mirrored."""
+    """Raise OptionError for names by which classes cannot be distinguished, or mirrored."""
     seen: dict[str, int] = {}
     for number, name in enumerate(names):
         if not name.strip():
-            raise OptionError(f"class {number} has no name; give each class one of its own")
-        # files are named by classes, capitals or not
+            raise OptionError(f"class {number} has no name; give each class a name")
+        # files are named after classes, and some systems ignore capitals in names
         before = seen.setdefault(name.casefold(), number)
         if before != number:
             raise OptionError(
-                f"classes {before} and {number} are both called {name!r}; give each class a name of its own"
+                f"classes {before} and {number} are both called {name!r}; "
+                "give each class a different name"
             )
     for name in names:
         for side, other in (("Left-", "Right-"), ("Right-", "Left-")):
-            if name.startswith(side) and name.replace(side, other, 1) not in names:
+            mirrored = name.replace(side, other, 1)
+            if name.startswith(side) and mirrored not in names:
                 raise OptionError(
-                    f"there is a class {name!r} but no {name.replace(side, other, 1)!r}, which it would be in a mirror; "
+                    f"there is a class {name!r} but no {mirrored!r}, which it becomes in a mirror; "
                     f"name both, or call the one {name.removeprefix(side)!r}"
                 )
 
 
 def difference(one: LabelSet, other: LabelSet, whose: str) -> str:
-    """In words, in what the classes of `one` are not those of `other`, which are `whose`; "" if
-    they are the same.
+    """Return in words how the classes of one set differ from those of another.
 
-    "20 classes and the model's 59", or of the first that differs "class 10 'Face' and the model's
-    is 'Hat'".
+    Args:
+        one: The first set.
+        other: The second set.
+        whose: Whose classes the second set has, such as "the model's".
+
+    Returns:
+        "20 classes and the model's 59", or for the first class that differs "class 10 'Face' and
+        the model's is 'Hat'"; "" if they are the same.
     """
     if len(one) != len(other):
         return f"{len(one)} classes and {whose} {len(other)}"
@@ -162,14 +185,20 @@ def difference(one: LabelSet, other: LabelSet, whose: str) -> str:
 
 
 def check_palette(name: str) -> None:
-    """Raises OptionError for a palette that no label set has."""
+    """Raise OptionError for a name that is not one of PALETTES."""
     if name not in PALETTES:
         raise OptionError(f"there is no palette {name!r}; choose one of {', '.join(PALETTES)}")
 
 
 def label_set(name: str) -> LabelSet:
-    """The label set of that name ("cihp", "lip", "pascal-person-part", "mhp-v2"). Raises
-    OptionError for another."""
+    """Return the label set of a name.
+
+    Args:
+        name: "cihp", "lip", "pascal-person-part" or "mhp-v2".
+
+    Raises:
+        OptionError: For another name.
+    """
     sets: Sequence[LabelSet] = (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2)
     for one in sets:
         if one.name == name:
@@ -180,34 +209,29 @@ def label_set(name: str) -> LabelSet:
 
 
 def _pascal_voc(count: int) -> tuple[Colour, ...]:
-    """PASCAL VOC's colours: the bits of the class number dealt out to red, green and blue, highest
-    first."""
+    """PASCAL VOC's colours: the class number's bits dealt out to R, G and B, highest first."""
 
     def colour(number: int) -> Colour:
         rgb = [0, 0, 0]
         for bit in range(8):
             for channel in range(3):
                 rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
-        return tuple(rgb)
+        return rgb[0], rgb[1], rgb[2]
 
     return tuple(colour(number) for number in range(count))
 
 
 def _generated(names: tuple[str, ...]) -> tuple[Colour, ...]:
-    """Hues a golden section apart; the two sides of a pair share one, light on the left and dark on
-    the right."""
+    """Hues a golden section apart; of a pair, which shares one, left is light and right dark."""
     hues = {name: 0.618 * number % 1 for number, name in enumerate(names)}
 
     def colour(number: int, name: str) -> Colour:
         hue = hues[name.replace("Right-", "Left-")]
-        lightness = (
-            0.8
-            if name.startswith("Left-")
-            else 0.3
-            if name.startswith("Right-")
-            else (0.35, 0.55, 0.75)[number % 3]
-        )
-        return tuple(round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, 0.75))
+        lightness = (0.35, 0.55, 0.75)[number % 3]
+        if name.startswith(("Left-", "Right-")):
+            lightness = 0.8 if name.startswith("Left-") else 0.3
+        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.75)
+        return round(255 * red), round(255 * green), round(255 * blue)
 
     return ((0, 0, 0), *(colour(number, name) for number, name in enumerate(names) if number))
 
@@ -234,9 +258,9 @@ _LIP_NAMES = (
     "Left-shoe",
     "Right-shoe",
 )
-# Warm skin, cool legs, strong clothes, each left side lighter than its right. Chosen by search: the
-# two closest are 24 apart in CIELAB, 16 as seen by colour-blind people of any of the three kinds
-# (Machado et al. 2009, severity 1).
+# Warm skin, cool legs, strong clothes, each left side lighter than its right. Found by a search:
+# the two closest are 24 apart in CIELAB, and 16 as seen by colour-blind people of any of the three
+# kinds (Machado et al. 2009, severity 1).
 _LIP_CLEAR = (
     (0, 0, 0),
     (76, 12, 141),
@@ -288,8 +312,8 @@ CIHP = LabelSet(
 )
 PASCAL_PERSON_PART = LabelSet(
     "pascal-person-part",
-    # In the order of M2FP's checkpoints and of the data set as they keep it; single-person tools
-    # begin with Head, Torso.
+    # in the order of M2FP's checkpoints and of the data set as they store it; single-person tools
+    # begin with Head, Torso
     ("Background", "Lower-arm", "Head", "Upper-leg", "Torso", "Lower-leg", "Upper-arm"),
     # head as face, torso as clothes, upper as left, lower as right
     tuple(_LIP_CLEAR[i] for i in (0, 15, 13, 16, 5, 17, 14)),

@@ -1,12 +1,15 @@
-"""Mask: a region of a picture kept as its box and the pixels inside it; COCO run lengths in and
-out, polygons out."""
+"""Mask: a region of a picture, kept as its box and the pixels inside it.
+
+Reads and writes COCO run lengths, and writes polygons.
+"""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ from humanparse.errors import OptionError
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just outside
 
-# of a picture whose masks are read from run lengths: a mask takes a byte a pixel while it is read
+# The largest picture whose masks are read from run lengths: reading takes one byte for each pixel.
 MAX_PIXELS = 1 << 28
 
 
@@ -24,8 +27,11 @@ MAX_PIXELS = 1 << 28
 class Mask:
     """The pixels of one person or part.
 
-    size_hw: height and width of the whole picture. box_xyxy: the tight box, (0, 0, 0, 0) if empty.
-    crop: bool (y1 - y0, x1 - x0), the pixels inside the box.
+    Attributes:
+        size_hw: Height and width of the whole picture.
+        box_xyxy: The tight box, x0, y0, x1, y1 in pixels, where x1 and y1 lie just outside;
+            (0, 0, 0, 0) if the mask is empty.
+        crop: bool (y1 - y0, x1 - x0), the pixels inside the box.
     """
 
     size_hw: tuple[int, int]
@@ -39,20 +45,32 @@ class Mask:
         size_hw: tuple[int, int] | None = None,
         at_xy: tuple[int, int] = (0, 0),
     ) -> Mask:
-        """From a bool (h, w) array: the whole picture, or with `size_hw` a window of it whose
-        corner is `at_xy`."""
+        """Make a mask from an array of pixels.
+
+        Args:
+            dense: bool (h, w), the whole picture, or with `size_hw` a window of it.
+            size_hw: Height and width of the whole picture; None for those of `dense`.
+            at_xy: x and y of the window's top left corner.
+        """
         rows, columns = np.flatnonzero(dense.any(1)), np.flatnonzero(dense.any(0))
-        size_hw = size_hw or dense.shape
+        height, width = size_hw or dense.shape
         if len(rows) == 0:
-            return cls(size_hw, (0, 0, 0, 0), np.zeros((0, 0), bool))
+            return cls((height, width), (0, 0, 0, 0), np.zeros((0, 0), bool))
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         x, y = at_xy
         box = (int(left) + x, int(top) + y, int(right) + x, int(bottom) + y)
-        return cls(tuple(size_hw), box, np.array(dense[top:bottom, left:right], bool))
+        return cls((height, width), box, np.array(dense[top:bottom, left:right], bool))
 
     @classmethod
     def union(cls, masks: Sequence[Mask]) -> Mask:
-        """Return the pixels of one or more masks of one picture. Raises OptionError for none."""
+        """Return all pixels of several masks of one picture.
+
+        Args:
+            masks: One or more masks.
+
+        Raises:
+            OptionError: For no mask, or masks of pictures that differ in size.
+        """
         there = [mask for mask in masks if mask.area]
         if len({mask.size_hw for mask in masks}) != 1:
             raise OptionError(f"{len(masks)} masks cannot be united; give masks of one picture")
@@ -67,20 +85,25 @@ class Mask:
         return cls(masks[0].size_hw, (x0, y0, x1, y1), crop)
 
     @classmethod
-    def from_rle(cls, rle: dict) -> Mask:
-        """From COCO's {"size": [H, W], "counts": str, bytes or list of run lengths}.
+    def from_rle(cls, rle: Mapping[str, Any]) -> Mask:
+        """Read COCO's run lengths.
 
-        Raises OptionError if they are no such things, disagree, or the picture has more than
-        MAX_PIXELS.
+        Args:
+            rle: {"size": [H, W], "counts": text, bytes or a list of run lengths}.
+
+        Raises:
+            OptionError: If this is no such thing, its parts disagree, or the picture has more than
+                MAX_PIXELS.
         """
         if not isinstance(rle, Mapping) or not {"size", "counts"} <= set(rle):
             raise OptionError(
-                "run lengths are a dictionary with the keys size and counts, as COCO has them"
+                "run lengths must be a dictionary with the keys size and counts, as in COCO"
             )
         height, width = _two(_whole_numbers(rle["size"], "size"))
         if min(height, width) < 0 or height * width > MAX_PIXELS:
             raise OptionError(
-                f"a mask of {height}x{width} (height x width) is not read; the limit is {MAX_PIXELS} pixels"
+                f"a mask of {height}x{width} (height x width) is not read; the limit is "
+                f"{MAX_PIXELS} pixels"
             )
         counts = rle["counts"]
         runs = (
@@ -89,26 +112,30 @@ class Mask:
         # Python's sum: NumPy's would wrap around
         if min(runs, default=0) < 0 or sum(runs) != height * width:
             raise OptionError(
-                f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has {height * width}"
+                f"the runs add up to {sum(runs)} pixels but the size {height}x{width} has "
+                f"{height * width}"
             )
         values = np.arange(len(runs)) % 2 == 1
         return cls.from_dense(np.repeat(values, runs).reshape(width, height).T)
 
     @cached_property
     def area(self) -> int:
-        """Number of pixels."""
+        """The number of pixels."""
         return int(np.count_nonzero(self.crop))
 
     def to_dense(self) -> np.ndarray:
-        """bool (H, W), the size of the picture."""
+        """Return the mask as bool (H, W), the size of the picture."""
         dense = np.zeros(self.size_hw, bool)
         x0, y0, x1, y1 = self.box_xyxy
         dense[y0:y1, x0:x1] = self.crop
         return dense
 
-    def to_rle(self) -> dict:
-        """COCO's compressed form: {"size": [H, W], "counts": str}, equal to pycocotools' to the
-        byte."""
+    def to_rle(self) -> dict[str, Any]:
+        """Return COCO's compressed form, equal to that of pycocotools to the byte.
+
+        Returns:
+            {"size": [H, W], "counts": text}.
+        """
         height, width = self.size_hw
         x0, y0, x1, y1 = self.box_xyxy
         if self.area == 0:
@@ -127,17 +154,24 @@ class Mask:
         return {"size": [height, width], "counts": _encode(runs[:-1] if runs[-1] == 0 else runs)}
 
     def to_polygons(self, tolerance_px: float = 0.5) -> list[np.ndarray]:
-        """Outlines as closed polygons, largest first: float (N, 2) each, x and y in the photo's
-        pixels; [] if empty.
+        """Return the outlines as closed polygons, the largest first.
 
-        The top left pixel of the photo spans (0, 0) to (1, 1), as in COCO. Outlines run from the
-        middle of one pixel edge to the middle of the next, so that filling them gives the mask
-        again.
-        tolerance_px: how far an outline may be moved to save points; 0 saves only those on straight
-        lines. Where the mask is thinner (area over length of its outlines) than eight pixels it is
-        less, in proportion. A hole is cut out by a way of no width from the outline to the hole and
-        back, which even-odd filling (pycocotools, OpenCV, Pillow) does not see. The smallest specks
-        and pinholes, together at most 0.2 % of the area, are left out.
+        Outlines run from the middle of one pixel edge to the middle of the next, so that filling
+        them gives the mask again. A hole is cut out by a path of no width from the outline to the
+        hole and back, which even-odd filling (pycocotools, OpenCV, Pillow) does not see. The
+        smallest specks and pinholes, together at most 0.2 % of the area, are left out.
+
+        Args:
+            tolerance_px: How far an outline may be moved to save points; 0 saves only those on
+                straight lines. Where the mask is thinner (area over length of its outlines) than
+                eight pixels it is less, in proportion.
+
+        Returns:
+            float (N, 2) for each polygon, x and y in pixels of the picture, whose top left pixel
+            spans (0, 0) to (1, 1), as in COCO; [] if the mask is empty.
+
+        Raises:
+            OptionError: If the tolerance is not a number of at least 0.
         """
         number_between(
             "tolerance_px", tolerance_px, 0, hint=" pixels: 0 for every step of the outline"
@@ -147,14 +181,14 @@ class Mask:
         outlines, family = cv2.findContours(
             _half_steps(self.crop), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE
         )
-        # half pixels → pixels
+        # from half pixels to pixels
         areas = np.array([cv2.contourArea(one) for one in outlines]) / 4
         by_area = np.argsort(areas, kind="stable")
         specks = set(by_area[np.cumsum(areas[by_area]) <= 0.002 * self.area].tolist())
         thickness = self.area / sum(cv2.arcLength(one, True) for one in outlines) * 2
         tolerance = 2 * tolerance_px * min(1.0, thickness / 8)  # in half pixels
         polygons: dict[int, np.ndarray] = {}
-        # an outline before its holes
+        # by falling area, so an outline comes before its holes
         for number in by_area[::-1].tolist():
             if number in specks:
                 continue
@@ -166,13 +200,26 @@ class Mask:
         return [polygon / 2 + self.box_xyxy[:2] for polygon in polygons.values()]
 
     def iou(self, other: Mask) -> float:
-        """Intersection over union in [0, 1]; two empty masks score 0. Raises OptionError if the
-        pictures differ in size."""
+        """Return the intersection over union in [0, 1]; two empty masks score 0.
+
+        Args:
+            other: Another mask of the same picture.
+
+        Raises:
+            OptionError: If the pictures differ in size.
+        """
         union = self.area + other.area - (overlap := self.intersection(other))
         return overlap / union if union else 0.0
 
     def intersection(self, other: Mask) -> int:
-        """Number of shared pixels. Raises OptionError if the pictures differ in size."""
+        """Return the number of shared pixels.
+
+        Args:
+            other: Another mask of the same picture.
+
+        Raises:
+            OptionError: If the pictures differ in size.
+        """
         if self.size_hw != other.size_hw:
             raise OptionError(
                 f"masks belong to pictures of different size: {self.size_hw} and {other.size_hw}"
@@ -187,11 +234,10 @@ class Mask:
 
 
 def _half_steps(crop: np.ndarray) -> np.ndarray:
-    """bool (h, w) → uint8 (2h + 1, 2w + 1): a point for every pixel, every pixel edge and every
-    pixel corner.
+    """bool (h, w) → uint8 (2h + 1, 2w + 1): a point for every pixel, pixel edge and pixel corner.
 
-    An edge is set if it belongs to a set pixel, a corner if it belongs to two: the border then goes
-    straight where the pixels do, and cuts the corners of a staircase.
+    An edge is set if it belongs to a set pixel, a corner if it belongs to two: the border is then
+    straight where the pixels are, and cuts the corners of a staircase.
     """
     pixels = np.pad(crop.view(np.uint8), 1)
     grid = np.empty((2 * crop.shape[0] + 1, 2 * crop.shape[1] + 1), np.uint8)
@@ -203,23 +249,27 @@ def _half_steps(crop: np.ndarray) -> np.ndarray:
 
 
 def _straightened(outline: np.ndarray, tolerance: float) -> np.ndarray:
-    """int (N, 1, 2) → int (M, 2): fewer points, none of the others farther than `tolerance` from
-    the new outline."""
+    """int (N, 1, 2) → int (M, 2): fewer points, with no other farther than `tolerance` away."""
     straightened = cv2.approxPolyDP(outline, tolerance, True)
     return (straightened if len(straightened) >= 3 else outline)[:, 0]
 
 
 def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The polygon with a detour from the point nearest to the hole's first, round the hole, and
-    back the same way."""
+    """The polygon with a detour to the hole, round it, and back the same way.
+
+    It starts at the polygon's point that is nearest to the hole's first.
+    """
     nearest = ((polygon - hole[0]) ** 2).sum(1).argmin()
     return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
 
 
 def joined_polygon(polygons: Sequence[np.ndarray]) -> np.ndarray:
-    """Return one polygon for several, float (N, 2): ways of no width lead from one to the next.
+    """Return several polygons as one, in which paths of no width lead from one to the next.
 
-    Even-odd filling, such as that of pycocotools, OpenCV and Pillow, does not see the ways.
+    Even-odd filling (pycocotools, OpenCV, Pillow) does not see the paths.
+
+    Args:
+        polygons: float (N, 2) each, one or more.
     """
     joined = polygons[0]
     for polygon in polygons[1:]:
@@ -233,18 +283,20 @@ def _two(numbers: list[int]) -> list[int]:
     return numbers
 
 
-def _whole_numbers(values, what: str) -> list[int]:
-    """The numbers as Python's, which do not wrap around. Raises OptionError for others."""
+def _whole_numbers(values: Any, what: str) -> list[int]:
+    """The numbers as Python's, which do not overflow. Raises OptionError for anything else."""
     try:
         return [operator.index(value) for value in values]
     except TypeError as error:
         raise OptionError(f"the {what} of a mask should be whole numbers: {error}") from error
 
 
-def _encode(runs) -> str:
-    """Run lengths → COCO's text: the change against the run two before, in groups of five bits, six
-    bits a letter."""
-    runs = np.asarray(runs, np.int64)
+def _encode(lengths: Iterable[int] | np.ndarray) -> str:
+    """Run lengths → COCO's text: each one's difference from the run two before, five bits a letter.
+
+    A letter has six bits; the sixth says whether more letters follow.
+    """
+    runs = np.asarray(lengths, np.int64)
     values = runs.copy()
     values[3:] -= runs[1:-2]
     # 13 groups of five bits hold any 64-bit number
@@ -253,7 +305,7 @@ def _encode(runs) -> str:
     for position in range(letters.shape[1]):
         group = values & 0x1F
         values >>= 5
-        # the rest is not just the sign of this group
+        # whether the rest is more than the sign of this group
         more = values != -(group >> 4)
         letters[going_on, position] = (group + 32 * more + 48)[going_on]
         going_on &= more
@@ -261,19 +313,21 @@ def _encode(runs) -> str:
 
 
 def _decode(text: str | bytes) -> list[int]:
-    """The inverse of `_encode`. Raises OptionError where the text breaks off or holds a letter that
-    is not of the code."""
+    """The inverse of `_encode`.
+
+    Raises OptionError where the text breaks off, or has a letter that is not in the code.
+    """
     runs: list[int] = []
     value = shift = 0
     for letter in text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text:
         group = letter - 48
         if not 0 <= group < 64:
-            raise OptionError(f"COCO run lengths hold no letter {chr(letter)!r}")
+            raise OptionError(f"COCO run lengths cannot contain the letter {chr(letter)!r}")
         value |= (group & 0x1F) << shift
         shift += 5
         if group & 0x20:
             if shift > 60:
-                raise OptionError("COCO run lengths hold a number of more than 60 bits")
+                raise OptionError("COCO run lengths contain a number of more than 60 bits")
             continue
         if group & 0x10:
             value |= -1 << shift

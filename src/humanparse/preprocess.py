@@ -1,8 +1,11 @@
-"""RGB photo → network input: resize, normalise, pad; and the Geometry that finds every photo pixel
-again in the outputs."""
+"""RGB photo → network input: resize, normalise, pad.
+
+And `Geometry`, which finds every photo pixel again in the outputs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -13,20 +16,25 @@ from humanparse.arguments import whole_number
 from humanparse.errors import OptionError
 from humanparse.vocabulary import MIN_SIDE
 
-# the mean of the pixels, OpenCV's; or Pillow's triangle, which M2FP was trained with
+# OpenCV's mean of the pixels, or Pillow's triangle, which M2FP was trained with
 FILTERS = ("area", "pil-bilinear")
-GREY = 128  # around photos that are laid in the middle
-# photo pixels are sampled in tiles of at most this side: bounds memory, and suits the caches
-TILE_PX = 640
+GREY = 128  # around photos that are placed in the middle
+TILE_PX = (
+    640  # largest side of the tiles in which photos are sampled: bounds memory, suits the caches
+)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a photo lies in the network's input: scaled to `resized_hw`, its top left corner at
-    `corner_yx`.
+    """Where a photo lies in the network's input.
 
-    All sizes are (height, width) in pixels. The methods are for photos that lie in the corner (0,
-    0).
+    All sizes are (height, width) in pixels. The methods are for photos whose corner is at (0, 0).
+
+    Attributes:
+        photo_hw: The size of the photo.
+        resized_hw: The size to which it is scaled.
+        input_hw: The size of the network's input.
+        corner_yx: Where the scaled photo's top left corner lies in the input.
     """
 
     photo_hw: tuple[int, int]
@@ -36,16 +44,19 @@ class Geometry:
 
     @property
     def scale_yx(self) -> tuple[float, float]:
-        """Input pixels per photo pixel, down and across."""
+        """Input pixels for each photo pixel, down and across."""
         return self.resized_hw[0] / self.photo_hw[0], self.resized_hw[1] / self.photo_hw[1]
 
     def cells(self, stride: int) -> tuple[int, int]:
-        """(rows, columns) of an output map of that stride which see the photo; the rest saw only
-        padding."""
+        """Return (rows, columns) of the part of an output map that sees the photo.
+
+        Args:
+            stride: Input pixels for each cell of the map. The other cells see only padding.
+        """
         return -(-self.resized_hw[0] // stride), -(-self.resized_hw[1] // stride)
 
     def tiles(self) -> list[tuple[int, int, int, int]]:
-        """Boxes x0, y0, x1, y1 that cover the photo without overlap."""
+        """Return boxes x0, y0, x1, y1 that cover the photo without overlap."""
         height, width = self.photo_hw
         return [
             (x, y, min(x + TILE_PX, width), min(y + TILE_PX, height))
@@ -56,15 +67,21 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a model wants its input. One of `area_px`, `short_side` and `fit_hw` says how large.
+    """How a model needs its input. One of `area_px`, `short_side` and `fit_hw` sets the size.
 
-    area_px:    resize so that the picture has about this many pixels, whatever its shape
-    short_side: resize so that the short side has this many pixels
-    max_long_side: but never a longer side than this
-    fit_hw:     shrink the picture if it does not fit into this, never enlarge it, and lay it in the middle, on GREY
-    multiple:   zero-pad right and bottom to a multiple of this
-    filter:     one of FILTERS
-    mean, std:  per channel, in 0–255 units
+    Attributes:
+        mean: For each channel, in 0–255 units; subtracted from the pixels.
+        std: For each channel, in 0–255 units; the pixels are divided by it.
+        area_px: Resize to about this many pixels, whatever the picture's shape.
+        short_side: Resize so that the short side has this many pixels.
+        max_long_side: But never so that the long side has more than this.
+        multiple: Zero-pad right and bottom to a multiple of this.
+        filter: One of FILTERS.
+        fit_hw: Shrink the picture if it does not fit into this, never enlarge it, and place it in
+            the middle, on GREY.
+
+    Raises:
+        ValueError: For an unknown filter, or if nothing sets the size.
     """
 
     mean: tuple[float, float, float]
@@ -76,18 +93,23 @@ class Preprocess:
     filter: str = "area"
     fit_hw: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.filter not in FILTERS:
             raise ValueError(
                 f"there is no filter {self.filter!r}; choose one of {', '.join(FILTERS)}"
             )
+        if not (self.area_px or self.short_side or self.fit_hw):
+            raise ValueError("nothing sets the input size; give area_px, short_side or fit_hw")
 
     def resized(self, short_side: int | None = None, max_side: int | None = None) -> Preprocess:
-        """The same rule with another input size, in pixels: smaller is faster and sees less. None
-        keeps the rule's own.
+        """Return the same rule with another input size: smaller is faster and sees less.
 
-        Raises OptionError for a side under MIN_SIDE, and for a rule that fits photos into one fixed
-        size.
+        Args:
+            short_side: Of the input in pixels; None keeps the rule's.
+            max_side: The largest long side in pixels; None keeps the rule's.
+
+        Raises:
+            OptionError: For a side under MIN_SIDE, and for a rule with `fit_hw`.
         """
         for name, side in (("short_side", short_side), ("max_side", max_side)):
             if side is not None:
@@ -101,47 +123,59 @@ class Preprocess:
         return replace(changed, short_side=short_side, area_px=None) if short_side else changed
 
     def geometry(self, photo_hw: tuple[int, int]) -> Geometry:
-        """Where a photo of that size goes. A side never shrinks below one pixel."""
+        """Return where a photo of that size lies. No side shrinks below one pixel.
+
+        Args:
+            photo_hw: (height, width) in pixels.
+        """
         if self.fit_hw:
-            return self._fitted(photo_hw)
+            return self._fitted(photo_hw, self.fit_hw)
         height, width = photo_hw
-        scale = (
-            (self.area_px / (height * width)) ** 0.5
-            if self.area_px
-            else self.short_side / min(height, width)
-        )
+        scale = self._scale(height, width)
         longest = max(height, width) * scale
         shrink = min(1.0, self.max_long_side / longest)
         # Multiplied and rounded in the reference's order: another order is one pixel off for one
         # photo size in 6000.
-        resized = tuple(max(1, int(side * scale * shrink + 0.5)) for side in (height, width))
+        resized = (
+            max(1, int(height * scale * shrink + 0.5)),
+            max(1, int(width * scale * shrink + 0.5)),
+        )
         return Geometry((height, width), resized, self.padded(resized))
 
-    def _fitted(self, photo_hw: tuple[int, int]) -> Geometry:
-        (height, width), (fit_height, fit_width) = photo_hw, self.fit_hw
-        resized = photo_hw
-        # sides are cut off, not rounded, as the reference does
+    def _scale(self, height: int, width: int) -> float:
+        if self.area_px:
+            return (self.area_px / (height * width)) ** 0.5
+        assert self.short_side  # or fit_hw, which has been dealt with
+        return self.short_side / min(height, width)
+
+    def _fitted(self, photo_hw: tuple[int, int], fit_hw: tuple[int, int]) -> Geometry:
+        (height, width), (fit_height, fit_width) = photo_hw, fit_hw
+        # fractions are cut off, not rounded, as in the reference
         if height > fit_height or width > fit_width:
-            tall = fit_height * width <= fit_width * height
-            resized = (
-                (fit_height, fit_height * width // height)
-                if tall
-                else (fit_width * height // width, fit_width)
-            )
-        resized = tuple(max(1, side) for side in resized)
+            if fit_height * width <= fit_width * height:
+                height, width = fit_height, fit_height * width // height
+            else:
+                height, width = fit_width * height // width, fit_width
+        resized = max(1, height), max(1, width)
         corner = (fit_height - resized[0]) // 2, (fit_width - resized[1]) // 2
-        return Geometry(photo_hw, resized, self.padded(self.fit_hw), corner)
+        return Geometry(photo_hw, resized, self.padded(fit_hw), corner)
 
     def padded(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Both sides rounded up to a multiple of `multiple`."""
-        return tuple(-(-side // self.multiple) * self.multiple for side in size_hw)
+        """Return (height, width), both rounded up to a multiple of `multiple`."""
+        height, width = (-(-side // self.multiple) * self.multiple for side in size_hw)
+        return height, width
 
     def __call__(
         self, pixels: np.ndarray, geometry: Geometry | None = None
     ) -> tuple[np.ndarray, Geometry]:
-        """pixels: uint8 (H, W, 3) RGB. geometry: where to lay the photo; None for the rule's own.
+        """Make the network's input of a photo.
 
-        Returns float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry.
+        Args:
+            pixels: uint8 (H, W, 3) RGB.
+            geometry: Where to place the photo; None for what `geometry` says.
+
+        Returns:
+            float32 (1, 3, H', W'), normalised and zero-padded, and its Geometry.
         """
         geometry = geometry or self.geometry(pixels.shape[:2])
         height, width = geometry.resized_hw
@@ -149,7 +183,8 @@ class Preprocess:
         table = (np.arange(256)[:, None] - np.array(self.mean)) / np.array(self.std)  # (256, 3)
         out = np.zeros((1, 3, *geometry.input_hw), np.float32)
         top, left = geometry.corner_yx
-        for channel, plane in enumerate(cv2.split(small)):
+        planes: Sequence[np.ndarray] = cv2.split(small)
+        for channel, plane in enumerate(planes):
             if self.fit_hw:
                 out[0, channel, : self.fit_hw[0], : self.fit_hw[1]] = table[GREY, channel]
             values = table[:, channel].astype(np.float32)

@@ -1,6 +1,6 @@
-"""What a parse returns: Parsing → Person → Part, small and frozen, masks kept compact.
+"""What a parse returns: Parsing → Person → Part, small and frozen, with compact masks.
 
-Files, drawing and text live in formats/ and render/. The short methods at the end of Parsing only
+Files, drawing and text are in formats/ and render/. The short methods at the end of Parsing only
 open those doors for the reader (`result.overlay()`); they import upwards, inside the call, and are
 the only ones that may.
 """
@@ -23,39 +23,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One body part or garment of one person."""
+    """One body part or garment of one person.
 
-    label: str  # its name, such as "Left-arm"
-    class_id: int  # its number in the label map
-    score: float  # 0 to 1
+    Attributes:
+        label: The name of its class, such as "Left-arm".
+        class_id: The number of its class in the label map.
+        score: From 0 to 1.
+        mask: Its pixels.
+    """
+
+    label: str
+    class_id: int
+    score: float
     mask: Mask
 
     @property
     def box_xyxy(self) -> Box:
+        """The tight box of the mask, x0, y0, x1, y1 in pixels."""
         return self.mask.box_xyxy
 
     @property
     def area(self) -> int:
-        """Number of pixels."""
+        """The number of pixels."""
         return self.mask.area
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One person: their pixels and, by label, their parts."""
+    """One person: their pixels and, by label, their parts.
 
-    id: int  # 1..n, the person's number in the person map
-    score: float  # 0 to 1
-    mask: Mask  # every pixel of the person; parts lie inside it
+    Attributes:
+        id: 1..n, the person's number in the person map.
+        score: From 0 to 1.
+        mask: Every pixel of the person; the parts lie inside it.
+        parts: By the name of the class.
+    """
+
+    id: int
+    score: float
+    mask: Mask
     parts: Mapping[str, Part] = field(default_factory=dict)
 
     @property
     def box_xyxy(self) -> Box:
+        """The tight box of the mask, x0, y0, x1, y1 in pixels."""
         return self.mask.box_xyxy
 
     @property
     def area(self) -> int:
-        """Number of pixels."""
+        """The number of pixels."""
         return self.mask.area
 
 
@@ -63,16 +79,19 @@ class Person:
 class Parsing:
     """The people of one photo, in the size and orientation in which a person sees it.
 
-    label_map:   uint8 (H, W), the class of each pixel, 0 background
-    person_map:  uint16 (H, W), 0 nobody, 1..n the person of each pixel
-    people:      by falling score; `people[i].id == i + 1`
-    loose_parts: parts that belong to no person found (their pixels are in the label map, with
-    person 0)
-    image:       uint8 (H, W, 3) RGB, the photo itself, for drawing
-    name:        of the photo, without folder and ending; names the files that `save` writes
-    timings_ms:  how long each stage took, in milliseconds
-    file_name:   of the photo, "" if it did not come from a file; without folder, or with those that
-                 tell it from others of that name, parted by slashes
+    Attributes:
+        label_map: uint8 (H, W), the class of each pixel; 0 is the background.
+        person_map: uint16 (H, W), the person of each pixel; 0 is nobody.
+        people: By falling score; `people[i].id == i + 1`.
+        labels: The classes.
+        image: uint8 (H, W, 3) RGB, the photo itself, for drawing.
+        loose_parts: Parts that belong to no person found; their pixels are in the label map, with
+            person 0.
+        name: The name of the photo without folder and ending; `save` names files after it.
+        model: The name of the model.
+        timings_ms: The time that each stage took, in milliseconds.
+        file_name: The file name of the photo, "" if it did not come from a file. Without folder, or
+            with those folders, separated by slashes, that distinguish it from others of its name.
     """
 
     label_map: np.ndarray
@@ -88,17 +107,26 @@ class Parsing:
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        return self.label_map.shape
+        """The height and width of the photo."""
+        height, width = self.label_map.shape
+        return height, width
 
-    def overlay(self, **options) -> Image:
-        """The photo with people's parts coloured and outlined, and a legend: see
-        `humanparse.render.overlay`."""
+    def overlay(self, **options: Any) -> Image:
+        """Return the photo with people's parts coloured and outlined, and a legend.
+
+        Args:
+            **options: See `humanparse.render.overlay`.
+        """
         from humanparse import render
 
         return render.overlay(self, **options)
 
-    def colormap(self, **options) -> Image:
-        """The label map in colours: see `humanparse.render.colormap`."""
+    def colormap(self, **options: Any) -> Image:
+        """Return the label map in colours.
+
+        Args:
+            **options: See `humanparse.render.colormap`.
+        """
         from humanparse import render
 
         return render.colormap(self, **options)
@@ -106,23 +134,32 @@ class Parsing:
     def edit(self, *, strength: float = 1.0, **operations: str | Iterable[str]) -> Image:
         """Return the photo with its regions edited: `result.edit(blur="face", background="white")`.
 
-        What was asked for and not found is logged as a warning of the logger `humanparse`. See
-        `humanparse.edit` for the operations and for a result that says what is missing.
+        What was requested and not found is logged as a warning of the logger `humanparse`;
+        `humanparse.edit` also returns what is missing.
+
+        Args:
+            strength: Of blurring and pixelating; 2 leaves half the detail of 1.
+            **operations: See `humanparse.edit`.
         """
         from humanparse.edit import edited
 
         return edited(self, operations, strength)
 
-    def to_json(self, **options) -> str:
-        """People, parts, boxes, scores and run-length masks as text: see
-        `humanparse.formats.to_json`."""
+    def to_json(self, **options: Any) -> str:
+        """Return people, parts, boxes, scores and run-length masks as text.
+
+        Args:
+            **options: See `humanparse.formats.to_json`.
+        """
         from humanparse import formats
 
         return formats.to_json(self, **options)
 
     def to_modelscope(self) -> dict[str, list]:
-        """{"masks", "labels", "scores"} as ModelScope's pipeline has them: see
-        `humanparse.formats.to_modelscope`."""
+        """Return {"masks", "labels", "scores"} like ModelScope's pipeline.
+
+        See `humanparse.formats.to_modelscope`.
+        """
         from humanparse import formats
 
         return formats.to_modelscope(self)
@@ -131,10 +168,15 @@ class Parsing:
         self,
         folder: str | Path,
         formats: Iterable[str] = ("overlay", "colormap", "labels", "json"),
-        **options,
+        **options: Any,
     ) -> list[Path]:
-        """Write files named after the photo into `folder`: see `humanparse.formats.save`. Returns
-        their paths."""
+        """Write files named after the photo, and return their paths.
+
+        Args:
+            folder: Where to write them; it is made if it does not exist.
+            formats: Which files: see `humanparse.formats.FORMATS`.
+            **options: See `humanparse.formats.save`.
+        """
         from humanparse import formats as writers
 
         return writers.save(self, folder, formats, **options)
@@ -142,8 +184,12 @@ class Parsing:
 
 @dataclass(frozen=True, eq=False)
 class ParseFailure:
-    """What `HumanParser.parse_many(..., on_error="return")` gives in place of a photo that could
-    not be read."""
+    """What `HumanParser.parse_many(..., on_error="return")` yields for an unreadable photo.
 
-    image: Any  # the photo as it was given: a path, bytes, ...
+    Attributes:
+        image: The photo as it was given: a path, bytes, …
+        error: What was raised.
+    """
+
+    image: Any
     error: Exception

@@ -1,19 +1,17 @@
-"""The closed lists of words that users choose from, each written down once. Needs nothing, not even
-NumPy."""
+"""The closed lists of words that users choose from, each written down once. Imports nothing."""
 
 from __future__ import annotations
 
-AUTO = "auto"  # not an engine: `engines.choose_engine` says which
-ENGINES = ("onnxruntime", "openvino")
+AUTO = "auto"  # stands for the engine that `engines.choose_engine` names
+ENGINES = ("onnxruntime", "openvino")  # engines/__init__.py has a row for each
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 HEADS = ("centres", "queries", "semantic")  # of networks: postprocess/heads.py has a row for each
 PALETTES = ("clear", "classic")
 CLASSES = ("all", "coarse")  # of results: coarse.py
-MIN_SIDE = 64  # pixels, the smallest side of a network's input that can be asked for
+MIN_SIDE = 64  # pixels; no smaller side can be requested for a network's input
 
-# Of the pictures that image.py reads: how their names end. One list, for every command that looks
-# for photos.
+# The endings of the pictures that image.py reads, for every command that searches for photos.
 PICTURE_ENDINGS = (
     ".jpg",
     ".jpeg",
@@ -29,8 +27,8 @@ PICTURE_ENDINGS = (
     ".ppm",
 )
 EDITED_SUFFIX = ".edited"  # what an edited photo's name ends in, before its own ending
-# What each format adds to its photo's name. By these our own files are known, and are not taken
-# for photos again.
+# What each format appends to its photo's name. Files with these endings are known as our own, and
+# not taken for photos.
 FORMAT_SUFFIXES = {
     "overlay": ".overlay.png",
     "outlines": ".outlines.png",

@@ -42,7 +42,7 @@ def test_encodings(run, parser, street, here):
 def test_what_is_there_is_replaced_only_if_that_is_wanted(run, parser, street, here):
     (here / "street.edited.png").write_text("precious")
     refused = run("edit", "street.png", "--blur", "face")
-    assert refused.exit_code == BAD_USAGE and "is there already" in refused.stderr
+    assert refused.exit_code == BAD_USAGE and "already exists" in refused.stderr
     assert (here / "street.edited.png").read_text() == "precious"
     assert run("edit", "street.png", "--blur", "face", "--overwrite").exit_code == 0
 

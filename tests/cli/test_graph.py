@@ -22,7 +22,7 @@ def test_statements_go_to_stdout_or_to_a_file(run, parser, street, here):
     assert run("graph", "street.png", "--cypher", "out.cypher").exit_code == 0
     assert (here / "out.cypher").read_text() == shown.stdout
     refused = run("graph", "street.png", "--cypher", "out.cypher")
-    assert refused.exit_code == BAD_USAGE and "is there already" in refused.stderr
+    assert refused.exit_code == BAD_USAGE and "already exists" in refused.stderr
     refused = run("graph", "street.png", "--cypher", "street.png", "--overwrite")
     assert refused.exit_code == BAD_USAGE and "is read by this command" in refused.stderr
 

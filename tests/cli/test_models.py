@@ -207,7 +207,7 @@ def test_offline_is_explained_before_any_licence(run, hub, monkeypatch):
     monkeypatch.setenv("HUMANPARSE_OFFLINE", "1")
     result = run("models", "pull", MODEL.name)
     assert result.exit_code == 3
-    assert "HUMANPARSE_OFFLINE forbids fetching it" in result.stderr
+    assert "HUMANPARSE_OFFLINE forbids downloading it" in result.stderr
     assert hub.asked == []
 
 

@@ -92,7 +92,7 @@ def test_what_is_there_is_written_over_only_if_that_is_wanted(
     monkeypatch.setattr(f"humanparse.export.{writer}", lambda *_, **__: Written(()))
     (tmp_path / there).write_text("precious")
     result = run("--to", to, "-o", out)
-    assert result.exit_code == BAD_USAGE and f"{there} is there already" in result.stderr
+    assert result.exit_code == BAD_USAGE and f"{there} already exists" in result.stderr
     assert (tmp_path / there).read_text() == "precious"
     assert run("--to", to, "-o", out, "--overwrite").exit_code == 0
 

@@ -7,14 +7,26 @@ import pytest
 
 from humanparse import HumanParser
 from humanparse.bench import PHOTO
-from humanparse.engines import bytes_of, choose_engine, is_int8, open_engine
+from humanparse.engines import RUNTIMES, bytes_of, choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.system.packaged import packaged
+from humanparse.vocabulary import DEVICES, ENGINES, PRECISIONS
 from humanparse.weights.catalog import model_file
 
 openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="openvino is not installed"
 )
+
+
+def test_the_registry_has_a_row_for_each_word_of_the_vocabulary():
+    assert tuple(RUNTIMES) == ENGINES
+    assert {one for row in RUNTIMES.values() for one in row.precisions} == set(PRECISIONS)
+    assert {one for row in RUNTIMES.values() for one in row.devices} == set(DEVICES)
+
+
+def test_what_no_engine_can_do_names_what_it_can(tmp_path):
+    with pytest.raises(OptionError, match="OpenVINO does not run on cuda; leave device at cpu"):
+        open_engine("openvino", tmp_path / "x.onnx", precision="bf16", device="cuda")
 
 
 def test_auto_takes_onnx_runtime_for_a_float_model():
@@ -90,7 +102,7 @@ def test_a_compiled_model_is_kept_and_gives_the_same(tmp_path):
 
 @openvino
 def test_a_compiled_model_with_flipped_bits_is_not_used(tmp_path):
-    """OpenVINO itself takes any weights that it finds in the file."""
+    """OpenVINO itself accepts any weights that it finds in the file."""
     pixels, cache = np.ones((1, 3, 64, 96), np.float32), tmp_path / "compiled"
     right = open_engine("openvino", model_file(None), cache=cache).run(pixels)["classes"]
     (blob,) = cache.rglob("*.blob")
@@ -107,7 +119,7 @@ def test_a_compiled_model_with_flipped_bits_is_not_used(tmp_path):
 
 
 @openvino
-def test_a_damaged_or_impossible_cache_is_done_without(tmp_path):
+def test_a_damaged_or_impossible_cache_is_ignored(tmp_path):
     cache = tmp_path / "compiled"
     open_engine("openvino", model_file(None), cache=cache)
     for blob in cache.rglob("*.blob"):

@@ -12,8 +12,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class Session:
-    """ONNX Runtime's session as it is made with a GPU, of which `starts` tells whether it really
-    starts."""
+    """A stand-in for ONNX Runtime's session; `starts`: whether the GPU can be started."""
 
     starts = True
 
@@ -39,15 +38,15 @@ def gpu_build(monkeypatch):
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
 
 
-def test_cuda_runs_on_the_gpu_and_leaves_to_the_cpu_what_it_cannot(gpu_build):
+def test_cuda_runs_on_the_gpu_and_leaves_the_rest_to_the_cpu(gpu_build):
     assert open_engine("auto", model_file(None), device="cuda").session.asked == [CUDA, CPU]
 
 
-def test_the_cpu_is_kept_where_a_gpu_would_be_there(gpu_build):
+def test_the_cpu_is_used_even_where_there_is_a_gpu(gpu_build):
     assert open_engine("onnxruntime", model_file(None)).session.asked == [CPU]
 
 
-def test_a_gpu_that_does_not_start_is_said(gpu_build, monkeypatch):
+def test_a_gpu_that_does_not_start_is_reported(gpu_build, monkeypatch):
     monkeypatch.setattr(Session, "starts", False)
     with pytest.raises(OptionError, match=r"cannot be started.*device cpu"):
         open_engine("onnxruntime", model_file(None), device="cuda")
@@ -69,6 +68,6 @@ def test_an_onnx_runtime_without_cuda_says_what_to_install(monkeypatch):
         ({"device": "cuda", "precision": "bf16"}, "leave precision at fp32"),
     ],
 )
-def test_what_cannot_be_had_together_is_refused(wanted, message):
+def test_impossible_combinations_are_refused(wanted, message):
     with pytest.raises(OptionError, match=message):
         HumanParser(**wanted)

@@ -21,7 +21,7 @@ def test_outputs_come_by_name_at_stride_four():
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07\x12" + bytes(200)])
-def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path, content):
     file = tmp_path / "model.onnx"
     file.write_bytes(content)
     with pytest.raises(BrokenModel, match="not an ONNX model"):
@@ -70,7 +70,7 @@ def test_an_unknown_engine_is_refused():
         open_engine("abacus", model_file(None))
 
 
-def test_the_fake_engine_answers_what_it_was_told_and_remembers_what_it_saw():
+def test_the_fake_engine_returns_what_its_function_says_and_remembers_what_it_saw():
     fake = FakeEngine(lambda pixels: {"sum": pixels.sum()}, {})
     assert fake.run(np.ones((1, 3, 2, 2)))["sum"] == 12
     assert fake.seen[0].shape == (1, 3, 2, 2)

@@ -1,4 +1,4 @@
-"""What OpenVINO leaves behind in the process, seen from outside."""
+"""What OpenVINO does to the process, seen from outside."""
 
 import subprocess
 import sys

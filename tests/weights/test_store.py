@@ -37,12 +37,12 @@ from humanparse.system.home import home, home_if_any
 from humanparse.system.lock import lock_file
 from humanparse.weights import download, store
 from humanparse.weights.catalog import DEFAULT_MODEL, model_file
-from humanparse.weights.download import Limits, part_of
+from humanparse.weights.download import DownloadLimits, part_of
 from humanparse.weights.hub import CHECKPOINT, CONFIGURATION, HUB, RemoteFile, endpoint
 
 MODEL = HUB["m2fp-r101-cihp"]
 DATA = os.urandom(50_000)
-QUICK = Limits(
+QUICK = DownloadLimits(
     stall_s=0.25,
     min_bytes_per_s=1000,
     tries=4,
@@ -79,7 +79,7 @@ def leftovers() -> list[str]:
 
 
 def leave_part(data: bytes) -> Path:
-    """A part of the checkpoint, as a broken-off download leaves it."""
+    """A part of the checkpoint as an interrupted download leaves it."""
     part = part_of(store.folder(MODEL) / CHECKPOINT, entry(DATA))
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(data)
@@ -92,7 +92,7 @@ def entry(data: bytes) -> RemoteFile:
     return RemoteFile(CHECKPOINT, len(data), hashlib.sha256(data).hexdigest())
 
 
-# ---- when all is well ------------------------------------------------------------------------------------------------
+# ---- when all is well ----------------------------------------------------------------------------
 
 
 def test_a_model_is_fetched_once_and_recorded(hub):
@@ -117,7 +117,7 @@ def test_the_hub_is_asked_for_the_revision_of_the_catalogue(hub):
 
 
 def test_a_first_request_asks_for_no_range(hub):
-    """Some companies' routers refuse every request that has one."""
+    """Some companies' routers refuse every request with one."""
     pull()
     assert hub.ranges(CHECKPOINT) == [None]
 
@@ -157,7 +157,7 @@ def test_an_endpoint_that_is_no_web_address_is_bad_usage(hub, monkeypatch, given
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """A user without a home, as one whom a container's /etc/passwd does not list."""
+    """A user without a home, like one whom a container's /etc/passwd does not list."""
 
     def nobody(uid: int):
         raise KeyError(uid)
@@ -180,7 +180,7 @@ def test_without_a_home_only_what_needs_one_fails(homeless):
 
 
 @posix
-def test_a_home_of_nobody_is_done_without(homeless, monkeypatch):
+def test_a_home_that_does_not_exist_is_ignored(homeless, monkeypatch):
     monkeypatch.setenv("HUMANPARSE_HOME", "~no-such-user/models")
     assert home_if_any() is None
     assert HumanParser(threads=1).name == DEFAULT_MODEL
@@ -195,7 +195,7 @@ def test_the_home_is_the_systems_cache_folder_unless_told_otherwise(monkeypatch,
     assert home() == Path.home() / "models"
 
 
-# ---- going on where it stopped ---------------------------------------------------------------------------------------
+# ---- going on where it stopped -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("then", [[], [as_modelscope]], ids=["206", "200 with Content-Range"])
@@ -223,12 +223,12 @@ def test_many_breaks_do_not_matter_as_long_as_bytes_come(hub):
     assert pull().read_bytes() == DATA
 
 
-def test_a_server_that_ignores_range_starts_anew(hub):
+def test_a_server_that_ignores_range_starts_again(hub):
     hub.plans[CHECKPOINT] = [breaks_off(20_000), ignores_range]
     assert pull().read_bytes() == DATA
 
 
-def test_a_file_that_changed_on_the_server_starts_anew(hub):
+def test_a_file_that_changed_on_the_server_starts_again(hub):
     hub.plans[CHECKPOINT] = [breaks_off(20_000, ETag='"older"')]
     assert pull().read_bytes() == DATA
     assert hub.asked[-1][1]["If-Range"] == '"older"'
@@ -294,7 +294,7 @@ def test_a_part_of_another_version_is_not_continued(hub):
     assert not older.exists()
 
 
-# ---- servers that fail -----------------------------------------------------------------------------------------------
+# ---- servers that fail ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -322,13 +322,13 @@ def test_a_nonsensical_or_past_retry_after_does_no_harm(hub, after):
 def test_retry_after_is_obeyed(hub):
     hub.plans[CHECKPOINT] = [status(429, Retry_After="1")]
     began = time.monotonic()
-    pull(limits=Limits(first_wait_s=0.01, longest_wait_s=2, spare_bytes=0))
+    pull(limits=DownloadLimits(first_wait_s=0.01, longest_wait_s=2, spare_bytes=0))
     assert time.monotonic() - began >= 1
 
 
-def test_a_server_that_wants_to_be_left_alone_for_long_is(hub):
+def test_a_server_that_asks_for_a_long_wait_is_left_alone(hub):
     hub.plans[CHECKPOINT] = [status(429, Retry_After="3600")]
-    with pytest.raises(DownloadFailed, match="left alone for 3600 s"):
+    with pytest.raises(DownloadFailed, match="asks us to wait 3600 s"):
         pull()
 
 
@@ -469,16 +469,16 @@ def test_files_outside_the_folder_cannot_be_named(hub, tmp_path):
 
 def test_too_long_a_list_and_too_large_a_file_are_refused(hub):
     with pytest.raises(DownloadFailed, match="more than 100 bytes where a list"):
-        pull(limits=Limits(list_bytes=100))
+        pull(limits=DownloadLimits(list_bytes=100))
     with pytest.raises(DownloadFailed, match="the limit is 40000"):
-        pull(limits=Limits(file_bytes=40_000))
+        pull(limits=DownloadLimits(file_bytes=40_000))
 
 
-# ---- licence and offline ---------------------------------------------------------------------------------------------
+# ---- licence and offline -------------------------------------------------------------------------
 
 
 def test_nothing_is_fetched_before_the_licence_is_accepted(hub):
-    with pytest.raises(OptionError, match=r"CC BY-NC 4\.0: not commercially.*--accept-licence"):
+    with pytest.raises(OptionError, match=r"CC BY-NC 4\.0: no commercial use.*--accept-licence"):
         pull(accept_licence=False)
     assert hub.asked == []
     pull()
@@ -504,7 +504,7 @@ def test_offline_fetches_nothing_but_uses_what_is_here(hub, monkeypatch):
     assert pull().read_bytes() == DATA
 
 
-# ---- several processes -----------------------------------------------------------------------------------------------
+# ---- several processes ---------------------------------------------------------------------------
 
 PULL = """
 from humanparse.weights import store
@@ -542,7 +542,7 @@ def test_a_killed_process_leaves_a_part_but_no_lock(hub):
 def test_waiting_for_another_process_has_a_limit(hub):
     hub.plans["list"] = [stalls(0)]
     first = threading.Thread(
-        target=lambda: pull(limits=Limits(stall_s=0.4, first_wait_s=0.01, spare_bytes=0))
+        target=lambda: pull(limits=DownloadLimits(stall_s=0.4, first_wait_s=0.01, spare_bytes=0))
     )
     first.start()
     while not hub.asked:
@@ -550,7 +550,7 @@ def test_waiting_for_another_process_has_a_limit(hub):
     with pytest.raises(
         DownloadFailed, match=r"has held .*m2fp-r101-cihp\.lock for more than 0\.1 s"
     ):
-        pull(limits=Limits(lock_s=0.1))
+        pull(limits=DownloadLimits(lock_s=0.1))
     first.join()
 
 
@@ -565,12 +565,12 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
         pass
 
 
-# ---- the disk --------------------------------------------------------------------------------------------------------
+# ---- the disk ------------------------------------------------------------------------------------
 
 
 def test_too_little_room_is_told_before_anything_is_fetched(hub):
     with pytest.raises(DownloadFailed, match="but the disk has"):
-        pull(limits=Limits(spare_bytes=10**18))
+        pull(limits=DownloadLimits(spare_bytes=10**18))
     assert hub.times(CHECKPOINT) == 0
 
 
@@ -626,7 +626,7 @@ def test_a_home_that_is_a_file_is_explained(hub, monkeypatch, tmp_path):
         pull()
 
 
-# ---- what is here ----------------------------------------------------------------------------------------------------
+# ---- what is here --------------------------------------------------------------------------------
 
 
 def make(source: Path, out: Path) -> None:
@@ -735,7 +735,7 @@ def test_a_folder_with_one_model_stands_for_it(tmp_path):
 
 def test_the_page_explains_every_limit():
     page = (Path(__file__).parents[2] / "docs/models.md").read_text("utf-8")
-    for limit in fields(Limits):
+    for limit in fields(DownloadLimits):
         assert re.search(rf"\| `{limit.name}` \| {limit.default:,} \|".replace(",", " ?"), page), (
             limit.name
         )

@@ -1,5 +1,6 @@
-"""What PyInstaller has to know of the package; it finds this folder by an entry point in
-pyproject.toml.
+"""What PyInstaller has to know of the package.
+
+It finds this folder through an entry point in pyproject.toml.
 
 Source: https://pyinstaller.org/en/stable/hooks.html#providing-pyinstaller-hooks-with-your-package
 """
@@ -10,5 +11,5 @@ from pathlib import Path
 
 
 def get_hook_dirs() -> list[str]:
-    """The folders with hooks."""
+    """Return the folders with hooks."""
     return [str(Path(__file__).parent)]

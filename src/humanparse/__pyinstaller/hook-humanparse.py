@@ -1,5 +1,4 @@
-"""Take along the package's models, photos, pages and recipes, and the modules that are imported
-when they are used."""
+"""Includes the package's models, photos, pages and recipes, and the modules imported when used."""
 
 from PyInstaller.utils.hooks import collect_data_files, copy_metadata
 

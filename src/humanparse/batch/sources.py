@@ -405,7 +405,9 @@ def _matches(one: _Source, left_out: LeftOut) -> Iterator[str]:
         system, path = _file_system(one.name)
         yield from (system.unstrip_protocol(found) for found in sorted(system.glob(path)))
         return
-    for found in search.in_order(iglob(one.pattern, root_dir=one.base, recursive=True)):
+    for found in search.sorted_if_few(
+        iglob(one.pattern, root_dir=one.base, recursive=True), key=str
+    ):
         path = one.base + found
         if is_special(path):
             left_out.add(SPECIAL, path)

@@ -11,6 +11,7 @@ import typer
 
 from humanparse.cli import parse
 from humanparse.cli.options import Engine, Model, Threads
+from humanparse.system.memory import peak_bytes
 
 if TYPE_CHECKING:
     from humanparse.bench import EngineTime
@@ -44,7 +45,7 @@ def bench(
     parser = parse.load_parser(model, engine=engine, threads=threads)
     sizes = [bench.size_times(parser, name, size) for name, size in bench.SIZES.items()]
     rate = bench.throughput(parser)
-    peak = bench.peak_mb()
+    peak = peak_bytes()
     engines = bench.engine_times(partial(parse.load_parser, threads=threads), model)
     if as_json:
         typer.echo(
@@ -56,7 +57,7 @@ def bench(
                     "engine": engine,
                     "sizes": [asdict(one) for one in sizes],
                     "photos_per_s": asdict(rate),
-                    "peak_memory_mb": peak and round(peak),
+                    "peak_memory_mb": peak and round(peak / 1e6),
                     "engines": [asdict(one) for one in engines],
                 },
                 indent=2,
@@ -76,7 +77,7 @@ def bench(
     many = f"{rate.many:.1f} with parse_many ({rate.ratio:.2f} times as many)"
     typer.echo(f"photos of 640×480 a second: {rate.one_by_one:.1f} one after the other, {many}")
     if peak:
-        typer.echo(f"peak memory of this process: {peak:.0f} MB")
+        typer.echo(f"peak memory of this process: {peak / 1e6:.0f} MB")
     rows = [
         ["engine", "precision", "network"],
         *([one.engine, one.precision, _network(one)] for one in engines),

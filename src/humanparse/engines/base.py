@@ -11,9 +11,16 @@ import numpy as np
 class Engine(Protocol):
     """Runs one network. Safe to call from several threads at once."""
 
-    metadata: Mapping[str, str]
-    """Texts that travel inside the model file, by key; see weights/catalog.py for ours."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Texts that travel inside the model file, by key; see card.py for ours."""
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """pixels: float32 (1, 3, H, W), preprocessed. Returns the outputs by name, each with its
-        leading batch axis."""
+        """Run the network on one photo.
+
+        Args:
+            pixels: float32 (1, 3, H, W), preprocessed.
+
+        Returns:
+            The outputs by name, each with its leading batch axis.
+        """

@@ -1,5 +1,7 @@
-"""ONNX Runtime: the engine that the core install brings. Its build for NVIDIA GPUs,
-onnxruntime-gpu, runs on those as well."""
+"""ONNX Runtime: the engine that is always installed.
+
+Its build for NVIDIA GPUs, onnxruntime-gpu, runs on those as well.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import onnxruntime
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.system.cores import usable_cores
 
-onnxruntime.disable_telemetry_events()  # of Windows; elsewhere see quiet.py
+onnxruntime.disable_telemetry_events()  # on Windows; for other systems see quiet.py
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -19,9 +21,14 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 class OnnxRuntimeEngine:
     """An .onnx file with one input and named outputs.
 
-    threads: CPU threads for one run; None takes one for every core that this process may use.
-    device: "cpu" or "cuda". Raises BrokenModel if the file is not an ONNX model that this ONNX
-    Runtime can load, OptionError for a GPU that is not there.
+    Args:
+        model: The file.
+        threads: CPU threads for one run; None for every core that this process may use.
+        device: "cpu" or "cuda".
+
+    Raises:
+        BrokenModel: If the file is not an ONNX model that this ONNX Runtime can load.
+        OptionError: For a GPU that cannot be used.
     """
 
     def __init__(self, model: Path, threads: int | None = None, *, device: str = "cpu"):
@@ -34,34 +41,39 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self.session = onnxruntime.InferenceSession(str(model), options, providers=providers)
-        except Exception as error:  # ONNX Runtime raises a class of its own for each kind of damage
+        except Exception as error:  # ONNX Runtime has one class for each kind of damage
             raise BrokenModel(
-                f"{model} is not an ONNX model that can be loaded ({_first_line(error)}); get it again"
+                f"{model} is not an ONNX model that can be loaded ({_first_line(error)}); "
+                "get it again"
             ) from error
-        # ONNX Runtime takes the CPU instead and says nothing
+        # without a word ONNX Runtime falls back to the CPU
         if providers[0] not in self.session.get_providers():
             raise OptionError(
-                "CUDA cannot be started here; see that driver and CUDA fit onnxruntime-gpu, or take device cpu"
+                "CUDA cannot be started here; check that driver and CUDA match onnxruntime-gpu, "
+                "or choose the device cpu"
             )
         self.input_name = self.session.get_inputs()[0].name
         self.output_names = [output.name for output in self.session.get_outputs()]
-        self.metadata = self.session.get_modelmeta().custom_metadata_map
+        self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """See Engine.run."""
+        """Run the network on one photo; see Engine.run."""
         values = self.session.run(self.output_names, {self.input_name: pixels})
         return dict(zip(self.output_names, values, strict=True))
 
 
 def _providers(device: str) -> list[str]:
-    """The execution providers for a device, the wanted one first. Raises OptionError if this build
-    has none for it."""
+    """The execution providers for a device, the wanted one first.
+
+    Raises OptionError if this build has none for it.
+    """
     if device == "cpu":
         return [CPU]
     if CUDA not in (here := onnxruntime.get_available_providers()):
         raise OptionError(
-            f"this ONNX Runtime has no CUDA, only {', '.join(here)}; for an NVIDIA GPU: pip uninstall -y onnxruntime && "
-            "pip install 'onnxruntime-gpu[cuda,cudnn]', or take device cpu"
+            f"this ONNX Runtime has no CUDA, only {', '.join(here)}; for an NVIDIA GPU: "
+            "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]', "
+            "or choose the device cpu"
         )
     return [CUDA, CPU]
 

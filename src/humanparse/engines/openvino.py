@@ -1,4 +1,8 @@
-"""OpenVINO on the CPU (extra: openvino): reads the same .onnx files as ONNX Runtime."""
+"""OpenVINO on the CPU (extra: openvino): reads the same .onnx files as ONNX Runtime.
+
+M2FP's attention pass is in openvino_attention.py: while a model is loaded, it rewrites the
+deformable attention of its graph into the form that OpenVINO computes fastest.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ except ImportError as error:
 
 from humanparse.engines.openvino_attention import fuse
 
-# of compiled models that are kept; one is about as large as its .onnx file
+# all compiled models that are kept; one is about as large as its .onnx file
 MAX_CACHE_BYTES = 2_000_000_000
 SUMS = ".sha256"  # the ending of a file beside a compiled model
 MAX_STREAMS = 8  # runs at the same time, each with its own memory
@@ -28,18 +32,22 @@ NAMES = {"fp32": "f32", "bf16": "bf16"}  # precisions as OpenVINO calls them
 
 
 class OpenVinoEngine:
-    """An .onnx file with one input and named outputs, or the .xml that `humanparse export --to
-    openvino` made of one.
+    """An .onnx file with one input and named outputs, or its .xml form.
 
-    threads: CPU threads for one run; None takes the cores that this process may use. With fewer,
-    several runs at the same
-        time share the cores.
-    precision: of float arithmetic. "fp32" is kept on any processor; "bf16" needs one that has it.
-    cache: folder for the compiled model, which makes the next start several times faster; None
-    keeps nothing. A cache that
-        cannot be written or read is done without.
-    Raises BrokenModel if the file is not an ONNX model that this OpenVINO can load, OptionError for
-    bf16 that is not there.
+    The .xml form is what `humanparse export --to openvino` writes.
+
+    Args:
+        model: The file.
+        threads: CPU threads for one run; None for every core that this process may use. With fewer,
+            several runs at the same time share the cores.
+        precision: Of float arithmetic. "fp32" is kept on any processor; "bf16" needs one that has
+            it.
+        cache: Folder for the compiled model, which makes the next start several times faster; None
+            keeps nothing. A folder that cannot be used is ignored.
+
+    Raises:
+        BrokenModel: If the file is not a model that this OpenVINO can load.
+        OptionError: For bf16 on a processor without it.
     """
 
     def __init__(
@@ -54,12 +62,16 @@ class OpenVinoEngine:
             "CPU", "OPTIMIZATION_CAPABILITIES"
         ):
             raise OptionError(
-                "this processor does not compute in bf16 (it takes AVX-512 or AMX); leave precision at fp32"
+                "this processor does not compute in bf16 (that needs AVX-512 or AMX); "
+                "leave precision at fp32"
             )
-        # Unasked, processors with bfloat16 would round to it.
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": NAMES[precision]}
+        # Without the second hint, processors with bfloat16 would round to it.
+        options: dict[str, str | int] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": NAMES[precision],
+        }
         if threads:
-            # Runs at the same time wait for each other, unless each has a stream of its own.
+            # Runs at the same time wait for each other unless each has its own stream.
             streams = max(1, min(MAX_STREAMS, usable_cores() // threads))
             options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
         if Path(model).suffix not in (".onnx", ".xml"):
@@ -76,11 +88,11 @@ class OpenVinoEngine:
             ) from error
         self.output_names = [output.any_name for output in self.compiled.outputs]
         texts = network.get_rt_info()["framework"] if network.has_rt_info(["framework"]) else {}
-        self.metadata = {key: value.astype(str) for key, value in texts.items()}
+        self.metadata: dict[str, str] = {key: value.astype(str) for key, value in texts.items()}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """See Engine.run."""
-        # one a run: several threads must not share it
+        """Run the network on one photo; see Engine.run."""
+        # a new one for each run: threads must not share it
         request = self.compiled.create_infer_request()
         values = request.infer([np.ascontiguousarray(pixels)])
         return {name: values[index] for index, name in enumerate(self.output_names)}
@@ -88,12 +100,11 @@ class OpenVinoEngine:
 
 @once
 def core() -> openvino.Core:
-    """The only Core of this process, which it keeps; all that reads or compiles networks takes this
-    one.
+    """Return the only Core of this process; everything that reads or compiles networks uses it.
 
-    A Core gives signal handlers another stack, and unmaps that stack when it goes. If a second one
-    came meanwhile, that one goes back to the unmapped stack in its turn, and the next signal kills
-    the process, be it Ctrl-C or the end of a child.
+    A Core gives signal handlers another stack, and unmaps that stack when it is destroyed. If a
+    second Core was made in between, its destruction restores the unmapped stack, and the next
+    signal kills the process, whether from Ctrl-C or from a child that ended.
     """
     return openvino.Core()
 
@@ -101,12 +112,12 @@ def core() -> openvino.Core:
 def _compiled(
     model: Path,
     network: openvino.Model,
-    options: dict,
+    options: dict[str, str | int],
     cache: Path | None,
 ) -> openvino.CompiledModel:
     if cache is not None:
-        # OpenVINO names files by what is in the model. A folder for each model and options leaves
-        # few of them to be checked.
+        # OpenVINO names files by the contents of the model. With a folder for each pair of model
+        # and options, few files have to be checked.
         about = repr((str(Path(model).absolute()), sorted(options.items())))
         folder = cache / hashlib.sha256(about.encode()).hexdigest()[:16]
         try:
@@ -115,13 +126,13 @@ def _compiled(
             _note_sums(folder)
             _make_room(cache)
             return compiled
-        except (RuntimeError, OSError):  # it cannot be written, is full or damaged: do without it
+        except (RuntimeError, OSError):  # unwritable, full or damaged: compile without it
             pass
     return core().compile_model(network, "CPU", options)
 
 
 def _drop_damaged(folder: Path) -> None:
-    """Delete compiled models that are not as they were written: OpenVINO would take any weights."""
+    """Delete compiled models that have changed since: OpenVINO would accept any weights."""
     for file in folder.glob("*.blob"):
         sums = file.with_suffix(SUMS)
         if not sums.is_file() or sums.read_text() != sha256_of(file):
@@ -130,10 +141,10 @@ def _drop_damaged(folder: Path) -> None:
 
 
 def _note_sums(folder: Path) -> None:
-    """Keep the SHA-256 of each compiled model that is new.
+    """Write down the SHA-256 of each new compiled model.
 
-    Should another process be writing it anew at this moment, the next start finds it damaged, and
-    compiles.
+    If another process is rewriting it at this moment, the next start finds it damaged, and compiles
+    it again.
     """
     for file in folder.glob("*.blob"):
         if not (sums := file.with_suffix(SUMS)).is_file():
@@ -141,11 +152,13 @@ def _note_sums(folder: Path) -> None:
 
 
 def _make_room(cache: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
-    """Delete compiled models that were not used for longest, until the others fit; OpenVINO itself
-    deletes none."""
+    """Delete the least recently used compiled models until the others fit.
+
+    OpenVINO itself deletes none.
+    """
     found = []
     for file in cache.rglob("*.blob"):
-        with suppress(OSError):  # another process may do the same
+        with suppress(OSError):  # another process may have deleted it
             details = file.stat()
             found.append((max(details.st_atime, details.st_mtime), details.st_size, file))
     for _, size, file in sorted(found, reverse=True):

@@ -1,14 +1,16 @@
-"""M2FP's deformable attention in the form that OpenVINO computes fastest. Changes the graph while
-it is loaded, never the file.
+"""M2FP's deformable attention in the form that OpenVINO computes fastest.
 
-In the file it is grid_sample, a product with the weights and a sum, level by level, which every
-runtime knows, but which writes each sampled point to memory three times. Here it is one
-EmbeddingBag: of a table of all cells (a row a cell and head), every query and head takes the rows
-around its points, four a point, times their weights. The table is what the
-value projection gave, and its sum is what the output projection takes: nothing is turned. Where the
-points lie is computed in fp32 also in bf16, which would misplace them by up to half a cell. Queries
-come in blocks of CHUNK, which keeps everything between in the caches; OpenVINO also wants to know
-the number of bags beforehand.
+The graph is changed while it is loaded; the file is not.
+
+In the file the attention is, level by level, grid_sample, a product with the weights and a sum.
+Every runtime knows these, but they write each sampled point to memory three times. Here it is one
+EmbeddingBag over a table of all cells, with one row for each cell and head: every query and head
+takes the rows around its points, four for each point, times their weights. The table is the output
+of the value projection as it is, and the sum is the input of the output projection as it is:
+nothing is transposed. The positions of the points are computed in fp32 even for bf16, which would
+misplace them by up to half a cell. Queries are processed in blocks of CHUNK, which keeps
+intermediate results in the processor's caches; OpenVINO also has to know the number of bags
+beforehand.
 
 As in the model (model/pixel_decoder.py), the queries are the cells themselves, level by level, row
 by row.
@@ -19,36 +21,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from openvino import Model, Node, Output
 from openvino import opset13 as ops
 from openvino.op import tensor_iterator
 
-CHUNK = 2048  # queries at a time
+CHUNK = 2048  # queries in a block
 
 Linear = tuple[np.ndarray, np.ndarray]  # weight (in, out), bias (out,)
 
 
 @dataclass(frozen=True)
 class Attention:
-    """One layer, as it was found in the graph. A batch is one photo; S cells of all levels, and as
-    many queries."""
+    """One layer as found in the graph.
+
+    The batch is one photo. S is the number of cells of all levels, and of queries.
+    """
 
     value: Output  # (1, S, heads·head_dim)
     query: Output  # (1, S, dim)
     offsets: Linear  # dim → heads·levels·points·2, x before y
     weights: Linear  # dim → heads·levels·points, before the softmax
-    level_shapes: list[Output]  # of each level: (heads, head_dim, h, w), as numbers
+    level_shapes: list[Output]  # for each level the four numbers heads, head_dim, h, w
     heads: int
     head_dim: int
     points: int
     total: Output  # (heads, head_dim, S): the sum
-    # (1, S, heads·head_dim): the same, as the output projection takes it
-    turned: Output
+    turned: Output  # (1, S, heads·head_dim): the same, as the output projection takes it
 
 
 def fuse(model: Model) -> int:
-    """Rewrite every deformable attention of the model that looks as in our files. Returns how many
-    there were."""
+    """Rewrite every deformable attention of the model that looks as it does in our files.
+
+    Args:
+        model: The network; changed in place. Other networks are left as they are.
+
+    Returns:
+        How many there were.
+    """
     found = [attention for total in _totals(model) if (attention := _recognise(total))]
     for attention in found:
         _replace(attention)
@@ -59,8 +69,10 @@ def fuse(model: Model) -> int:
 
 
 def _name(model: Model) -> None:
-    """Names for new nodes that are the same each time: what was compiled is found again by them.
-    OpenVINO's count up."""
+    """Give new nodes names that are the same each time, unlike OpenVINO's, which count up.
+
+    Compiled models are found again by the names.
+    """
     for number, node in enumerate(model.get_ordered_ops()):
         if node.get_friendly_name() == node.get_name():
             node.set_friendly_name(f"deformable_attention_{number}")
@@ -68,11 +80,11 @@ def _name(model: Model) -> None:
                 node.output(0).get_tensor().set_names({f"deformable_attention_{number}"})
 
 
-# ---- finding ----------------------------------------------------------------------------------------------------------
+# ---- finding -------------------------------------------------------------------------------
 
 
 def _totals(model: Model) -> list[Output]:
-    """Sums over levels, each of a sum over weighted samples."""
+    """The sums over levels, each of a sum over weighted samples."""
     sums = [
         node
         for node in model.get_ordered_ops()
@@ -83,8 +95,10 @@ def _totals(model: Model) -> list[Output]:
 
 
 def _products(node: Node) -> list[Node]:
-    """The products with a GridSample that are summed up in this node, in order; none if it is
-    anything else as well."""
+    """The products with a GridSample whose sum this node is, in order.
+
+    Empty if anything else is in the sum.
+    """
     if node.get_type_name() == "Add":
         parts = [_products(source.get_node()) for source in node.input_values()]
         return [*parts[0], *parts[1]] if all(parts) else []
@@ -118,7 +132,7 @@ def _recognise(total: Output) -> Attention | None:
             total=total,
             turned=_below(total, "Transpose").output(0),
         )
-    # another network, or another exporter's graph: it stays as it is
+    # another network, or the graph of another exporter, stays as it is
     except (LookupError, ValueError, RuntimeError):
         return None
     columns = attention.heads * len(maps) * attention.points
@@ -127,8 +141,10 @@ def _recognise(total: Output) -> Attention | None:
 
 
 def _above(output: Output, kind: str) -> Node:
-    """The nearest node of that kind that this is made of, the first input first. Raises LookupError
-    if there is none."""
+    """The nearest node of that kind among those that this is computed from, first input first.
+
+    Raises LookupError if there is none.
+    """
     waiting, seen = [output.get_node()], set()
     while waiting:
         node = waiting.pop()
@@ -141,8 +157,10 @@ def _above(output: Output, kind: str) -> Node:
 
 
 def _below(output: Output, kind: str) -> Node:
-    """The nearest node of that kind that is made of this alone. Raises ValueError where the way
-    forks."""
+    """The nearest node of that kind that is computed from this alone.
+
+    Raises ValueError where the path forks.
+    """
     node = output.get_node()
     while node.get_type_name() != kind:
         (only,) = node.output(0).get_target_inputs()
@@ -151,8 +169,10 @@ def _below(output: Output, kind: str) -> Node:
 
 
 def _linear(output: Output) -> tuple[Output, Linear]:
-    """Input, weight and bias of a linear layer. Raises LookupError if its weights are computed, as
-    of int8."""
+    """Input, weight and bias of a linear layer.
+
+    Raises LookupError if its weights are computed, as those of int8 are.
+    """
     add = output.get_node()
     at = _kinds(add).index("MatMul")
     product = add.input_value(at).get_node()
@@ -175,7 +195,7 @@ def _kinds(node: Node) -> list[str]:
     return [source.get_node().get_type_name() for source in node.input_values()]
 
 
-# ---- replacing --------------------------------------------------------------------------------------------------------
+# ---- replacing -----------------------------------------------------------------------------
 
 
 def _replace(attention: Attention) -> None:
@@ -186,8 +206,7 @@ def _replace(attention: Attention) -> None:
         ),
         "i32",
     )
-    # (1,)
-    count = ops.gather(ops.shape_of(attention.query), _i64([1]), _i64(0))
+    count = ops.gather(ops.shape_of(attention.query), _i64([1]), _i64(0))  # (1,)
     whole = ops.multiply(
         ops.divide(ops.add(count, _i64([CHUNK - 1])), _i64([CHUNK])), _i64([CHUNK])
     )
@@ -225,8 +244,8 @@ def _replace(attention: Attention) -> None:
         ops.slice(rows, _i64([0]), count, _i64([1]), _i64([0])), _i64([1, -1, width]), False
     )
 
-    # In int8 the sum is rounded on its way to the output projection, value by value: that stays
-    # between.
+    # In int8 each value of the sum is rounded on its way to the output projection; that rounding
+    # stays in between.
     reshape = attention.turned.get_node().input_value(0).get_node()
     rounded = reshape.input_value(0)
     plain = rounded.get_node().get_name() == attention.total.get_node().get_name()
@@ -236,15 +255,15 @@ def _replace(attention: Attention) -> None:
 
 
 def _attend(attention: Attention, query: Node, number: Node, table: Node, sizes: Node) -> Node:
-    """query: (C, dim); number: i32 (C, 1), of each among all; table: (S·heads, head_dim); sizes:
-    i32 (levels, 2), h and w.
+    """The attention of a block of C queries → (C, heads·head_dim).
 
-    Returns (C, heads·head_dim). Columns below are heads·levels·points. Cells are counted with
-    floats, exactly up to 2^24.
+    query: (C, dim). number: i32 (C, 1), of each query among all. table: (S·heads, head_dim).
+    sizes: i32 (levels, 2), h and w. Columns below are heads·levels·points. Cells are counted with
+    floats, which are exact up to 2^24.
     """
     heads, levels, points = attention.heads, len(attention.level_shapes), attention.points
     columns = heads * levels * points
-    # of each column
+    # the level and head of each column
     level = np.tile(np.repeat(np.arange(levels), points), heads)
     head = np.repeat(np.arange(heads, dtype=np.float32), levels * points)
 
@@ -258,29 +277,26 @@ def _attend(attention: Attention, query: Node, number: Node, table: Node, sizes:
         ops.add(ops.matmul(query, both[0], False, False), both[1]), _i64(1), 3
     ).outputs()
     weight = ops.softmax(ops.reshape(logits, _i64([0, heads, levels * points]), True), 2)
-    # (C, columns)
-    weight = ops.reshape(weight, _i64([0, columns]), True)
+    weight = ops.reshape(weight, _i64([0, columns]), True)  # (C, columns)
 
-    # (levels,)
+    # each (levels,)
     h, w = (ops.gather(ops.convert(sizes, "f32"), _i64(axis), _i64(1)) for axis in (0, 1))
-    # number of a level's first cell
+    # the number of each level's first cell
     first = ops.cum_sum(ops.multiply(h, w), _i64(0), True)
     number = ops.convert(number, "f32")
     own = ops.reduce_sum(ops.convert(ops.greater_equal(number, first), "i32"), _i64([1]), True)
-    # (C, 1), the query's level
-    own = ops.subtract(own, np.int32(1))
+    own = ops.subtract(own, np.int32(1))  # (C, 1), the query's level
     own_h, own_w, own_first = (ops.gather(one, own, _i64(0)) for one in (h, w, first))
     cell = ops.subtract(number, own_first)
     row = ops.floor(ops.divide(ops.add(cell, _half()), own_w))
     column = ops.subtract(cell, ops.multiply(row, own_w))
 
-    # (columns,)
+    # each (columns,)
     w, h, first = (ops.gather(one, level, _i64(0)) for one in (w, h, first))
     left, right, x, to_right = _corners(x_off, column, own_w, w)
     upper, lower, y, to_lower = _corners(y_off, row, own_h, h)
     upper_left = ops.multiply(ops.add(ops.add(ops.multiply(y, w), x), first), np.float32(heads))
-    # row of the table
-    upper_left = ops.add(upper_left, head)
+    upper_left = ops.add(upper_left, head)  # a row of the table
     to_right, to_lower = (
         ops.multiply(to_right, np.float32(heads)),
         ops.multiply(ops.multiply(to_lower, w), np.float32(heads)),
@@ -310,18 +326,15 @@ def _attend(attention: Attention, query: Node, number: Node, table: Node, sizes:
 def _corners(
     offset: Output, place: Node, own_size: Node, size: Node
 ) -> tuple[Node, Node, Node, Node]:
-    """Along one axis: the shares of the nearer and the farther of two neighbouring cells, the
-    nearer, the step to the other.
+    """Along one axis: the shares of two neighbouring cells, the nearer one, the step to the other.
 
-    offset: (C, columns), in cells of the level looked at; place: (C, 1), the query's own cell of
-    `own_size` (C, 1) cells;
-    size: (columns,). Outside there is zero: both cells always lie inside, and one that is a cell or
-    more away has no share.
+    offset: (C, columns), in cells of the sampled level. place: (C, 1), the query's cell in its own
+    level of `own_size` (C, 1) cells. size: (columns,). Outside the map is zero: both cells always
+    lie inside, and one that is a cell or more away has no share.
     """
     one, zero = np.float32(1), np.float32(0)
     last = ops.subtract(size, one)
-    # 0 where there is one cell only
-    step = ops.minimum(last, one)
+    step = ops.minimum(last, one)  # 0 if there is only one cell
     centre = ops.subtract(
         ops.multiply(ops.divide(ops.add(place, _half()), own_size), size), _half()
     )
@@ -337,5 +350,5 @@ def _half() -> np.float32:
     return np.float32(0.5)
 
 
-def _i64(values) -> np.ndarray:
+def _i64(values: ArrayLike) -> np.ndarray:
     return np.asarray(values, np.int64)

@@ -7,7 +7,6 @@ Nothing a client chooses becomes a label of its own: unknown paths, methods and 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from humanparse.service.problems import KINDS
+from humanparse.system.memory import resident_bytes
 
 logger = logging.getLogger(__name__)
 disable_created_metrics()  # a second series for each counter, which nobody reads
@@ -214,18 +214,9 @@ def _dispatcher_gauges(status: Any) -> Iterator[GaugeMetricFamily]:
 
 def _memory(status: Any) -> dict[str, float]:
     workers = status.rss_mb if status is not None else ()
-    return {"web": _own_memory()} | {
+    return {"web": resident_bytes() or 0} | {
         f"worker-{index}": mb * 1e6 for index, mb in enumerate(workers) if mb
     }
-
-
-def _own_memory() -> int:
-    """Bytes resident in this process; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _gauge(name: str, help: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

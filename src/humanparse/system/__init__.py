@@ -1,2 +1,1 @@
-"""What the rest stands on and other programs would need as well: cores, files, locks, streams,
-dependencies."""
+"""What the rest stands on and other programs need as well: cores, files, locks, streams."""

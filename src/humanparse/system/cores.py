@@ -1,4 +1,4 @@
-"""How many processor cores there are to work with."""
+"""How many processor cores this process may use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container are often fewer than the machine has;
-    at least 1."""
+    """Return how many cores this process may use, at least 1.
+
+    In a container these are often fewer than the machine has.
+    """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -21,11 +23,13 @@ def usable_cores() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """Processors' worth of time that Linux control groups grant this process: its own group's
-    limit, and those above it."""
+    """The limits of Linux control groups: this process's group, and those above it.
+
+    Each is in processors' worth of time.
+    """
     try:
         lines = PROC_CGROUP.read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -43,7 +47,7 @@ def _quotas() -> Iterator[float]:
 
 
 def _read(folder: Path, *names: str) -> float | None:
-    """Time over period, as both versions of control groups write them; None without a limit."""
+    """Time per period, which both versions of control groups write; None without a limit."""
     try:
         quota, period = " ".join((folder / name).read_text() for name in names).split()
         return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else None

@@ -1,5 +1,4 @@
-"""The folder in which humanparse keeps what is to outlive a process: models, compiled networks,
-jobs."""
+"""The folder for what outlives a process: models, compiled networks, jobs."""
 
 from __future__ import annotations
 
@@ -11,21 +10,24 @@ from humanparse.errors import OptionError
 
 
 def home() -> Path:
-    """The folder of all that humanparse keeps: HUMANPARSE_HOME, or `humanparse` in the system's
-    folder for caches.
+    """Return the folder in which humanparse keeps everything.
 
-    Raises OptionError where there is none: for a user without a home, as in some containers.
+    It is HUMANPARSE_HOME, or `humanparse` in the system's folder for caches.
+
+    Raises:
+        OptionError: For a user without a home folder, as in some containers.
     """
     try:
         return _home()
     except RuntimeError as error:  # of Path.home and expanduser
         raise OptionError(
-            f"there is no folder to keep things in ({error}); set HUMANPARSE_HOME to one that can be written"
+            f"there is no folder to keep things in ({error}); "
+            "set HUMANPARSE_HOME to one that can be written"
         ) from None
 
 
 def home_if_any() -> Path | None:
-    """The same for what can be done without."""
+    """Return the same folder, or None where there is none, for optional things."""
     try:
         return home()
     except OptionError:

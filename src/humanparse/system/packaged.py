@@ -1,9 +1,8 @@
-"""What comes with the package, found also where the package is no folder: in a zip archive, in a
-bundled program.
+"""The files that come with the package, wherever it lies: in a folder, a zip archive or a program.
 
-Files that libraries open by their path are unpacked from an archive once a process. Child processes
-get the same package as we have; a bundled program (PyInstaller and the like) has no Python to start
-them with.
+Files that libraries open by their path are unpacked from an archive once in each process. Child
+processes get the package that we are; a bundled program (PyInstaller and the like) has no Python to
+start them with.
 """
 
 from __future__ import annotations
@@ -21,13 +20,17 @@ from pathlib import Path
 import humanparse
 from humanparse.errors import HumanParseError
 
-FOLDER = "humanparse-"  # how the folders begin into which archives are unpacked
+FOLDER = "humanparse-"  # the beginning of the names of folders into which archives are unpacked
 
 
 def packaged(name: str) -> Path:
-    """Return the path of a file or folder of the package, such as "weights/bundled".
+    """Return the path of a file or folder of the package.
 
-    Raises HumanParseError if it is not there: a bundle was made without the package's data.
+    Args:
+        name: Its path inside the package, such as "weights/bundled".
+
+    Raises:
+        HumanParseError: If it is missing, since a bundle was made without the package's data.
     """
     place = resources.files("humanparse").joinpath(*name.split("/"))
     if isinstance(place, Path):
@@ -36,20 +39,24 @@ def packaged(name: str) -> Path:
     elif place.is_dir() or place.is_file():
         return _unpacked(name)
     raise HumanParseError(
-        f"humanparse itself is not whole here, {name!r} is missing; install it again, or have what bundles "
-        "your program take its data along (PyInstaller: --collect-data humanparse)"
+        f"humanparse is incomplete here: {name!r} is missing; install it again, or have the tool "
+        "that bundles your program include its data (PyInstaller: --collect-data humanparse)"
     )
 
 
 def is_bundled() -> bool:
-    """Whether this is a bundled program, in which sys.executable is no Python."""
+    """Return whether this is a bundled program, in which sys.executable is not a Python."""
     return bool(getattr(sys, "frozen", False))
 
 
 def python(*arguments: str) -> tuple[str, ...]:
     """Return the command of a Python that imports nothing from the current folder.
 
-    Raises HumanParseError in a bundled program.
+    Args:
+        *arguments: Appended to the command.
+
+    Raises:
+        HumanParseError: In a bundled program.
     """
     if is_bundled():
         raise HumanParseError(
@@ -60,7 +67,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which such a Python finds the package that we are."""
+    """Return the environment in which that Python finds the package that we are."""
     archive = getattr(humanparse.__spec__.loader, "archive", None)
     if archive is None:
         return dict(os.environ)

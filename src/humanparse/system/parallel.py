@@ -1,15 +1,14 @@
-"""Several photos at a time: how many, how they share the cores, and loops that hand back their
-results.
+"""Several photos at the same time: how many, how they share the cores, and loops over them.
 
-Threads, not processes: reading, the network and most of post-processing leave Python's lock to
-others, and the model is there once. Each photo gets one thread of the engine, since a network that
-is split among the cores waits at every layer for the slowest part (benchmarks/throughput.py
-measures the ways to share).
+Threads, not processes: reading, the network and most of post-processing release Python's lock, and
+the model is loaded only once. Each photo gets one thread of the engine, since a network that is
+split among the cores waits at every layer for the slowest part (benchmarks/throughput.py measures
+the ways to share).
 
 Ctrl-C may arrive between any two steps of the main thread. The locks of `threading` and
 `concurrent.futures` are taken by Python code, so an interrupt there leaves one locked for ever, and
-whatever waits for it hangs. Hence the thread that runs a loop only uses queues and locks that are
-written in C, and has its threads started by another one.
+whatever waits for it hangs. Hence the thread that runs a loop uses only queues and locks that are
+written in C, and has another thread start its threads.
 """
 
 from __future__ import annotations
@@ -23,33 +22,36 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from humanparse.system.cores import usable_cores
 
-# from here on one photo needs so much memory that only one is parsed at a time unasked
+# Photos need so much memory with a larger model that by default they are parsed one by one.
 SMALL_MODEL_BYTES = 50_000_000
-MAX_JOBS = 8  # photos at a time unasked: each holds its own memory
-WAIT_S = 0.5  # Windows hears Ctrl-C only between waits, so none may last for ever
-# how long a loop that ends early waits for items that are still being read
-SOURCE_S = 2.0
+MAX_JOBS = 8  # photos at the same time by default: each needs memory
+WAIT_S = 0.5  # Windows notices Ctrl-C only between waits, so none may last for ever
+SOURCE_S = 2.0  # how long a loop that ends early waits for an item that is being read
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def jobs_for(model_bytes: int, threads: int | None = None) -> int:
-    """How many photos to parse at a time with a model file of that size, whose engine takes so many
-    threads a photo."""
+    """Return how many photos to parse at the same time by default.
+
+    Args:
+        model_bytes: The size of the model file.
+        threads: How many threads the engine takes for each photo; None for one.
+    """
     if model_bytes >= SMALL_MODEL_BYTES:
         return 1
     return min(MAX_JOBS, max(1, usable_cores() // (threads or 1)))
 
 
 def shared_threads(jobs: int) -> int:
-    """Engine threads when `jobs` photos share the engine.
+    """Return how many threads the engine gets when `jobs` photos share it.
 
-    The jobs' own threads take part in the work of the engine's pool, so together they fill the
+    The threads of the jobs take part in the work of the engine's pool, so together they fill the
     cores.
     """
     return max(1, usable_cores() - jobs + 1)
@@ -57,7 +59,12 @@ def shared_threads(jobs: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Ended(Generic[Result]):
-    """What became of one item: what the function returned, or the error that it raised."""
+    """What became of one item.
+
+    Attributes:
+        value: What the function returned; None if it raised an error.
+        error: The error that it raised, or None.
+    """
 
     value: Result | None = None
     error: BaseException | None = None
@@ -66,7 +73,7 @@ class Ended(Generic[Result]):
         """Return what the function returned, or raise its error."""
         if self.error is not None:
             raise self.error
-        return self.value
+        return cast(Result, self.value)  # without an error this is what was returned
 
     def exception(self) -> BaseException | None:
         """Return the error, or None if all went well."""
@@ -76,17 +83,23 @@ class Ended(Generic[Result]):
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
 ) -> Iterator[tuple[Item, Ended[Result]]]:
-    """Yield (item, what became of it) in the order of the items.
+    """Run a function on many items in threads, and yield the results in the order of the items.
 
-    `function(item)` runs for `jobs` items at a time, in threads. Each result comes as soon as it
-    and
-    those before it are done, also while the source keeps the loop waiting: it is read in a thread
-    of its own. At most twice `jobs` items are taken ahead of the one handed back, so a long list
-    costs no memory. An error of the source is raised after the results of the items before it.
+    Each result comes as soon as it and those before it are done, even while the source keeps the
+    loop waiting, as a separate thread reads it. At most twice `jobs` items are taken ahead of the
+    one handed back, so a long list costs no memory.
 
     When the loop ends early (Ctrl-C, an error), the waiting items are dropped, the running ones
     finish first, and an item that is being read is waited for, but no longer than SOURCE_S seconds.
-    Close it (`contextlib.closing`).
+    Close the iterator (`contextlib.closing`).
+
+    Args:
+        function: Called with one item, in a thread.
+        items: Their source. Its error is raised after the results of the items before it.
+        jobs: How many items to process at the same time.
+
+    Yields:
+        (item, what became of it).
     """
     return _handed_back(function, items, jobs, _Reader, _from_the_oldest)
 
@@ -94,16 +107,24 @@ def in_order(
 def in_order_of_completion(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
 ) -> Iterator[tuple[Item, Ended[Result]]]:
-    """Yield (item, what became of it); what is done first comes first.
+    """Run a function on many items in threads, and yield the results as they are done.
 
     Like `in_order`, but the items are read in the caller's thread, one before each result that is
     handed back: for sources that share things with the loop's body and do not keep it waiting.
+
+    Args:
+        function: Called with one item, in a thread.
+        items: Their source. Its error is raised at once.
+        jobs: How many items to process at the same time.
+
+    Yields:
+        (item, what became of it).
     """
     return _handed_back(function, items, jobs, _ReadHere, _itself)
 
 
 class _Task:
-    """One item on its way. ended: None until it is done."""
+    """One item in progress. ended: None until it is done."""
 
     def __init__(self, item: Any):
         self.item = item
@@ -118,20 +139,20 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Taken:
-    """A task that the source has given to the workers."""
+    """Says that the source has given a task to the workers."""
 
     task: _Task
 
 
 @dataclass(frozen=True)
 class _NoMore:
-    """The source has ended, of itself or with an error."""
+    """Says that the source has ended, by itself or with an error."""
 
     error: BaseException | None = None
 
 
-# (tasks on their way, oldest first; the one that is done) → those that can be handed back now,
-# which are taken out of the first list.
+# (tasks in progress, oldest first; the one that is done) → those that can be handed back now, which
+# are removed from the first list.
 Release = Callable[[list[_Task], _Task], list[_Task]]
 
 
@@ -154,8 +175,10 @@ def _handed_back(
 
 
 class _Run:
-    """One loop over the items. Its thread alone calls the methods; the others put into
-    `_events`."""
+    """One loop over the items.
+
+    Only its thread calls the methods; the others put into `_events`.
+    """
 
     def __init__(
         self,
@@ -167,9 +190,10 @@ class _Run:
     ):
         self.ready: deque[_Task] = deque()
         self._events: SimpleQueue[_Taken | _Task | _NoMore | BaseException] = SimpleQueue()
-        self._most, self._release = 2 * jobs, release
+        self._max_ahead, self._release = 2 * jobs, release
         self._ahead: list[_Task] = []
-        self._asked, self._last = 0, None
+        self._asked = 0
+        self._last: _NoMore | None = None
         self._workers = _Workers(function, jobs, self._events)
         self._source = source(iter(items), self._events, self._workers.give)
 
@@ -183,7 +207,7 @@ class _Run:
 
         After the last result, returns False or raises the error of the source.
         """
-        room = self._most - self._asked - len(self._ahead) - len(self.ready)
+        room = self._max_ahead - self._asked - len(self._ahead) - len(self.ready)
         for _ in range(min(room, self._source.at_once) if self._last is None else 0):
             self._asked += 1
             self._source.ask()
@@ -194,7 +218,7 @@ class _Run:
         return False
 
     def listen(self) -> None:
-        """Take notice of all that has happened; wait if nothing can be handed back."""
+        """Process all events so far; wait for one if nothing can be handed back."""
         if not self.ready:
             self._take(_waited_for(self._events))
         while not self._events.empty():
@@ -202,6 +226,7 @@ class _Run:
 
     def next(self) -> tuple[Any, Ended]:
         task = self.ready.popleft()
+        assert task.ended is not None  # only what is done becomes ready
         return task.item, task.ended
 
     def end(self) -> None:
@@ -241,7 +266,7 @@ def _waited_for(events: SimpleQueue) -> Any:
 
 
 def _start(threads: list[Thread], events: SimpleQueue) -> None:
-    """Start them, in a thread that Ctrl-C does not reach: Thread.start waits for such a lock."""
+    """Start threads from a thread that Ctrl-C does not reach: Thread.start takes such a lock."""
     try:
         for thread in threads:
             thread.start()
@@ -252,8 +277,8 @@ def _start(threads: list[Thread], events: SimpleQueue) -> None:
 class _Workers:
     """Threads that do tasks and put them back into `events`.
 
-    They are daemons, so that a loop that nobody ended does not keep the process alive, but what
-    they are doing is waited for when it exits.
+    They are daemons, so that a loop that was never closed does not keep the process alive; but when
+    it exits it waits for what they are doing.
     """
 
     def __init__(self, function: Callable, jobs: int, events: SimpleQueue):
@@ -273,9 +298,9 @@ class _Workers:
         self._todo.put(task)
 
     def end(self) -> None:
-        """Drop what waits and let finish what runs. Interrupted, it can be called again."""
+        """Drop what waits and let what runs finish. If interrupted, it can be called again."""
         while not self._todo.empty():
-            with suppress(Empty):  # a worker may have been quicker
+            with suppress(Empty):  # a worker may have been faster
                 self._todo.get_nowait()
         for _ in self._lives:
             self._todo.put(None)
@@ -297,24 +322,23 @@ def _work(function: Callable, todo: SimpleQueue, events: SimpleQueue, life: RLoc
 
 
 class _Reader:
-    """Reads the items in a thread of its own, when asked for them, and gives them to the
-    workers."""
+    """Reads the items in a separate thread, when asked for them, and gives them to the workers."""
 
     at_once = sys.maxsize  # items that may be asked for before one has come
 
     def __init__(self, items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]):
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._life = RLock()
-        told = items, self._asked, events, give, self._life
-        self.threads = [Thread(target=_read, args=told, daemon=True, name="humanparse-reader")]
+        arguments = items, self._asked, events, give, self._life
+        self.threads = [Thread(target=_read, args=arguments, daemon=True, name="humanparse-reader")]
 
     def ask(self) -> None:
         self._asked.put(True)
 
     def end(self) -> None:
-        """Ask no more. An item that is being read is waited for, but not for ever."""
+        """Ask for no more, and wait for an item that is being read, but not for ever."""
         while not self._asked.empty():
-            with suppress(Empty):  # the thread may have been quicker
+            with suppress(Empty):  # the thread may have been faster
                 self._asked.get_nowait()
         self._asked.put(False)
         self._life.acquire(timeout=SOURCE_S)
@@ -344,18 +368,21 @@ class _ReadHere:
     at_once = 1
 
     def __init__(self, items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]):
-        self._told = items, events, give
+        self._arguments = items, events, give
         self.threads: list[Thread] = []
 
     def ask(self) -> None:
-        _take_one(*self._told)
+        _take_one(*self._arguments)
 
     def end(self) -> None:
-        """Leaves nothing."""
+        """Do nothing: nothing was started."""
 
 
 def _take_one(items: Iterator, events: SimpleQueue, give: Callable[[_Task], None]) -> bool:
-    """Whether there was one; its being taken is told before it can be done."""
+    """Take the next item; False if there is none.
+
+    The event is put before the task, which otherwise might be done first.
+    """
     try:
         task = _Task(next(items))
     except StopIteration:

@@ -1,12 +1,12 @@
-"""Dependencies that report their use to their makers are kept from it, before they are loaded.
+"""Keeps dependencies from reporting their use to their makers. Must run before they are loaded.
 
-    ONNX Runtime   from 1.29 on, in every process that loads it: an identity and a database of events
-                   below the user's home, and a connection to Microsoft. Only the environment
+    ONNX Runtime   from 1.29 on, in every process that loads it: an identity and a database of
+                   events below the user's home, and a connection to Microsoft. Only the environment
                    switches it off, and only before the library is loaded; later calls are ignored.
-    OpenVINO, NNCF through the package openvino_telemetry, which both do without if it cannot be had.
-    Ray            see cluster.py.
+    OpenVINO, NNCF through the package openvino_telemetry; both work without it.
+    Ray            see ray/cluster.py.
 
-Whoever has chosen otherwise in the environment is obeyed.
+Settings that the user has made in the environment are kept.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 
 
 def keep_quiet() -> None:
-    """Switch all of that off for this process and for those that it starts."""
+    """Switch all of that off, for this process and for those that it starts."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    sys.modules.setdefault("openvino_telemetry", None)
+    # None makes Python refuse the import, which typeshed does not know
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Standard output and error that take every text, and are there even where they were closed.
+"""Standard output and error that accept any text, and exist even where they were closed.
 
 Windows gives redirected output the code page of the region, old locales are ISO-8859-1, and file
-names come from anywhere. A character that a stream lacks is written in others, so that no line of
-a long run can end it.
+names come from anywhere. A character that a stream lacks is replaced by others, so that no line of
+output can end a long run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ STAND_INS = {"→": "->", "…": "...", "×": "x", "–": "-", "—": "-", "·":
 def prepare() -> None:
     """Make stdout and stderr of this process safe to write to. The entry points call this first.
 
-    Closed descriptors are opened to nowhere: a result's file would get their number, and with it
-    what a library says on stderr.
+    Closed descriptors are opened on the null device: otherwise the file of a result would get their
+    number, and with it whatever a library writes to stderr.
     """
     for number in range(3):
         try:
@@ -30,16 +30,16 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 — it stays open
-            setattr(sys, name, nowhere)
+            null = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 — it stays open
+            setattr(sys, name, null)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
 
 
 def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What is written instead of one character: a sign like it, or its number, as in \\u7167.
+    """What is written instead of one character: a similar one, or its number, as in \\u7167.
 
-    A byte of a file's name that could not be decoded stays that byte.
+    A byte of a file name that could not be decoded is written as it is.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error

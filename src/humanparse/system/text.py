@@ -1,8 +1,8 @@
-"""Text files that a user wrote: lists of photos, names of classes, recipes.
+"""Text files that users write: lists of photos, names of classes, recipes.
 
-They come from any editor and shell. UTF-8 is read with and without a byte order mark, which
-editors on Windows put first, and so is UTF-16 with one, which `>` writes in Windows PowerShell.
-Other encodings cannot be told apart, and are refused.
+They come from any editor and shell. UTF-8 is read with and without a byte order mark, which editors
+on Windows put first, and so is UTF-16 with one, which `>` writes in Windows PowerShell. Other
+encodings cannot be told apart, and are refused.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ _CHUNK_BYTES = 1 << 16
 
 
 def read_text(path: str | Path) -> str:
-    """The whole text.
+    """Return the whole text of a file.
 
-    Raises OptionError for what is neither UTF-8 nor UTF-16 with its mark, OSError if it cannot be
-    read.
+    Args:
+        path: The file.
+
+    Raises:
+        OptionError: If it is neither UTF-8 nor UTF-16 with its mark.
+        OSError: If it cannot be read.
     """
     data = Path(path).read_bytes()
     try:
@@ -40,10 +44,17 @@ def read_text(path: str | Path) -> str:
 
 
 def lines_of(file: BinaryIO, name: str) -> Iterator[str]:
-    """The lines of an open file, without their ends, as they are read.
+    """Yield the lines of an open file as they are read, without their ends.
 
-    name: of the file, for messages. Bytes that are no UTF-8 become what Python makes of such names
-    of files. Raises OptionError for UTF-16 without its mark.
+    Args:
+        file: A file open in binary mode. It need not be able to seek.
+        name: What to call it in messages.
+
+    Yields:
+        The lines. Bytes that are not UTF-8 become surrogates, as they do in names of files.
+
+    Raises:
+        OptionError: For UTF-16 without its mark.
     """
     chunk = file.read(len(codecs.BOM_UTF32_LE))
     decoder = codecs.getincrementaldecoder(_encoding(chunk))("surrogateescape")
@@ -63,7 +74,7 @@ def _encoding(start: bytes) -> str:
 def _without_zeros(text: str, name: str | Path) -> str:
     if "\0" in text:
         raise OptionError(
-            f"{name} is not UTF-8 text with an entry a line: it holds zero bytes, as "
-            "UTF-16 and lists of find -print0 do; save it as that"
+            f"{name} is not UTF-8 text with one entry on each line: it holds zero bytes, as UTF-16 "
+            "and the output of find -print0 do; save it as UTF-8"
         )
     return text

@@ -1,1 +1,1 @@
-"""Models: what they are called, where their files lie, and what they say of themselves."""
+"""Models: their names, where their files lie, and how they are downloaded."""

@@ -1,5 +1,4 @@
-"""What a model's name stands for: a file inside the package, one that was pulled, or one of the
-user's own."""
+"""What a model's name stands for: a file inside the package, one that was pulled, or any other."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ DEFAULT_MODEL = "humanparse-small"
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models inside the package, by name, the default first."""
+    """Return the files of the models inside the package, by name, the default first."""
     files = packaged("weights/bundled").glob("*.onnx")
     return {
         path.stem: path
@@ -23,18 +22,23 @@ def bundled_models() -> dict[str, Path]:
 
 
 def is_name(model: str | Path | None) -> bool:
-    """Whether that is a model of the catalogue (None: the one in the package), and not a file or
-    folder."""
+    """Return whether that names a model of the catalogue, and not a file or folder.
+
+    None is the default model, which is in the catalogue.
+    """
     return model is None or str(model) in bundled_models() or str(model) in HUB
 
 
 def model_file(model: str | Path | None) -> Path:
-    """The file of a model: a name of the catalogue, an .onnx file, a folder with one, or None for
-    the model in the package.
+    """Return the file of a model. Nothing is downloaded.
 
-    A name of the catalogue wins over a file of that name (`./name` means the file). Nothing is
-    fetched here. Raises UnknownModel if there is no such name and no such file, or if the model has
-    yet to be pulled.
+    Args:
+        model: A name of the catalogue, an .onnx file, a folder with one, or None for the default
+            model. A name of the catalogue wins over a file of that name (`./name` means the file).
+
+    Raises:
+        UnknownModel: If there is no such name and no such file, or if the model has yet to be
+            pulled.
     """
     name, bundled = str(model or DEFAULT_MODEL), bundled_models()
     if name in bundled:
@@ -43,7 +47,7 @@ def model_file(model: str | Path | None) -> Path:
         if file := store.converted(HUB[name]):
             return file
         raise UnknownModel(
-            f"{name} is not on this machine yet; fetch and convert it once with "
+            f"{name} is not on this machine yet; download and convert it once with "
             f"HumanParser.pull({name!r}, accept_licence=True), or: humanparse models pull {name}"
         )
     if Path(name).is_dir():
@@ -52,7 +56,8 @@ def model_file(model: str | Path | None) -> Path:
         return Path(name)
     known = ", ".join([*bundled, *HUB])
     raise UnknownModel(
-        f"there is no model {name!r}: give the path of an .onnx file, a folder with one, or one of {known}"
+        f"there is no model {name!r}: give the path of an .onnx file, a folder with one, "
+        f"or one of {known}"
     )
 
 
@@ -61,6 +66,7 @@ def _only_model_in(folder: Path) -> Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise UnknownModel(
-            f"the folder {str(folder)!r} must hold one .onnx file, but it holds {names}; give the file itself"
+            f"the folder {str(folder)!r} must hold one .onnx file, but it holds {names}; "
+            "give the file itself"
         )
     return found[0]

@@ -1,12 +1,11 @@
-"""Where the models that do not come with the package are to be had: ModelScope's repositories and
-its file list.
+"""Where models that do not come with the package are found: repositories on ModelScope.
 
-Sizes and checksums are not written down here. They are read from the file list when a model is
-pulled, and recorded beside the files (store.py), so that these can be checked later without the
+Sizes and checksums are not written down here. They are read from the hub's file list when a model
+is pulled, and recorded beside the files (store.py), so that these can be checked later without the
 network.
 
-Source: the answers of `GET /api/v1/models/{repo}/repo/files`, {"Code": 200, "Data": {"Files":
-[{"Path", "Type", "Size", "Sha256", ...}]}}, and of `GET
+Source: the responses to `GET /api/v1/models/{repo}/repo/files`, {"Code": 200, "Data": {"Files":
+[{"Path", "Type", "Size", "Sha256", ...}]}}, and to `GET
 /api/v1/models/{repo}/repo?Revision=&FilePath=`, as documented by clients of the hub.
 """
 
@@ -26,7 +25,18 @@ CHECKPOINT, CONFIGURATION = "pytorch_model.pt", "configuration.json"
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on ModelScope, and what its user has to know before it is fetched."""
+    """A model on ModelScope, and what users have to know before it is downloaded.
+
+    Attributes:
+        name: What users call it.
+        repo: Its repository on ModelScope.
+        revision: The tag or branch of the repository.
+        people: How many people a photo may show, in words.
+        classes: Its classes, in words.
+        license: The name of its licence.
+        license_url: Where the whole text of the licence is.
+        files: The files that are downloaded, in that order.
+    """
 
     name: str
     repo: str
@@ -35,15 +45,17 @@ class HubModel:
     classes: str
     license: str = "CC BY-NC 4.0"
     license_url: str = "https://creativecommons.org/licenses/by-nc/4.0/"
-    # the small one first: a wrong address shows at once
+    # the small one first: a wrong address is noticed at once
     files: tuple[str, ...] = (CONFIGURATION, CHECKPOINT)
 
     @property
     def terms(self) -> str:
-        """What is shown before the first download."""
+        """The text that is shown before the first download."""
         return (
-            f"{self.name} is M2FP (Yang et al., 2023), published by Alibaba as {self.repo} on ModelScope.\n"
-            f"Its licence is {self.license}: use and change it freely with credit to its authors, but NOT commercially.\n"
+            f"{self.name} is M2FP (Yang et al., 2023), published by Alibaba as {self.repo} on "
+            "ModelScope.\n"
+            f"Its licence is {self.license}: use and change it freely with credit to its authors, "
+            "but NOT commercially.\n"
             f"The whole text: {self.license_url}"
         )
 
@@ -58,8 +70,8 @@ HUB = {
             "any number",
             "CIHP's 20",
         ),
-        # No tag of this one is known to us; what is fetched is checked against the list of the same
-        # revision all the same.
+        # We know of no tag for this one. What is downloaded is still checked against the list of
+        # the same revision.
         HubModel(
             "m2fp-r101-lip",
             "iic/cv_resnet101_image-single-human-parsing",
@@ -73,16 +85,22 @@ HUB = {
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file as its server describes it. Size in bytes; sha256 in 64 small hexadecimal digits.
+    """One file as its server describes it.
 
-    Raises ValueError for a path that is more than a plain name, or numbers that make no sense.
+    Attributes:
+        path: A plain file name.
+        size: In bytes.
+        sha256: 64 lower-case hexadecimal digits.
+
+    Raises:
+        ValueError: For a path that is more than a plain name, or numbers that make no sense.
     """
 
     path: str
     size: int
     sha256: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", str(self.path)):
             raise ValueError(f"{self.path!r} is not a plain file name")
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size <= 0:
@@ -92,8 +110,11 @@ class RemoteFile:
 
 
 def endpoint() -> str:
-    """The hub's address: MODELSCOPE_ENDPOINT if set, with or without https://. Raises OptionError
-    for another scheme."""
+    """Return the hub's address: MODELSCOPE_ENDPOINT if set, with or without https://.
+
+    Raises:
+        OptionError: For another scheme than http and https.
+    """
     chosen = os.environ.get("MODELSCOPE_ENDPOINT", "").strip() or ENDPOINT
     if "://" not in chosen:
         chosen = f"https://{chosen}"
@@ -105,30 +126,38 @@ def endpoint() -> str:
 
 
 def list_url(model: HubModel) -> str:
-    """Address of the list of the model's files."""
-    return f"{endpoint()}/api/v1/models/{model.repo}/repo/files?{urlencode({'Revision': model.revision, 'Recursive': 'True'})}"
+    """Return the address of the list of a model's files."""
+    query = urlencode({"Revision": model.revision, "Recursive": "True"})
+    return f"{endpoint()}/api/v1/models/{model.repo}/repo/files?{query}"
 
 
 def file_url(model: HubModel, path: str) -> str:
-    """Address of one of the model's files."""
-    return f"{endpoint()}/api/v1/models/{model.repo}/repo?{urlencode({'Revision': model.revision, 'FilePath': path})}"
+    """Return the address of one of a model's files."""
+    query = urlencode({"Revision": model.revision, "FilePath": path})
+    return f"{endpoint()}/api/v1/models/{model.repo}/repo?{query}"
 
 
 def read_list(text: bytes, model: HubModel) -> list[RemoteFile]:
-    """The model's files as the hub's list describes them.
+    """Read from the hub's list what a model's files should be.
 
-    text: the answer to list_url. Raises DownloadFailed if it is no such list, a file is missing, or
-    one cannot be checked.
+    Args:
+        text: The response to `list_url`.
+        model: The model.
+
+    Returns:
+        The files of `model.files`, in that order.
+
+    Raises:
+        DownloadFailed: If this is no such list, a file is missing, or one could not be checked.
     """
     where = f"the file list of {model.repo} ({model.revision})"
     try:
-        answer = json.loads(text)
-        found = answer["Data"]["Files"]
+        found = json.loads(text)["Data"]["Files"]
         by_path = {file["Path"]: file for file in found if file.get("Type", "blob") != "tree"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         said = _message(text)
         raise DownloadFailed(
-            f"{where} cannot be read: the server answered {said!r}; check MODELSCOPE_ENDPOINT"
+            f"{where} cannot be read: the server sent {said!r}; check MODELSCOPE_ENDPOINT"
         ) from error
     if missing := [path for path in model.files if path not in by_path]:
         raise DownloadFailed(
@@ -140,11 +169,14 @@ def read_list(text: bytes, model: HubModel) -> list[RemoteFile]:
             for path in model.files
         ]
     except ValueError as error:
-        raise DownloadFailed(f"{where} says {error}: what cannot be checked is not used") from error
+        raise DownloadFailed(
+            f"{where} cannot be trusted: {error}; what cannot be checked is not used. "
+            "Check MODELSCOPE_ENDPOINT"
+        ) from error
 
 
 def _message(text: bytes) -> str:
-    """What a server said instead of a list: its own message, or the beginning of whatever came."""
+    """What a server sent instead of a list: its message, or the beginning of whatever it sent."""
     try:
         said = json.loads(text)["Message"]
     except (ValueError, KeyError, TypeError, RecursionError):

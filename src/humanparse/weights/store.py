@@ -1,5 +1,4 @@
-"""The models on this machine: pulled, checked, found and removed. Everything lies in one folder a
-model:
+"""The models on this machine: pulled, checked, found and removed. Each has one folder:
 
     <home>/models/m2fp-r101-cihp/
         pytorch_model.pt, configuration.json     as they came from the hub
@@ -19,14 +18,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError
-from humanparse.system.files import sha256_of, whole_file
+from humanparse.system.files import remove_leftovers, scratch_folder, sha256_of, whole_file
 from humanparse.system.home import home, home_if_any
 from humanparse.system.lock import lock_file
 from humanparse.weights.hub import CHECKPOINT, HubModel, RemoteFile, file_url, list_url, read_list
+
+if TYPE_CHECKING:
+    from humanparse.weights.download import DownloadLimits, Progress, Say
 
 RECORD, LICENSE = "record.json", "license.txt"
 LOCK_S = 3600.0  # how long `adopt` and `remove` wait for another process
@@ -34,8 +37,15 @@ LOCK_S = 3600.0  # how long `adopt` and `remove` wait for another process
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a pulled model's files. `converted` is the .onnx, made from the checkpoint
-    `made_from` (sha256)."""
+    """What is known of a pulled model's files.
+
+    Attributes:
+        repo: The repository on ModelScope.
+        revision: Its tag or branch.
+        files: The files that were downloaded.
+        converted: The .onnx file made from the checkpoint; None if it has yet to be made.
+        made_from: The sha256 of the checkpoint that `converted` was made from.
+    """
 
     repo: str
     revision: str
@@ -44,25 +54,27 @@ class Record:
     made_from: str = ""
 
     def sha256(self, path: str) -> str:
-        """The sha256 of one of the files, or "" if there is none of that name."""
+        """Return the sha256 of one of the files, or "" if there is none of that name."""
         return next((file.sha256 for file in self.files if file.path == path), "")
 
     def to_json(self) -> str:
+        """Return the text of record.json."""
         return json.dumps({"schema": 1, **asdict(self)}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Raises ValueError for anything that `to_json` would not have written."""
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: For anything that `to_json` would not have written.
+        """
         try:
             data = json.loads(text)
-            files, converted = (
-                tuple(RemoteFile(**file) for file in data["files"]),
-                data["converted"],
-            )
+            converted = data["converted"]
             return cls(
                 data["repo"],
                 data["revision"],
-                files,
+                tuple(RemoteFile(**file) for file in data["files"]),
                 converted and RemoteFile(**converted),
                 data["made_from"],
             )
@@ -72,7 +84,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Check:
-    """One file of a model after `verify`. state: "intact", "missing" or "damaged"."""
+    """One file of a model after `verify`.
+
+    Attributes:
+        path: The file.
+        size: How many bytes it should have.
+        state: "intact", "missing" or "damaged".
+    """
 
     path: Path
     size: int
@@ -80,22 +98,22 @@ class Check:
 
 
 def offline() -> bool:
-    """Whether HUMANPARSE_OFFLINE forbids the network."""
+    """Return whether HUMANPARSE_OFFLINE forbids the network."""
     return _switched_on("HUMANPARSE_OFFLINE")
 
 
 def licences_accepted() -> bool:
-    """Whether HUMANPARSE_ACCEPT_LICENCE accepts the licences of all models beforehand."""
+    """Return whether HUMANPARSE_ACCEPT_LICENCE accepts the licences of all models beforehand."""
     return _switched_on("HUMANPARSE_ACCEPT_LICENCE")
 
 
 def folder(model: HubModel) -> Path:
-    """Where the model's files lie, or would."""
+    """Return the folder of a model's files; it may not exist."""
     return home() / "models" / model.name
 
 
 def record(model: HubModel) -> Record | None:
-    """What is known of the model's files, or None if it was never pulled whole."""
+    """Return what is known of a model's files, or None if it was never pulled whole."""
     try:
         found = Record.from_json((folder(model) / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
@@ -104,7 +122,7 @@ def record(model: HubModel) -> Record | None:
 
 
 def checkpoint(model: HubModel) -> Path | None:
-    """The pulled checkpoint, or None. Sizes are looked at, bytes are not: see `verify`."""
+    """Return the pulled checkpoint, or None. Only sizes are compared: see `verify`."""
     known = record(model)
     whole = (
         known
@@ -115,8 +133,10 @@ def checkpoint(model: HubModel) -> Path | None:
 
 
 def converted(model: HubModel) -> Path | None:
-    """The .onnx file made from the pulled checkpoint, or None. It is enough: the checkpoint itself
-    may be gone."""
+    """Return the .onnx file made from the pulled checkpoint, or None.
+
+    It suffices: the checkpoint itself may have been deleted.
+    """
     known = record(model)
     if (
         known
@@ -129,7 +149,7 @@ def converted(model: HubModel) -> Path | None:
 
 
 def accepted(model: HubModel) -> bool:
-    """Whether somebody has accepted the model's licence on this machine."""
+    """Return whether the model's licence was accepted on this machine before."""
     return home_if_any() is not None and (folder(model) / LICENSE).is_file()
 
 
@@ -137,115 +157,152 @@ def pull(
     model: HubModel,
     *,
     accept_licence: bool = False,
-    limits=None,
+    limits: DownloadLimits | None = None,
     progress: Callable[[str, int, int], None] = lambda name, here, size: None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> Path:
-    """Fetch what is missing of the model, and return its checkpoint. Costs nothing if all is here.
+    """Download what is missing of a model. Costs nothing if all is here.
 
-    limits: a download.Limits; None for the usual ones. progress: called with (file, bytes here,
-    bytes in all).
-    say: called with a line for the user when something takes longer. Safe in several processes: one
-    fetches, the others wait. Raises OfflineError, DownloadFailed, or OptionError if the licence was
-    neither accepted before nor now.
+    Safe in several processes: one downloads, the others wait.
+
+    Args:
+        model: The model.
+        accept_licence: Whether its licence is accepted; needed only the first time.
+        limits: The limits of the download; None for the usual ones.
+        progress: Called with (file, bytes that have arrived, bytes in all).
+        say: Called with a line for the user when something takes longer.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        OfflineError: If something is missing and HUMANPARSE_OFFLINE forbids the network.
+        OptionError: If the licence was accepted neither before nor now.
+        DownloadFailed: If it cannot be downloaded or written.
     """
     from humanparse.weights import download
 
-    limits = limits or download.Limits()
+    limits = limits or download.DownloadLimits()
     if found := checkpoint(model):
         return found
     if offline():
         raise OfflineError(
-            f"{model.name} is not here and HUMANPARSE_OFFLINE forbids fetching it: unset that, or copy the folder "
-            f"{folder(model)} from a machine that has it"
+            f"{model.name} is not here and HUMANPARSE_OFFLINE forbids downloading it: unset that, "
+            f"or copy the folder {folder(model)} from a machine that has it"
         )
     if not (accept_licence or accepted(model)):
         raise OptionError(
-            f"the licence of {model.name} ({model.license}: not commercially) must be accepted: --accept-licence, "
-            "or accept_licence=True"
+            f"the licence of {model.name} ({model.license}: no commercial use) must be accepted: "
+            "--accept-licence, or accept_licence=True"
         )
     with _changing(model, limits.lock_s, say):
-        if found := checkpoint(model):  # the process that we waited for has fetched it
-            return found
-        _write(folder(model) / LICENSE, model.terms + "\n")
-        files = read_list(download.fetch_text(list_url(model), limits, say), model)
-        for file in files:
-            target = folder(model) / file.path
-            if not (_there(model, file) and sha256_of(target) == file.sha256):
-                show = lambda here, file=file: progress(file.path, here, file.size)  # noqa: E731
-                download.fetch_file(file_url(model, file.path), file, target, limits, show, say)
-        before = record(model)
-        made = {"converted": before.converted, "made_from": before.made_from} if before else {}
-        _write(
-            folder(model) / RECORD,
-            Record(model.repo, model.revision, tuple(files), **made).to_json(),
-        )
+        if not checkpoint(model):  # the process that we waited for may have downloaded it
+            _download(model, limits, progress, say)
     return folder(model) / CHECKPOINT
+
+
+def _download(
+    model: HubModel,
+    limits: DownloadLimits,
+    progress: Callable[[str, int, int], None],
+    say: Say,
+) -> None:
+    from humanparse.weights import download
+
+    _write(folder(model) / LICENSE, model.terms + "\n")
+    files = read_list(download.fetch_text(list_url(model), limits, say), model)
+    for file in files:
+        target = folder(model) / file.path
+        if not (_there(model, file) and sha256_of(target) == file.sha256):
+            url, show = file_url(model, file.path), _progress_of(file, progress)
+            download.fetch_file(url, file, target, limits, show, say)
+    made = Record(model.repo, model.revision, tuple(files))
+    if before := record(model):
+        made = replace(made, converted=before.converted, made_from=before.made_from)
+    _write(folder(model) / RECORD, made.to_json())
+
+
+def _progress_of(file: RemoteFile, progress: Callable[[str, int, int], None]) -> Progress:
+    return lambda here: progress(file.path, here, file.size)
 
 
 def adopt(
     model: HubModel,
     make: Callable[[Path, Path], object],
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> Path:
-    """Make the model's .onnx with `make(checkpoint, out)`, unless it is here. Whole or not at all.
-    Returns its path.
+    """Make a model's .onnx file, whole or not at all, unless it is here.
 
-    Raises BrokenModel if there is no checkpoint to make it from, or nothing was made.
+    Args:
+        model: The model.
+        make: Called with (checkpoint, out), to convert the one into the other.
+        say: Called with a line for the user if another process has to be waited for.
+
+    Returns:
+        The .onnx file.
+
+    Raises:
+        BrokenModel: If there is no checkpoint to make it from, or `make` did not give one file.
+        DownloadFailed: If it cannot be written.
     """
     with _changing(model, LOCK_S, say):
         if found := converted(model):
             return found
-        if not (source := checkpoint(model)):
+        source, known = checkpoint(model), record(model)
+        if not (source and known):
             raise BrokenModel(
-                f"{model.name} is not whole here: humanparse models pull {model.name}"
+                f"{model.name} is not complete here; get it: humanparse models pull {model.name}"
             )
         target = folder(model) / f"{model.name}.onnx"
-        shutil.rmtree(work := folder(model) / "making", ignore_errors=True)
-        try:
-            work.mkdir()
+        remove_leftovers(folder(model), older_than_s=0)  # we hold the lock: nobody is writing
+        with scratch_folder(folder(model)) as work:
             made = work / target.name
             make(source, made)
             if [file.name for file in work.iterdir()] != [target.name]:
                 raise BrokenModel(
                     f"converting {source} did not give one .onnx file; nothing was kept"
                 )
-            file, known = (
-                RemoteFile(target.name, made.stat().st_size, sha256_of(made)),
-                record(model),
-            )
+            file = RemoteFile(target.name, made.stat().st_size, sha256_of(made))
             os.replace(made, target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        made_from = known.sha256(CHECKPOINT)
-        _write(
-            folder(model) / RECORD,
-            Record(known.repo, known.revision, known.files, file, made_from).to_json(),
-        )
+        known = replace(known, converted=file, made_from=known.sha256(CHECKPOINT))
+        _write(folder(model) / RECORD, known.to_json())
     return target
 
 
 def verify(model: HubModel) -> list[Check]:
-    """Read every file of the model and compare it with the record. Empty if the model was never
-    pulled whole."""
-    known, checks = record(model), []
-    for file in (*known.files, *([known.converted] if known.converted else ())) if known else ():
-        path = folder(model) / file.path
-        if not path.is_file():
-            state = "missing"
-        else:
-            state = (
-                "intact" if _there(model, file) and sha256_of(path) == file.sha256 else "damaged"
-            )
-        checks.append(Check(path, file.size, state))
-    return checks
+    """Read every file of a model and compare it with the record.
+
+    Returns:
+        A row for each file. Empty if the model was never pulled whole.
+    """
+    known = record(model)
+    if known is None:
+        return []
+    files = (*known.files, known.converted) if known.converted else known.files
+    return [Check(folder(model) / file.path, file.size, _state(model, file)) for file in files]
 
 
-def remove(model: HubModel, say: Callable[[str], None] = lambda text: None) -> int:
-    """Delete the model's folder, with parts of broken-off downloads. Returns the bytes set free; 0
-    if nothing was here.
+def _state(model: HubModel, file: RemoteFile) -> str:
+    path = folder(model) / file.path
+    if not path.is_file():
+        return "missing"
+    return "intact" if _there(model, file) and sha256_of(path) == file.sha256 else "damaged"
 
-    If the folder is a link, the link goes and what it leads to stays.
+
+def remove(model: HubModel, say: Say = lambda text: None) -> int:
+    """Delete a model's folder, with parts of interrupted downloads.
+
+    If the folder is a link, the link is deleted and what it leads to stays.
+
+    Args:
+        model: The model.
+        say: Called with a line for the user if another process has to be waited for.
+
+    Returns:
+        The bytes set free; 0 if nothing was here.
+
+    Raises:
+        DownloadFailed: If something cannot be deleted.
     """
     place = folder(model)
     if not place.is_symlink() and not place.exists():
@@ -260,7 +317,7 @@ def remove(model: HubModel, say: Callable[[str], None] = lambda text: None) -> i
 
 
 def size(model: HubModel) -> int:
-    """Bytes that the model takes on the disk, parts of broken-off downloads included."""
+    """Return the bytes that a model takes on the disk, with parts of interrupted downloads."""
     if home_if_any() is None:
         return 0
     place = folder(model)
@@ -282,13 +339,18 @@ def _there(model: HubModel, file: RemoteFile) -> bool:
 
 @contextmanager
 def _changing(
-    model: HubModel, timeout_s: float, say: Callable[[str], None], make_folder: bool = True
+    model: HubModel, timeout_s: float, say: Say, make_folder: bool = True
 ) -> Iterator[None]:
-    """Hold the model's lock, with its folder made; errors of the disk come out as
-    DownloadFailed."""
+    """Hold the model's lock, with its folder made.
+
+    Errors of the disk are raised as DownloadFailed.
+    """
+
+    def waiting() -> None:
+        say(f"another process is at work on {model.name}; waiting for it")
+
     try:
         (home() / "locks").mkdir(parents=True, exist_ok=True)
-        waiting = lambda: say(f"another process is at work on {model.name}; waiting for it")  # noqa: E731
         with lock_file(home() / "locks" / f"{model.name}.lock", timeout_s, waiting):
             if make_folder:
                 folder(model).mkdir(parents=True, exist_ok=True)
@@ -297,7 +359,8 @@ def _changing(
         raise DownloadFailed(f"{error}; end it, or try again later") from error
     except OSError as error:
         raise DownloadFailed(
-            f"{error.filename or home()}: {error.strerror or error}; make the folder writable, or set HUMANPARSE_HOME to another"
+            f"{error.filename or home()}: {error.strerror or error}; make the folder writable, "
+            "or set HUMANPARSE_HOME to another"
         ) from error
 
 

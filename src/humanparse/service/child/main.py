@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.work import wire
+from humanparse.system.memory import peak_bytes, resident_bytes
 
 Answer = Callable[[Mapping[str, Any], bytes], wire.Frame]
 
@@ -185,17 +186,7 @@ def _share_cores(threads: int) -> None:
 def rss_mb() -> float:
     """Memory that this process holds, in MB; its peak where that is all that is known; 0 where
     nothing is."""
-    try:
-        with open("/proc/self/statm") as file:
-            return round(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak / 1e3, 1)
+    return round((resident_bytes() or peak_bytes() or 0) / 1e6, 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""M2FP's deformable attention, rewritten for OpenVINO, says what the file says."""
+"""M2FP's deformable attention, rewritten for OpenVINO, gives what the file gives."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_the_fused_attention_gives_the_same_at_any_size(tiny, size_hw):
     plain = core().compile_model(core().read_model(tiny), "CPU", FULL)([pixels])
     fused = open_engine("openvino", tiny).run(pixels)
     for wanted, name in zip(plain.values(), fused, strict=True):
-        # Rounding may open a cell of the attention masks to a query here and not there.
+        # rounding may open a cell of the attention masks to a query in one and not in the other
         assert np.quantile(np.abs(wanted - fused[name]), 0.9) < 1e-4 * max(1, np.abs(wanted).max())
 
 
@@ -53,7 +53,7 @@ def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
     assert "GridSample" not in kinds(network) and kinds(network).count("TensorIterator") == LAYERS
 
 
-def test_what_was_compiled_is_kept_with_it(tiny, tmp_path):
+def test_the_rewritten_network_is_what_is_cached(tiny, tmp_path):
     pixels = np.ones((1, 3, 64, 96), np.float32)
     outputs = [
         open_engine("openvino", tiny, cache=tmp_path).run(pixels)["pred_masks"] for _ in range(2)
