@@ -2,14 +2,14 @@
 #   make demo    install humanparse and parse two real photos with the model inside the package
 #   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
 # And two that need the network: make audit, which looks for known holes in what is installed, and make floor, which tries
-# the oldest versions that pyproject.toml allows, all together.
+# the oldest versions that pyproject.toml allows, all together. make docs builds the documentation as a site.
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test audit floor clean
+.PHONY: demo test audit floor docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/humanparse demo
@@ -40,6 +40,10 @@ floor:
 	$(VENV)-floor/bin/humanparse doctor
 	$(VENV)-floor/bin/humanparse demo --output $(VENV)-floor/results
 
+# The documentation as a site: open build/site/index.html. A warning, such as a link that leads nowhere, fails it.
+docs: $(VENV)/.installed-for-docs
+	$(BIN)/python -m mkdocs build --strict
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -50,7 +54,11 @@ $(VENV)/.installed: pyproject.toml $(shell find src -type f -not -name '*.pyc') 
 # PyTorch first and pinned: an open requirement would bring the newest build with several gigabytes of GPU libraries.
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,openvino,export,ray$(if $(TORCH),$(comma)train$(comma)quantize)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,docs,openvino,export,ray$(if $(TORCH),$(comma)train$(comma)quantize)]'
+	touch $@
+
+$(VENV)/.installed-for-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 clean:
