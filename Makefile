@@ -1,6 +1,9 @@
 # Two commands, each doing all its own set-up in a local virtual environment:
 #   make demo    install humanparse and parse two real photos with the model inside the package
 #   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
+# Two for whoever changes it, set up as make test is:
+#   make quick   the checks without servers, browsers, trainings and exports: a minute or two
+#   make long    those that take too long for every change: many kills, clients, made-up requests
 # And two that need the network: make audit, which looks for known holes in what is installed, and make floor, which tries
 # the oldest versions that pyproject.toml allows, all together. make docs builds the documentation as a site.
 
@@ -8,8 +11,13 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+# Most tests wait for other processes most of the time, so that two cores have enough for four
+# workers. A worker that crashes ends the run: its successor would begin the same group anew.
+WORKERS ?= 4
+PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+	--max-worker-restart 0
 
-.PHONY: demo test audit floor docs clean
+.PHONY: demo test quick long audit floor docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/humanparse demo
@@ -19,13 +27,21 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	@echo $(BIN)/python -m pytest
-	@$(BIN)/python -m pytest || { \
+	@echo $(BIN)/python -m pytest $(PARALLEL)
+	@$(BIN)/python -m pytest $(PARALLEL) || { \
 		echo "The tests failed. What failed is run once more, alone; make test fails whatever comes of it." >&2; \
 		if $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; \
 		then echo "FLAKY: what failed above passed when it was run again, alone." >&2; \
 		else echo "BROKEN: what failed above failed again, alone." >&2; fi; \
 		exit 1; }
+
+quick: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# One after the other, since they measure memory, and how long the service takes under load.
+long: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -m long
 
 # Known holes in what is installed. Asks PyPI's advisory service; exit status 1 if there are any, another if it cannot be reached.
 audit: $(VENV)/.installed-for-tests

@@ -1,17 +1,118 @@
 """Lets every test module import the helpers that lie in this folder, such as `made_up`; and Ctrl-C
-reach child processes."""
+reach child processes.
+
+Says, too, which tests are slow, and which share a worker where `make test` has several.
+"""
 
 import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+import pytest
 
-from ray_cluster import _two_nodes, ray_cluster  # noqa: F401  (fixtures for all tests; loads no Ray)
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
-import humanparse  # noqa: F401  (before any test module loads ONNX Runtime, which it keeps quiet)
+from ray_cluster import _two_nodes, ray_cluster  # noqa: E402, F401  (fixtures; loads no Ray)
+
+import humanparse  # noqa: E402, F401  (before any test module loads ONNX Runtime)
 
 # A shell starts background commands with Ctrl-C ignored, and children inherit that: those that
 # tests interrupt would go on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Folders and files whose tests run in one worker, one after the other: they share something that
+# takes long to start, or measure what the others of the group would disturb. All other tests are
+# grouped by their file. Groups are begun in this order, so that no long one is left for the end.
+GROUPS = {
+    "ray": ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
+    "training": ["training"],  # one teacher's masks; every training uses both cores
+    "export": ["deployment", "convert", "engines/test_openvino.py", "agreement"],  # NNCF, OpenVINO
+    "nginx": ["deploy/test_nginx.py", "deploy/test_through_nginx.py"],  # two servers, one Redis
+    "browser": ["page", "hardening/test_browser.py"],
+    "measured": [  # memory and times of servers under load
+        "hardening/test_clients.py",
+        "hardening/test_kill.py",
+        "hardening/test_memory.py",
+        "batch/test_killed.py",
+        "test_memory.py",
+    ],
+}
+# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves.
+SLOW = [
+    "agreement",
+    "batch/test_ray.py",
+    "convert",
+    "deploy/test_container.py",
+    "deploy/test_nginx.py",
+    "deploy/test_queueing.py",
+    "deploy/test_through_nginx.py",
+    "deployment",
+    "engines/test_openvino.py",
+    "hardening",
+    "page",
+    "service/test_openapi.py",
+    "service/test_serve.py",
+    "service_ray",
+    "test_memory.py",
+    "test_quiet.py",
+    "training/m2fp/test_training.py",
+    "training/test_command.py",
+    "training/test_data.py",
+    "training/test_guess.py",
+    "training/test_loop.py",
+    "training/test_memory.py",
+    "training/test_output.py",
+    "training/test_scenes.py",
+    "training/test_start.py",
+    "training/test_validate.py",
+    "training/test_workers.py",
+]
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`make quick` does not even import what is slow."""
+    if config.option.markexpr == "not slow" and _lies_in(_place(collection_path), SLOW):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook
+def pytest_collection_modifyitems(config, items):
+    """Mark what is slow, give every test its group, and leave out `long` unless it is asked for."""
+    for item in items:
+        place = _place(item.path)
+        if _lies_in(place, SLOW):
+            item.add_marker("slow")
+        if not item.get_closest_marker("xdist_group"):
+            groups = [name for name, places in GROUPS.items() if _lies_in(place, places)]
+            item.add_marker(pytest.mark.xdist_group(groups[0] if groups else place))
+    if getattr(config.option, "loadgroup", False):
+        first = {name: number for number, name in enumerate(GROUPS)}
+        items.sort(key=lambda item: first.get(_group(item), len(first)))
+    if "long" not in config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("long")]
+        if long:
+            config.hook.pytest_deselected(items=long)
+            items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+def _place(path: Path) -> str:
+    """Where it lies in this folder, as it is written above."""
+    return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
+
+
+def _lies_in(place: str, places: list[str]) -> bool:
+    return any(place == one or place.startswith(one + "/") for one in places)
+
+
+def _group(item) -> str:
+    return item.get_closest_marker("xdist_group").args[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report):
+    """Take the group off the names that workers send, or --last-failed would find none of them."""
+    if hasattr(report, "node") and report.nodeid.rfind("@") > report.nodeid.rfind("]"):
+        report.nodeid = report.nodeid.rpartition("@")[0]

@@ -27,6 +27,21 @@ folder=$(dirname "$0")
 echo "$@" >> "$folder/asked"
 exit "$(sed -n "$(wc -l < "$folder/asked")p" "$folder/outcomes")"
 """
+# What `make test WORKERS=3` gives to pytest-xdist.
+IN_PARALLEL = "--numprocesses 3 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0"
+FAILS_ONCE = """
+import pathlib, pytest
+
+def test_that_passes():
+    pass
+
+@pytest.mark.parametrize("name", ["a@b"])
+def test_that_fails_once(name):
+    before = pathlib.Path("before")
+    if not before.exists():
+        before.touch()
+        raise AssertionError
+"""
 
 
 @pytest.fixture
@@ -44,10 +59,10 @@ def make_test(tmp_path):
         (folder / name).chmod(0o755)
     (tmp_path / "venv/.installed-for-tests").touch()
 
-    def run(*outcomes: int) -> tuple[subprocess.CompletedProcess, list[str]]:
+    def run(*outcomes: int, target: str = "test") -> tuple[subprocess.CompletedProcess, list[str]]:
         (folder / "outcomes").write_text("".join(f"{one}\n" for one in outcomes))
         done = subprocess.run(
-            ["make", "test", f"VENV={tmp_path / 'venv'}"],
+            ["make", target, f"VENV={tmp_path / 'venv'}", "WORKERS=3"],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -61,7 +76,16 @@ def make_test(tmp_path):
 def test_tests_that_pass_are_run_once(make_test):
     done, asked = make_test(0)
     assert done.returncode == 0, done.stderr
-    assert asked == ["-m pytest"]
+    assert asked == [f"-m pytest {IN_PARALLEL}"]
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_quick_leaves_out_what_is_slow_and_long_runs_the_rest(make_test, outcome):
+    quick, asked = make_test(outcome, target="quick")
+    assert asked == [f"-m pytest {IN_PARALLEL} -m not slow"]
+    long, asked = make_test(outcome, outcome, target="long")
+    assert asked[1:] == ["-m pytest -m long"]
+    assert (quick.returncode != 0) == (long.returncode != 0) == bool(outcome)
 
 
 @pytest.mark.parametrize(("second", "word"), [(0, "FLAKY"), (1, "BROKEN")])
@@ -69,8 +93,36 @@ def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test,
     done, asked = make_test(1, second)
     assert done.returncode != 0
     assert word in done.stderr and len(asked) == 2 and "--last-failed" in asked[1]
+    assert "--numprocesses" not in asked[1]
 
 
+def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp_path):
+    """pytest-xdist adds the group to a test's name, and by that name nobody finds it again."""
+    pytest.importorskip("xdist")
+    for name in ("conftest.py", "ray_cluster.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    long\n")
+    (tmp_path / "test_it.py").write_text(FAILS_ONCE)
+
+    def run(*more: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "pytest", "-p", "xdist", "-q", "--strict-markers", *more]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # they take long to load
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    first = run("--numprocesses", "1", *IN_PARALLEL.split()[2:])
+    assert first.returncode == 1 and "1 failed, 1 passed" in first.stdout, first.stdout
+    assert "FAILED test_it.py::test_that_fails_once[a@b] - " in first.stdout
+    second = run("--last-failed", "--last-failed-no-failures", "none")
+    assert second.returncode == 0 and "1 passed" in second.stdout, second.stdout
+
+
+@pytest.mark.slow
 def test_without_pytorch_every_test_module_can_be_collected():
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_PYTORCH],

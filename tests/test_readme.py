@@ -58,6 +58,7 @@ def humanparse_lines() -> list[str]:
     return [line for line in lines if line.startswith("humanparse ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", dict.fromkeys(humanparse_lines()))
 def test_command_examples_run(desk, line):
     from typer.testing import CliRunner

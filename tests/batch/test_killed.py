@@ -29,22 +29,28 @@ from humanparse.batch.manifest import Manifest
 from humanparse.batch.run import Output
 from humanparse.batch.work import Outcome
 
-KILLS = 10
-PHOTOS = 900
-
 
 def _ended_or_wrote(run, out: Path, files: int) -> bool:
     return run.poll() is not None or len(visible_files(out)) >= files
 
 
-@pytest.mark.parametrize("formats", ["parquet", "json,labels"])
-def test_killed_at_ten_random_moments_and_exact_in_the_end(tiny_model, tmp_path, formats):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("formats", "kills", "photos"),
+    [
+        ("parquet", 2, 300),
+        ("json,labels", 2, 300),
+        pytest.param("parquet", 10, 900, marks=pytest.mark.long),
+    ],
+)
+def test_killed_at_random_moments_and_exact_in_the_end(
+    tiny_model, tmp_path, formats, kills, photos
+):
     pytest.importorskip("pyarrow")
-    keys = write_photos(tmp_path / "photos", PHOTOS if formats == "parquet" else 300)
+    keys = write_photos(tmp_path / "photos", photos)
     bad = ["000/000050.png", "002/000201.png"]
     for key in bad:
         (tmp_path / "photos" / key).write_bytes(b"no picture")
-    kills = KILLS if formats == "parquet" else 2
     moments, out = random.Random(8), tmp_path / "out"
     command = ["-o", out, "-m", tiny_model, "--rows", 25, "--format", formats, "-q"]
 
@@ -82,6 +88,7 @@ def test_killed_at_ten_random_moments_and_exact_in_the_end(tiny_model, tmp_path,
         assert "00000" in (out / f"{good[0]}.json").read_text()
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_is_done(tiny_model, tmp_path):
     pytest.importorskip("pyarrow")
     keys = write_photos(tmp_path / "photos", 3000)

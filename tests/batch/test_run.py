@@ -398,6 +398,7 @@ def test_a_full_disk_is_no_fault_of_a_picture(run, tmp_path, monkeypatch):
     assert run("photos", "-o", "out", "--format", "json").exit_code == 0
 
 
+@pytest.mark.slow
 def test_many_photos_are_counted_exactly_in_little_memory(tiny_model, tmp_path):
     """1500 here; benchmarks/batch.py does the same with 20 000 and more."""
     keys = write_photos(tmp_path / "photos", 1500)

@@ -333,12 +333,12 @@ def test_names_that_are_no_utf_8_have_keys_that_are(here):
 
 def test_a_long_list_is_never_in_memory(here):
     with open(here / "list.txt", "w") as file:
-        file.writelines(f"photos/{number:09}.jpg\n" for number in range(200_000))
+        file.writelines(f"photos/{number:09}.jpg\n" for number in range(50_000))
     found = Sources(["list.txt"])
     tracemalloc.start()
     try:
-        assert sum(one.size for one in found.slices()) == 200_000
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        assert sum(one.size for one in found.slices()) == 50_000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000  # the names alone would be 3 MB
     finally:
         tracemalloc.stop()
 

@@ -46,6 +46,7 @@ def installed(monkeypatch):
     return pretend
 
 
+@pytest.mark.slow
 def test_this_installation_is_sound(run):
     result = run("doctor")
     assert "engine onnxruntime: parsed a tiny picture" in result.stdout

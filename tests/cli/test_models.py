@@ -15,6 +15,7 @@ import onnx
 import pytest
 from hub_server import HubServer, breaks_off, stalls, status
 from onnx import TensorProto, helper
+from waiting import LONG_S, until
 
 from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.cli import models
@@ -191,12 +192,10 @@ def test_ctrl_c_keeps_what_has_come(run, hub, convert):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        until = time.monotonic() + 10
-        while not list(store.folder(MODEL).glob("*.part")) and time.monotonic() < until:
-            time.sleep(0.02)
+        until(lambda: list(store.folder(MODEL).glob("*.part")), "the first bytes")
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        stderr = process.communicate(timeout=10)[1]
+        stderr = process.communicate(timeout=LONG_S)[1]
     assert (process.returncode, stderr) == (130, "interrupted\n")
     assert run("models", "list").stdout.count("broken off") == 1
     assert run("models", "pull", MODEL.name).exit_code == 0

@@ -18,7 +18,8 @@ from served import free_port, serve, until
 import humanparse
 
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
-FLAGS = ("--workers", "1", "--max-body-mb", "1", "--trusted-proxies", "*")
+PATIENCE = ("--max-wait-s", "100")  # the machine may be busy with much else
+FLAGS = ("--workers", "1", "--max-body-mb", "1", "--trusted-proxies", "*", *PATIENCE)
 _numbers = itertools.count()
 
 

@@ -1,5 +1,4 @@
-"""Quick and long checks: `pytest tests/hardening -m long` runs the long ones, which else are left
-out."""
+"""Checks with few rounds for every day and with many for `make long`, and the figures they find."""
 
 from __future__ import annotations
 
@@ -14,25 +13,13 @@ import humanparse
 
 PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 LONG_TIMEOUT_S = 1500
-FIGURES = pytest.StashKey[list[str]]()
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes minutes; run with -m long")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leave the long ones out unless they are asked for."""
+def pytest_collection_modifyitems(items):
     if sys.platform != "linux":
         for item in items:
             if "hardening" in item.path.parts:
                 item.add_marker(pytest.mark.skip(reason="looks into /proc"))
-    if "long" in config.option.markexpr:
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 def quick_and_long(quick: int, long: int):
@@ -50,13 +37,23 @@ def measured(request):
     """`measured("seconds until all is free", 0.2)`: a figure that is printed after the run."""
 
     def note(what: str, value) -> None:
-        request.config.stash.setdefault(FIGURES, []).append(f"{request.node.name}: {what}: {value}")
+        # A property of the report, which gets from a worker of pytest-xdist to its terminal.
+        figure = f"{request.node.name}: {what}: {value}"
+        request.node.user_properties.append(("figure", figure))
 
     return note
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if figures := config.stash.get(FIGURES, []):
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    figures = [
+        text
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, text in report.user_properties
+        if name == "figure"
+    ]
+    if figures:
         terminalreporter.section("figures")
         for figure in figures:
             terminalreporter.write_line(figure)

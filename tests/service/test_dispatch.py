@@ -372,6 +372,7 @@ def test_answers_to_other_questions_are_never_passed_on():
     with_dispatcher(use)
 
 
+@pytest.mark.slow
 def test_workers_are_killed_again_and_again_under_load_and_no_answer_is_wrong():
     async def use(dispatcher):
         stop, codes = asyncio.Event(), []

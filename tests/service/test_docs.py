@@ -46,6 +46,7 @@ def test_every_metric_is_listed(client, photo):
     assert names and {name for name in names if name not in PAGE} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_lines_of_the_page_work(tmp_path, photo):
     for name in ("street.jpg", "a.jpg", "b.jpg"):

@@ -329,6 +329,7 @@ def test_the_token_is_wanted_for_models_and_not_for_health(dispatcher, tmp_path,
 # A client that others wrote
 
 
+@pytest.mark.slow
 def test_tritonclient_works_with_a_running_server(tmp_path, photo):
     http = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is not installed")
     utils = pytest.importorskip("tritonclient.utils")

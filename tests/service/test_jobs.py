@@ -492,6 +492,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_a_server_killed_again_and_again_loses_no_picture_and_does_none_twice_in_the_output(
     tmp_path,
 ):

@@ -21,7 +21,10 @@ CHECKS = (
 
 
 @pytest.mark.skipif(SCHEMATHESIS is None, reason="schemathesis is not installed")
-def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_in_it(tmp_path):
+@pytest.mark.parametrize("examples", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_in_it(
+    tmp_path, examples
+):
     with serve(tmp_path, "--max-side", "256") as served:
         command = [
             SCHEMATHESIS,
@@ -30,7 +33,7 @@ def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_
             "--checks",
             ",".join(CHECKS),
             "--max-examples",
-            "10",
+            str(examples),
             "--phases",
             "coverage,fuzzing",
             "--seed",

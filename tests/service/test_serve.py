@@ -27,7 +27,9 @@ PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("served"), "--cache-mb", "0") as served:
+    # The machine may be busy with much else: nobody is turned away because of that.
+    patience = ("--max-wait-s", "100")
+    with serve(tmp_path_factory.mktemp("served"), "--cache-mb", "0", *patience) as served:
         yield served
 
 

@@ -30,6 +30,7 @@ from hub_server import (
     status,
     trickles,
 )
+from waiting import LONG_S, until
 
 from humanparse.errors import BrokenModel, DownloadFailed, OfflineError, OptionError, UnknownModel
 from humanparse.parser import HumanParser
@@ -514,15 +515,23 @@ print(store.pull(HUB["m2fp-r101-cihp"], accept_licence=True, say=print))
 
 
 def test_two_processes_at_once_download_once(hub):
-    hub.plans["list"] = [lambda handler, data: (time.sleep(0.5), handler.answer(200, data))]
-    running = [
-        subprocess.Popen([sys.executable, "-c", PULL], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    printed = [process.communicate(timeout=20)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
+    second_waits = threading.Event()
+
+    def late(handler, data):
+        second_waits.wait(LONG_S)
+        handler.answer(200, data)
+
+    hub.plans["list"] = [late]
+    command = [sys.executable, "-u", "-c", PULL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        until(lambda: hub.times("list"), "the first one's question")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
+            assert "another process is at work" in second.stdout.readline()
+            second_waits.set()
+            printed = [process.communicate(timeout=LONG_S)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0]
     assert hub.times(CHECKPOINT) == hub.times("list") == 1
-    assert sum("another process is at work" in text for text in printed) == 1
+    assert "another process is at work" not in "".join(printed)
     assert (store.folder(MODEL) / CHECKPOINT).read_bytes() == DATA
 
 
@@ -531,9 +540,7 @@ def test_a_killed_process_leaves_a_part_but_no_lock(hub):
     hub.plans[CHECKPOINT] = [stalls(20_000)]
     with subprocess.Popen([sys.executable, "-c", PULL]) as process:
         part = part_of(store.folder(MODEL) / CHECKPOINT, entry(DATA))
-        until = time.monotonic() + 10
-        while not (hub.times(CHECKPOINT) and part.exists()) and time.monotonic() < until:
-            time.sleep(0.02)
+        until(lambda: hub.times(CHECKPOINT) and part.exists(), "the first bytes")
         process.send_signal(signal.SIGKILL)
     hub.closing.set()
     assert pull().read_bytes() == DATA
