@@ -32,7 +32,7 @@ class Pipeline:
         where: What to call the model in errors, such as its file.
         min_score: People and parts scored below this are left out, 0 to 1.
         short_side: The short side of the network's input in pixels, instead of the model's own
-        rule.
+            rule.
         max_side: The most that its long side may have, in pixels.
 
     Raises:

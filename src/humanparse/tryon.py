@@ -66,8 +66,7 @@ def agnostic_mask(
         garment: What is to be tried on: "upper", "lower" or "dress" (all of the body).
         person: On whom, by number.
         keep_hands: Leave the hands as they are. They are the ends of the arms, a face long, since
-        no class says where
-            an arm ends and a hand begins.
+            no class says where an arm ends and a hand begins.
 
     Returns:
         The mask, in the photo's size; parts of the background belong to it, where the new garment
@@ -119,7 +118,7 @@ def label_map(parsing: Parsing, numbers: str, *, neck: bool = False) -> np.ndarr
         parsing: A result with CIHP's or LIP's classes.
         numbers: "lip" or "atr".
         neck: With "atr", give the skin between face and clothes class 18, as IDM-VTON and
-        OOTDiffusion do; else it is Face.
+            OOTDiffusion do; else it is Face.
 
     Returns:
         uint8 (H, W). What the numbers cannot say: ATR has no coats (upper clothes), jumpsuits

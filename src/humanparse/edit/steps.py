@@ -67,8 +67,7 @@ class Edited:
     Attributes:
         image: RGB, or RGBA after a cut-out.
         missing: In words, what was asked for and not found. Hiding faces is not perfect: look at
-        the picture before you rely
-            on it.
+            the picture before you rely on it.
     """
 
     image: Image.Image
@@ -120,11 +119,12 @@ def edit(
         steps: As `step` makes them, in any order.
         strength: Of blurring and pixelating; 2 leaves half the detail of 1.
         read: How the file of another background is read, uint8 (h, w, 3); None refuses files, as a
-        server must.
+            server must.
 
     Raises:
         OptionError: A region, a person, a colour or the strength does not exist, or there are too
-        many steps. ImageError: The other background cannot be read.
+            many steps.
+        ImageError: The other background cannot be read.
     """
     strength = number_between(
         "strength", strength, 0.1, operations.MAX_STRENGTH, ": 2 hides more than 1"
@@ -167,7 +167,7 @@ def edited(
         strength: Of blurring and pixelating.
 
     Raises:
-        OptionError, ImageError: As `edit` raises them.
+        OptionError: As `edit` raises it; ImageError for a background that cannot be read.
     """
     steps = [
         step(name, text) for name, one in operations.items() for text in one_or_more(name, one)

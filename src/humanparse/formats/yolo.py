@@ -26,8 +26,7 @@ def to_yolo(parsing: Parsing, kind: str = "parts") -> str:
     Args:
         parsing: The photo's result.
         kind: "parts", "people" or "both". A part's class is that of the label set less one, since
-        there is no background;
-            people come after the last (`yolo_names`).
+            there is no background; people come after the last (`yolo_names`).
 
     Raises:
         OptionError: There is no such kind.
