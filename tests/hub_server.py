@@ -1,5 +1,4 @@
-"""A model hub on 127.0.0.1, for tests of downloads: it behaves well unless it is told to
-misbehave."""
+"""A model hub on 127.0.0.1 for tests of downloads, which misbehaves on request."""
 
 from __future__ import annotations
 
@@ -19,9 +18,9 @@ ETAG = '"first"'
 class HubServer:
     """`with HubServer({"pytorch_model.pt": b"..."}) as hub:` serves these files as ModelScope does.
 
-    plans[path]: what to do with the next requests for a file, one Misbehaviour each; then it
-    behaves. "list" stands for the list of files. listed: the list's entries by path, to be changed.
-    asked: (path, headers) of all requests so far.
+    plans[path]: what to do with the next requests for a file, one Misbehaviour each; after them it
+    behaves well. "list" stands for the list of files. listed: the list's entries by path, which may
+    be changed. asked: (path, headers) of all requests so far.
     """
 
     def __init__(self, files: dict[str, bytes]):
@@ -53,7 +52,7 @@ class HubServer:
         self.thread.join()
 
     def times(self, path: str) -> int:
-        """How often a file was asked for."""
+        """How often a file was requested."""
         return sum(one == path for one, _ in self.asked)
 
     def ranges(self, path: str) -> list[str | None]:
@@ -98,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def wanted(self) -> int:
-        """The first byte that the client asked for."""
+        """The first byte that the client wants."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         return int(found[1]) if found and self.headers.get("If-Range", ETAG) == ETAG else 0
 
@@ -107,7 +106,7 @@ Misbehaviour = Callable[[_Handler, bytes], None]
 
 
 def well(handler: _Handler, data: bytes, partial_status: int = 206) -> None:
-    """Send what was asked for."""
+    """Send what was requested."""
     start = handler.wanted()
     if start >= len(data):
         return handler.answer(416, b"")
@@ -176,5 +175,5 @@ def redirects(to: str) -> Misbehaviour:
 
 
 def sends(answer: bytes, code: int = 200, **headers: str) -> Misbehaviour:
-    """Send this instead, whatever was asked for."""
+    """Send this, whatever was requested."""
     return lambda handler, data: handler.answer(code, answer, **headers)

@@ -20,11 +20,10 @@ _BLOCKS = {
 
 
 def made_up_parsing(name: str = "made-up", labels: LabelSet = CIHP) -> Parsing:
-    """A photo of 120×160 with two people of six blocks each; the first's left arm touches the
-    second's right arm.
+    """A photo of 120×160 with two people of six blocks each.
 
-    Person 1 fills columns 40–79 and person 2 columns 80–119, both rows 20–99. Scores are 0.9, 0.8
-    and, for parts, 0.7.
+    The left arm of the first touches the right arm of the second. Person 1 fills columns 40–79 and
+    person 2 columns 80–119, both rows 20–99. Scores are 0.9, 0.8 and, for parts, 0.7.
     """
     label_map, person_map = np.zeros((120, 160), np.uint8), np.zeros((120, 160), np.uint16)
     for person, left in ((1, 40), (2, 80)):

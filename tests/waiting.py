@@ -1,5 +1,4 @@
-"""Waiting for what other processes do, with an end to it, and looking whether they are still
-there."""
+"""Waiting for other processes with a time limit, and whether they still run."""
 
 import asyncio
 import os
@@ -10,7 +9,7 @@ LONG_S = 30  # nothing in a test takes that long unless it hangs
 
 
 def until(condition, what: str, seconds: float = LONG_S) -> None:
-    """Wait until that is so; fails if `what` does not come."""
+    """Wait until the condition holds; fail if `what` does not come."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not come"
@@ -18,7 +17,7 @@ def until(condition, what: str, seconds: float = LONG_S) -> None:
 
 
 async def soon(condition, what: str, seconds: float = LONG_S) -> None:
-    """`until`, while the loop goes on."""
+    """Like `until`, without blocking the event loop."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"{what} did not come"
@@ -26,7 +25,7 @@ async def soon(condition, what: str, seconds: float = LONG_S) -> None:
 
 
 def running(pid: int) -> bool:
-    """Whether that process still does anything."""
+    """Whether that process still runs."""
     try:
         os.kill(pid, 0)
         # a zombie only waits to be counted
