@@ -1,6 +1,8 @@
 """result.py: people, parts and the short methods of a parse."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -31,6 +33,30 @@ def test_a_photo_without_people_is_an_ordinary_result():
     parsing = empty_parsing((4, 5))
     assert parsing.people == () and parsing.size_hw == (4, 5)
     assert parsing.overlay(legend=False).size == (5, 4)
+
+
+def test_results_are_shown_in_a_line_their_people_as_a_table():
+    parsing = made_up_parsing("street")
+    assert repr(parsing) == "<Parsing 'street' 160x120, 2 people>"
+    assert repr(empty_parsing()) == "<Parsing 'empty' 160x120, 0 people>"
+    head, first, second = repr(parsing.people).splitlines()
+    assert head.split() == ["person", "score", "box", "pixels", "parts"]
+    assert first.startswith("1       0.90   40, 20, 80, 100") and "Face" in second
+    assert repr(empty_parsing().people) == "()"
+    person = parsing.people[0]
+    assert repr(person).startswith("<Person 1 0.90, ") and repr(person).endswith("Right-arm>")
+    assert repr(person.parts["Face"]) == "<Part 'Face' 0.70, 256 pixels>"
+
+
+def test_notebooks_show_the_overlay():
+    assert made_up_parsing()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_results_pickle_and_copy():
+    parsing = made_up_parsing()
+    for other in (pickle.loads(pickle.dumps(parsing)), copy.deepcopy(parsing)):
+        assert np.array_equal(other.label_map, parsing.label_map)
+        assert repr(other.people) == repr(parsing.people) and isinstance(other.people, tuple)
 
 
 def test_results_cannot_be_changed():

@@ -141,14 +141,17 @@ def colour_name(image: np.ndarray, mask: Mask) -> str:
     lab = _lab(image[y0:y1, x0:x1])[mask.crop]
     median = np.median(lab, axis=0)
     distances = {
-        name: min(float(np.linalg.norm(median - _lab(np.uint8([[one]]))[0, 0])) for one in examples)
+        name: min(
+            float(np.linalg.norm(median - _lab(np.array([[one]], np.uint8))[0, 0]))
+            for one in examples
+        )
         for name, examples in COLOURS.items()
     }
     return min(distances, key=lambda name: distances[name])
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(np.float32(rgb) / 255, cv2.COLOR_RGB2LAB)
+    return cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
 
 
 def _values(region: Any) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from humanparse.labels import LabelSet
 from humanparse.masks import Box, Mask
 
 if TYPE_CHECKING:
+    import pandas
     from PIL.Image import Image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Part:
     """One body part or garment of one person.
 
@@ -37,6 +38,9 @@ class Part:
     score: float
     mask: Mask
 
+    def __repr__(self) -> str:
+        return f"<Part {self.label!r} {self.score:.2f}, {self.area} pixels>"
+
     @property
     def box_xyxy(self) -> Box:
         """The tight box of the mask, x0, y0, x1, y1 in pixels."""
@@ -48,7 +52,7 @@ class Part:
         return self.mask.area
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Person:
     """One person: their pixels and, by label, their parts.
 
@@ -64,6 +68,9 @@ class Person:
     mask: Mask
     parts: Mapping[str, Part] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Person {self.id} {self.score:.2f}, {self.area} pixels: {', '.join(self.parts)}>"
+
     @property
     def box_xyxy(self) -> Box:
         """The tight box of the mask, x0, y0, x1, y1 in pixels."""
@@ -75,7 +82,25 @@ class Person:
         return self.mask.area
 
 
-@dataclass(frozen=True, eq=False)
+class People(tuple[Person, ...]):
+    """The people of a photo, a tuple; shown as a small table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        rows = [("person", "score", "box", "pixels", "parts")]
+        for one in self:
+            box = "{}, {}, {}, {}".format(*one.box_xyxy)
+            rows.append((str(one.id), f"{one.score:.2f}", box, str(one.area), ", ".join(one.parts)))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+            for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines) if self else "()"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Parsing:
     """The people of one photo, in the size and orientation in which a person sees it.
 
@@ -104,6 +129,20 @@ class Parsing:
     model: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     file_name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "people", People(self.people))
+
+    def __repr__(self) -> str:
+        height, width = self.size_hw
+        count = "1 person" if len(self.people) == 1 else f"{len(self.people)} people"
+        return f"<Parsing {self.name!r} {width}x{height}, {count}>"
+
+    def _repr_png_(self) -> bytes:
+        """Return the overlay for notebooks, which show a result by it."""
+        from humanparse import formats
+
+        return formats.encode_picture(self.overlay(), "png")
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -163,6 +202,12 @@ class Parsing:
         from humanparse import formats
 
         return formats.to_modelscope(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a row for each person and each part. See `humanparse.formats.tables.to_pandas`."""
+        from humanparse.formats import tables
+
+        return tables.to_pandas(self)
 
     def save(
         self,

@@ -59,7 +59,7 @@ def replaced(pixels: np.ndarray, selection: Selection, behind: np.ndarray) -> np
 
 def in_colour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
     """Return the region in front of one colour."""
-    return replaced(pixels, selection, np.full_like(pixels, np.uint8(colour)))
+    return replaced(pixels, selection, np.full_like(pixels, np.array(colour, np.uint8)))
 
 
 def blurred(pixels: np.ndarray, selection: Selection, strength: float = 1.0) -> np.ndarray:

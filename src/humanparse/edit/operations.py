@@ -30,7 +30,7 @@ def pixelate(pixels: np.ndarray, selection: Selection, strength: float = 1.0) ->
 
 def fill(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
     """Return the photo with the region in one colour."""
-    return laid_over(pixels, np.full_like(pixels, np.uint8(colour)), selection.alpha)
+    return laid_over(pixels, np.full_like(pixels, np.array(colour, np.uint8)), selection.alpha)
 
 
 def recolour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
@@ -44,7 +44,7 @@ def recolour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.nda
     x0, y0, x1, y1 = selection.mask.box_xyxy
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
     inside = lab[y0:y1, x0:x1][selection.mask.crop]  # (n, 3)
-    wanted = cv2.cvtColor(np.uint8([[colour]]), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
+    wanted = cv2.cvtColor(np.array([[colour]], np.uint8), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
     moved = (np.arange(256)[:, None] - np.median(inside, axis=0)) * (1, 0.3, 0.3) + wanted
     table = np.clip(moved + 0.5, 0, 255).astype(np.uint8)  # (256, 3): old value → new value
     changed = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])

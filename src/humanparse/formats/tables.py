@@ -54,6 +54,7 @@ def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detect
         raise OptionError(f"kind is {kind!r}; choose people or parts")
     detections = _imported("supervision").Detections
     whole = parsing.labels.name_beside(PERSON)
+    found: list[tuple[Person | Part, int, str, int]]
     if kind == "people":
         found = [(one, 0, whole, one.id) for one in parsing.people]
     else:
