@@ -34,7 +34,7 @@ import numpy as np
 
 from humanparse.evaluation.overlap import measure
 from humanparse.evaluation.summary import Summary
-from humanparse.evaluation.truth import Found, Truth
+from humanparse.evaluation.ground_truth import Found, Truth
 from humanparse.labels import LabelSet
 
 SIZE_HW = (40, 48)

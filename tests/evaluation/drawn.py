@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from humanparse.evaluation.truth import Found, Truth
+from humanparse.evaluation.ground_truth import Found, Truth
 
 
 def grid(*rows: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.mean_iou import MeanIoU
 from humanparse.evaluation.overlap import PictureScore, measure
 from humanparse.evaluation.person_pq import PersonPQ
-from humanparse.evaluation.truth import Truth, found_in
+from humanparse.evaluation.ground_truth import Truth, found_in
 
 CLASSES = 4  # background, 1, 2 and 3
 

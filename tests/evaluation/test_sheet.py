@@ -5,7 +5,7 @@ import pytest
 from made_up import empty_parsing, made_up_parsing
 
 from humanparse.evaluation.sheet import MARGIN_PX, TITLE_PX, UNKNOWN, Case, draw_sheet
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import Truth
 from humanparse.labels import CIHP
 
 

@@ -13,7 +13,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.overlap import measure
 from humanparse.evaluation.report import as_json, as_text
 from humanparse.evaluation.summary import Summary, picture_iou
-from humanparse.evaluation.truth import Found, Truth
+from humanparse.evaluation.ground_truth import Found, Truth
 from humanparse.labels import LabelSet
 
 LABELS = LabelSet("made-up", ("Background", "Coat", "Left-arm", "Right-arm"))

@@ -128,7 +128,7 @@ def evaluate(
     from humanparse.evaluation.datasets import check_labels, open_dataset
     from humanparse.evaluation.report import as_json, as_text
     from humanparse.evaluation.summary import Summary
-    from humanparse.evaluation.work import WorkFile
+    from humanparse.evaluation.score_store import WorkFile
 
     for file in (json, sheet, work):
         _check_folder(file)
@@ -280,7 +280,7 @@ def _measure_all(
 
 def _measured(sample: Sample, source: _Source, labels: LabelSet, matching: str) -> PictureScore:
     from humanparse.evaluation.overlap import measure
-    from humanparse.evaluation.truth import found_in
+    from humanparse.evaluation.ground_truth import found_in
 
     return measure(
         sample.name, sample.load(), found_in(source.parse(sample)), len(labels), matching

@@ -26,7 +26,7 @@ import numpy as np
 from humanparse.errors import OptionError
 from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, difference
 from humanparse.system.text import read_text
 from humanparse.vocabulary import PICTURE_ENDINGS as PHOTO_ENDINGS

@@ -17,7 +17,7 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.instance_ap import Overlaps
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.person_pq import PersonPQ
-from humanparse.evaluation.truth import Found, Truth
+from humanparse.evaluation.ground_truth import Found, Truth
 
 LEAST_SCORE = 0.01  # people who rank fainter than this do not count in the official AP^p
 

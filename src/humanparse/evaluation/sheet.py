@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import Truth
 from humanparse.render import FAINT, INK, PAPER
 from humanparse.result import Parsing
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import Sample
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import Truth
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
 from humanparse.training.photos import MOSTLY_UNKNOWN

@@ -17,7 +17,7 @@ import numpy as np
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.evaluation.sheet import Case
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import Truth
 from humanparse.parser import HumanParser
 from humanparse.training.photos import Photos
 from humanparse.training.scenes import Scene, empty_scene, paste_person

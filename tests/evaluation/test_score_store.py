@@ -5,7 +5,7 @@ from drawn import found, truth
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.overlap import measure
-from humanparse.evaluation.work import WorkFile
+from humanparse.evaluation.score_store import WorkFile
 
 RUN = {"dataset": "photos", "model": "small", "scales": [1.0]}
 
