@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 from made_up import empty_parsing, made_up_parsing
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth, prediction_of
 from humanparse.evaluation.mean_iou import MeanIoU
 from humanparse.evaluation.overlap import PictureScore, measure
 from humanparse.evaluation.person_pq import PersonPQ
-from humanparse.evaluation.ground_truth import Truth, found_in
 
 CLASSES = 4  # background, 1, 2 and 3
 
@@ -55,7 +55,7 @@ def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
 def test_what_others_have_is_background_for_a_person():
     # Person 2 is found as part of person 1: for true person 1 half of what was found is too much.
     score = measure("x", truth(("1111",), ("1122",)), found(("1111",), ("1111",)), CLASSES)
-    # Truth 1: class 1 two of four, background none of two.
+    # GroundTruth 1: class 1 two of four, background none of two.
     assert score.people.iou.tolist() == [[pytest.approx((2 / 4 + 0) / 2)] * 2]
     assert score.humans.iou.tolist() == [[0.5, 0.5]]
 
@@ -104,7 +104,7 @@ def test_faint_people_do_not_count_in_the_references_ap_p():
 
 def test_part_instances_of_the_data_set_are_used_where_it_has_some():
     whole = truth(("1111",), ("1111",))
-    halves = Truth(whole.label_map, whole.person_map, grid("7799"), {7: 1, 9: 1, 8: 2})
+    halves = GroundTruth(whole.label_map, whole.person_map, grid("7799"), {7: 1, 9: 1, 8: 2})
     prediction = found(("1111",), ("1111",))
     assert measure("x", whole, prediction, CLASSES).parts[1].iou.tolist() == [[1.0]]
     score = measure("x", halves, prediction, CLASSES)
@@ -128,13 +128,13 @@ def test_sizes_that_differ_and_classes_that_do_not_exist_are_refused():
 
 
 def test_a_result_brings_its_parts_and_scores():
-    prediction = found_in(made_up_parsing())
+    prediction = prediction_of(made_up_parsing())
     assert prediction.person_scores.tolist() == [0.9, 0.8]
     assert prediction.parsing_scores == pytest.approx([0.9 * 0.7, 0.8 * 0.7])
     assert len(prediction.part_classes) == 12 and set(prediction.part_scores) == {0.7}
     for number, label in enumerate(prediction.part_classes, start=1):
         assert set(prediction.label_map[prediction.part_map == number]) == {label}
-    assert found_in(empty_parsing()).part_classes.size == 0
+    assert prediction_of(empty_parsing()).part_classes.size == 0
 
 
 labels = arrays(np.uint8, (4, 6), elements=st.sampled_from([0, 1, 2, 3, 255]))
@@ -148,7 +148,7 @@ def test_the_table_agrees_with_counting_on_the_maps(
 ):
     people = np.minimum(people, 3)  # 1, 2, 3
     prediction = found(_rows(labels % 255), _rows(people))
-    score = measure("x", Truth(true_labels, true_people), prediction, CLASSES, matching)
+    score = measure("x", GroundTruth(true_labels, true_people), prediction, CLASSES, matching)
     pixels = MeanIoU(CLASSES)
     pixels.add(true_labels, prediction.label_map)
     assert (score.confusion == pixels.confusion).all()
@@ -171,7 +171,10 @@ def test_the_table_agrees_with_counting_on_the_maps(
 @given(labels, people, labels, people)
 def test_scores_survive_being_written_and_read(true_labels, true_people, labels, people):
     score = measure(
-        "x", Truth(true_labels, true_people), found(_rows(labels % 255), _rows(people)), CLASSES
+        "x",
+        GroundTruth(true_labels, true_people),
+        found(_rows(labels % 255), _rows(people)),
+        CLASSES,
     )
     again = PictureScore.from_dict(json.loads(json.dumps(score.to_dict())))
     assert again.to_dict() == score.to_dict()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_up import empty_parsing, made_up_parsing
 
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.sheet import MARGIN_PX, TITLE_PX, UNKNOWN, Case, draw_sheet
-from humanparse.evaluation.ground_truth import Truth
 from humanparse.labels import CIHP
 
 
@@ -14,7 +14,7 @@ def case(parsing, truth=None) -> Case:
         parsing.name,
         0.5,
         parsing.image,
-        truth or Truth(parsing.label_map, parsing.person_map),
+        truth or GroundTruth(parsing.label_map, parsing.person_map),
         parsing,
     )
 
@@ -45,7 +45,7 @@ def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side
         "bright",
         0.5,
         np.full_like(parsing.image, 255),
-        Truth(parsing.label_map, parsing.person_map),
+        GroundTruth(parsing.label_map, parsing.person_map),
         parsing,
     )
     one, other = (np.asarray(draw_sheet([each], photos=False)) for each in (case(parsing), bright))
@@ -61,7 +61,7 @@ def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side
 
 def test_what_the_truth_does_not_know_is_striped():
     parsing = made_up_parsing()
-    unknown = Truth(np.full_like(parsing.label_map, 255), None)
+    unknown = GroundTruth(np.full_like(parsing.label_map, 255), None)
     plain, striped = (
         np.asarray(draw_sheet([one])).astype(int) for one in (case(parsing), case(parsing, unknown))
     )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 from humanparse.evaluation.overlap import measure
 from humanparse.evaluation.report import as_json, as_text
 from humanparse.evaluation.summary import Summary, picture_iou
-from humanparse.evaluation.ground_truth import Found, Truth
 from humanparse.labels import LabelSet
 
 LABELS = LabelSet("made-up", ("Background", "Coat", "Left-arm", "Right-arm"))
@@ -162,7 +162,7 @@ def pictures(draw):
     number_of_people = int(people.max())
     some = st.lists(st.integers(1, 3).map(lambda n: n / 4), min_size=12, max_size=12)
     scores = np.array(draw(some))
-    return Truth(true_labels, true_people), Found(
+    return GroundTruth(true_labels, true_people), Prediction(
         labels,
         people,
         scores[:number_of_people],

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.ground_truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, difference
 from humanparse.system.text import read_text
 from humanparse.vocabulary import PICTURE_ENDINGS as PHOTO_ENDINGS
@@ -44,7 +44,7 @@ class Sample:
 
     name: str
     image: Path
-    load: Callable[[], Truth]
+    load: Callable[[], GroundTruth]
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _semantic(
         return Sample(
             photo.stem,
             photo,
-            lambda: Truth(_read_classes(categories / f"{photo.stem}.png", len(labels))),
+            lambda: GroundTruth(_read_classes(categories / f"{photo.stem}.png", len(labels))),
         )
 
     return _dataset(folder, format, labels, images, categories, sample)
@@ -186,14 +186,14 @@ def _instances(folder: Path, format: str) -> Dataset:
     labels = {"cihp": CIHP, "pascal": PASCAL_PERSON_PART, "mhp": MHP_V2}[format]
     parts = folder / "Instance_ids"
 
-    def load(name: str) -> Truth:
+    def load(name: str) -> GroundTruth:
         classes = _read_classes(folder / "Category_ids" / f"{name}.png", len(labels))
         people = _read_beside(classes, folder / "Human_ids" / f"{name}.png")
         if not (parts / f"{name}.txt").is_file():
-            return Truth(classes, people)
+            return GroundTruth(classes, people)
         part_map = _read_beside(classes, parts / f"{name}.png")
         listed = _read_part_list(parts / f"{name}.txt", len(labels))
-        return Truth(classes, people, part_map, listed)
+        return GroundTruth(classes, people, part_map, listed)
 
     return _dataset(
         folder,
@@ -212,7 +212,7 @@ def _mhp(folder: Path) -> Dataset:
         if match := MHP_FILE.fullmatch(path.name):
             files.setdefault(match[1], []).append(path)
 
-    def load(name: str) -> Truth:
+    def load(name: str) -> GroundTruth:
         classes = people = None
         for number, path in enumerate(files[name], start=1):
             one = _read_classes(path, len(MHP_V2))
@@ -220,7 +220,7 @@ def _mhp(folder: Path) -> Dataset:
                 classes, people = np.zeros_like(one), np.zeros(one.shape, np.uint16)
             one = _same_size(classes, one, path)
             classes[one > 0], people[one > 0] = one[one > 0], number
-        return Truth(classes, people)
+        return GroundTruth(classes, people)
 
     images = _photos(folder / "images")
     missing = [photo.stem for photo in images if photo.stem not in files]
@@ -238,11 +238,11 @@ def _plain(folder: Path) -> Dataset:
     labels = _read_names(names) if names.is_file() else None
     persons = folder / "persons" if (folder / "persons").is_dir() else None
 
-    def load(name: str) -> Truth:
+    def load(name: str) -> GroundTruth:
         classes = _read_classes(folder / "labels" / f"{name}.png", len(labels) if labels else 255)
         if persons is None:
-            return Truth(classes)
-        return Truth(classes, _read_beside(classes, persons / f"{name}.png"))
+            return GroundTruth(classes)
+        return GroundTruth(classes, _read_beside(classes, persons / f"{name}.png"))
 
     dataset = _dataset(
         folder,

@@ -1,4 +1,4 @@
-"""What a picture shows (Truth) and what was found in it (Found), as maps: the two sides of every
+"""What a picture shows (GroundTruth) and what was found in it (Prediction), as maps: the two sides of every
 measure."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from humanparse.result import Parsing
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """One labelled picture.
 
     label_map:    uint8 (H, W), class of each pixel, 0 background, 255 unknown
@@ -29,7 +29,7 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Prediction:
     """One prediction.
 
     label_map:      uint8 (H, W), class of each pixel
@@ -50,7 +50,7 @@ class Found:
     part_scores: np.ndarray
 
 
-def found_in(parsing: Parsing) -> Found:
+def prediction_of(parsing: Parsing) -> Prediction:
     """The maps and scores of a result. A person ranks by their score times the mean score of their
     parts, as in M2FP."""
     parts = [part for person in parsing.people for part in person.parts.values()] + list(
@@ -64,7 +64,7 @@ def found_in(parsing: Parsing) -> Found:
         np.mean([part.score for part in person.parts.values()] or [0.0])
         for person in parsing.people
     ]
-    return Found(
+    return Prediction(
         parsing.label_map,
         parsing.person_map,
         np.array([person.score for person in parsing.people], float),

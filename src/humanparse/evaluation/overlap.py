@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 from humanparse.evaluation.instance_ap import Overlaps
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.person_pq import PersonPQ
-from humanparse.evaluation.ground_truth import Found, Truth
 
 LEAST_SCORE = 0.01  # people who rank fainter than this do not count in the official AP^p
 
@@ -93,7 +93,7 @@ class PictureScore:
 
 
 def measure(
-    name: str, truth: Truth, found: Found, num_classes: int, matching: str = "standard"
+    name: str, truth: GroundTruth, found: Prediction, num_classes: int, matching: str = "standard"
 ) -> PictureScore:
     """One picture's overlaps.
 
@@ -140,7 +140,7 @@ class _Table:
     standard: leave unknown pixels out of every overlap.
     """
 
-    def __init__(self, truth: Truth, found: Found, num_classes: int, standard: bool):
+    def __init__(self, truth: GroundTruth, found: Prediction, num_classes: int, standard: bool):
         self.num_classes = num_classes
         self.standard = standard
         nothing = np.zeros(truth.label_map.shape, np.uint8)
@@ -190,7 +190,7 @@ class _Table:
         score.add_cells(cells)
         return score
 
-    def parts(self, found: Found) -> dict[int, Overlaps]:
+    def parts(self, found: Prediction) -> dict[int, Overlaps]:
         """Part instances against part instances of the same class, by class."""
         unknown = self.standard & (self.true_class == IGNORE)
         true_parts = [
@@ -207,7 +207,7 @@ class _Table:
             )
         return overlaps
 
-    def humans(self, found: Found) -> Overlaps:
+    def humans(self, found: Prediction) -> Overlaps:
         """Whole people against whole people."""
         unknown = self.standard & (self.true_person < 0)
         iou, judged, seen = self._iou(
@@ -215,7 +215,7 @@ class _Table:
         )
         return Overlaps(found.person_scores, iou[:, seen], judged)
 
-    def people(self, found: Found) -> tuple[Overlaps, np.ndarray, np.ndarray]:
+    def people(self, found: Prediction) -> tuple[Overlaps, np.ndarray, np.ndarray]:
         """People by the mean IoU of their classes; how many parts of each pair are right; how many
         parts each truth has."""
         unknown = (self.true_person < 0) | (self.true_class == IGNORE)
@@ -275,7 +275,7 @@ class _Table:
         return [int(person) for person in np.unique(self.true_person) if person > 0]
 
 
-def _numbers(found: Found) -> np.ndarray:
+def _numbers(found: Prediction) -> np.ndarray:
     """Of the people found: 1..P."""
     return np.arange(1, len(found.person_scores) + 1)
 

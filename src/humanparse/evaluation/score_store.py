@@ -1,4 +1,4 @@
-"""WorkFile: the score of every picture so far, so that a broken-off evaluation goes on where it
+"""ScoreStore: the score of every picture so far, so that a broken-off evaluation goes on where it
 stopped.
 
 The file has one JSON object a line: first what is being measured, then one `PictureScore` for each
@@ -22,8 +22,8 @@ from humanparse.system.lock import lock_file
 SCHEMA = "humanparse-evaluation-work/1"
 
 
-class WorkFile:
-    """`with WorkFile(path, run, resume) as file`: iterate over `file.scores()`, then `file.append`
+class ScoreStore:
+    """`with ScoreStore(path, run, resume) as file`: iterate over `file.scores()`, then `file.append`
     the others.
 
     run: what is being measured, in plain Python values: data set, model, options. resume: whether
@@ -71,7 +71,7 @@ class WorkFile:
         self._check(run)
         self._drop_broken_line()
 
-    def __enter__(self) -> WorkFile:
+    def __enter__(self) -> ScoreStore:
         return self
 
     def __exit__(self, *_) -> None:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.ground_truth import Truth
 from humanparse.render import FAINT, INK, PAPER
 from humanparse.result import Parsing
 
@@ -30,7 +30,7 @@ class Case:
     name: str
     score: float
     photo: np.ndarray
-    truth: Truth
+    truth: GroundTruth
     parsing: Parsing
 
 

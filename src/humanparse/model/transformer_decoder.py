@@ -99,8 +99,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int):
         super().__init__()
-        self.cross_attn, self.cross_norm = Attention(dim, num_heads), nn.LayerNorm(dim)
-        self.self_attn, self.self_norm = Attention(dim, num_heads), nn.LayerNorm(dim)
+        self.cross_attn, self.cross_norm = MultiHeadAttention(dim, num_heads), nn.LayerNorm(dim)
+        self.self_attn, self.self_norm = MultiHeadAttention(dim, num_heads), nn.LayerNorm(dim)
         self.linear1, self.linear2 = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
 
@@ -114,7 +114,7 @@ class DecoderLayer(nn.Module):
         return self.ffn_norm(x + self.linear2(F.relu(self.linear1(x))))
 
 
-class Attention(nn.Module):
+class MultiHeadAttention(nn.Module):
     """Multi-head attention; the projections of query, key and value lie stacked, as in PyTorch's
     own."""
 

@@ -25,17 +25,6 @@ ONE_THREAD = 1 << 18
 EVERYTHING = slice(0, None)
 
 
-def sample_twice(
-    output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: Box, step: int = 1
-) -> np.ndarray:
-    """output: float32 (h, w), a whole map at `stride`, padding included. box_xyxy: photo pixels.
-
-    Returns float32: the values at every `step`-th pixel of the box, down and across, from its top
-    left one on.
-    """
-    return Sampler.of(geometry, stride, output.shape).within(box_xyxy, step)(output)
-
-
 @dataclass(frozen=True)
 class Sampler:
     """Finds the pixels of one photo in maps of one size. across, down: the cells that its columns
