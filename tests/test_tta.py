@@ -172,7 +172,7 @@ def test_impossible_averages_are_refused():
     for scales in ((), (0,), (1, 9), (float("nan"),)):
         with pytest.raises(OptionError, match="scales are"):
             views(False, scales, "centres", PREPROCESS)
-    with pytest.raises(OptionError, match="not for this model: its queries"):
+    with pytest.raises(OptionError, match="cannot be used with this model: it finds its queries"):
         views(True, (1.0,), "queries", PREPROCESS)
     with pytest.raises(OptionError, match="input is always 64x64 pixels; leave scales alone"):
         semantic_parser(bright_is_left_arm, scales=(1, 2))

@@ -14,11 +14,11 @@ def grid(*rows: str) -> np.ndarray:
     )
 
 
-def truth(labels: tuple[str, ...], people: tuple[str, ...] | None) -> GroundTruth:
+def drawn_truth(labels: tuple[str, ...], people: tuple[str, ...] | None) -> GroundTruth:
     return GroundTruth(grid(*labels).astype(np.uint8), None if people is None else grid(*people))
 
 
-def found(
+def drawn_prediction(
     labels: tuple[str, ...], people: tuple[str, ...], scores=None, part_scores=None
 ) -> Prediction:
     """Every class of every person is a part. scores: of the people; part_scores: of the parts, by

@@ -59,7 +59,7 @@ def test_everything_found_scores_one_and_nothing_found_zero():
     assert ap(empty) == ap(empty, matching="reference") == 0
 
 
-def test_without_truth_there_is_no_figure_but_the_reference_counts_zero_where_nothing_was_found_either():
+def test_without_ground_truth_there_is_no_figure_but_zero_in_the_reference_if_nothing_was_found():
     false_alarm = Overlaps(np.array([0.9]), np.zeros((1, 0)), np.ones(1, bool))
     assert (
         np.isnan(ap())

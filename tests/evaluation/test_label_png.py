@@ -58,7 +58,7 @@ def test_of_an_indexed_picture_the_indices_are_read(saved):
     picture = Image.fromarray(NUMBERS % 4)
     picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     path = saved(picture)
-    assert path.read_bytes()[24] == 2  # bits a pixel: so few that they lie packed
+    assert path.read_bytes()[24] == 2  # bits per pixel: so few that they are packed
     assert (read_numbers(path) == NUMBERS % 4).all()
 
 
@@ -76,8 +76,9 @@ def test_a_map_in_colours_is_refused_with_the_first_colour(saved, channel):
     seen = tuple(255 if one == channel else 0 for one in range(3))
     with pytest.raises(OptionError) as refused:
         read_numbers(saved(colours))
-    assert f"a.png is in colours, such as {seen} at row 1, column 2; expected one channel" in str(
-        refused.value
+    assert (
+        f"a.png is in colour, for example {seen} at row 1, column 2; expected one channel"
+        in str(refused.value)
     )
 
 
@@ -88,14 +89,14 @@ def test_transparent_pixels_are_refused(saved):
 
 
 def test_shades_of_few_bits_are_refused_since_they_stand_for_others(saved):
-    with pytest.raises(OptionError, match="is a greyscale PNG of 1 bit a pixel"):
+    with pytest.raises(OptionError, match="is a greyscale PNG with 1 bit per pixel"):
         read_numbers(saved(NUMBERS == 1))
 
 
 @pytest.mark.parametrize(
     ("bits", "colour_type", "row", "message"),
     [
-        (2, 0, b"\x40", "is a greyscale PNG of 2 bits a pixel"),
+        (2, 0, b"\x40", "is a greyscale PNG with 2 bits per pixel"),
         # Pillow would keep the first byte: 0
         (16, 2, b"\x00\x05" * 3, "has several channels of 16 bits"),
         (16, 4, b"\x00\x05\xff\xff", "has several channels of 16 bits"),
@@ -109,7 +110,9 @@ def test_values_that_reading_would_change_are_refused(tmp_path, bits, colour_typ
 
 
 def test_missing_damaged_and_huge_files_are_told_apart(tmp_path, saved, monkeypatch):
-    with pytest.raises(OptionError, match=r"there is no .*none\.png; the data set is incomplete"):
+    with pytest.raises(
+        OptionError, match=r"there is no file .*none\.png; the data set is incomplete"
+    ):
         read_numbers(tmp_path / "none.png")
     path = saved(NUMBERS)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from drawn import found, grid, truth
+from drawn import drawn_prediction, drawn_truth, grid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,7 +20,9 @@ CLASSES = 4  # background, 1, 2 and 3
 
 
 def test_the_confusion_counts_pixels_by_true_and_found_class():
-    score = measure("x", truth(("0112",), None), found(("0122",), ("0111",)), CLASSES)
+    score = measure(
+        "x", drawn_truth(("0112",), None), drawn_prediction(("0122",), ("0111",)), CLASSES
+    )
     assert score.confusion.tolist() == [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     assert score.pq is None and score.parts is None  # this truth does not tell people apart
 
@@ -30,8 +32,8 @@ def test_parts_are_compared_with_parts_of_their_own_class():
     # last two pixels.
     score = measure(
         "x",
-        truth(("11.11", "22.22"), ("11.22", "11.22")),
-        found(("11.1.", "22.33"), ("11.2.", "11.22"), part_scores=[0.9, 0.8, 0.7, 0.6]),
+        drawn_truth(("11.11", "22.22"), ("11.22", "11.22")),
+        drawn_prediction(("11.1.", "22.33"), ("11.2.", "11.22"), part_scores=[0.9, 0.8, 0.7, 0.6]),
         CLASSES,
     )
     ones, twos, threes = (score.parts[class_id] for class_id in (1, 2, 3))
@@ -44,7 +46,10 @@ def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
     # Four of eight pixels are the person. Class 1: two true, three found, two shared: 2/3. Class 2:
     # two true, one found: 1/2. Background: the other four, all right: 1.
     score = measure(
-        "x", truth(("1122....",), ("1111....",)), found(("1112....",), ("1111....",)), CLASSES
+        "x",
+        drawn_truth(("1122....",), ("1111....",)),
+        drawn_prediction(("1112....",), ("1111....",)),
+        CLASSES,
     )
     assert score.people.iou.tolist() == [[pytest.approx((2 / 3 + 1 / 2 + 1) / 3)]]
     # 1/2 does not exceed one half
@@ -54,15 +59,19 @@ def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
 
 def test_what_others_have_is_background_for_a_person():
     # Person 2 is found as part of person 1: for true person 1 half of what was found is too much.
-    score = measure("x", truth(("1111",), ("1122",)), found(("1111",), ("1111",)), CLASSES)
-    # GroundTruth 1: class 1 two of four, background none of two.
+    score = measure(
+        "x", drawn_truth(("1111",), ("1122",)), drawn_prediction(("1111",), ("1111",)), CLASSES
+    )
+    # Ground truth 1: class 1 two of four, background none of two.
     assert score.people.iou.tolist() == [[pytest.approx((2 / 4 + 0) / 2)] * 2]
     assert score.humans.iou.tolist() == [[0.5, 0.5]]
 
 
 def test_unknown_pixels_do_not_count():
-    known = measure("x", truth(("11",), ("11",)), found(("11",), ("11",)), CLASSES)
-    score = measure("x", truth(("11??",), ("11..",)), found(("1122",), ("1111",)), CLASSES)
+    known = measure("x", drawn_truth(("11",), ("11",)), drawn_prediction(("11",), ("11",)), CLASSES)
+    score = measure(
+        "x", drawn_truth(("11??",), ("11..",)), drawn_prediction(("1122",), ("1111",)), CLASSES
+    )
     assert score.confusion.tolist() == known.confusion.tolist()
     assert (
         score.humans.iou.tolist()
@@ -76,7 +85,11 @@ def test_unknown_pixels_do_not_count():
 
 def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
     score = measure(
-        "x", truth(("11??",), ("11..",)), found(("1122",), ("1111",)), CLASSES, "reference"
+        "x",
+        drawn_truth(("11??",), ("11..",)),
+        drawn_prediction(("1122",), ("1111",)),
+        CLASSES,
+        "reference",
     )
     assert score.confusion[1, 1] == 2 and score.confusion.sum() == 2
     assert score.humans.iou.tolist() == [[0.5]]
@@ -88,7 +101,11 @@ def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
 
 def test_the_reference_leaves_unknown_pixels_of_the_person_out():
     score = measure(
-        "x", truth(("11?.",), ("111.",)), found(("112.",), ("111.",)), CLASSES, "reference"
+        "x",
+        drawn_truth(("11?.",), ("111.",)),
+        drawn_prediction(("112.",), ("111.",)),
+        CLASSES,
+        "reference",
     )
     assert score.people.iou.tolist() == [[1.0]]
     assert score.humans.iou.tolist() == [[1.0]]
@@ -96,16 +113,20 @@ def test_the_reference_leaves_unknown_pixels_of_the_person_out():
 
 def test_faint_people_do_not_count_in_the_references_ap_p():
     score = measure(
-        "x", truth(("11",), ("11",)), found(("11",), ("11",), scores=[0.009]), CLASSES, "reference"
+        "x",
+        drawn_truth(("11",), ("11",)),
+        drawn_prediction(("11",), ("11",), scores=[0.009]),
+        CLASSES,
+        "reference",
     )
     assert score.people.iou.tolist() == [[0.0]] and score.people.judged.tolist() == [False]
     assert score.humans.iou.tolist() == [[1.0]]
 
 
 def test_part_instances_of_the_data_set_are_used_where_it_has_some():
-    whole = truth(("1111",), ("1111",))
+    whole = drawn_truth(("1111",), ("1111",))
     halves = GroundTruth(whole.label_map, whole.person_map, grid("7799"), {7: 1, 9: 1, 8: 2})
-    prediction = found(("1111",), ("1111",))
+    prediction = drawn_prediction(("1111",), ("1111",))
     assert measure("x", whole, prediction, CLASSES).parts[1].iou.tolist() == [[1.0]]
     score = measure("x", halves, prediction, CLASSES)
     assert score.parts[1].iou.tolist() == [[0.5, 0.5]]
@@ -113,18 +134,22 @@ def test_part_instances_of_the_data_set_are_used_where_it_has_some():
 
 
 def test_pictures_without_people_on_either_side_are_ordinary():
-    nobody = truth(("....",), ("....",)), found(("....",), ("....",))
+    nobody = drawn_truth(("....",), ("....",)), drawn_prediction(("....",), ("....",))
     score = measure("x", *nobody, CLASSES)
     assert score.parts == {} and score.people.iou.shape == score.humans.iou.shape == (0, 0)
-    assert measure("x", nobody[0], found(("11..",), ("11..",)), CLASSES).humans.iou.shape == (1, 0)
-    assert measure("x", truth(("11..",), ("11..",)), nobody[1], CLASSES).humans.iou.shape == (0, 1)
+    invented = measure("x", nobody[0], drawn_prediction(("11..",), ("11..",)), CLASSES)
+    assert invented.humans.iou.shape == (1, 0)
+    missed = measure("x", drawn_truth(("11..",), ("11..",)), nobody[1], CLASSES)
+    assert missed.humans.iou.shape == (0, 1)
 
 
 def test_sizes_that_differ_and_classes_that_do_not_exist_are_refused():
-    with pytest.raises(OptionError, match=r"street: the truth is 2x1 but the prediction is 3x1"):
-        measure("street", truth(("11",), None), found(("111",), ("111",)), CLASSES)
-    with pytest.raises(OptionError, match="street: the truth holds class 7; expected 0 to 3"):
-        measure("street", truth(("17",), None), found(("11",), ("11",)), CLASSES)
+    with pytest.raises(
+        OptionError, match=r"street: the ground truth is 2x1 but the prediction is 3x1"
+    ):
+        measure("street", drawn_truth(("11",), None), drawn_prediction(("111",), ("111",)), CLASSES)
+    with pytest.raises(OptionError, match="street: the ground truth has class 7; expected 0 to 3"):
+        measure("street", drawn_truth(("17",), None), drawn_prediction(("11",), ("11",)), CLASSES)
 
 
 def test_a_result_brings_its_parts_and_scores():
@@ -147,7 +172,7 @@ def test_the_table_agrees_with_counting_on_the_maps(
     true_labels, true_people, labels, people, matching
 ):
     people = np.minimum(people, 3)  # 1, 2, 3
-    prediction = found(_rows(labels % 255), _rows(people))
+    prediction = drawn_prediction(_rows(labels % 255), _rows(people))
     score = measure("x", GroundTruth(true_labels, true_people), prediction, CLASSES, matching)
     pixels = MeanIoU(CLASSES)
     pixels.add(true_labels, prediction.label_map)
@@ -173,7 +198,7 @@ def test_scores_survive_being_written_and_read(true_labels, true_people, labels,
     score = measure(
         "x",
         GroundTruth(true_labels, true_people),
-        found(_rows(labels % 255), _rows(people)),
+        drawn_prediction(_rows(labels % 255), _rows(people)),
         CLASSES,
     )
     again = PictureScore.from_dict(json.loads(json.dumps(score.to_dict())))

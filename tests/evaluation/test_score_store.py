@@ -1,7 +1,7 @@
 """The work file: what was measured is not lost, and not mixed with something else."""
 
 import pytest
-from drawn import found, truth
+from drawn import drawn_prediction, drawn_truth
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.overlap import measure
@@ -11,7 +11,9 @@ RUN = {"dataset": "photos", "model": "small", "scales": [1.0]}
 
 
 def score(name: str):
-    return measure(name, truth(("1122",), ("1122",)), found(("1.22",), ("1122",)), 3)
+    return measure(
+        name, drawn_truth(("1122",), ("1122",)), drawn_prediction(("1.22",), ("1122",)), 3
+    )
 
 
 def names(path, resume=True) -> list[str]:
@@ -51,7 +53,7 @@ def test_earlier_work_is_never_overwritten_unasked(tmp_path):
     path = tmp_path / "work.jsonl"
     with ScoreStore(path, RUN, resume=False) as file:
         file.append(score("a"))
-    with pytest.raises(OptionError, match="is there already: add --resume"):
+    with pytest.raises(OptionError, match="already exists: add --resume"):
         ScoreStore(path, RUN, resume=False)
     assert names(path) == ["a"]
 
@@ -61,7 +63,7 @@ def test_a_file_that_another_evaluation_writes_to_is_left_to_it(tmp_path):
     with ScoreStore(path, RUN, resume=False) as file:
         for resume in (False, True):
             with pytest.raises(
-                OptionError, match=r"another evaluation keeps its scores in .*; wait"
+                OptionError, match=r"another evaluation is writing its scores to .*; wait"
             ):
                 ScoreStore(path, RUN, resume)
         file.append(score("a"))
@@ -87,7 +89,7 @@ def test_another_runs_file_is_refused_and_what_differs_is_named(tmp_path):
     path = tmp_path / "work.jsonl"
     ScoreStore(path, RUN, resume=False).__exit__()
     with pytest.raises(
-        OptionError, match="is of another run: its model is 'small' and now 'large'"
+        OptionError, match="belongs to another run: its model is 'small' but now it is 'large'"
     ):
         ScoreStore(path, {**RUN, "model": "large"}, resume=True)
 

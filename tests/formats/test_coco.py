@@ -97,9 +97,12 @@ def test_photos_are_merged_under_numbers_of_their_own():
         )
     )
     images = coco.loadImgs(coco.getImgIds())
-    assert [(image["id"], image["file_name"], image["width"], image["height"]) for image in images] == [
-        (1, "a", 160, 120), (2, "b", 160, 120), (3, "c", 160, 120),
-    ]  # fmt: skip
+    keys = ("id", "file_name", "width", "height")
+    assert [tuple(image[key] for key in keys) for image in images] == [
+        (1, "a", 160, 120),
+        (2, "b", 160, 120),
+        (3, "c", 160, 120),
+    ]
     assert [len(coco.getAnnIds(imgIds=[image])) for image in (1, 2, 3)] == [14, 0, 14]
     assert sorted(coco.getAnnIds()) == list(range(1, 29))
     third = [coco.anns[number] for number in coco.getAnnIds(imgIds=[3])]

@@ -1,16 +1,17 @@
-"""Labelled data sets in the folder layouts that they are published in: CIHP, LIP,
-PASCAL-Person-Part, MHP-v2, and plain folders.
+"""Labelled data sets in the folder layouts in which they are published.
 
-    cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (a line for each part instance:
-             its number in the PNG, its class, its person)
+These are CIHP, LIP, PASCAL-Person-Part and MHP-v2, and plain folders:
+
+    cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (one
+             line for each part instance: its number in the PNG, its class, its person)
     lip      val_images/*.jpg, val_segmentations/*.png; or Images/, Category_ids/
     pascal   like cihp (the layout of M2FP and Parsing R-CNN)
-    mhp      images/*.jpg, parsing_annos/NAME_PEOPLE_PERSON.png, one file a person; or like cihp
-    plain    images/*, labels/*.png, persons/*.png if people are told apart, labels.txt with one class name a line if the
-             classes are not the model's; 255 in labels/ is unknown
+    mhp      images/*.jpg, parsing_annos/NAME_PEOPLE_PERSON.png, one file per person; or like cihp
+    plain    images/*, labels/*.png, persons/*.png if people are separated, labels.txt with one
+             class name per line if the classes are not the model's; 255 in labels/ is unknown
 
-The folder is that of one split (such as `Validation`); given the folder above, the validation split
-is taken. Nothing is read but names until a sample is loaded.
+The folder is that of one split (for example `Validation`); in the folder above it, the validation
+split is taken. Only names are read until a sample is loaded.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled photo: `load` reads its labels. Raises OptionError for a missing or damaged
-    label file."""
+    """One labelled photo.
+
+    Attributes:
+        name: The photo's name.
+        image: The path of the photo.
+        load: Reads its labels. Raises OptionError for a missing or damaged label file.
+    """
 
     name: str
     image: Path
@@ -49,10 +55,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the
-    model. samples: by name.
+    """One split of a data set.
 
-    notes: what lies there and is left out, counted, a sentence each; the user should know.
+    Attributes:
+        folder: The folder of the split.
+        format: One of FORMATS.
+        labels: The classes, None for those of the model.
+        samples: The samples, sorted by name.
+        notes: What was found there and left out, with its number, as sentences for the user.
     """
 
     folder: Path
@@ -63,17 +73,24 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The folder's, such as "photos"; of a split with the one above it, such as
-        "CIHP/Validation"."""
+        """The name of the folder, for example "photos".
+
+        The name of a split includes the folder above it, for example "CIHP/Validation".
+        """
         folder = self.folder.resolve()
         return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name
 
 
 def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
-    """The data set in a folder. format: one of FORMATS, or None to see from the layout.
+    """Open the data set in a folder.
 
-    Raises OptionError for a folder that is not there or holds no such data set, and for photos
-    without labels.
+    Args:
+        folder: The folder of the split, or the one above it.
+        format: One of FORMATS, or None to recognise the layout.
+
+    Raises:
+        OptionError: If there is no such folder, if it holds no such data set, or if photos have no
+            labels.
     """
     folder = Path(folder)
     if format is not None and format not in FORMATS:
@@ -82,7 +99,8 @@ def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
         )
     if not folder.is_dir():
         raise OptionError(
-            f"there is no folder {str(folder)!r}; give the folder of a data set's split, such as its Validation"
+            f"there is no folder {str(folder)!r}; give the folder of a data set's split, "
+            "for example its Validation folder"
         )
     for place in (folder, *(folder / split for split in SPLITS)):
         kind = format or _format(place)
@@ -93,12 +111,17 @@ def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
 
 
 def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelSet:
-    """The classes that the data set and the model share. Raises OptionError if they differ."""
+    """Return the classes of the model if they are those of the data set.
+
+    Raises:
+        OptionError: If they differ.
+    """
     what = difference(dataset.labels, model_labels, "the model's") if dataset.labels else ""
     if not what:
         return model_labels
     raise OptionError(
-        f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; choose another model, or --format"
+        f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; "
+        "choose another model, or another --format"
     )
 
 
@@ -106,7 +129,7 @@ def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelS
 
 
 def _format(folder: Path) -> str | None:
-    """What the folder looks like, or None."""
+    """Return the format that the folder looks like, or None."""
     if (folder / "parsing_annos").is_dir():
         return "mhp"
     if (folder / "labels").is_dir() and (folder / "images").is_dir():
@@ -120,7 +143,9 @@ def _format(folder: Path) -> str | None:
 
 
 def _layout(folder: Path, format: str) -> Callable[[], Dataset] | None:
-    """What reads a data set of that format from that folder, or None if it is not laid out so."""
+    """Return a function that reads a data set of that format, or None if the layout does not
+    fit.
+    """
     if format == "plain" and (folder / "labels").is_dir():
         return lambda: _plain(folder)
     if format == "mhp" and (folder / "parsing_annos").is_dir():
@@ -150,7 +175,10 @@ def _expected(format: str | None) -> str:
 
 
 def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
-    """LIP's photos and labels: its archives unpack into one or two folders more, or none."""
+    """Return LIP's folders of photos and labels.
+
+    Its archives unpack into one or two more folders, or none.
+    """
     found = []
     for name in ("val_images", "val_segmentations"):
         places = [
@@ -169,7 +197,7 @@ def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
 def _semantic(
     folder: Path, format: str, labels: LabelSet, images: Path, categories: Path
 ) -> Dataset:
-    """Label maps alone."""
+    """Read a data set of label maps only."""
 
     def sample(photo: Path) -> Sample:
         return Sample(
@@ -182,7 +210,7 @@ def _semantic(
 
 
 def _instances(folder: Path, format: str) -> Dataset:
-    """Category_ids, Human_ids and, where there are any, Instance_ids."""
+    """Read Category_ids, Human_ids and, where there are any, Instance_ids."""
     labels = {"cihp": CIHP, "pascal": PASCAL_PERSON_PART, "mhp": MHP_V2}[format]
     parts = folder / "Instance_ids"
 
@@ -206,7 +234,7 @@ def _instances(folder: Path, format: str) -> Dataset:
 
 
 def _mhp(folder: Path) -> Dataset:
-    """One label map a person; where two claim a pixel, the later file has it."""
+    """Read one label map per person; where two claim a pixel, the later file wins."""
     files: dict[str, list[Path]] = {}
     for path in sorted((folder / "parsing_annos").glob("*.png")):
         if match := MHP_FILE.fullmatch(path.name):
@@ -233,7 +261,7 @@ def _mhp(folder: Path) -> Dataset:
 
 
 def _plain(folder: Path) -> Dataset:
-    """images/, labels/ and, if there is one, persons/."""
+    """Read images/, labels/ and, if it exists, persons/."""
     names = folder / "labels.txt"
     labels = _read_names(names) if names.is_file() else None
     persons = folder / "persons" if (folder / "persons").is_dir() else None
@@ -275,7 +303,7 @@ def _dataset(
 
 
 def _photos(folder: Path) -> list[Path]:
-    """By name. Raises OptionError if there are none, or two of one name."""
+    """Return the photos by name. Raises OptionError if there are none, or two of the same name."""
     photos = sorted(
         (path for path in _shown(folder) if _is_photo(path)), key=lambda path: path.stem
     )
@@ -288,7 +316,8 @@ def _photos(folder: Path) -> list[Path]:
     for one, two in itertools.pairwise(photos):
         if one.stem == two.stem:
             raise OptionError(
-                f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one"
+                f"{one} and {two.name} have the same name, so it is not clear which labels belong "
+                "to which; rename one of them"
             )
     return photos
 
@@ -300,12 +329,12 @@ def _refuse_missing(missing: list[str], folder: Path, ending: str) -> None:
         seen = f" but {other}" if other else ""
         raise OptionError(
             f"{folder} has no {missing[0]}{ending}{more}{seen}: every photo needs labels; "
-            "add them, or move the photos without any away"
+            "add them, or remove the photos that have none"
         )
 
 
 def _shown(folder: Path) -> Iterator[Path]:
-    """What a folder holds but for hidden names."""
+    """Return the contents of a folder without hidden files."""
     return (path for path in folder.glob("*") if not path.name.startswith("."))
 
 
@@ -316,8 +345,9 @@ def _is_photo(path: Path) -> bool:
 def _left_out(
     images: Path, labels: Path, photos: list[Path], labelled: Collection[str]
 ) -> tuple[str, ...]:
-    """Notes on what lies in `images` and is not read, and on labels (by name) that no photo belongs
-    to."""
+    """Return notes on files in `images` that are not read, and on labels (by name) without a
+    photo.
+    """
     notes = [f"left out of {images}: {one}" for one in _what_else(images)]
     alone = sorted(set(labelled) - {photo.stem for photo in photos})
     if alone:
@@ -328,20 +358,20 @@ def _left_out(
 
 
 def _what_else(images: Path) -> list[str]:
-    """Files of other endings and sub-folders, counted."""
+    """Return phrases that count the files with other endings, and the sub-folders."""
     others = sorted(path for path in _shown(images) if not _is_photo(path))
     files = [path.name for path in others if not path.is_dir()]
     folders = [path.name for path in others if path.is_dir()]
-    told = []
+    phrases = []
     if files:
-        told.append(f"{_counted(files, 'file')} whose ending is of no picture that is read")
+        phrases.append(f"{_counted(files, 'file')} with an ending that is not supported")
     if folders:
-        told.append(f"{_counted(folders, 'sub-folder')}, since photos lie side by side")
-    return told
+        phrases.append(f"{_counted(folders, 'sub-folder')}, since all photos must be in one folder")
+    return phrases
 
 
 def _counted(names: list[str], what: str) -> str:
-    """ "1 file (a.txt)", "3 files (such as a.txt)"."""
+    """Return, for example, "1 file (a.txt)" or "3 files (such as a.txt)"."""
     return (
         f"1 {what} ({names[0]})"
         if len(names) == 1
@@ -353,20 +383,19 @@ def _counted(names: list[str], what: str) -> str:
 
 
 def _read_classes(path: Path, num_classes: int) -> np.ndarray:
-    """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another
-    value."""
+    """Read uint8 (H, W). Raises OptionError unless all values are below `num_classes` or 255."""
     values = read_numbers(path)
     known = values[values != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
-            f"{path} holds the value {int(known.max())}; expected classes 0 to {num_classes - 1}, or 255 for unknown; "
-            "is it a label map of numbers, and is the --format right?"
+            f"{path} has the value {int(known.max())}; expected classes 0 to {num_classes - 1}, "
+            "or 255 for unknown; is it a label map of numbers, and is the --format right?"
         )
     return values.astype(np.uint8)
 
 
 def _read_beside(classes: np.ndarray, path: Path) -> np.ndarray:
-    """The numbers of people or parts: int (H, W), of the classes' size. Raises OptionError."""
+    """Read the numbers of people or parts, int (H, W). Raises OptionError for another size."""
     return _same_size(classes, read_numbers(path), path)
 
 
@@ -374,13 +403,14 @@ def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray
     if other.shape != classes.shape:
         (height, width), (h, w) = classes.shape, other.shape
         raise OptionError(
-            f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}"
+            f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}; "
+            "all should have the photo's size"
         )
     return other
 
 
 def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
-    """Number of the part → class, from lines of "part class person"."""
+    """Return number of the part → class, from lines of "part class person"."""
     parts = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
@@ -392,34 +422,37 @@ def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
             or int(words[1]) >= num_classes
         ):
             raise OptionError(
-                f"{path}, line {number} is {line!r}; expected the numbers of a part, its class and its person"
+                f"{path}, line {number} is {line!r}; "
+                "expected the numbers of a part, its class and its person"
             )
         parts[int(words[0])] = int(words[1])
     return parts
 
 
 def _unknown_sides(path: Path, labels: LabelSet) -> tuple[str, ...]:
-    """A note on classes that look like the two sides of a pair, and are not written as one."""
+    """Return a note on classes that look like the two sides of a pair but are not written as
+    one.
+    """
     there = {name.casefold() for name in labels.names}
     for name in labels.names:
         low = name.casefold()
         if low.startswith("left") and not name.startswith("Left-") and f"right{low[4:]}" in there:
             return (
-                f"{path}: {name!r} and its right side are no pair, and keep their names in mirrored photos; "
-                "write pairs as Left-arm and Right-arm",
+                f"{path}: {name!r} and its right side are not treated as a pair, so they keep "
+                "their names in mirrored photos; write pairs as Left-arm and Right-arm",
             )
     return ()
 
 
 def _read_names(path: Path) -> LabelSet:
-    """One class name a line; a known label set if its names are those."""
+    """Read one class name per line; return the known label set of these names if there is one."""
     names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     for known in (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2):
         if known.names == names:
             return known
     if not 2 <= len(names) <= 255:
         raise OptionError(
-            f"{path} holds {len(names)} names; expected one class a line, the background first"
+            f"{path} has {len(names)} names; expected one class per line, the background first"
         )
     try:
         return LabelSet(path.parent.resolve().name, names)
