@@ -380,7 +380,7 @@ class _Engines:
 class _Clock:
     """`with clock("stage"):` adds the time of that stage to `times_ms`, in milliseconds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.times_ms: dict[str, float] = {}
 
     @contextmanager

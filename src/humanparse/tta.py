@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -60,10 +61,10 @@ class View:
         plain = preprocess.geometry(photo_hw)
         if preprocess.fit_hw:
             return plain
-        resized = tuple(
+        height, width = (
             max(1, round(side * self.scale / STRIDE)) * STRIDE for side in plain.resized_hw
         )
-        return Geometry(photo_hw, resized, preprocess.padded(resized))
+        return Geometry(photo_hw, (height, width), preprocess.padded((height, width)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,8 +149,9 @@ def average(
         maps = [read(one, grid, labels) for one in seen if one.view.scale == scale]
         for name in maps[0]:
             # A view and its mirror image come first: their sum does not depend on the order.
-            both = sum(one[name] for one in maps)
-            total[name] = total.get(name, 0) + _resized(both, size)
+            both = reduce(np.add, (one[name] for one in maps))
+            resized = _resized(both, size)
+            total[name] = total[name] + resized if name in total else resized
     means = {name: value / len(seen) for name, value in total.items()}
     return _as_logits(means) if head == "centres" else means
 

@@ -24,7 +24,7 @@ def test_the_confusion_counts_pixels_by_true_and_found_class():
         "x", drawn_truth(("0112",), None), drawn_prediction(("0122",), ("0111",)), CLASSES
     )
     assert score.confusion.tolist() == [[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert score.pq is None and score.parts is None  # this truth does not tell people apart
+    assert score.instances is None  # this ground truth does not separate people
 
 
 def test_parts_are_compared_with_parts_of_their_own_class():
@@ -36,7 +36,7 @@ def test_parts_are_compared_with_parts_of_their_own_class():
         drawn_prediction(("11.1.", "22.33"), ("11.2.", "11.22"), part_scores=[0.9, 0.8, 0.7, 0.6]),
         CLASSES,
     )
-    ones, twos, threes = (score.parts[class_id] for class_id in (1, 2, 3))
+    ones, twos, threes = (score.instances.parts[class_id] for class_id in (1, 2, 3))
     assert ones.scores.tolist() == [0.9, 0.7] and ones.iou.tolist() == [[1, 0], [0, 0.5]]
     assert twos.scores.tolist() == [0.8] and twos.iou.tolist() == [[1, 0]]
     assert threes.scores.tolist() == [0.6] and threes.iou.shape == (1, 0)
@@ -51,10 +51,12 @@ def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
         drawn_prediction(("1112....",), ("1111....",)),
         CLASSES,
     )
-    assert score.people.iou.tolist() == [[pytest.approx((2 / 3 + 1 / 2 + 1) / 3)]]
+    assert score.instances.people.iou.tolist() == [[pytest.approx((2 / 3 + 1 / 2 + 1) / 3)]]
     # 1/2 does not exceed one half
-    assert score.true_parts.tolist() == [2] and score.right_parts.tolist() == [[1]]
-    assert score.humans.iou.tolist() == [[1.0]]
+    assert score.instances.true_parts.tolist() == [2] and score.instances.right_parts.tolist() == [
+        [1]
+    ]
+    assert score.instances.humans.iou.tolist() == [[1.0]]
 
 
 def test_what_others_have_is_background_for_a_person():
@@ -63,8 +65,8 @@ def test_what_others_have_is_background_for_a_person():
         "x", drawn_truth(("1111",), ("1122",)), drawn_prediction(("1111",), ("1111",)), CLASSES
     )
     # Ground truth 1: class 1 two of four, background none of two.
-    assert score.people.iou.tolist() == [[pytest.approx((2 / 4 + 0) / 2)] * 2]
-    assert score.humans.iou.tolist() == [[0.5, 0.5]]
+    assert score.instances.people.iou.tolist() == [[pytest.approx((2 / 4 + 0) / 2)] * 2]
+    assert score.instances.humans.iou.tolist() == [[0.5, 0.5]]
 
 
 def test_unknown_pixels_do_not_count():
@@ -74,13 +76,15 @@ def test_unknown_pixels_do_not_count():
     )
     assert score.confusion.tolist() == known.confusion.tolist()
     assert (
-        score.humans.iou.tolist()
-        == score.people.iou.tolist()
-        == score.parts[1].iou.tolist()
+        score.instances.humans.iou.tolist()
+        == score.instances.people.iou.tolist()
+        == score.instances.parts[1].iou.tolist()
         == [[1.0]]
     )
-    assert score.humans.judged.tolist() == [True]  # just half of it is known
-    assert score.parts[2].judged.tolist() == [False]  # wholly on unknown ground: no false alarm
+    assert score.instances.humans.judged.tolist() == [True]  # just half of it is known
+    assert score.instances.parts[2].judged.tolist() == [
+        False
+    ]  # wholly on unknown ground: no false alarm
 
 
 def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
@@ -92,11 +96,11 @@ def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
         "reference",
     )
     assert score.confusion[1, 1] == 2 and score.confusion.sum() == 2
-    assert score.humans.iou.tolist() == [[0.5]]
+    assert score.instances.humans.iou.tolist() == [[0.5]]
     # Class 1 is right, class 2 is found where the person is not, so that no background is left: 1,
     # 0 and 0.
-    assert score.people.iou.tolist() == [[pytest.approx(1 / 3)]]
-    assert score.parts[2].judged.tolist() == [True]
+    assert score.instances.people.iou.tolist() == [[pytest.approx(1 / 3)]]
+    assert score.instances.parts[2].judged.tolist() == [True]
 
 
 def test_the_reference_leaves_unknown_pixels_of_the_person_out():
@@ -107,8 +111,8 @@ def test_the_reference_leaves_unknown_pixels_of_the_person_out():
         CLASSES,
         "reference",
     )
-    assert score.people.iou.tolist() == [[1.0]]
-    assert score.humans.iou.tolist() == [[1.0]]
+    assert score.instances.people.iou.tolist() == [[1.0]]
+    assert score.instances.humans.iou.tolist() == [[1.0]]
 
 
 def test_faint_people_do_not_count_in_the_references_ap_p():
@@ -119,28 +123,33 @@ def test_faint_people_do_not_count_in_the_references_ap_p():
         CLASSES,
         "reference",
     )
-    assert score.people.iou.tolist() == [[0.0]] and score.people.judged.tolist() == [False]
-    assert score.humans.iou.tolist() == [[1.0]]
+    assert score.instances.people.iou.tolist() == [
+        [0.0]
+    ] and score.instances.people.judged.tolist() == [False]
+    assert score.instances.humans.iou.tolist() == [[1.0]]
 
 
 def test_part_instances_of_the_data_set_are_used_where_it_has_some():
     whole = drawn_truth(("1111",), ("1111",))
     halves = GroundTruth(whole.label_map, whole.person_map, grid("7799"), {7: 1, 9: 1, 8: 2})
     prediction = drawn_prediction(("1111",), ("1111",))
-    assert measure("x", whole, prediction, CLASSES).parts[1].iou.tolist() == [[1.0]]
+    assert measure("x", whole, prediction, CLASSES).instances.parts[1].iou.tolist() == [[1.0]]
     score = measure("x", halves, prediction, CLASSES)
-    assert score.parts[1].iou.tolist() == [[0.5, 0.5]]
-    assert 2 not in score.parts  # part 8 is listed and has no pixel
+    assert score.instances.parts[1].iou.tolist() == [[0.5, 0.5]]
+    assert 2 not in score.instances.parts  # part 8 is listed and has no pixel
 
 
 def test_pictures_without_people_on_either_side_are_ordinary():
     nobody = drawn_truth(("....",), ("....",)), drawn_prediction(("....",), ("....",))
     score = measure("x", *nobody, CLASSES)
-    assert score.parts == {} and score.people.iou.shape == score.humans.iou.shape == (0, 0)
+    assert (
+        score.instances.parts == {}
+        and score.instances.people.iou.shape == score.instances.humans.iou.shape == (0, 0)
+    )
     invented = measure("x", nobody[0], drawn_prediction(("11..",), ("11..",)), CLASSES)
-    assert invented.humans.iou.shape == (1, 0)
+    assert invented.instances.humans.iou.shape == (1, 0)
     missed = measure("x", drawn_truth(("11..",), ("11..",)), nobody[1], CLASSES)
-    assert missed.humans.iou.shape == (0, 1)
+    assert missed.instances.humans.iou.shape == (0, 1)
 
 
 def test_sizes_that_differ_and_classes_that_do_not_exist_are_refused():
@@ -180,14 +189,14 @@ def test_the_table_agrees_with_counting_on_the_maps(
     unknown = (true_labels == 255) & (true_people == 0)
     pq = PersonPQ()
     pq.add(np.where(unknown, -1, true_people), people)
-    assert sorted(score.pq.overlaps) == pytest.approx(sorted(pq.overlaps))
-    assert (score.pq.missed, score.pq.false) == (pq.missed, pq.false)
+    assert sorted(score.instances.pq.overlaps) == pytest.approx(sorted(pq.overlaps))
+    assert (score.instances.pq.missed, score.instances.pq.false) == (pq.missed, pq.false)
     left_out = unknown & (matching == "standard")
     for p in range(1, len(prediction.person_scores) + 1):
         for t, person in enumerate(sorted({*true_people.ravel().tolist()} - {0})):
             mine, theirs = (people == p) & ~left_out, true_people == person
             either = (mine | theirs).sum()
-            assert score.humans.iou[p - 1, t] == pytest.approx(
+            assert score.instances.humans.iou[p - 1, t] == pytest.approx(
                 (mine & theirs).sum() / either if either else 0
             )
 
@@ -205,8 +214,8 @@ def test_scores_survive_being_written_and_read(true_labels, true_people, labels,
     assert again.to_dict() == score.to_dict()
     assert (
         again.confusion == score.confusion
-    ).all() and again.humans.iou.shape == score.humans.iou.shape
-    assert (again.people.iou == score.people.iou).all()
+    ).all() and again.instances.humans.iou.shape == score.instances.humans.iou.shape
+    assert (again.instances.people.iou == score.instances.people.iou).all()
 
 
 def _rows(values: np.ndarray) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def _instances(folder: Path, format: str) -> Dataset:
         labels,
         folder / "Images",
         folder / "Category_ids",
-        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+        lambda photo: Sample(photo.stem, photo, partial(load, photo.stem)),
     )
 
 
@@ -241,21 +242,18 @@ def _mhp(folder: Path) -> Dataset:
             files.setdefault(match[1], []).append(path)
 
     def load(name: str) -> GroundTruth:
-        classes = people = None
-        for number, path in enumerate(files[name], start=1):
-            one = _read_classes(path, len(MHP_V2))
-            if classes is None:
-                classes, people = np.zeros_like(one), np.zeros(one.shape, np.uint16)
-            one = _same_size(classes, one, path)
+        first, *others = files[name]
+        classes = _read_classes(first, len(MHP_V2))
+        people = (classes > 0).astype(np.uint16)
+        for number, path in enumerate(others, start=2):
+            one = _same_size(classes, _read_classes(path, len(MHP_V2)), path)
             classes[one > 0], people[one > 0] = one[one > 0], number
         return GroundTruth(classes, people)
 
     images = _photos(folder / "images")
     missing = [photo.stem for photo in images if photo.stem not in files]
     _refuse_missing(missing, folder / "parsing_annos", "_01_01.png")
-    samples = tuple(
-        Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images
-    )
+    samples = tuple(Sample(photo.stem, photo, partial(load, photo.stem)) for photo in images)
     notes = _left_out(folder / "images", folder / "parsing_annos", images, files)
     return Dataset(folder, "mhp", MHP_V2, samples, notes)
 
@@ -278,7 +276,7 @@ def _plain(folder: Path) -> Dataset:
         labels,
         folder / "images",
         folder / "labels",
-        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+        lambda photo: Sample(photo.stem, photo, partial(load, photo.stem)),
     )
     return (
         replace(dataset, notes=dataset.notes + _unknown_sides(names, labels)) if labels else dataset

@@ -81,7 +81,8 @@ def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.nd
 def match_any(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
     """Match each prediction with the true instance that it overlaps most.
 
-    It does not matter whether others have found that instance. The overlap must exceed the threshold. Arguments and result are those of `match_once`.
+    It does not matter whether others have found that instance. The overlap must exceed the
+    threshold. Arguments and result are those of `match_once`.
     """
     if not iou.shape[1]:
         return np.full(len(iou), -1)
@@ -205,7 +206,7 @@ class PCP:
     Source: Zhao et al., arXiv 1804.03287.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.num_people = 0
         self.total = 0.0
 

@@ -7,6 +7,7 @@ read from that table: no mask is ever compared with another one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +23,10 @@ LEAST_SCORE = 0.01  # people with a lower parsing score do not count in the offi
 
 
 @dataclass(frozen=True, eq=False)
-class PictureScore:
-    """What one picture adds to the measures.
-
-    All but the name and the confusion is None if the ground truth does not separate people.
+class InstanceScore:
+    """What one picture adds to the measures of people and part instances.
 
     Attributes:
-        name: The picture's name.
-        confusion: int (C, C), pixels by [true class, predicted class].
         pq: PersonPQ of this picture alone.
         parts: The overlaps of AP^r by class, for the classes of the ground truth and the
             prediction.
@@ -39,14 +36,28 @@ class PictureScore:
         humans: The overlaps of AP^h.
     """
 
+    pq: PersonPQ
+    parts: dict[int, Overlaps]
+    people: Overlaps
+    right_parts: np.ndarray
+    true_parts: np.ndarray
+    humans: Overlaps
+
+
+@dataclass(frozen=True, eq=False)
+class PictureScore:
+    """What one picture adds to the measures.
+
+    Attributes:
+        name: The picture's name.
+        confusion: int (C, C), pixels by [true class, predicted class].
+        instances: The scores of people and parts; None if the ground truth does not separate
+            people.
+    """
+
     name: str
     confusion: np.ndarray
-    pq: PersonPQ | None = None
-    parts: dict[int, Overlaps] | None = None
-    people: Overlaps | None = None
-    right_parts: np.ndarray | None = None
-    true_parts: np.ndarray | None = None
-    humans: Overlaps | None = None
+    instances: InstanceScore | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, exact to the last bit; `from_dict` reads them."""
@@ -56,19 +67,19 @@ class PictureScore:
             "classes": len(self.confusion),
             "confusion": [rows.tolist(), columns.tolist(), self.confusion[rows, columns].tolist()],
         }
-        if self.pq is None:
+        if (score := self.instances) is None:
             return data
         return data | {
             "pq": {
-                "overlaps": [float(one) for one in self.pq.overlaps],
-                "missed": self.pq.missed,
-                "false": self.pq.false,
+                "overlaps": [float(one) for one in score.pq.overlaps],
+                "missed": score.pq.missed,
+                "false": score.pq.false,
             },
-            "parts": {str(class_id): _to_dict(one) for class_id, one in self.parts.items()},
-            "people": _to_dict(self.people),
-            "right_parts": self.right_parts.tolist(),
-            "true_parts": self.true_parts.tolist(),
-            "humans": _to_dict(self.humans),
+            "parts": {str(class_id): _to_dict(one) for class_id, one in score.parts.items()},
+            "people": _to_dict(score.people),
+            "right_parts": score.right_parts.tolist(),
+            "true_parts": score.true_parts.tolist(),
+            "humans": _to_dict(score.humans),
         }
 
     @classmethod
@@ -86,9 +97,7 @@ class PictureScore:
             data["pq"]["false"],
         )
         people = _from_dict(data["people"])
-        return cls(
-            data["name"],
-            confusion,
+        instances = InstanceScore(
             pq,
             {int(class_id): _from_dict(one) for class_id, one in data["parts"].items()},
             people,
@@ -96,6 +105,7 @@ class PictureScore:
             np.array(data["true_parts"], int),
             _from_dict(data["humans"]),
         )
+        return cls(data["name"], confusion, instances)
 
 
 def measure(
@@ -142,9 +152,7 @@ def measure(
     if ground_truth.person_map is None:
         return PictureScore(name, confusion)
     people, right_parts, true_parts = table.people(prediction)
-    return PictureScore(
-        name,
-        confusion,
+    instances = InstanceScore(
         table.pq(),
         table.parts(prediction),
         people,
@@ -152,6 +160,7 @@ def measure(
         true_parts,
         table.humans(prediction),
     )
+    return PictureScore(name, confusion, instances)
 
 
 class _Table:
@@ -183,7 +192,7 @@ class _Table:
         # Unknown pixels that belong to no known person may be a person, for example a passer-by
         # who was not labelled.
         self.true_person[(self.true_person == 0) & (self.true_class == IGNORE)] = -1
-        self.part_classes = ground_truth.part_classes
+        self.part_classes = ground_truth.part_classes or {}
         if ground_truth.part_map is None:
             self._number_the_parts()
 
@@ -302,7 +311,12 @@ class _Table:
         return np.where(either > 0, both / np.maximum(either, 1), np.nan)
 
     def _iou(
-        self, true_ids, truths, predicted_ids, numbers, unknown: np.ndarray
+        self,
+        true_ids: np.ndarray,
+        truths: Sequence[int],
+        predicted_ids: np.ndarray,
+        numbers: np.ndarray,
+        unknown: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compare numbered regions on known pixels.
 

@@ -15,7 +15,7 @@ class PersonPQ:
     can be only one.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.overlaps: list[float] = []
         self.missed = 0
         self.false = 0

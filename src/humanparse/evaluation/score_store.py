@@ -83,7 +83,7 @@ class ScoreStore:
     def __enter__(self) -> ScoreStore:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def discard(self) -> None:

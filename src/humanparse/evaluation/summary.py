@@ -64,15 +64,15 @@ class Summary:
         """Add one picture of the data set."""
         self.num_pictures += 1
         self.classes.add_confusion(picture.confusion)
-        if picture.pq is None:
+        if (score := picture.instances) is None:
             return
         self.num_with_people += 1
-        self.pq.add_score(picture.pq)
-        for class_id, overlaps in picture.parts.items():
+        self.pq.add_score(score.pq)
+        for class_id, overlaps in score.parts.items():
             self.parts[class_id].add(overlaps)
-        found = self.people.add(picture.people)
-        self.pcp.add(found[0.5], picture.right_parts, picture.true_parts)
-        self.humans.add(picture.humans)
+        found = self.people.add(score.people)
+        self.pcp.add(found[0.5], score.right_parts, score.true_parts)
+        self.humans.add(score.humans)
 
     def part_ap(self) -> np.ndarray:
         """Return the AP^r of each class at each threshold, float (C - 1, 9).

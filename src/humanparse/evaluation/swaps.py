@@ -60,12 +60,14 @@ def swaps_of_pairs(confusion: np.ndarray, labels: LabelSet) -> list[Swaps]:
     """
     names = labels.names
     return [
-        _swaps(confusion, names[left], names[right], [left], [right])
+        _swaps(confusion, names[left], names[right], np.array([left]), np.array([right]))
         for left, right in labels.left_right_pairs
     ]
 
 
-def _swaps(confusion: np.ndarray, left_name: str, right_name: str, left, right) -> Swaps:
+def _swaps(
+    confusion: np.ndarray, left_name: str, right_name: str, left: np.ndarray, right: np.ndarray
+) -> Swaps:
     kept = confusion[np.ix_(left, left)].sum() + confusion[np.ix_(right, right)].sum()
     swapped = confusion[np.ix_(left, right)].sum() + confusion[np.ix_(right, left)].sum()
     return Swaps(left_name, right_name, int(kept), int(swapped))

@@ -187,7 +187,7 @@ def _adler32_joined(first: int, second: int, second_size: int) -> int:
     return (high % _ADLER_PRIME) << 16 | low % _ADLER_PRIME
 
 
-def _encoded(picture: Image.Image, kind: str, **settings) -> bytes:
+def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:
     """Encode with Pillow.
 
     Changes the picture: Pillow would write what it carries besides its pixels, like a colour

@@ -58,8 +58,8 @@ class MobileNetV1(nn.Module):
         features = {}
         stride = 1
         x = pixels
-        for conv in self.body:
-            if conv.stride[0] == 2:
+        for index, conv in enumerate(self.body):
+            if index in STRIDE_TWO:
                 features[stride] = x
                 one_sided = self.centred and stride in (2, 8)
                 x = F.pad(x, (0, 1, 0, 1) if one_sided else (1, 1, 1, 1))

@@ -1,10 +1,11 @@
 """CentreParser: the embedded model.
 
-It finds classes, people's pixels and their centres in one pass. It has a MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid
-to stride 4, and five maps there: class logits; the person logit; the heat map of centres; the
-offset from every pixel to the centre of its person; and the evidence for each class on the whole
-person, whose mean over the person's pixels is the logit that they wear it. Centres and offsets
-separate people as in Panoptic-DeepLab (Cheng et al., arXiv 1911.10194).
+It finds classes, people's pixels and their centres in one pass. It has a MobileNetV1-0.75 backbone
+(see bodypix.py), context at strides 16 and 32, a feature pyramid to stride 4, and five maps there:
+class logits; the person logit; the heat map of centres; the offset from every pixel to the centre
+of its person; and the evidence for each class on the whole person, whose mean over the person's
+pixels is the logit that they wear it. Centres and offsets separate people as in Panoptic-DeepLab
+(Cheng et al., arXiv 1911.10194).
 """
 
 from __future__ import annotations
@@ -56,18 +57,15 @@ class CentreParser(nn.Module):
             conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3)
         )
         self.centre_head = nn.Conv2d(centre_dim, 3, 1)
-        self.wears_head = nn.Sequential(
-            *conv_bn(context.dim, wears_dim, 1), nn.Conv2d(wears_dim, num_classes, 1)
-        )
+        evidence = nn.Conv2d(wears_dim, num_classes, 1)
+        self.wears_head = nn.Sequential(*conv_bn(context.dim, wears_dim, 1), evidence)
         self.teacher_heads = nn.ModuleDict(
             {name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()}
         )
+        assert self.centre_head.bias is not None
         nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare from the beginning
-        nn.init.zeros_(self.wears_head[-1].weight)  # no evidence at the beginning
-        nn.init.zeros_(self.wears_head[-1].bias)
-        # The person mask is exactly BodyPix's at the beginning.
-        nn.init.zeros_(self.person_head.weight)
-        nn.init.zeros_(self.person_head.bias)
+        _set_to_zero(evidence)  # there is none at the beginning
+        _set_to_zero(self.person_head)  # at the beginning the person mask is exactly BodyPix's
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Compute all maps.
@@ -165,8 +163,7 @@ class Deep(nn.Module):
         )
         self.blocks = nn.ModuleList(separable(dim, 5, 1) for _ in range(blocks))
         self.out = nn.Conv2d(dim, out_dim, 1)
-        nn.init.zeros_(self.out.weight)  # adds nothing at the beginning
-        nn.init.zeros_(self.out.bias)
+        _set_to_zero(self.out)  # adds nothing at the beginning
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_dim, h, w) with even h and w to (B, out_dim, h/2, w/2)."""
@@ -233,6 +230,11 @@ def conv_bn(
         in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
     )
     return nn.Sequential(conv, nn.BatchNorm2d(out_dim), nn.ReLU())
+
+
+def _set_to_zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:

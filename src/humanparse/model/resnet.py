@@ -25,7 +25,8 @@ class ResNet(nn.Module):
         super().__init__()
         self.stem = Stem(width, 2 * width)
         self.channels = tuple(width * 4 * 2**stage for stage in range(4))
-        stages, in_dim = [], 2 * width
+        stages: list[nn.Sequential] = []
+        in_dim = 2 * width
         for out_dim, blocks, stride in zip(self.channels, BLOCKS[depth], (1, 2, 2, 2), strict=True):
             first = Bottleneck(in_dim, out_dim, stride)
             stages.append(

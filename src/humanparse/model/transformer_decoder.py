@@ -7,6 +7,8 @@ only what its last mask covered.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -52,7 +54,7 @@ class TransformerDecoder(nn.Module):
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim, num_layers=3)
 
-    def forward(self, mask_features: Tensor, levels: list[Tensor]) -> dict[str, Tensor]:
+    def forward(self, mask_features: Tensor, levels: list[Tensor]) -> dict[str, Any]:
         """Compute the classes and masks of all queries.
 
         Args:
@@ -64,7 +66,9 @@ class TransformerDecoder(nn.Module):
             training
             mode also `earlier`, a list of such pairs: the predictions before each of the layers.
         """
-        values, keys, targets = [], [], []
+        values: list[Tensor] = []
+        keys: list[Tensor] = []
+        targets: list[Tensor] = []
         for index, (level, scale) in enumerate(zip(levels, LEVEL_OF_MASK, strict=True)):
             embed = self.level_embed.weight[index][:, None, None]
             # (B, dim, h·w)
@@ -75,7 +79,7 @@ class TransformerDecoder(nn.Module):
             values.append(value.transpose(1, 2))
             # (B, h·w, dim)
             keys.append((value + place).transpose(1, 2))
-            # Resizing and the product with a query are both linear, so the features are resized once
+            # Resizing and the product with a query are both linear: the features are resized once,
             # instead of the hundred masks of every layer.
             small = F.interpolate(
                 mask_features, scale_factor=scale, mode="bilinear", align_corners=False
@@ -84,7 +88,7 @@ class TransformerDecoder(nn.Module):
             targets.append(small.flatten(2))
         # (B, Q, dim)
         x = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
-        earlier = []
+        earlier: list[dict[str, Tensor]] = []
         for index, layer in enumerate(self.layers):
             if self.training:
                 earlier.append(self._predictions(x, mask_features))

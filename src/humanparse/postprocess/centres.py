@@ -30,6 +30,7 @@ from humanparse.preprocess import Geometry
 
 STRIDE = 4  # input pixels per cell of every output map
 UNNAMED = LabelSet("unnamed", ())
+Point = tuple[float, float, float]  # x and y in cells, and the height of the peak
 MAX_PEOPLE = 100  # in one photo, to limit work and memory; the faintest peaks are dropped
 
 
@@ -221,8 +222,8 @@ def _people(
     points = [(float(x), float(y), float(heat[y, x])) for y, x in zip(ys, xs, strict=True)]
     # (K, h, w)
     distance = _distance(points, votes)
-    kept = _join(points, distance, inside, settings)
-    points, distance = [points[index] for index in kept], distance[kept]
+    joined = _join(points, distance, inside, settings)
+    points, distance = [points[index] for index in joined], distance[joined]
     strays = _strays(points, distance, votes, inside, settings)
     points, distance = points + strays, np.concatenate([distance, _distance(strays, votes)])
     min_cells = max(2.0, settings.min_area * inside.size)
@@ -247,7 +248,9 @@ def _peaks(heat: np.ndarray, settings: CentreSettings) -> tuple[np.ndarray, np.n
     return ys[order], xs[order]
 
 
-def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSettings) -> list[int]:
+def _join(
+    points: list[Point], distance: np.ndarray, inside: np.ndarray, settings: CentreSettings
+) -> list[int]:
     """Return the indices of the peaks that are not too near a higher one for a person of that
     size.
     """
@@ -273,17 +276,21 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
 
 
 def _strays(
-    points, distance: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
-):
+    points: list[Point],
+    distance: np.ndarray,
+    votes: np.ndarray,
+    inside: np.ndarray,
+    settings: CentreSettings,
+) -> list[Point]:
     """Make a person of each large connected region that points to none of the peaks.
 
-    Returns (x, y, height) of the places where the regions point.
+    Returns the places where the regions point.
     """
     far = inside.copy()
     if points:
         far &= distance.min(0) > settings.stray * np.hypot(*inside.shape)
     count, regions = cv2.connectedComponents(far.astype(np.uint8), connectivity=4)
-    found = []
+    found: list[Point] = []
     for region in range(1, count):
         here = regions == region
         if (
@@ -296,7 +303,7 @@ def _strays(
     return found
 
 
-def _distance(points, votes: np.ndarray) -> np.ndarray:
+def _distance(points: list[Point], votes: np.ndarray) -> np.ndarray:
     """Return how far each cell's vote lies from each point, float32 (K, h, w), in cells."""
     centres = np.array([(x, y) for x, y, _ in points], np.float32).reshape(-1, 2, 1, 1)
     # Ten times as fast as np.hypot.

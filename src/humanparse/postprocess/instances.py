@@ -28,6 +28,7 @@ SCORED_PX = 1 << 16
 # Margins of at most this many pixels in all are kept until they are pasted, from boxes that were
 # measured at every pixel.
 KEPT_PX = 1 << 22
+NOWHERE: Box = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class QueryMask:
     Attributes:
         logits: float32 (h, w), padding included; not a copy.
         inside: bool (h, w), the positive cells.
-        box: The photo pixels that the mask can reach, None if there are none.
+        box: The photo pixels that the mask can reach, NOWHERE if there are none.
         certainty: The mean probability of its pixels; 0 if there are none.
         margin: float32, 2 × probability - 1 at the pixels of the box; None if it was not kept.
     """
 
     logits: np.ndarray
     inside: np.ndarray
-    box: Box | None
+    box: Box
     certainty: float
     margin: np.ndarray | None
 
@@ -113,11 +114,12 @@ def find_instances(
     pairs = pairs[probability.ravel()[pairs] >= min_score]
     queries, classes = np.unravel_index(pairs, probability.shape)
     sampler = sampler or Sampler.of(geometry, STRIDE, logits.shape[1:])
-    masks, room = {}, KEPT_PX
+    masks: dict[int, QueryMask] = {}
+    room = KEPT_PX
     for query in queries.tolist():
         if query not in masks:
-            masks[query] = _mask(logits[query], geometry, sampler, room)
-            room -= 0 if masks[query].margin is None else masks[query].margin.size
+            masks[query] = mask = _mask(logits[query], geometry, sampler, room)
+            room -= 0 if mask.margin is None else mask.margin.size
     scores = probability[queries, classes] * np.array(
         [masks[query].certainty for query in queries.tolist()], np.float32
     )
@@ -138,7 +140,7 @@ def _mask(logits: np.ndarray, geometry: Geometry, sampler: Sampler, room: int) -
         else None
     )
     if box is None:
-        return QueryMask(logits, inside, None, 0.0, None)
+        return QueryMask(logits, inside, NOWHERE, 0.0, None)
     step = max(1, round(((box[2] - box[0]) * (box[3] - box[1]) / SCORED_PX) ** 0.5))
     margin = margin_of(sampler.within(box, step)(logits))
     # A margin of zero adds nothing to the sum.

@@ -112,7 +112,17 @@ def _corners(padded: np.ndarray) -> tuple[np.ndarray, ...]:
     return padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
 
 
-def _paste_borders(scores, foreground, border, asked, edge, down, across, out, values) -> None:
+def _paste_borders(
+    scores: np.ndarray,
+    foreground: np.ndarray,
+    border: tuple[np.ndarray, np.ndarray],
+    asked: np.ndarray,
+    edge: np.ndarray,
+    down: _Axis,
+    across: _Axis,
+    out: np.ndarray,
+    values: np.ndarray,
+) -> None:
     """Compute N patches pixel by pixel.
 
     border: their rows and columns. asked: bool (N, K), the maps that can win in each. edge: bool
@@ -182,7 +192,14 @@ def _may_win(
     return may.T
 
 
-def _bilinear(maps, which, y, x, down, across) -> np.ndarray:
+def _bilinear(
+    maps: np.ndarray,
+    which: np.ndarray | int,
+    y: np.ndarray,
+    x: np.ndarray,
+    down: np.ndarray,
+    across: np.ndarray,
+) -> np.ndarray:
     """Sample padded maps (K, h + 2, w + 2) in n patches, float32 (n, a, b).
 
     down, across: the shares (n, a, 1) and (n, 1, b).
@@ -196,7 +213,15 @@ def _bilinear(maps, which, y, x, down, across) -> np.ndarray:
     return value
 
 
-def _reach(whole, wins, border, asked, values, down, across) -> dict[int, Box]:
+def _reach(
+    whole: np.ndarray,
+    wins: np.ndarray,
+    border: tuple[np.ndarray, np.ndarray],
+    asked: np.ndarray,
+    values: np.ndarray,
+    down: _Axis,
+    across: _Axis,
+) -> dict[int, Box]:
     """Return by value the box around all patches where it was written, or may have been, in
     photo pixels.
     """
@@ -208,16 +233,15 @@ def _reach(whole, wins, border, asked, values, down, across) -> dict[int, Box]:
         x, y, width, height = cv2.boundingRect(((wins == k) & whole).view(np.uint8))
         # The box needs only its ends.
         in_row[k, [y, y + height - 1]] = in_column[k, [x, x + width - 1]] = True
-    boxes = {}
+    boxes: dict[int, Box] = {}
     for k in np.flatnonzero(in_row.any(1)):
         y, x = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
-        box = (
-            across.starts[x[0]],
-            down.starts[y[0]],
-            across.starts[x[-1] + 1],
-            down.starts[y[-1] + 1],
+        boxes[int(values[k])] = (
+            int(across.starts[x[0]]),
+            int(down.starts[y[0]]),
+            int(across.starts[x[-1] + 1]),
+            int(down.starts[y[-1] + 1]),
         )
-        boxes[int(values[k])] = tuple(int(side) for side in box)
     return boxes
 
 

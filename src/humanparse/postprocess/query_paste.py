@@ -192,13 +192,13 @@ def _window(box: Box, around: Box) -> tuple[slice, slice]:
 
 def around(numbers: Iterable[int], boxes: Iterable[Box]) -> dict[int, Box]:
     """Return by number the box around all boxes of that number."""
-    around: dict[int, Box] = {}
+    union: dict[int, Box] = {}
     for number, box in zip(numbers, boxes, strict=True):
-        a = around.get(int(number), box)
-        around[int(number)] = (
-            min(a[0], box[0]),
-            min(a[1], box[1]),
-            max(a[2], box[2]),
-            max(a[3], box[3]),
+        x0, y0, x1, y1 = union.get(int(number), box)
+        union[int(number)] = (
+            min(x0, box[0]),
+            min(y0, box[1]),
+            max(x1, box[2]),
+            max(y1, box[3]),
         )
-    return around
+    return union

@@ -123,7 +123,8 @@ def person_colours(count: int) -> tuple[Colour, ...]:
 
     def generated(number: int) -> Colour:
         rgb = colorsys.hls_to_rgb(number * 0.618 % 1, (0.45, 0.62, 0.78)[number % 3], 0.7)
-        return tuple(round(255 * value) for value in rgb)
+        red, green, blue = (round(255 * value) for value in rgb)
+        return red, green, blue
 
     colours = _PERSON_COLOURS[:count] + tuple(
         generated(number) for number in range(len(_PERSON_COLOURS), count)
@@ -250,10 +251,10 @@ def _stroke(
 
     strength: the opacity; 1 hides what lies below.
     """
-    outlines = [contour for contours in shapes for contour in contours]
-    if not outlines:
+    flat = [contour for contours in shapes for contour in contours]
+    if not flat:
         return
-    x0, y0, width, height = cv2.boundingRect(np.concatenate(outlines))
+    x0, y0, width, height = cv2.boundingRect(np.concatenate(flat))
     left, top = max(0, x0 - line), max(0, y0 - line)
     photo = photo[top : y0 + height + line, left : x0 + width + line]
     ink = np.zeros(photo.shape[:2], np.uint8)

@@ -80,7 +80,7 @@ class Panel:
         (photo_height, photo_width), panel = self.size_hw, np.asarray(self._picture())
         canvas = np.empty((height, width, 3), np.uint8)
         # A row of bytes takes a third of the time that pixels take.
-        paper = np.tile(np.uint8(PAPER), width)
+        paper = np.tile(np.array(PAPER, np.uint8), width)
         rows = canvas.reshape(height, 3 * width)
         rows[:photo_height, 3 * photo_width :] = paper[3 * photo_width :]
         rows[photo_height:] = paper

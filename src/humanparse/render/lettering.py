@@ -9,6 +9,8 @@ from PIL import ImageDraw, ImageFont
 
 from humanparse.labels import Colour
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
 PAPER: Colour = (250, 250, 248)  # behind the legend
 INK: Colour = (32, 33, 38)  # the legend's type
 FAINT: Colour = (112, 114, 122)  # its less important type
@@ -25,7 +27,7 @@ def type_px(size_hw: tuple[int, int]) -> int:
 
 
 @lru_cache(maxsize=64)
-def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font_of(size: int) -> Font:
     """Return Pillow's own font, or its small fixed one if Pillow was built without FreeType."""
     try:
         return ImageFont.load_default(size)
@@ -37,8 +39,8 @@ def write(
     draw: ImageDraw.ImageDraw,
     at_xy: tuple[float, float],
     text: str,
-    colour: tuple,
-    font,
+    colour: tuple[int, ...],
+    font: Font,
     align: float = 0,
 ) -> None:
     """Draw text whose capitals are vertically centred on y.
@@ -57,12 +59,12 @@ def write(
         x += font.getlength(word) + _space(font)
 
 
-def text_width(text: str, font) -> float:
+def text_width(text: str, font: Font) -> float:
     """Return the width in pixels of what `write` draws."""
     words = text.split()
     return sum(font.getlength(word) for word in words) + (len(words) - 1) * _space(font)
 
 
-def _space(font) -> float:
+def _space(font: Font) -> float:
     """Return the width of a space; the font's own is too narrow to be seen at small sizes."""
     return 0.5 * font.getlength("n")

@@ -179,11 +179,11 @@ def _soft_alpha(mask: Mask, feather_px: float) -> np.ndarray:
     height, width = mask.size_hw
     # There is nothing outside the box, but beyond the photo's border the person continues, so there
     # is no soft edge at the border.
-    beyond = [int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width)]
-    crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), *beyond, cv2.BORDER_CONSTANT)
-    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[beyond[0] :, beyond[2] :][
-        : y1 - y0, : x1 - x0
-    ]
+    top, bottom, left, right = (int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width))
+    crop = cv2.copyMakeBorder(
+        mask.crop.view(np.uint8), top, bottom, left, right, cv2.BORDER_CONSTANT
+    )
+    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[top:, left:][: y1 - y0, : x1 - x0]
     return (np.clip(depth / (feather_px + 1), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -241,7 +241,8 @@ def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
     x0, y0, x1, y1 = mask.box_xyxy
     window = photo[y0:y1, x0:x1]
     lab = cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2LAB)  # uint8 (h, w, 3)
-    wanted = cv2.cvtColor(np.uint8([[colour]]), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
+    target = np.array([[colour]]).astype(np.uint8)
+    wanted = cv2.cvtColor(target, cv2.COLOR_RGB2LAB)[0, 0].astype(int)
     median = [_median(lab, channel, mask.crop) for channel in range(3)]
     # (256, 3): old value → new value
     moved = (np.arange(256)[:, None] - median) * (1, 0.3, 0.3) + wanted
