@@ -1,5 +1,4 @@
-"""PNGs of numbers: what is one is read to the last value, and what is none is refused with what it
-is."""
+"""PNGs of numbers are read exactly; any other PNG is refused, with an error that says why."""
 
 import struct
 import zlib
@@ -16,7 +15,7 @@ NUMBERS = np.array([[0, 1, 2], [7, 0, 255]], np.uint8)
 
 @pytest.fixture
 def saved(tmp_path):
-    """`saved(picture)` is the path of that picture, or array, as a PNG."""
+    """`saved(picture)` saves a picture or an array as a PNG and returns its path."""
 
     def write(picture):
         picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
@@ -31,7 +30,7 @@ def coloured(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def png(bits: int, colour_type: int, rows: list[bytes]) -> bytes:
-    """A PNG of one pixel a row, byte by byte, for kinds that Pillow does not write."""
+    """A PNG with one pixel per row, byte by byte, for kinds that Pillow does not write."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (
@@ -97,7 +96,7 @@ def test_shades_of_few_bits_are_refused_since_they_stand_for_others(saved):
     ("bits", "colour_type", "row", "message"),
     [
         (2, 0, b"\x40", "is a greyscale PNG with 2 bits per pixel"),
-        # Pillow would keep the first byte: 0
+        # Pillow would keep the first byte, which is 0.
         (16, 2, b"\x00\x05" * 3, "has several channels of 16 bits"),
         (16, 4, b"\x00\x05\xff\xff", "has several channels of 16 bits"),
     ],

@@ -1,4 +1,4 @@
-"""One picture's overlaps, by hand on maps drawn as letters."""
+"""The score of one picture, computed by hand on maps that are drawn as letters."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_people_overlap_by_the_mean_iou_of_their_classes_with_the_background():
 
 
 def test_what_others_have_is_background_for_a_person():
-    # Person 2 is found as part of person 1: for true person 1 half of what was found is too much.
+    # Person 2 is predicted as part of person 1: half of the prediction is too much for person 1.
     score = measure(
         "x", drawn_truth(("1111",), ("1122",)), drawn_prediction(("1111",), ("1111",)), CLASSES
     )
@@ -81,10 +81,9 @@ def test_unknown_pixels_do_not_count():
         == score.instances.parts[1].iou.tolist()
         == [[1.0]]
     )
-    assert score.instances.humans.judged.tolist() == [True]  # just half of it is known
-    assert score.instances.parts[2].judged.tolist() == [
-        False
-    ]  # wholly on unknown ground: no false alarm
+    # Exactly half of the person is known; part 2 lies on unknown pixels only, so it is not false.
+    assert score.instances.humans.judged.tolist() == [True]
+    assert score.instances.parts[2].judged.tolist() == [False]
 
 
 def test_the_reference_keeps_unknown_pixels_where_the_official_code_does():
@@ -136,7 +135,7 @@ def test_part_instances_of_the_data_set_are_used_where_it_has_some():
     assert measure("x", whole, prediction, CLASSES).instances.parts[1].iou.tolist() == [[1.0]]
     score = measure("x", halves, prediction, CLASSES)
     assert score.instances.parts[1].iou.tolist() == [[0.5, 0.5]]
-    assert 2 not in score.instances.parts  # part 8 is listed and has no pixel
+    assert 2 not in score.instances.parts  # part 8 is listed but has no pixel
 
 
 def test_pictures_without_people_on_either_side_are_ordinary():

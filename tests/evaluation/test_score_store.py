@@ -1,4 +1,4 @@
-"""The work file: what was measured is not lost, and not mixed with something else."""
+"""The work file: what was measured is not lost, and not mixed up with another run."""
 
 import pytest
 from drawn import drawn_prediction, drawn_truth

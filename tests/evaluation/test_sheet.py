@@ -1,4 +1,4 @@
-"""The picture sheet: three pictures a row, of one size, and a legend of what is on it."""
+"""The contact sheet: three pictures of the same size in a row, and a legend of their classes."""
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ def case(parsing, truth=None) -> Case:
     )
 
 
-def test_a_row_shows_photo_truth_and_result_beside_each_other():
+def test_a_row_shows_photo_ground_truth_and_prediction_side_by_side():
     parsing = made_up_parsing()
     sheet = np.asarray(draw_sheet([case(parsing)]))
-    top, tile = MARGIN_PX // 2 + TITLE_PX, (340, 453)  # 120×160 at the largest that fits
+    top, tile = MARGIN_PX // 2 + TITLE_PX, (340, 453)  # 120×160, as large as fits
     photo, truth, result = (
         sheet[top : top + tile[0], x : x + tile[1]]
         for x in (28, 28 + 453 + 12, 28 + 2 * (453 + 12))
@@ -59,7 +59,7 @@ def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side
     assert three.height - two.height == TITLE_PX + 340 + 12
 
 
-def test_what_the_truth_does_not_know_is_striped():
+def test_unknown_pixels_are_striped():
     parsing = made_up_parsing()
     unknown = GroundTruth(np.full_like(parsing.label_map, 255), None)
     plain, striped = (

@@ -51,7 +51,7 @@ def test_figures_of_a_picture_with_one_mistake():
         **counts,
         "pairs": [{"left": "Left-arm", "right": "Right-arm", **counts}],
     }
-    # Coats 1. Left arms: one of the two found is right, they are equally sure: precision 1/2 at
+    # Coats: 1. Left arms: one of the two found is right, with equal scores: precision 1/2 at
     # recall 1. Right arm: not found.
     assert [one["ap_r"] for one in figures["classes"]] == [None, 1.0, 0.5, 0.0]
     assert figures["people"]["ap_r"]["mean"] == pytest.approx(0.5)
@@ -155,8 +155,7 @@ maps = arrays(np.uint8, (3, 8), elements=st.integers(0, 3))
 
 @st.composite
 def pictures(draw):
-    """A truth and a prediction whose people and parts are those of random maps, with scores among
-    which many are equal."""
+    """A ground truth and a prediction of random maps, with many equal scores."""
     true_labels, true_people, labels, people = (draw(maps) for _ in range(4))
     part_map = (people.astype(int) * 4 + labels) * (labels > 0)
     present = np.unique(part_map[part_map > 0])

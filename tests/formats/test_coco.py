@@ -1,4 +1,4 @@
-"""coco.py: data sets that pycocotools reads."""
+"""coco.py: data sets that pycocotools can read."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def loaded(data: dict) -> COCO:
-    """The data set as pycocotools has it after a journey through a file."""
+    """Write the data set to a file and read it with pycocotools."""
     coco = COCO()
     coco.dataset = json.loads(json.dumps(data))
     with contextlib.redirect_stdout(io.StringIO()):
