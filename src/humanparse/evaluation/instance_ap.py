@@ -51,10 +51,10 @@ class Overlaps:
 
 
 # (iou (P, T), order of the predictions, threshold) → the true instance of each prediction, or -1.
-Match = Callable[[np.ndarray, Sequence[int], float], np.ndarray]
+Match = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 
-def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
+def match_once(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
     """Match as COCO does: each true instance is found once.
 
     A prediction takes the free instance that it overlaps most, if the overlap reaches the
@@ -62,7 +62,7 @@ def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.nd
 
     Args:
         iou: float (P, T).
-        order: The predictions by falling score.
+        order: int (P,), the predictions by falling score.
         threshold: The least overlap.
 
     Returns:
@@ -78,7 +78,7 @@ def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.nd
     return found
 
 
-def match_any(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
+def match_any(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
     """Match each prediction with the true instance that it overlaps most.
 
     It does not matter whether others have found that instance. The overlap must exceed the
@@ -89,7 +89,7 @@ def match_any(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.nda
     return np.where(iou.max(1) > threshold, iou.argmax(1), -1)
 
 
-def match_first(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
+def match_first(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
     """Match as PASCAL VOC does: the first prediction that finds a true instance keeps it.
 
     A prediction finds the instance that it overlaps most; later predictions of the same instance

@@ -229,7 +229,7 @@ def _whole(value: Any) -> int:
 
 def _painted(regions: list[tuple[int, Mask]], size_hw: tuple[int, int], kind: type) -> np.ndarray:
     """Paint numbered masks into one map; later masks hide earlier ones."""
-    painted = np.zeros(size_hw, kind)
+    painted: np.ndarray = np.zeros(size_hw, kind)
     for number, mask in regions:
         x0, y0, x1, y1 = mask.box_xyxy
         painted[y0:y1, x0:x1][mask.crop] = number

@@ -152,7 +152,7 @@ def _png_band(
     data = compressor.compress(filtered) + compressor.flush(
         zlib.Z_FINISH if top + rows >= len(flat) else zlib.Z_SYNC_FLUSH
     )
-    return _png_chunk(b"IDAT", data), zlib.adler32(filtered), filtered.size
+    return _png_chunk(b"IDAT", data), zlib.adler32(filtered.data), filtered.size
 
 
 def _compressors() -> Callable:

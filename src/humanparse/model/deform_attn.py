@@ -69,7 +69,7 @@ class DeformableAttention(nn.Module):
         # (N, 2), in the range -1…1 of grid_sample
         centre = reference * 2 - 1
 
-        total = 0
+        total: Tensor | int = 0
         for level, (h, w) in enumerate(sizes):
             value = maps[level].reshape(batch * heads, dim // heads, h, w)
             # (B·heads, points, N)
@@ -82,6 +82,7 @@ class DeformableAttention(nn.Module):
             )
             # (B·heads, dim/heads, N)
             total = total + (sampled * weights[:, :, level]).sum(2)
+        assert isinstance(total, Tensor)
         return self.output_proj(total.reshape(batch, dim, count).transpose(1, 2))
 
     def _look_around(self) -> None:

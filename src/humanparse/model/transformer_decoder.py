@@ -92,12 +92,12 @@ class TransformerDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if self.training:
                 earlier.append(self._predictions(x, mask_features))
-            level = index % len(levels)
+            number = index % len(levels)
             # (B, Q, h·w)
-            hidden = self.mask_embed(self.decoder_norm(x)) @ targets[level] < 0
+            hidden = self.mask_embed(self.decoder_norm(x)) @ targets[number] < 0
             # The softmax of a query that may see nothing would be NaN, so let it see everything.
             hidden = hidden & ~hidden.all(-1, keepdim=True)
-            x = layer(x, self.query_embed.weight, keys[level], values[level], hidden)
+            x = layer(x, self.query_embed.weight, keys[number], values[number], hidden)
         predictions = self._predictions(x, mask_features)
         return predictions | {"earlier": earlier} if self.training else predictions
 

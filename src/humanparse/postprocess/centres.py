@@ -332,7 +332,7 @@ def _part_scores(
     probability: (C - 1, h, w), without the background; part, owner: (h, w), the class that wins,
     and the person whose cell it is.
     """
-    scores = {}
+    scores: dict[tuple[int, int], float] = {}
     for number, index in enumerate(order, start=1):
         mine = owner == index
         x, y, width, height = cv2.boundingRect(mine.view(np.uint8))

@@ -144,7 +144,7 @@ def _mask(logits: np.ndarray, geometry: Geometry, sampler: Sampler, room: int) -
     step = max(1, round(((box[2] - box[0]) * (box[3] - box[1]) / SCORED_PX) ** 0.5))
     margin = margin_of(sampler.within(box, step)(logits))
     # A margin of zero adds nothing to the sum.
-    positive = cv2.max(margin, 0)
+    positive = cv2.max(margin, 0)  # type: ignore[call-overload]  # OpenCV omits numbers
     count = cv2.countNonZero(positive)
     certainty = 0.5 + 0.5 * cv2.sumElems(positive)[0] / count if count else 0.0
     return QueryMask(

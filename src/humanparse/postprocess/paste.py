@@ -63,7 +63,8 @@ def paste_winners(
     all_in = inside[0] & inside[1] & inside[2] & inside[3]
     same = (corners[0] == corners[1]) & (corners[0] == corners[2]) & (corners[0] == corners[3])
     whole = here & all_in & same
-    border = np.nonzero(here & ~whole & (inside[0] | inside[1] | inside[2] | inside[3]))
+    rows, columns = np.nonzero(here & ~whole & (inside[0] | inside[1] | inside[2] | inside[3]))
+    border = rows, columns
     values = values.astype(out.dtype)
     filled = np.repeat(np.where(whole, values[corners[0]], 0), across.lengths, axis=1)
     for row, (start, end) in enumerate(zip(down.starts[:-1], down.starts[1:], strict=True)):
@@ -144,7 +145,7 @@ def _paste_borders(
         who = np.empty((len(some), ys.shape[1], xs.shape[1]), values.dtype)
         # The first map wins where it is the only one.
         who[:] = values[maps[begin[some]]][:, None, None]
-        best = None
+        best = np.empty(0, np.float32)
         for k in range(count[some[0]] if count[some[0]] > 1 else 0):
             # These are the first ones, since the patches are sorted.
             asking = np.count_nonzero(count[some] > max(k, 1))
@@ -235,12 +236,12 @@ def _reach(
         in_row[k, [y, y + height - 1]] = in_column[k, [x, x + width - 1]] = True
     boxes: dict[int, Box] = {}
     for k in np.flatnonzero(in_row.any(1)):
-        y, x = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
+        rows, columns = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
         boxes[int(values[k])] = (
-            int(across.starts[x[0]]),
-            int(down.starts[y[0]]),
-            int(across.starts[x[-1] + 1]),
-            int(down.starts[y[-1] + 1]),
+            int(across.starts[columns[0]]),
+            int(down.starts[rows[0]]),
+            int(across.starts[columns[-1] + 1]),
+            int(down.starts[rows[-1] + 1]),
         )
     return boxes
 

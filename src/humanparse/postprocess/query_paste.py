@@ -92,7 +92,10 @@ def _whose(claims: list[_Claim], size_hw: tuple[int, int]) -> np.ndarray:
     The first of equally strong people wins.
     """
     who, overlap = np.zeros(size_hw, np.uint8), False
-    inside = [cv2.compare(claim.margin, 0, cv2.CMP_GT) for claim in claims]
+    inside = [
+        cv2.compare(claim.margin, 0, cv2.CMP_GT)  # type: ignore[call-overload]  # omits numbers
+        for claim in claims
+    ]
     for claim, mine in zip(claims, inside, strict=True):
         overlap = overlap or cv2.countNonZero(cv2.bitwise_and(who[claim.window], mine)) > 0
         _write(who[claim.window], mine, claim.person)

@@ -266,7 +266,7 @@ def _stroke(
     if hits is None:
         return
     x, y = hits.reshape(-1, 2).T.astype(np.intp)
-    alpha = ink.take(y * ink.shape[1] + x) * np.float32(strength / 255)
+    alpha = ink.take(y * photo.shape[1] + x) * np.float32(strength / 255)
     # One-dimensional indices take a quarter of the time.
     memory, places = _memory(photo), y * photo.strides[0] + 3 * x
     for channel, value in enumerate(colour):
