@@ -57,14 +57,15 @@ class CentreParser(nn.Module):
             conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3)
         )
         self.centre_head = nn.Conv2d(centre_dim, 3, 1)
-        evidence = nn.Conv2d(wears_dim, num_classes, 1)
-        self.wears_head = nn.Sequential(*conv_bn(context.dim, wears_dim, 1), evidence)
+        self.wears_head = nn.Sequential(
+            *conv_bn(context.dim, wears_dim, 1), nn.Conv2d(wears_dim, num_classes, 1)
+        )
         self.teacher_heads = nn.ModuleDict(
             {name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()}
         )
         assert self.centre_head.bias is not None
         nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare from the beginning
-        _set_to_zero(evidence)  # there is none at the beginning
+        _set_to_zero(self.wears_head[-1])  # no evidence at the beginning
         _set_to_zero(self.person_head)  # at the beginning the person mask is exactly BodyPix's
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
