@@ -40,12 +40,7 @@ def read_numbers(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as png:
             values = np.array(png)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:  # what Pillow raises
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OptionError(
             f"{path} cannot be read as a PNG of numbers ({error}); download it again"
         ) from error

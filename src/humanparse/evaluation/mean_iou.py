@@ -22,9 +22,8 @@ class MeanIoU:
     def __init__(self, num_classes: int, absent: float = float("nan")):
         self.num_classes = num_classes
         self.absent = absent
-        self.confusion = np.zeros(
-            (num_classes, num_classes), np.int64
-        )  # [ground truth, prediction]
+        # [ground truth, prediction]
+        self.confusion = np.zeros((num_classes, num_classes), np.int64)
 
     def add(self, ground_truth: np.ndarray, prediction: np.ndarray) -> None:
         """Add one picture.

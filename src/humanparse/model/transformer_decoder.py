@@ -42,10 +42,9 @@ class TransformerDecoder(nn.Module):
     ):
         super().__init__()
         self.dim = dim
-        self.query_feat = nn.Embedding(num_queries, dim)  # the initial queries
-        self.query_embed = nn.Embedding(
-            num_queries, dim
-        )  # their positions, added in every attention
+        # The initial queries, and their positions, which are added in every attention.
+        self.query_feat = nn.Embedding(num_queries, dim)
+        self.query_embed = nn.Embedding(num_queries, dim)
         self.level_embed = nn.Embedding(len(LEVEL_OF_MASK), dim)
         self.layers = nn.ModuleList(
             DecoderLayer(dim, ffn_dim, num_heads) for _ in range(num_layers)

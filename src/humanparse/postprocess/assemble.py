@@ -45,9 +45,9 @@ def assemble(
 ) -> tuple[tuple[Person, ...], tuple[Part, ...]]:
     """Cut the people and their parts out of the maps.
 
-    Changes the maps in place. People below `min_score` leave both maps, and the numbers of the
-    others close up behind them and behind people without a pixel. Parts below `min_score` lose
-    their label, but their pixels stay with the person.
+    Changes the maps in place. People below `min_score` are removed from both maps, and the others
+    are renumbered without gaps, as are those behind a person without a pixel. Parts below
+    `min_score` lose their label, but their pixels stay with the person.
 
     Args:
         maps: What post-processing found.
