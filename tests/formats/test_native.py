@@ -120,7 +120,7 @@ def test_text_of_another_kind_is_refused(text):
         ({"width": 0}, "whole number"),
         ({"height": "120"}, "whole number"),
         ({"people": None}, "damaged"),
-        ({"people": [{}]}, "lack"),
+        ({"people": [{}]}, "the data have no"),
         ({"labels": ["Background", "Hat"]}, "Hair"),
         ({"timings_ms": []}, "damaged"),
     ],
