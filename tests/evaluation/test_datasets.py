@@ -173,7 +173,7 @@ def test_class_names_are_checked_when_they_are_read(put, tmp_path):
     put("labels.txt", "Background\nbody\nbody\n")
     with pytest.raises(
         OptionError,
-        match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a different name",
+        match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a different",
     ):
         open_dataset(tmp_path)
 
