@@ -38,7 +38,7 @@ from humanparse.export.m2fp import MEAN, MULTI_PERSON, STD, convert_checkpoint
 from humanparse.labels import CIHP
 from humanparse.postprocess.instances import find_instances
 from humanparse.postprocess.queries import QuerySettings, parse_queries
-from humanparse.postprocess.resample import sample_twice
+from humanparse.postprocess.resample import Sampler
 from humanparse.postprocess.semantic import SemanticSettings, parse_semantic
 from humanparse.preprocess import Preprocess
 
@@ -210,14 +210,16 @@ def _compare_results(who: str, outputs, geometry, wanted: dict, theirs_ms: float
         f"{len(order)} instances, {sum(instances.classes == HUMAN)} people, same classes: {same}"
     )
     if same and theirs:
-        whole = (0, 0, geometry.photo_hw[1], geometry.photo_hw[0])
+        height, width = geometry.photo_hw
+        sampler = Sampler.of(geometry, 4, outputs["pred_masks"].shape[2:])
+        at_photo = sampler.within((0, 0, width, height))
         scores = max(
             abs(instances.scores[index] - one["score"])
             for index, one in zip(order, theirs, strict=True)
         )
         masks = [
             _iou(
-                sample_twice(instances.logits[index], 4, geometry, whole) > 0,
+                at_photo(instances.logits[index]) > 0,
                 one["mask"].numpy() > 0,
             )
             for index, one in zip(order, theirs, strict=True)

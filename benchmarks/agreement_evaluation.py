@@ -32,9 +32,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 from humanparse.evaluation.overlap import measure
 from humanparse.evaluation.summary import Summary
-from humanparse.evaluation.truth import Found, Truth
 from humanparse.labels import LabelSet
 
 SIZE_HW = (40, 48)
@@ -71,7 +71,7 @@ def main() -> None:
         print(f"  {name:14} largest difference {difference:.1e}")
 
 
-def made_up(rng: np.random.Generator, name: str) -> tuple[str, Truth, Found]:
+def made_up(rng: np.random.Generator, name: str) -> tuple[str, GroundTruth, Prediction]:
     """One image: what it shows, and what somebody found in it."""
     labels, people, parts = (np.zeros(SIZE_HW, int) for _ in range(3))
     part_classes: dict[int, int] = {}
@@ -88,7 +88,7 @@ def made_up(rng: np.random.Generator, name: str) -> tuple[str, Truth, Found]:
         labels[:4, :9] = 255
     return (
         name,
-        Truth(labels.astype(np.uint8), people, parts, part_classes),
+        GroundTruth(labels.astype(np.uint8), people, parts, part_classes),
         _found(rng, labels, people, parts, part_classes),
     )
 
@@ -104,14 +104,14 @@ def _blocks(rng: np.random.Generator, y: int, x: int) -> list:
     return [(window, int(rng.integers(1, CLASSES))) for window in windows]
 
 
-def _found(rng, labels, people, parts, part_classes) -> Found:
+def _found(rng, labels, people, parts, part_classes) -> Prediction:
     """A worse copy of the truth: moved, with pieces missing, split, renamed and invented."""
     move = tuple(rng.integers(-2, 3, 2)) if rng.random() < 0.7 else (0, 0)
     labels = np.where(labels == 255, 0, np.roll(labels, move, (0, 1)))
     labels[labels == 255] = 0
     if rng.random() < 0.5:
         labels[labels == rng.integers(1, CLASSES)] = rng.integers(0, CLASSES)
-    return Found(
+    return Prediction(
         labels.astype(np.uint8),
         *_worse(rng, np.roll(people, move, (0, 1)), None),
         *_worse(rng, np.roll(parts, move, (0, 1)), part_classes),

@@ -1,6 +1,6 @@
-"""HumanParser: any photo in, people and parts out.
+"""HumanParser: from any photo to people and parts.
 
-Quick tests use a fake engine, the others the model in the package.
+The quick tests use a fake engine, the others the model in the package.
 """
 
 import copy

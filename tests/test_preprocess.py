@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sampled import sample_map
 
 from humanparse.errors import OptionError
-from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import TILE_PX, Geometry, Preprocess
 
 BY_AREA = Preprocess(
@@ -54,8 +54,8 @@ def test_geometry_finds_every_photo_pixel_again(photo_hw):
     down, across = geometry.scale_yx
     ys, xs = np.mgrid[:rows, :columns].astype(np.float32)
     whole = (0, 0, photo_hw[1], photo_hw[0])
-    photo_x = (sample_twice(xs, 4, geometry, whole) + 0.5) * 4 / across - 0.5
-    photo_y = (sample_twice(ys, 4, geometry, whole) + 0.5) * 4 / down - 0.5
+    photo_x = (sample_map(xs, 4, geometry, whole) + 0.5) * 4 / across - 0.5
+    photo_y = (sample_map(ys, 4, geometry, whole) + 0.5) * 4 / down - 0.5
     want_y, want_x = np.mgrid[: photo_hw[0], : photo_hw[1]]
     # outside the outermost cells' centres the border value is repeated
     edge = 3 + int(4 / min(down, across))

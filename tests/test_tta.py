@@ -1,6 +1,6 @@
-"""Averaging over views: mirrored photos give mirrored results.
+"""Averaging over views.
 
-Offsets, sides and sizes come back right.
+Mirrored photos give mirrored results; offsets, sides and sizes are brought back correctly.
 """
 
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_a_mirrored_view_comes_back_with_sides_exchanged_and_offsets_turned_roun
     geometry = View().geometry((160, 240), PREPROCESS)
     rng = np.random.default_rng(1)
     plain = outputs(rng, geometry)
-    # without padding, the mirrored outputs can be written down
+    # There is no padding, so the mirrored outputs are easy to write down.
     assert geometry.input_hw == geometry.resized_hw
     mirrored = {name: value[..., ::-1].copy() for name, value in plain.items()}
     for left, right in CIHP.left_right_pairs:
@@ -128,7 +128,7 @@ def test_what_whole_people_wear_is_averaged_with_its_sides_exchanged():
 
 def test_the_semantic_heads_votes_are_averaged_the_right_way_round():
     fixed = Preprocess((0,) * 3, (1,) * 3, fit_hw=(32, 48), filter="pil-bilinear")
-    # an odd margin: the photo lies one pixel off the middle
+    # The margin is odd: the photo is one pixel off the middle.
     geometry = View(mirrored=True).geometry((20, 33), fixed)
     rng = np.random.default_rng(0)
     sizes = {"pred_logits": (1, 7, 21), "pred_masks": (1, 7, 8, 16)}
@@ -162,8 +162,8 @@ def test_the_semantic_head_parses_with_flip():
         semantic_parser(bright_is_left_arm, flip=flip).parse(photo) for flip in (False, True)
     )
     assert set(np.unique(alone.label_map)) == {0, LEFT}
-    # The mirrored view calls it a left arm too, which is a right arm of the photo: the two tie, and
-    # the place is the same.
+    # The mirrored view also has a left arm, which is a right arm of the photo: the two tie, at the
+    # same place.
     assert set(np.unique(both.label_map)) <= {0, LEFT, RIGHT}
     assert ((both.label_map > 0) == (alone.label_map > 0)).mean() > 0.99
 
@@ -172,7 +172,7 @@ def test_impossible_averages_are_refused():
     for scales in ((), (0,), (1, 9), (float("nan"),)):
         with pytest.raises(OptionError, match="scales are"):
             views(False, scales, "centres", PREPROCESS)
-    with pytest.raises(OptionError, match="not for this model: its queries"):
+    with pytest.raises(OptionError, match="cannot be used with this model: it finds its queries"):
         views(True, (1.0,), "queries", PREPROCESS)
     with pytest.raises(OptionError, match="input is always 64x64 pixels; leave scales alone"):
         semantic_parser(bright_is_left_arm, scales=(1, 2))
@@ -189,9 +189,9 @@ def flipping() -> HumanParser:
 @pytest.mark.parametrize("name", ["astronaut", "hopper"])
 def test_with_flip_a_mirrored_photo_gives_the_mirrored_result(flipping, name):
     pixels = np.asarray(Image.open(DEMO / f"{name}.jpg").convert("RGB"))
-    pixels = pixels[:, : pixels.shape[1] - 7]  # a width that is no multiple of a cell
+    pixels = pixels[:, : pixels.shape[1] - 7]  # a width that is not a whole number of cells
     straight, mirrored = flipping.parse(pixels), flipping.parse(pixels[:, ::-1].copy())
-    # all but pixels on the border of two classes, where interpolation rounds to the left
+    # All but the pixels on the border of two classes, where interpolation rounds to the left.
     assert (straight.label_map == exchanged(mirrored.label_map)).mean() > 0.999
     assert (straight.person_map == mirrored.person_map[:, ::-1]).mean() > 0.999
     assert [one.score for one in straight.people] == pytest.approx(

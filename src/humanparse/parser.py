@@ -1,5 +1,7 @@
-"""HumanParser: a photo in, its people and their parts out: a pipeline with an engine in its middle,
-and threads."""
+"""HumanParser: from a photo to its people and their parts.
+
+A pipeline with an engine in its middle, and threads for many photos.
+"""
 
 from __future__ import annotations
 
@@ -36,31 +38,49 @@ from humanparse.weights.hub import HUB
 
 
 class HumanParser:
-    """Parses photos with one model. Make one and keep it; it may be used from several threads.
+    """Find the people of photos, their body parts and their garments, with one model.
 
-    model:   None for the model inside the package, a name of the catalogue, an .onnx file, or a folder with one. Nothing is
-        fetched here: for a model that is not on this machine the error says how (`pull`, or
-        `humanparse models pull`)
-    engine:  the runtime's name, "onnxruntime" or "openvino"; "auto" takes the faster one for the model of those installed
-        (docs/speed-network.md); or an Engine of your own (then `model` is not opened)
-    precision: of a float model's arithmetic: "fp32", or "bf16", which rounds and needs OpenVINO and
-    a processor that has it
-    device:  "cpu", or "cuda" for an NVIDIA GPU, where ONNX Runtime's build for it is installed (onnxruntime-gpu)
-    threads: CPU threads for one photo; None takes all cores that the process may use
-    min_score: people and parts scored below this are left out, 0 to 1
-    short_side, max_side: sides of the network's input in pixels, instead of the model's own rule:
-    the short side becomes
-        `short_side`, the long one at most `max_side`. Smaller is faster and sees less; memory grows
-        with their product
-    max_megapixels: larger photos are refused before they are decoded (1 MP = 1 000 000 pixels)
-    flip, scales: look at every photo also mirrored, and at these multiples of the input's sides,
-    and average: a little
-        better, and slower by as many times as there are looks (see tta.py). Not for M2FP's query
-        head
-    Raises UnknownModel or BrokenModel for the model, OptionError for an impossible value.
+    Create one parser and keep it: opening the model takes time, and one parser may be used from
+    several threads. Creating it never uses the network: if the model is not on this machine, the
+    error says how to get it (`pull`, or `humanparse models pull`).
 
-    It is pickled as these arguments, and opens the model again where it is unpickled or
+    A parser is pickled as its arguments. It opens the model again where it is unpickled or
     deep-copied: in another process, or on another machine that has the model.
+
+    Args:
+        model: None for the model inside the package, a name from the catalogue, an .onnx file, or a
+            folder that holds one.
+        engine: The name of the runtime, "onnxruntime" or "openvino". "auto" takes whichever of the
+            installed ones is faster for the model (docs/speed-network.md). With an Engine object,
+            `model` is not opened.
+        precision: The arithmetic of a float model: "fp32", or "bf16", which rounds, and which needs
+            OpenVINO and a processor that supports it.
+        device: "cpu", or "cuda" for an NVIDIA GPU, which needs the GPU build of ONNX Runtime
+            (onnxruntime-gpu).
+        threads: The number of CPU threads for one photo; None takes all cores that the process may
+            use.
+        min_score: People and parts whose score is below this are left out, from 0 to 1.
+        short_side: The short side of the network's input in pixels, instead of the model's own
+            rule. A smaller input is faster but shows less detail; memory grows with the product of
+            its sides.
+        max_side: The greatest length of its long side, in pixels.
+        max_megapixels: Larger photos are refused before they are decoded (1 MP = 1 000 000 pixels).
+        flip: Look at a mirrored copy of every photo as well, and average the two: slightly better,
+            and twice as slow (see tta.py). Not available for M2FP's query head.
+        scales: Look at every photo at these multiples of the input's sides and average the views.
+            Time grows with the number of views. Not available for M2FP's query head.
+
+    Raises:
+        UnknownModel: If there is no such model on this machine.
+        BrokenModel: If the model file cannot be used.
+        OptionError: If another argument has an impossible value.
+        MissingExtra: If the engine is not installed.
+
+    Example:
+        ```python
+        result = HumanParser().parse("street.jpg")
+        result.people[0].parts["Left-arm"].mask.area
+        ```
     """
 
     def __init__(
@@ -105,14 +125,15 @@ class HumanParser:
                 open_engine, engine, file, precision=precision, device=device, cache=cache
             )
             engine, where = opened(threads), str(file)
-            # photos in turn suit a GPU, whose memory need not hold the model twice
+            # A GPU takes photos one after the other, so that its memory holds the model only once.
             if device == "cpu":
                 self._engines = _Engines(opened, bytes_of(file))
         elif hasattr(engine, "run") and hasattr(engine, "metadata"):
             where = type(engine).__name__
         else:
             raise OptionError(
-                f"engine is {engine!r}; give one of {', '.join((AUTO, *ENGINES))}, or an Engine"
+                f"engine is {engine!r}; choose one of {', '.join((AUTO, *ENGINES))}, "
+                "or give an Engine"
             )
         self.engine = engine
         card = ModelCard.from_metadata(engine.metadata, where)
@@ -121,29 +142,29 @@ class HumanParser:
         )
         self._views = views(flip, scales, card.head, self.preprocess)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         kept = {"min_score": self.min_score, "max_megapixels": self.max_megapixels}
         return _opened_again, (type(self), self._arguments | kept)
 
     def __copy__(self) -> HumanParser:
-        """One that shares the loaded model."""
+        """Return a parser that shares the loaded model."""
         other = object.__new__(type(self))
         vars(other).update(vars(self))
         return other
 
     @property
     def card(self) -> ModelCard:
-        """What the model's file says of itself."""
+        """What the model's file says about the model."""
         return self.pipeline.card
 
     @property
     def preprocess(self) -> Preprocess:
-        """How photos become the network's input."""
+        """How a photo becomes the network's input."""
         return self.pipeline.preprocess
 
     @property
     def min_score(self) -> float:
-        """People and parts scored below this are left out."""
+        """People and parts whose score is below this are left out."""
         return self.pipeline.min_score
 
     @min_score.setter
@@ -161,17 +182,26 @@ class HumanParser:
         """The model's classes."""
         return self.card.labels
 
-    def parse(self, image, *, name: str | None = None) -> Parsing:
+    def parse(self, image: Any, *, name: str | None = None) -> Parsing:
         """Find the people of one photo and their parts.
 
-        image: path, bytes, PIL image, open binary file, or uint8 RGB array (H, W, 3). name: what to
-        call it in files. Returns a Parsing in the photo's size as a person sees it; without people
-        it is an ordinary, empty one. Raises ImageError (see errors.py) for a picture that cannot be
-        read, OSError for a file that cannot be opened.
+        Args:
+            image: A path, bytes, a PIL image, an open binary file, or a uint8 RGB array (H, W, 3).
+            name: What to call the photo in the names of files; None takes the name of its file.
+
+        Returns:
+            A Parsing in the size of the photo, turned the way a person sees it. For a photo without
+            people it is an ordinary Parsing that is empty.
+
+        Raises:
+            ImageError: If the picture cannot be read (errors.py lists the kinds).
+            OSError: If the file cannot be opened.
+            MissingExtra: If the picture's format needs a package that is not installed.
+            OptionError: If the name is not text.
         """
         if not isinstance(name, str | None):
             raise OptionError(
-                f"name is {name!r}; give the photo a name as text, or None for that of its file"
+                f"name is {name!r}; give the photo's name as text, or None for the name of its file"
             )
         clock = _Clock()
         with clock("read"):
@@ -182,14 +212,14 @@ class HumanParser:
             else self._run(picture.pixels, clock)
         )
         with clock("postprocess"):
-            maps, people, loose = self.pipeline.people(outputs, geometry)
+            maps, people, unassigned = self.pipeline.people(outputs, geometry)
         return Parsing(
             maps.label_map,
             maps.person_map,
             people,
             self.labels,
             picture.pixels,
-            loose,
+            unassigned,
             name=name or picture.name,
             model=self.name,
             timings_ms=clock.times_ms,
@@ -198,17 +228,27 @@ class HumanParser:
 
     @staticmethod
     def pull(name: str, *, accept_licence: bool = False) -> Path:
-        """Fetch a model of the catalogue and convert it, once; costs nothing if it is here. The
-        only way to the network.
+        """Fetch a model of the catalogue and convert it, unless it is already on this machine.
 
-        accept_licence: you have read its licence (`humanparse models list` names it) and accept it;
-        also said by HUMANPARSE_ACCEPT_LICENCE=1. Returns the file. Raises UnknownModel for a name
-        that is not to be fetched, OptionError without the licence, DownloadFailed, and MissingExtra
-        without PyTorch.
+        This is the only method that uses the network.
+
+        Args:
+            name: A name from the catalogue.
+            accept_licence: True says that you have read the model's licence (`humanparse models
+                list` names it) and accept it. HUMANPARSE_ACCEPT_LICENCE=1 says the same.
+
+        Returns:
+            The path of the converted model file.
+
+        Raises:
+            UnknownModel: If no model of this name can be fetched.
+            OptionError: If the licence has not been accepted.
+            DownloadFailed: If the download fails.
+            MissingExtra: If PyTorch is not installed.
         """
         if name not in HUB:
             raise UnknownModel(
-                f"{name!r} is no model that is fetched; choose one of {', '.join(HUB)}"
+                f"{name!r} is not a model that can be fetched; choose one of {', '.join(HUB)}"
             )
         from humanparse.export.fetch import fetch
 
@@ -216,39 +256,49 @@ class HumanParser:
         return fetch(HUB[name], accept_licence=accepted, say=logging.getLogger("humanparse").info)
 
     def look(self, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], Geometry]:
-        """The network's outputs for a photo, averaged over the views if there are several: what
-        people are read off.
+        """Run the network on a photo, and return the outputs from which people are read.
 
-        pixels: uint8 (H, W, 3) RGB. Returns the outputs by name, with their batch axis, and where
-        the photo lies in them.
+        If the parser has several views, the outputs are averaged over them.
+
+        Args:
+            pixels: The photo, uint8 (H, W, 3) RGB.
+
+        Returns:
+            The outputs by name, each with its batch axis, and where the photo lies in them.
         """
         return self._averaged(pixels, _Clock()) if self._views else self._run(pixels, _Clock())
 
     def parse_many(
         self, images: Iterable, *, jobs: int | None = None, on_error: str = "raise"
     ) -> Iterator[Parsing | ParseFailure]:
-        """Parse photos several at a time; the results come in the order of the photos, each as soon
-        as it and those before it are done.
+        """Parse several photos at the same time; the results come in the order of the photos.
 
-        images: whatever `parse` reads; taken as they are needed, at most twice `jobs` ahead, in a
-        thread of their own,
-            so that a camera or a queue may keep them waiting. What it raises comes after the
-            results before it.
-        jobs: photos at a time, each in a thread; None chooses by cores and model. Each holds its
-        own photo.
-        on_error: for a photo that cannot be read "raise" its error, which ends the loop, or
-        "return" a ParseFailure in
-            its place. Other errors are always raised.
-        Raises OptionError at once for an impossible value. A model without `threads` of its own may
-        be opened a second time, with fewer threads a photo.
+        Each result comes as soon as it and all results before it are ready. A parser without
+        `threads` may open the model a second time, with fewer threads for each photo.
+
+        Args:
+            images: Anything that `parse` reads. The iterable is read in a thread of its own, at
+                most twice `jobs` photos ahead, so that it may be a camera or a queue that keeps its
+                reader waiting. An exception that it raises comes after the results before it.
+            jobs: The number of photos at the same time, each in a thread and each in memory; None
+                chooses a number for the cores and the model.
+            on_error: What to do about a photo that cannot be read: "raise" its error, which ends
+                the loop, or "return" a ParseFailure in its place. Other errors are always raised.
+
+        Returns:
+            An iterator over one Parsing (or ParseFailure) for each photo.
+
+        Raises:
+            OptionError: If an argument has an impossible value; raised at once, not in the loop.
         """
         if on_error not in ("raise", "return"):
             raise OptionError(f"on_error is {on_error!r}; choose 'raise' or 'return'")
         if jobs is not None:
-            jobs = whole_number("jobs", jobs, 1, ", or None to have it chosen")
+            jobs = whole_number("jobs", jobs, 1, ", or None to choose it automatically")
         if isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable):
             raise OptionError(
-                f"images is one {type(images).__name__}; give a list of photos, or call parse for one"
+                f"images is a single {type(images).__name__}; give a list of photos, "
+                "or call parse for one photo"
             )
         return self._many(
             images, jobs or jobs_for(self._engines.model_bytes, self._threads), on_error == "return"
@@ -272,8 +322,9 @@ class HumanParser:
     def _run(
         self, pixels: np.ndarray, clock: _Clock, view: View | None = None
     ) -> tuple[dict[str, np.ndarray], Geometry]:
-        """The network's outputs for the photo, or for one view of it, and where the photo lies in
-        its input."""
+        """Return the network's outputs for a photo or a view of it, and where the photo lies in
+        its input.
+        """
         with clock("preprocess"):
             inputs, geometry = view(pixels, self.preprocess) if view else self.preprocess(pixels)
         with clock("network"):
@@ -284,7 +335,7 @@ class HumanParser:
     def _averaged(
         self, pixels: np.ndarray, clock: _Clock
     ) -> tuple[dict[str, np.ndarray], Geometry]:
-        """The same, averaged over all views."""
+        """Return the same, averaged over all views."""
         seen = [Seen(view, *self._run(pixels, clock, view)) for view in self._views]
         grid = View().geometry(pixels.shape[:2], self.preprocess)
         with clock("postprocess"):
@@ -296,8 +347,10 @@ def _opened_again(kind: type[HumanParser], arguments: dict[str, Any]) -> HumanPa
 
 
 class _Engines:
-    """The same model opened again, for several photos at a time. open_with: (threads) → Engine;
-    None if it cannot be."""
+    """The same model opened again, with fewer threads, for several photos at the same time.
+
+    open_with: (threads) → Engine; None if the model cannot be opened again.
+    """
 
     def __init__(self, open_with: Callable[[int], Engine] | None = None, model_bytes: int = 0):
         self.model_bytes = model_bytes
@@ -306,8 +359,10 @@ class _Engines:
         self._lock = threading.Lock()
 
     def shared_by(self, jobs: int) -> Engine | None:
-        """One whose threads leave each of `jobs` photos its share of the cores; None if the
-        parser's own is as good."""
+        """Return an engine whose threads leave each of `jobs` photos its share of the cores.
+
+        Returns None if the parser's own engine is as good.
+        """
         threads = shared_threads(jobs)
         if (
             jobs == 1
@@ -323,9 +378,9 @@ class _Engines:
 
 
 class _Clock:
-    """`with clock("stage"):` adds the stage's time to `times_ms`, in milliseconds."""
+    """`with clock("stage"):` adds the time of that stage to `times_ms`, in milliseconds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.times_ms: dict[str, float] = {}
 
     @contextmanager

@@ -142,7 +142,7 @@ def test_a_named_work_file_stays_and_answers_at_once(run, dataset, here, parser)
     )
     assert parser.seen == [] and figures(here, "one.json") == figures(here, "two.json")
     forgotten = run("eval", "photos", "--work", "mine.jsonl")
-    assert forgotten.exit_code == 2 and "is there already: add --resume" in forgotten.stderr
+    assert forgotten.exit_code == 2 and "already exists: add --resume" in forgotten.stderr
 
 
 def test_a_run_of_other_options_cannot_be_gone_on_with(run, dataset):
@@ -150,7 +150,7 @@ def test_a_run_of_other_options_cannot_be_gone_on_with(run, dataset):
     result = run("eval", "photos", "--work", "mine.jsonl", "--resume", "--flip")
     assert (
         result.exit_code == 2
-        and "is of another run: its flip is False and now True" in result.stderr
+        and "belongs to another run: its flip is False but now it is True" in result.stderr
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from humanparse.evaluation.truth import Found, Truth
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 
 
 def grid(*rows: str) -> np.ndarray:
@@ -14,11 +14,13 @@ def grid(*rows: str) -> np.ndarray:
     )
 
 
-def truth(labels: tuple[str, ...], people: tuple[str, ...] | None) -> Truth:
-    return Truth(grid(*labels).astype(np.uint8), None if people is None else grid(*people))
+def drawn_truth(labels: tuple[str, ...], people: tuple[str, ...] | None) -> GroundTruth:
+    return GroundTruth(grid(*labels).astype(np.uint8), None if people is None else grid(*people))
 
 
-def found(labels: tuple[str, ...], people: tuple[str, ...], scores=None, part_scores=None) -> Found:
+def drawn_prediction(
+    labels: tuple[str, ...], people: tuple[str, ...], scores=None, part_scores=None
+) -> Prediction:
     """Every class of every person is a part. scores: of the people; part_scores: of the parts, by
     person, then class."""
     label_map, person_map = grid(*labels), grid(*people)
@@ -29,7 +31,7 @@ def found(labels: tuple[str, ...], people: tuple[str, ...], scores=None, part_sc
     for number, (person, label) in enumerate(kinds, start=1):
         part_map[(person_map == person) & (label_map == label)] = number
     people_scores = np.array([0.9] * int(person_map.max()) if scores is None else scores, float)
-    return Found(
+    return Prediction(
         label_map.astype(np.uint8),
         person_map,
         people_scores,

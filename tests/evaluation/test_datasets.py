@@ -138,7 +138,9 @@ def test_colours_are_not_taken_for_numbers_of_classes_or_people(put, tmp_path, f
     put("persons/a.png", PEOPLE)
     put(f"{folder}/a.png", np.stack([CLASSES * 0, CLASSES * 50, CLASSES * 0], axis=2))
     (sample,) = open_dataset(tmp_path).samples
-    with pytest.raises(OptionError, match=rf"{folder}.a\.png is in colours, such as \(0, 100, 0\)"):
+    with pytest.raises(
+        OptionError, match=rf"{folder}.a\.png is in colour, for example \(0, 100, 0\)"
+    ):
         sample.load()
 
 
@@ -171,7 +173,7 @@ def test_class_names_are_checked_when_they_are_read(put, tmp_path):
     put("labels.txt", "Background\nbody\nbody\n")
     with pytest.raises(
         OptionError,
-        match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a different name",
+        match=r"labels\.txt: classes 1 and 2 are both called 'body'; give each class a different",
     ):
         open_dataset(tmp_path)
 
@@ -182,7 +184,7 @@ def test_sides_that_are_not_written_as_a_pair_are_noted(put, tmp_path):
     put("labels.txt", "Background\nleft_arm\nright_arm\nleftovers\nd\ne\n")
     (note,) = open_dataset(tmp_path).notes
     assert (
-        "'left_arm' and its right side are no pair" in note
+        "'left_arm' and its right side are not treated as a pair" in note
         and "write pairs as Left-arm and Right-arm" in note
     )
     put("labels.txt", "Background\nLeft-arm\nRight-arm\nleftovers\nd\ne\n")
@@ -210,10 +212,10 @@ def break_class(root: Path):
     [
         (
             lambda root: (root / "Human_ids/1.png").unlink(),
-            r"there is no .*1\.png; the data set is incomplete",
+            r"there is no file .*1\.png; the data set is incomplete",
         ),
         (break_size, r"Human_ids.1\.png is 9x9 but the other labels of that photo are 4x2"),
-        (break_class, r"holds the value 35; expected classes 0 to 19, or 255"),
+        (break_class, r"has the value 35; expected classes 0 to 19, or 255"),
         (
             lambda root: (root / "Instance_ids/1.txt").write_text("1 2 1\nhello\n"),
             r"1\.txt, line 2 is 'hello'; expected the numbers",
@@ -245,7 +247,7 @@ def test_missing_things_are_named_at_once(put, tmp_path):
         open_dataset(tmp_path, "mhp")
     put("labels/a.png", CLASSES)
     put("images/a.jpg")
-    with pytest.raises(OptionError, match="have one name"):
+    with pytest.raises(OptionError, match="have the same name"):
         open_dataset(tmp_path)
     for photo in (tmp_path / "images").iterdir():
         photo.unlink()
@@ -274,8 +276,8 @@ def test_what_is_left_out_is_counted_and_named(put, tmp_path):
     assert [one.name for one in dataset.samples] == ["a"]
     images, labels = tmp_path / "images", tmp_path / "labels"
     assert dataset.notes == (
-        f"left out of {images}: 2 files (such as b.jxl) whose ending is of no picture that is read",
-        f"left out of {images}: 1 sub-folder (sub), since photos lie side by side",
+        f"left out of {images}: 2 files (such as b.jxl) with an ending that is not supported",
+        f"left out of {images}: 1 sub-folder (sub), since all photos must be in one folder",
         f"left out of {labels}: 2 labels (such as b) without a photo of that name",
     )
 

@@ -41,8 +41,8 @@ def test_the_thresholds_are_those_of_the_field():
 
 
 def test_the_area_is_taken_under_the_best_precision_from_each_recall_on():
-    # Right, false, right of three truths: recall 1/3, 1/3, 2/3 and precision 1, 1/2, 2/3. Up to 1/3
-    # the best is 1, from there to 2/3 it is 2/3, beyond there is nothing.
+    # Right, false, right of three instances: recall 1/3, 1/3, 2/3 and precision 1, 1/2, 2/3. The
+    # best precision is 1 up to a recall of 1/3, 2/3 up to 2/3, and 0 beyond that.
     assert area_under(np.array([1, 1, 2]) / 3, np.array([1, 1 / 2, 2 / 3])) == pytest.approx(
         1 / 3 + 1 / 3 * 2 / 3
     )
@@ -59,7 +59,7 @@ def test_everything_found_scores_one_and_nothing_found_zero():
     assert ap(empty) == ap(empty, matching="reference") == 0
 
 
-def test_without_truth_there_is_no_figure_but_the_reference_counts_zero_where_nothing_was_found_either():
+def test_without_ground_truth_there_is_no_figure_but_zero_in_the_reference_if_nothing_was_found():
     false_alarm = Overlaps(np.array([0.9]), np.zeros((1, 0)), np.ones(1, bool))
     assert (
         np.isnan(ap())
@@ -71,16 +71,16 @@ def test_without_truth_there_is_no_figure_but_the_reference_counts_zero_where_no
 
 def test_a_duplicate_is_false_in_the_standard_and_right_in_the_reference():
     twice = overlaps([0.9, 0.8, 0.7], [[0.8, 0], [0.7, 0], [0, 0.9]])
-    # Right, false, right of two truths: precision 1 up to recall 1/2, then 2/3.
+    # Right, false, right of two instances: precision 1 up to recall 1/2, then 2/3.
     assert ap(twice) == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
-    # Right three times of two truths: recall 1/2, 1, 3/2, all at precision 1.
+    # Right three times of two instances: recall 1/2, 1, 3/2, all at precision 1.
     assert ap(twice, matching="reference") == pytest.approx(1.5)
-    # AP^p in the reference does mark the truth as found.
+    # In the reference, AP^p does mark an instance as found.
     assert ap(twice, matching="reference", kind="person") == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
 
 
-def test_the_standard_takes_the_second_best_truth_and_the_reference_does_not():
-    # Both overlap the first truth most; the second prediction also overlaps the second truth
+def test_the_standard_takes_the_second_best_instance_and_the_reference_does_not():
+    # Both overlap the first instance most; the second prediction also overlaps the second instance
     # enough.
     both = overlaps([0.9, 0.8], [[0.8, 0.1], [0.7, 0.6]])
     assert ap(both) == 1
@@ -101,7 +101,7 @@ def test_of_equal_scores_the_reference_takes_the_last_first_for_regions_and_the_
     # The false one first: precision 1/2 at recall 1. The right one first: 1.
     assert ap(tie, matching="reference") == pytest.approx(1 / 2)
     assert ap(tie, matching="reference", kind="person") == 1
-    # The standard lets both in together: one of two is right.
+    # In the standard both count together: one of two is right.
     assert ap(tie) == pytest.approx(1 / 2)
 
 
@@ -111,7 +111,7 @@ def test_predictions_on_unknown_ground_count_only_if_they_find_somebody():
 
 
 def test_pictures_are_ranked_together():
-    # A false one first, then a right one: precision 1/2 at recall 1/2, for one of two truths.
+    # A false one first, then a right one: precision 1/2 at recall 1/2, for one of two instances.
     assert ap(overlaps([0.3], [[0.9]]), overlaps([0.9], [[0.0]])) == pytest.approx(1 / 2 * 1 / 2)
 
 
@@ -148,12 +148,12 @@ def test_the_standard_matching_is_cocos():
         official.evaluate()
         wanted = official.evalImgs[0]
         iou = np.array([[(a & b).sum() / (a | b).sum() for b in truths] for a in predictions])
-        # of equal overlaps COCO would take the last
+        # Of equal overlaps COCO would take the last.
         assert all(len(np.unique(row)) == len(row) for row in iou)
         order = np.argsort(-scores, kind="stable")
         for row, threshold in enumerate(HUMAN_THRESHOLDS):
             matched += int((wanted["dtMatches"][row] > 0).sum())
-            # COCO's truths count from 1, and 0 is none
+            # COCO counts true instances from 1; 0 is none.
             ours = match_once(iou, order, threshold)[order] + 1
             assert ours.tolist() == wanted["dtMatches"][row].astype(int).tolist()
     assert matched > 50
@@ -235,8 +235,8 @@ def test_a_further_duplicate_never_raises_the_standard_ap(some, data):
     copied = data.draw(st.sampled_from(some))
     assume(len(copied.scores) > 0 and not np.isnan(value))
     row = data.draw(st.integers(0, len(copied.scores) - 1))
-    # A duplicate overlaps like the one that it repeats, only with that one's truth, and is a little
-    # less sure.
+    # A duplicate has the overlaps of the prediction that it repeats, but only with the instance
+    # that this one found, and a slightly lower score.
     again = np.zeros((1, copied.iou.shape[1]))
     if copied.iou.shape[1]:
         best = copied.iou[row].argmax()
@@ -248,7 +248,7 @@ def test_a_further_duplicate_never_raises_the_standard_ap(some, data):
         np.vstack([copied.iou, again]),
         np.ones(len(copied.scores) + 1, bool),
     )
-    # Where the first of the two took that truth at a threshold, the second cannot.
+    # Where the first of the two has found that instance at a threshold, the second cannot.
     taken = match_once(copied.iou, np.argsort(-copied.scores, kind="stable"), 0.05)
     assume(copied.iou.shape[1] and taken[row] == best)
     assert mean_ap([alone if one is copied else one for one in some]) <= value + 1e-12

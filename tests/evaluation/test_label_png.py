@@ -1,5 +1,4 @@
-"""PNGs of numbers: what is one is read to the last value, and what is none is refused with what it
-is."""
+"""PNGs of numbers are read exactly; any other PNG is refused, with an error that says why."""
 
 import struct
 import zlib
@@ -16,7 +15,7 @@ NUMBERS = np.array([[0, 1, 2], [7, 0, 255]], np.uint8)
 
 @pytest.fixture
 def saved(tmp_path):
-    """`saved(picture)` is the path of that picture, or array, as a PNG."""
+    """`saved(picture)` saves a picture or an array as a PNG and returns its path."""
 
     def write(picture):
         picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
@@ -31,7 +30,7 @@ def coloured(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def png(bits: int, colour_type: int, rows: list[bytes]) -> bytes:
-    """A PNG of one pixel a row, byte by byte, for kinds that Pillow does not write."""
+    """A PNG with one pixel per row, byte by byte, for kinds that Pillow does not write."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (
@@ -58,7 +57,7 @@ def test_of_an_indexed_picture_the_indices_are_read(saved):
     picture = Image.fromarray(NUMBERS % 4)
     picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
     path = saved(picture)
-    assert path.read_bytes()[24] == 2  # bits a pixel: so few that they lie packed
+    assert path.read_bytes()[24] == 2  # bits per pixel: so few that they are packed
     assert (read_numbers(path) == NUMBERS % 4).all()
 
 
@@ -76,8 +75,9 @@ def test_a_map_in_colours_is_refused_with_the_first_colour(saved, channel):
     seen = tuple(255 if one == channel else 0 for one in range(3))
     with pytest.raises(OptionError) as refused:
         read_numbers(saved(colours))
-    assert f"a.png is in colours, such as {seen} at row 1, column 2; expected one channel" in str(
-        refused.value
+    assert (
+        f"a.png is in colour, for example {seen} at row 1, column 2; expected one channel"
+        in str(refused.value)
     )
 
 
@@ -88,15 +88,15 @@ def test_transparent_pixels_are_refused(saved):
 
 
 def test_shades_of_few_bits_are_refused_since_they_stand_for_others(saved):
-    with pytest.raises(OptionError, match="is a greyscale PNG of 1 bit a pixel"):
+    with pytest.raises(OptionError, match="is a greyscale PNG with 1 bit per pixel"):
         read_numbers(saved(NUMBERS == 1))
 
 
 @pytest.mark.parametrize(
     ("bits", "colour_type", "row", "message"),
     [
-        (2, 0, b"\x40", "is a greyscale PNG of 2 bits a pixel"),
-        # Pillow would keep the first byte: 0
+        (2, 0, b"\x40", "is a greyscale PNG with 2 bits per pixel"),
+        # Pillow would keep the first byte, which is 0.
         (16, 2, b"\x00\x05" * 3, "has several channels of 16 bits"),
         (16, 4, b"\x00\x05\xff\xff", "has several channels of 16 bits"),
     ],
@@ -109,7 +109,9 @@ def test_values_that_reading_would_change_are_refused(tmp_path, bits, colour_typ
 
 
 def test_missing_damaged_and_huge_files_are_told_apart(tmp_path, saved, monkeypatch):
-    with pytest.raises(OptionError, match=r"there is no .*none\.png; the data set is incomplete"):
+    with pytest.raises(
+        OptionError, match=r"there is no file .*none\.png; the data set is incomplete"
+    ):
         read_numbers(tmp_path / "none.png")
     path = saved(NUMBERS)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)

@@ -28,7 +28,7 @@ def test_quality_is_overlap_over_found_and_half_of_the_wrong():
     assert score.pq == pytest.approx(0.75 / 2)
 
 
-def test_one_person_in_two_pieces_is_a_false_one():
+def test_a_second_prediction_of_one_person_is_false():
     score = scored("111111", "111122")
     assert (score.found, score.missed, score.false) == (1, 0, 1)
 

@@ -1,11 +1,11 @@
-"""The picture sheet: three pictures a row, of one size, and a legend of what is on it."""
+"""The contact sheet: three pictures of the same size in a row, and a legend of their classes."""
 
 import numpy as np
 import pytest
 from made_up import empty_parsing, made_up_parsing
 
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.sheet import MARGIN_PX, TITLE_PX, UNKNOWN, Case, draw_sheet
-from humanparse.evaluation.truth import Truth
 from humanparse.labels import CIHP
 
 
@@ -14,15 +14,15 @@ def case(parsing, truth=None) -> Case:
         parsing.name,
         0.5,
         parsing.image,
-        truth or Truth(parsing.label_map, parsing.person_map),
+        truth or GroundTruth(parsing.label_map, parsing.person_map),
         parsing,
     )
 
 
-def test_a_row_shows_photo_truth_and_result_beside_each_other():
+def test_a_row_shows_photo_ground_truth_and_prediction_side_by_side():
     parsing = made_up_parsing()
     sheet = np.asarray(draw_sheet([case(parsing)]))
-    top, tile = MARGIN_PX // 2 + TITLE_PX, (340, 453)  # 120×160 at the largest that fits
+    top, tile = MARGIN_PX // 2 + TITLE_PX, (340, 453)  # 120×160, as large as fits
     photo, truth, result = (
         sheet[top : top + tile[0], x : x + tile[1]]
         for x in (28, 28 + 453 + 12, 28 + 2 * (453 + 12))
@@ -45,7 +45,7 @@ def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side
         "bright",
         0.5,
         np.full_like(parsing.image, 255),
-        Truth(parsing.label_map, parsing.person_map),
+        GroundTruth(parsing.label_map, parsing.person_map),
         parsing,
     )
     one, other = (np.asarray(draw_sheet([each], photos=False)) for each in (case(parsing), bright))
@@ -59,9 +59,9 @@ def test_without_photos_nothing_of_them_is_seen_and_cases_can_stand_side_by_side
     assert three.height - two.height == TITLE_PX + 340 + 12
 
 
-def test_what_the_truth_does_not_know_is_striped():
+def test_unknown_pixels_are_striped():
     parsing = made_up_parsing()
-    unknown = Truth(np.full_like(parsing.label_map, 255), None)
+    unknown = GroundTruth(np.full_like(parsing.label_map, 255), None)
     plain, striped = (
         np.asarray(draw_sheet([one])).astype(int) for one in (case(parsing), case(parsing, unknown))
     )

@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from drawn import found, truth
+from drawn import drawn_prediction, drawn_truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 from humanparse.evaluation.overlap import measure
 from humanparse.evaluation.report import as_json, as_text
 from humanparse.evaluation.summary import Summary, picture_iou
-from humanparse.evaluation.truth import Found, Truth
 from humanparse.labels import LabelSet
 
 LABELS = LabelSet("made-up", ("Background", "Coat", "Left-arm", "Right-arm"))
@@ -30,7 +30,7 @@ TWO_PEOPLE = ("12..13", "12..13"), ("11..22", "11..22")
 
 
 def test_a_perfect_prediction_scores_one_everywhere():
-    figures = summary((truth(*TWO_PEOPLE), found(*TWO_PEOPLE))).figures()
+    figures = summary((drawn_truth(*TWO_PEOPLE), drawn_prediction(*TWO_PEOPLE))).figures()
     assert set(figures["pixels"].values()) == {1.0} and figures["swaps"]["rate"] == 0
     people = figures["people"]
     for name in ("ap_r", "ap_p", "ap_h"):
@@ -42,7 +42,7 @@ def test_figures_of_a_picture_with_one_mistake():
     # The second person's arm has the wrong side. Of twelve pixels (four background, four coat, two
     # and two arms) two are wrong.
     wrong = ("12..12", "12..12"), TWO_PEOPLE[1]
-    figures = summary((truth(*TWO_PEOPLE), found(*wrong))).figures()
+    figures = summary((drawn_truth(*TWO_PEOPLE), drawn_prediction(*wrong))).figures()
     # Background and coat 1, left arm 2 of 4, right arm 0 of 2.
     assert figures["pixels"]["mean_iou"] == pytest.approx((1 + 1 + 1 / 2 + 0) / 4)
     assert figures["pixels"]["pixel_accuracy"] == pytest.approx(10 / 12)
@@ -51,7 +51,7 @@ def test_figures_of_a_picture_with_one_mistake():
         **counts,
         "pairs": [{"left": "Left-arm", "right": "Right-arm", **counts}],
     }
-    # Coats 1. Left arms: one of the two found is right, they are equally sure: precision 1/2 at
+    # Coats: 1. Left arms: one of the two found is right, with equal scores: precision 1/2 at
     # recall 1. Right arm: not found.
     assert [one["ap_r"] for one in figures["classes"]] == [None, 1.0, 0.5, 0.0]
     assert figures["people"]["ap_r"]["mean"] == pytest.approx(0.5)
@@ -67,7 +67,7 @@ def test_figures_of_a_picture_with_one_mistake():
 def test_absent_classes_lower_the_references_means_only():
     coats = ("1.",), ("1.",)
     standard, reference = (
-        summary((truth(*coats), found(*coats)), matching=one).figures()
+        summary((drawn_truth(*coats), drawn_prediction(*coats)), matching=one).figures()
         for one in ("standard", "reference")
     )
     assert standard["pixels"]["mean_iou"] == standard["people"]["ap_r"]["mean"] == 1
@@ -76,7 +76,7 @@ def test_absent_classes_lower_the_references_means_only():
 
 
 def test_a_data_set_that_does_not_tell_people_apart_has_no_figures_of_people():
-    figures = summary((truth(("12",), None), found(("12",), ("11",)))).figures()
+    figures = summary((drawn_truth(("12",), None), drawn_prediction(("12",), ("11",)))).figures()
     assert figures["people"] is None and figures["pixels"]["mean_iou"] == 1
     assert {one["ap_r"] for one in figures["classes"]} == {None}
 
@@ -97,7 +97,7 @@ def test_an_unknown_matching_is_refused():
 
 
 def test_the_json_has_the_documented_keys_and_no_nan():
-    figures = summary((truth(*TWO_PEOPLE), found(*TWO_PEOPLE))).figures()
+    figures = summary((drawn_truth(*TWO_PEOPLE), drawn_prediction(*TWO_PEOPLE))).figures()
     text = as_json(figures)
     assert "NaN" not in text
     data = json.loads(text)
@@ -124,7 +124,7 @@ def test_the_json_has_the_documented_keys_and_no_nan():
 
 
 def test_the_text_shows_every_figure_class_and_pair():
-    text = as_text(summary((truth(*TWO_PEOPLE), found(*TWO_PEOPLE))).figures())
+    text = as_text(summary((drawn_truth(*TWO_PEOPLE), drawn_prediction(*TWO_PEOPLE))).figures())
     aps = "AP^r at 0.5", "AP^p at 0.5", "AP^h at 0.75", "PCP at 0.5"
     for words in (
         "1 image, standard matching",
@@ -141,11 +141,13 @@ def test_the_text_shows_every_figure_class_and_pair():
 
 def test_the_worst_picture_has_the_least_mean_iou():
     good, bad = (
-        measure("x", truth(*TWO_PEOPLE), found(*one), 4)
+        measure("x", drawn_truth(*TWO_PEOPLE), drawn_prediction(*one), 4)
         for one in (TWO_PEOPLE, (("1.....", "1....."), TWO_PEOPLE[1]))
     )
     assert picture_iou(good) == 1 > picture_iou(bad)
-    assert np.isnan(picture_iou(measure("x", truth(("??",), None), found(("11",), ("11",)), 4)))
+    assert np.isnan(
+        picture_iou(measure("x", drawn_truth(("??",), None), drawn_prediction(("11",), ("11",)), 4))
+    )
 
 
 maps = arrays(np.uint8, (3, 8), elements=st.integers(0, 3))
@@ -153,8 +155,7 @@ maps = arrays(np.uint8, (3, 8), elements=st.integers(0, 3))
 
 @st.composite
 def pictures(draw):
-    """A truth and a prediction whose people and parts are those of random maps, with scores among
-    which many are equal."""
+    """A ground truth and a prediction of random maps, with many equal scores."""
     true_labels, true_people, labels, people = (draw(maps) for _ in range(4))
     part_map = (people.astype(int) * 4 + labels) * (labels > 0)
     present = np.unique(part_map[part_map > 0])
@@ -162,7 +163,7 @@ def pictures(draw):
     number_of_people = int(people.max())
     some = st.lists(st.integers(1, 3).map(lambda n: n / 4), min_size=12, max_size=12)
     scores = np.array(draw(some))
-    return Truth(true_labels, true_people), Found(
+    return GroundTruth(true_labels, true_people), Prediction(
         labels,
         people,
         scores[:number_of_people],

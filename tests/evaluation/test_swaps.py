@@ -13,7 +13,7 @@ COAT, LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG = 1, 2, 3, 4, 5
 
 
 def confusion(*pixels: tuple[int, int, int]) -> np.ndarray:
-    """(truth, found, how many)"""
+    """A confusion from (true class, predicted class, number of pixels)."""
     counts = np.zeros((6, 6), int)
     for true, found, count in pixels:
         counts[true, found] += count

@@ -1,4 +1,4 @@
-"""coco.py: data sets that pycocotools reads."""
+"""coco.py: data sets that pycocotools can read."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def loaded(data: dict) -> COCO:
-    """The data set as pycocotools has it after a journey through a file."""
+    """Write the data set to a file and read it with pycocotools."""
     coco = COCO()
     coco.dataset = json.loads(json.dumps(data))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -97,9 +97,12 @@ def test_photos_are_merged_under_numbers_of_their_own():
         )
     )
     images = coco.loadImgs(coco.getImgIds())
-    assert [(image["id"], image["file_name"], image["width"], image["height"]) for image in images] == [
-        (1, "a", 160, 120), (2, "b", 160, 120), (3, "c", 160, 120),
-    ]  # fmt: skip
+    keys = ("id", "file_name", "width", "height")
+    assert [tuple(image[key] for key in keys) for image in images] == [
+        (1, "a", 160, 120),
+        (2, "b", 160, 120),
+        (3, "c", 160, 120),
+    ]
     assert [len(coco.getAnnIds(imgIds=[image])) for image in (1, 2, 3)] == [14, 0, 14]
     assert sorted(coco.getAnnIds()) == list(range(1, 29))
     third = [coco.anns[number] for number in coco.getAnnIds(imgIds=[3])]

@@ -1,4 +1,4 @@
-"""labelme.py: files that labelme opens."""
+"""labelme.py: files that labelme can open."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_shapes_drawn_again_are_the_label_map():
     assert (np.asarray(picture)[2::4, 2::4] == parsing.label_map).mean() > 0.99
 
 
-def test_pieces_are_shapes_of_one_label_and_nobody_s_parts_have_no_group():
+def test_components_are_shapes_of_one_label_and_unassigned_parts_have_no_group():
     shoes = np.zeros((40, 40), np.uint8)
     shoes[5:15, 5:15] = shoes[25:35, 25:35] = CIHP.index("Left-shoe")
     shapes = formats.to_labelme(parsing_from_maps(shoes, np.zeros((40, 40), np.uint16)))["shapes"]

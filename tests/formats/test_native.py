@@ -1,4 +1,4 @@
-"""native.py: our own JSON, there and back."""
+"""native.py: our own JSON, written and read."""
 
 import json
 import re
@@ -87,7 +87,7 @@ def test_json_that_windows_saved_again_is_read(encoding):
         assert len(from_json(saved).people) == 2
 
 
-def test_json_of_endless_depth_is_refused():
+def test_json_that_is_nested_too_deeply_is_refused():
     for text in ("[" * 100_000, b'{"a":' * 100_000):
         with pytest.raises(OptionError, match="this is not JSON"):
             from_json(text)
@@ -120,7 +120,7 @@ def test_text_of_another_kind_is_refused(text):
         ({"width": 0}, "whole number"),
         ({"height": "120"}, "whole number"),
         ({"people": None}, "damaged"),
-        ({"people": [{}]}, "lack"),
+        ({"people": [{}]}, "the data have no"),
         ({"labels": ["Background", "Hat"]}, "Hair"),
         ({"timings_ms": []}, "damaged"),
     ],

@@ -18,7 +18,7 @@ from humanparse.labels import CIHP
 
 
 def crowd(count: int):
-    """As many people as asked for, one pixel each, in one row."""
+    """Return a row with one pixel for each of `count` people."""
     row = np.arange(count + 1)[None]
     return parsing_from_maps((row > 0).astype(np.uint8), row.astype(np.uint16))
 
@@ -130,7 +130,7 @@ def test_no_metadata_of_the_picture_reaches_the_file(kind, mode):
     )
     plain = Image.new(mode, (8, 8))
     assert formats.encode_picture(picture, kind) == formats.encode_picture(plain, kind)
-    assert "icc_profile" in picture.info  # the caller's picture is left alone
+    assert "icc_profile" in picture.info  # the caller's picture is not changed
 
 
 def test_an_unknown_kind_quality_or_size_is_refused():
@@ -147,12 +147,12 @@ def test_an_unknown_kind_quality_or_size_is_refused():
         )
 
 
-# PNG, which is written here
+# Our own PNG writer
 
 
 @pytest.fixture(params=["isal", "zlib"])
 def compressor(request, monkeypatch):
-    """With ISA-L, if it is here, and without."""
+    """With ISA-L, if it is installed, and without."""
     if request.param == "isal":
         pytest.importorskip("isal", reason="there is no ISA-L for this processor")
     else:
@@ -184,7 +184,7 @@ def test_how_many_bands_a_png_has_does_not_show_in_its_pixels(compressor, monkey
 
 
 def test_the_checksum_of_the_whole_stream_is_right(monkeypatch):
-    """Pillow and OpenCV do not look at it; zlib does."""
+    """Pillow and OpenCV do not check it; zlib does."""
     monkeypatch.setattr(pictures, "_PNG_BAND", 500)
     data, stream = formats.encode_picture(noise("RGB", (61, 43)), "png"), b""
     place = 8

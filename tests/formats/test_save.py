@@ -11,6 +11,7 @@ from PIL import Image
 from humanparse import formats, render
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP
+from humanparse.vocabulary import FORMAT_SUFFIXES
 
 
 def test_npz_holds_both_maps_and_the_people(tmp_path):
@@ -32,9 +33,17 @@ def test_save_makes_the_folder_and_names_files_after_the_photo(tmp_path):
     folder = tmp_path / "a" / "b"
     saved = formats.save(made_up_parsing(name="street"), folder, formats.FORMATS)
     assert [path.name for path in saved] == [
-        "street.overlay.png", "street.outlines.png", "street.colormap.png", "street.labels.png", "street.people.png",
-        "street.cutout.png", "street.json", "street.coco.json", "street.labelme.json", "street.npz",
-    ]  # fmt: skip
+        "street.overlay.png",
+        "street.outlines.png",
+        "street.colormap.png",
+        "street.labels.png",
+        "street.people.png",
+        "street.cutout.png",
+        "street.json",
+        "street.coco.json",
+        "street.labelme.json",
+        "street.npz",
+    ]
     assert (
         sorted(folder.iterdir())
         == sorted(saved)
@@ -64,7 +73,8 @@ def test_a_failing_writer_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeyp
         file.write(b"half of i")
         raise OSError("the disk is full")
 
-    monkeypatch.setitem(formats.FORMATS, "json", formats.Format(".json", fail))
+    failing = formats.FORMATS["json"]._replace(write=fail)
+    monkeypatch.setitem(formats.FORMATS, "json", failing)
     (tmp_path / "x.json").write_text("old")
     with pytest.raises(OSError, match="full"):
         formats.save(made_up_parsing(name="x"), tmp_path, "json")
@@ -91,13 +101,13 @@ def test_a_format_given_twice_is_written_once(tmp_path):
 def test_a_file_where_the_folder_should_be_is_an_error_that_says_so(tmp_path):
     (tmp_path / "out").write_text("")
     for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
-        with pytest.raises(OptionError, match="in the way"):
+        with pytest.raises(OptionError, match="a file has that name"):
             formats.save(made_up_parsing(), folder, "json")
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "a\\b", "a\0b"])
 def test_a_name_that_would_leave_the_folder_is_refused(name, tmp_path):
-    with pytest.raises(OptionError, match="cannot name a file"):
+    with pytest.raises(OptionError, match="cannot be the name of a file"):
         formats.paths(name, tmp_path, "json")
 
 
@@ -120,11 +130,14 @@ def test_pictures_in_files_are_those_of_render(tmp_path):
         assert picture.mode == drawn[name].mode and picture.tobytes() == drawn[name].tobytes()
 
 
+def test_the_formats_that_users_can_name_are_those_that_can_be_written():
+    assert list(formats.FORMATS) == list(FORMAT_SUFFIXES)
+
+
 def test_every_format_has_its_media_type():
-    assert list(formats.CONTENT_TYPES) == list(formats.FORMATS)
-    for name, one in formats.FORMATS.items():
+    for one in formats.FORMATS.values():
         ending = one.suffix.rpartition(".")[2]
-        assert formats.CONTENT_TYPES[name] in (
+        assert one.content_type in (
             f"image/{ending}",
             f"application/{ending}",
             "application/octet-stream",

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from humanparse.model.deform_attn import DeformableAttention, cell_centres, sine_positions
 from humanparse.model.m2fp import m2fp_r101
 from humanparse.model.resnet import ResNet
-from humanparse.model.transformer_decoder import Attention
+from humanparse.model.transformer_decoder import MultiHeadAttention
 
 CPU = torch.device("cpu")
 
@@ -102,7 +102,7 @@ def one_by_one(attention, query, reference, values, sizes):
 
 def test_attention_is_pytorchs_own():
     torch.manual_seed(0)
-    ours, theirs = Attention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    ours, theirs = MultiHeadAttention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
     theirs.load_state_dict(ours.state_dict())
     query, key, value = torch.randn(2, 5, 16), torch.randn(2, 7, 16), torch.randn(2, 7, 16)
     hidden = torch.rand(2, 5, 7) > 0.6

@@ -33,9 +33,9 @@ def test_parts_carry_label_score_box_and_area():
     assert list(people[0].parts) == ["Pants"]
 
 
-def test_a_part_of_nobody_is_loose():
-    _, loose = assemble(scene(), CIHP, 0.3)
-    assert [(part.label, part.area) for part in loose] == [("Hat", 9)]
+def test_a_part_of_nobody_is_unassigned():
+    _, unassigned = assemble(scene(), CIHP, 0.3)
+    assert [(part.label, part.area) for part in unassigned] == [("Hat", 9)]
 
 
 def test_people_below_the_score_leave_both_maps():
@@ -75,11 +75,11 @@ def test_boxes_that_are_known_save_looking_and_change_nothing():
         9: (12, 2, 22, 18),
         13: (2, 2, 12, 6),
     }
-    (people, loose), (same_people, same_loose) = (
+    (people, unassigned), (same_people, same_unassigned) = (
         assemble(scene(), CIHP, 0.3),
         assemble(known, CIHP, 0.3),
     )
-    for one, other in zip([*people, *loose], [*same_people, *same_loose], strict=True):
+    for one, other in zip([*people, *unassigned], [*same_people, *same_unassigned], strict=True):
         assert one.mask.box_xyxy == other.mask.box_xyxy and (one.mask.crop == other.mask.crop).all()
     assert [list(person.parts) for person in people] == [
         list(person.parts) for person in same_people

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from sampled import sample_map
 
 from humanparse import preprocess
 from humanparse.labels import CIHP
@@ -11,7 +12,6 @@ from humanparse.postprocess.instances import find_instances
 from humanparse.postprocess.linking import drop_duplicates, link
 from humanparse.postprocess.probability import softmax
 from humanparse.postprocess.queries import QuerySettings, parse_queries
-from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import Geometry, Preprocess
 
 H, W, PARTS = 40, 60, len(CIHP)
@@ -137,10 +137,7 @@ def everything_at_full_size(outputs, geometry, settings):
     height, width = geometry.photo_hw
     probability = softmax(outputs["pred_logits"][0].astype(float), 1)[:, :-1]
     full = np.stack(
-        [
-            sample_twice(mask, 4, geometry, (0, 0, width, height))
-            for mask in outputs["pred_masks"][0]
-        ]
+        [sample_map(mask, 4, geometry, (0, 0, width, height)) for mask in outputs["pred_masks"][0]]
     ).astype(float)
     chance = 1 / (1 + np.exp(-full))
     scores = probability.max(1) * [

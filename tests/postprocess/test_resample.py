@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from sampled import sample_map
 
 from humanparse.postprocess import resample
-from humanparse.postprocess.resample import sample_twice
 from humanparse.preprocess import Geometry, Preprocess
 
 RULE = Preprocess((0,) * 3, (1,) * 3, short_side=96, max_long_side=200)
@@ -31,13 +31,13 @@ def test_the_values_are_those_of_two_steps(photo_hw):
     )
     wanted = step_by_step(output, geometry)
     height, width = photo_hw
-    assert np.allclose(sample_twice(output, 4, geometry, (0, 0, width, height)), wanted, atol=1e-5)
+    assert np.allclose(sample_map(output, 4, geometry, (0, 0, width, height)), wanted, atol=1e-5)
     box = width // 3, height // 4, width, height - height // 5
     assert np.allclose(
-        sample_twice(output, 4, geometry, box), wanted[box[1] : box[3], box[0] :], atol=1e-5
+        sample_map(output, 4, geometry, box), wanted[box[1] : box[3], box[0] :], atol=1e-5
     )
     assert np.allclose(
-        sample_twice(output, 4, geometry, box, step=3),
+        sample_map(output, 4, geometry, box, step=3),
         wanted[box[1] : box[3] : 3, box[0] :: 3],
         atol=1e-5,
     )
@@ -50,9 +50,9 @@ def test_long_sides_whose_weights_are_not_kept_give_the_same(monkeypatch):
         .normal(size=[side // 4 for side in geometry.input_hw])
         .astype(np.float32)
     )
-    kept = sample_twice(output, 4, geometry, (10, 20, 400, 290), step=2)
+    kept = sample_map(output, 4, geometry, (10, 20, 400, 290), step=2)
     monkeypatch.setattr(resample, "WHOLE", 0)
-    assert np.array_equal(sample_twice(output, 4, geometry, (10, 20, 400, 290), step=2), kept)
+    assert np.array_equal(sample_map(output, 4, geometry, (10, 20, 400, 290), step=2), kept)
 
 
 def test_a_window_gives_any_of_its_rows_and_columns():
@@ -85,6 +85,6 @@ def test_blocks_stay_below_what_wakes_the_threads_of_a_matrix_product():
 def test_maps_of_fewer_cells_than_a_pixel_can_see_are_sampled_too():
     geometry = Geometry((9, 12), (4, 8), (4, 8))
     output = np.array([[1.0, 3.0]], np.float32)
-    sampled = sample_twice(output, 4, geometry, (0, 0, 12, 9))
+    sampled = sample_map(output, 4, geometry, (0, 0, 12, 9))
     assert np.allclose(sampled, sampled[0]) and sampled[0, [0, -1]] == pytest.approx([1, 3])
     assert (np.diff(sampled[0]) >= 0).all()

@@ -141,7 +141,7 @@ def test_numbers_stay_in_the_photo_and_off_each_other():
     taken = [(0, 0, 10, 10)]
     assert drawing._free_place((-5, -5), (10, 10), (40, 40), taken) == (0, 10, 10, 20)
     assert drawing._free_place((35, 20), (10, 10), (40, 40), taken) == (30, 20, 40, 30)
-    # no room: on top of the other
+    # Without room, it is on top of the other.
     assert drawing._free_place((0, 0), (10, 10), (12, 10), taken) == (0, 0, 10, 10)
 
 

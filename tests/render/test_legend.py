@@ -1,4 +1,4 @@
-"""legend.py and lettering.py: what the legend says, and that it stands beside the photo."""
+"""legend.py and lettering.py: what the legend says, and that it is beside the photo."""
 
 import numpy as np
 import pytest

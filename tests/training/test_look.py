@@ -51,7 +51,7 @@ def test_every_bad_photo_is_named_with_its_reason_before_anything_is_learnt(tmp_
     for words in (
         "01.png: ",
         "02.png: ",
-        "labels/03.png holds the value 77",
+        "labels/03.png has the value 77",
         "persons/04.png is 9x9",
     ):
         assert words in message
@@ -124,6 +124,6 @@ def test_what_is_left_out_of_the_data_is_said(tmp_path):
     (folder / "images/01.png").rename(folder / "images/01.psd")
     look_at_data(Recipe(), folder, told.append)
     assert [line.split(": ")[1] for line in told] == [
-        "1 file (01.psd) whose ending is of no picture that is read",
+        "1 file (01.psd) with an ending that is not supported",
         "1 label (01) without a photo of that name",
     ]

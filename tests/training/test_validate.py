@@ -56,7 +56,7 @@ def test_good_and_bad_cases_go_from_the_best_to_the_worst_of_each_kind(data, mon
     best, middle, worst = cases["composite"]
     assert [best.name, middle.name, worst.name] == ["1 of 5", "3 of 5", "5 of 5"]
     assert best.score >= middle.score >= worst.score
-    assert best.truth.person_map.shape == best.photo.shape[:2]
+    assert best.ground_truth.person_map.shape == best.photo.shape[:2]
 
 
 def test_the_sheet_is_written_without_the_photos_unless_they_are_asked_for(

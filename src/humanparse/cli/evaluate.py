@@ -127,8 +127,8 @@ def evaluate(
     """
     from humanparse.evaluation.datasets import check_labels, open_dataset
     from humanparse.evaluation.report import as_json, as_text
+    from humanparse.evaluation.score_store import ScoreStore
     from humanparse.evaluation.summary import Summary
-    from humanparse.evaluation.work import WorkFile
 
     for file in (json, sheet, work):
         _check_folder(file)
@@ -169,7 +169,7 @@ def evaluate(
         for note in dataset.notes:
             typer.echo(errors.printable(note), err=True)
     path = work or Path(WORK_FILE)
-    with WorkFile(path, run, resume) as file:
+    with ScoreStore(path, run, resume) as file:
         _measure_all(samples, source, labels, file, summary, worst, quiet)
         named = {
             "dataset": dataset.name,
@@ -279,11 +279,11 @@ def _measure_all(
 
 
 def _measured(sample: Sample, source: _Source, labels: LabelSet, matching: str) -> PictureScore:
+    from humanparse.evaluation.ground_truth import prediction_of
     from humanparse.evaluation.overlap import measure
-    from humanparse.evaluation.truth import found_in
 
     return measure(
-        sample.name, sample.load(), found_in(source.parse(sample)), len(labels), matching
+        sample.name, sample.load(), prediction_of(source.parse(sample)), len(labels), matching
     )
 
 

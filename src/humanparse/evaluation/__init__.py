@@ -1,9 +1,10 @@
 """Measures of quality. Nothing here runs a model.
 
-datasets.py                     a labelled data set's folder → samples → Truth
-truth.py                        Truth and Found: the maps that every measure compares; a result → Found
-overlap.py                      one Truth and one Found → PictureScore, a few kilobytes
-summary.py                      PictureScores → the figures of the data set
-mean_iou.py, instance_ap.py, person_pq.py, swaps.py     the measures
-report.py, sheet.py, work.py    figures as text and JSON; the worst cases as a picture; scores kept in a file
+- datasets.py: the folder of a labelled data set → samples → GroundTruth
+- ground_truth.py: GroundTruth and Prediction, the maps that every measure compares
+- overlap.py: one GroundTruth and one Prediction → PictureScore, a few kilobytes
+- summary.py: PictureScores → the figures of the data set
+- mean_iou.py, instance_ap.py, person_pq.py, swaps.py: the measures
+- report.py, sheet.py: figures as text and JSON; the worst cases as a picture
+- score_store.py: scores kept in a file
 """

@@ -1,16 +1,17 @@
-"""Labelled data sets in the folder layouts that they are published in: CIHP, LIP,
-PASCAL-Person-Part, MHP-v2, and plain folders.
+"""Labelled data sets in the folder layouts in which they are published.
 
-    cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (a line for each part instance:
-             its number in the PNG, its class, its person)
+These are CIHP, LIP, PASCAL-Person-Part and MHP-v2, and plain folders:
+
+    cihp     Images/*.jpg, Category_ids/*.png, Human_ids/*.png, Instance_ids/*.png and *.txt (one
+             line for each part instance: its number in the PNG, its class, its person)
     lip      val_images/*.jpg, val_segmentations/*.png; or Images/, Category_ids/
     pascal   like cihp (the layout of M2FP and Parsing R-CNN)
-    mhp      images/*.jpg, parsing_annos/NAME_PEOPLE_PERSON.png, one file a person; or like cihp
-    plain    images/*, labels/*.png, persons/*.png if people are told apart, labels.txt with one class name a line if the
-             classes are not the model's; 255 in labels/ is unknown
+    mhp      images/*.jpg, parsing_annos/NAME_PEOPLE_PERSON.png, one file per person; or like cihp
+    plain    images/*, labels/*.png, persons/*.png if people are separated, labels.txt with one
+             class name per line if the classes are not the model's; 255 in labels/ is unknown
 
-The folder is that of one split (such as `Validation`); given the folder above, the validation split
-is taken. Nothing is read but names until a sample is loaded.
+The folder is that of one split (for example `Validation`); in the folder above it, the validation
+split is taken. Only names are read until a sample is loaded.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.label_png import read_numbers
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.truth import Truth
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, difference
 from humanparse.system.text import read_text
 from humanparse.vocabulary import PICTURE_ENDINGS as PHOTO_ENDINGS
@@ -39,20 +41,29 @@ VOC_NAME = re.compile(r"\d{4}_\d{6}")  # how PASCAL VOC names photos
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled photo: `load` reads its labels. Raises OptionError for a missing or damaged
-    label file."""
+    """One labelled photo.
+
+    Attributes:
+        name: The photo's name.
+        image: The path of the photo.
+        load: Reads its labels. Raises OptionError for a missing or damaged label file.
+    """
 
     name: str
     image: Path
-    load: Callable[[], Truth]
+    load: Callable[[], GroundTruth]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """folder: of the split. format: one of FORMATS. labels: its classes, None for those of the
-    model. samples: by name.
+    """One split of a data set.
 
-    notes: what lies there and is left out, counted, a sentence each; the user should know.
+    Attributes:
+        folder: The folder of the split.
+        format: One of FORMATS.
+        labels: The classes, None for those of the model.
+        samples: The samples, sorted by name.
+        notes: What was found there and left out, with its number, as sentences for the user.
     """
 
     folder: Path
@@ -63,17 +74,24 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The folder's, such as "photos"; of a split with the one above it, such as
-        "CIHP/Validation"."""
+        """The name of the folder, for example "photos".
+
+        The name of a split includes the folder above it, for example "CIHP/Validation".
+        """
         folder = self.folder.resolve()
         return f"{folder.parent.name}/{folder.name}" if folder.name in SPLITS else folder.name
 
 
 def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
-    """The data set in a folder. format: one of FORMATS, or None to see from the layout.
+    """Open the data set in a folder.
 
-    Raises OptionError for a folder that is not there or holds no such data set, and for photos
-    without labels.
+    Args:
+        folder: The folder of the split, or the one above it.
+        format: One of FORMATS, or None to recognise the layout.
+
+    Raises:
+        OptionError: If there is no such folder, if it holds no such data set, or if photos have no
+            labels.
     """
     folder = Path(folder)
     if format is not None and format not in FORMATS:
@@ -82,7 +100,8 @@ def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
         )
     if not folder.is_dir():
         raise OptionError(
-            f"there is no folder {str(folder)!r}; give the folder of a data set's split, such as its Validation"
+            f"there is no folder {str(folder)!r}; give the folder of a data set's split, "
+            "for example its Validation folder"
         )
     for place in (folder, *(folder / split for split in SPLITS)):
         kind = format or _format(place)
@@ -93,12 +112,17 @@ def open_dataset(folder: str | Path, format: str | None = None) -> Dataset:
 
 
 def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelSet:
-    """The classes that the data set and the model share. Raises OptionError if they differ."""
+    """Return the classes of the model if they are those of the data set.
+
+    Raises:
+        OptionError: If they differ.
+    """
     what = difference(dataset.labels, model_labels, "the model's") if dataset.labels else ""
     if not what:
         return model_labels
     raise OptionError(
-        f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; choose another model, or --format"
+        f"{dataset.folder} ({dataset.format}) has {what}, so {model} cannot be measured on it; "
+        "choose another model, or another --format"
     )
 
 
@@ -106,7 +130,7 @@ def check_labels(dataset: Dataset, model_labels: LabelSet, model: str) -> LabelS
 
 
 def _format(folder: Path) -> str | None:
-    """What the folder looks like, or None."""
+    """Return the format that the folder looks like, or None."""
     if (folder / "parsing_annos").is_dir():
         return "mhp"
     if (folder / "labels").is_dir() and (folder / "images").is_dir():
@@ -120,7 +144,9 @@ def _format(folder: Path) -> str | None:
 
 
 def _layout(folder: Path, format: str) -> Callable[[], Dataset] | None:
-    """What reads a data set of that format from that folder, or None if it is not laid out so."""
+    """Return a function that reads a data set of that format, or None if the layout does not
+    fit.
+    """
     if format == "plain" and (folder / "labels").is_dir():
         return lambda: _plain(folder)
     if format == "mhp" and (folder / "parsing_annos").is_dir():
@@ -150,7 +176,10 @@ def _expected(format: str | None) -> str:
 
 
 def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
-    """LIP's photos and labels: its archives unpack into one or two folders more, or none."""
+    """Return LIP's folders of photos and labels.
+
+    Its archives unpack into one or two more folders, or none.
+    """
     found = []
     for name in ("val_images", "val_segmentations"):
         places = [
@@ -169,31 +198,31 @@ def _lip_folders(folder: Path) -> tuple[Path, Path] | None:
 def _semantic(
     folder: Path, format: str, labels: LabelSet, images: Path, categories: Path
 ) -> Dataset:
-    """Label maps alone."""
+    """Read a data set of label maps only."""
 
     def sample(photo: Path) -> Sample:
         return Sample(
             photo.stem,
             photo,
-            lambda: Truth(_read_classes(categories / f"{photo.stem}.png", len(labels))),
+            lambda: GroundTruth(_read_classes(categories / f"{photo.stem}.png", len(labels))),
         )
 
     return _dataset(folder, format, labels, images, categories, sample)
 
 
 def _instances(folder: Path, format: str) -> Dataset:
-    """Category_ids, Human_ids and, where there are any, Instance_ids."""
+    """Read Category_ids, Human_ids and, where there are any, Instance_ids."""
     labels = {"cihp": CIHP, "pascal": PASCAL_PERSON_PART, "mhp": MHP_V2}[format]
     parts = folder / "Instance_ids"
 
-    def load(name: str) -> Truth:
+    def load(name: str) -> GroundTruth:
         classes = _read_classes(folder / "Category_ids" / f"{name}.png", len(labels))
         people = _read_beside(classes, folder / "Human_ids" / f"{name}.png")
         if not (parts / f"{name}.txt").is_file():
-            return Truth(classes, people)
+            return GroundTruth(classes, people)
         part_map = _read_beside(classes, parts / f"{name}.png")
         listed = _read_part_list(parts / f"{name}.txt", len(labels))
-        return Truth(classes, people, part_map, listed)
+        return GroundTruth(classes, people, part_map, listed)
 
     return _dataset(
         folder,
@@ -201,48 +230,45 @@ def _instances(folder: Path, format: str) -> Dataset:
         labels,
         folder / "Images",
         folder / "Category_ids",
-        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+        lambda photo: Sample(photo.stem, photo, partial(load, photo.stem)),
     )
 
 
 def _mhp(folder: Path) -> Dataset:
-    """One label map a person; where two claim a pixel, the later file has it."""
+    """Read one label map per person; where two claim a pixel, the later file wins."""
     files: dict[str, list[Path]] = {}
     for path in sorted((folder / "parsing_annos").glob("*.png")):
         if match := MHP_FILE.fullmatch(path.name):
             files.setdefault(match[1], []).append(path)
 
-    def load(name: str) -> Truth:
-        classes = people = None
-        for number, path in enumerate(files[name], start=1):
-            one = _read_classes(path, len(MHP_V2))
-            if classes is None:
-                classes, people = np.zeros_like(one), np.zeros(one.shape, np.uint16)
-            one = _same_size(classes, one, path)
+    def load(name: str) -> GroundTruth:
+        first, *others = files[name]
+        classes = _read_classes(first, len(MHP_V2))
+        people = (classes > 0).astype(np.uint16)
+        for number, path in enumerate(others, start=2):
+            one = _same_size(classes, _read_classes(path, len(MHP_V2)), path)
             classes[one > 0], people[one > 0] = one[one > 0], number
-        return Truth(classes, people)
+        return GroundTruth(classes, people)
 
     images = _photos(folder / "images")
     missing = [photo.stem for photo in images if photo.stem not in files]
     _refuse_missing(missing, folder / "parsing_annos", "_01_01.png")
-    samples = tuple(
-        Sample(photo.stem, photo, lambda name=photo.stem: load(name)) for photo in images
-    )
+    samples = tuple(Sample(photo.stem, photo, partial(load, photo.stem)) for photo in images)
     notes = _left_out(folder / "images", folder / "parsing_annos", images, files)
     return Dataset(folder, "mhp", MHP_V2, samples, notes)
 
 
 def _plain(folder: Path) -> Dataset:
-    """images/, labels/ and, if there is one, persons/."""
+    """Read images/, labels/ and, if it exists, persons/."""
     names = folder / "labels.txt"
     labels = _read_names(names) if names.is_file() else None
     persons = folder / "persons" if (folder / "persons").is_dir() else None
 
-    def load(name: str) -> Truth:
+    def load(name: str) -> GroundTruth:
         classes = _read_classes(folder / "labels" / f"{name}.png", len(labels) if labels else 255)
         if persons is None:
-            return Truth(classes)
-        return Truth(classes, _read_beside(classes, persons / f"{name}.png"))
+            return GroundTruth(classes)
+        return GroundTruth(classes, _read_beside(classes, persons / f"{name}.png"))
 
     dataset = _dataset(
         folder,
@@ -250,7 +276,7 @@ def _plain(folder: Path) -> Dataset:
         labels,
         folder / "images",
         folder / "labels",
-        lambda photo: Sample(photo.stem, photo, lambda: load(photo.stem)),
+        lambda photo: Sample(photo.stem, photo, partial(load, photo.stem)),
     )
     return (
         replace(dataset, notes=dataset.notes + _unknown_sides(names, labels)) if labels else dataset
@@ -275,7 +301,7 @@ def _dataset(
 
 
 def _photos(folder: Path) -> list[Path]:
-    """By name. Raises OptionError if there are none, or two of one name."""
+    """Return the photos by name. Raises OptionError if there are none, or two of the same name."""
     photos = sorted(
         (path for path in _shown(folder) if _is_photo(path)), key=lambda path: path.stem
     )
@@ -288,7 +314,8 @@ def _photos(folder: Path) -> list[Path]:
     for one, two in itertools.pairwise(photos):
         if one.stem == two.stem:
             raise OptionError(
-                f"{one} and {two.name} have one name, so their labels cannot be told apart; rename one"
+                f"{one} and {two.name} have the same name, so it is not clear which labels belong "
+                "to which; rename one of them"
             )
     return photos
 
@@ -300,12 +327,12 @@ def _refuse_missing(missing: list[str], folder: Path, ending: str) -> None:
         seen = f" but {other}" if other else ""
         raise OptionError(
             f"{folder} has no {missing[0]}{ending}{more}{seen}: every photo needs labels; "
-            "add them, or move the photos without any away"
+            "add them, or remove the photos that have none"
         )
 
 
 def _shown(folder: Path) -> Iterator[Path]:
-    """What a folder holds but for hidden names."""
+    """Return the contents of a folder without hidden files."""
     return (path for path in folder.glob("*") if not path.name.startswith("."))
 
 
@@ -316,8 +343,9 @@ def _is_photo(path: Path) -> bool:
 def _left_out(
     images: Path, labels: Path, photos: list[Path], labelled: Collection[str]
 ) -> tuple[str, ...]:
-    """Notes on what lies in `images` and is not read, and on labels (by name) that no photo belongs
-    to."""
+    """Return notes on files in `images` that are not read, and on labels (by name) without a
+    photo.
+    """
     notes = [f"left out of {images}: {one}" for one in _what_else(images)]
     alone = sorted(set(labelled) - {photo.stem for photo in photos})
     if alone:
@@ -328,20 +356,20 @@ def _left_out(
 
 
 def _what_else(images: Path) -> list[str]:
-    """Files of other endings and sub-folders, counted."""
+    """Return phrases that count the files with other endings, and the sub-folders."""
     others = sorted(path for path in _shown(images) if not _is_photo(path))
     files = [path.name for path in others if not path.is_dir()]
     folders = [path.name for path in others if path.is_dir()]
-    told = []
+    phrases = []
     if files:
-        told.append(f"{_counted(files, 'file')} whose ending is of no picture that is read")
+        phrases.append(f"{_counted(files, 'file')} with an ending that is not supported")
     if folders:
-        told.append(f"{_counted(folders, 'sub-folder')}, since photos lie side by side")
-    return told
+        phrases.append(f"{_counted(folders, 'sub-folder')}, since all photos must be in one folder")
+    return phrases
 
 
 def _counted(names: list[str], what: str) -> str:
-    """ "1 file (a.txt)", "3 files (such as a.txt)"."""
+    """Return, for example, "1 file (a.txt)" or "3 files (such as a.txt)"."""
     return (
         f"1 {what} ({names[0]})"
         if len(names) == 1
@@ -353,20 +381,19 @@ def _counted(names: list[str], what: str) -> str:
 
 
 def _read_classes(path: Path, num_classes: int) -> np.ndarray:
-    """uint8 (H, W), every value below `num_classes` or 255. Raises OptionError for another
-    value."""
+    """Read uint8 (H, W). Raises OptionError unless all values are below `num_classes` or 255."""
     values = read_numbers(path)
     known = values[values != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
-            f"{path} holds the value {int(known.max())}; expected classes 0 to {num_classes - 1}, or 255 for unknown; "
-            "is it a label map of numbers, and is the --format right?"
+            f"{path} has the value {int(known.max())}; expected classes 0 to {num_classes - 1}, "
+            "or 255 for unknown; is it a label map of numbers, and is the --format right?"
         )
     return values.astype(np.uint8)
 
 
 def _read_beside(classes: np.ndarray, path: Path) -> np.ndarray:
-    """The numbers of people or parts: int (H, W), of the classes' size. Raises OptionError."""
+    """Read the numbers of people or parts, int (H, W). Raises OptionError for another size."""
     return _same_size(classes, read_numbers(path), path)
 
 
@@ -374,13 +401,14 @@ def _same_size(classes: np.ndarray, other: np.ndarray, path: Path) -> np.ndarray
     if other.shape != classes.shape:
         (height, width), (h, w) = classes.shape, other.shape
         raise OptionError(
-            f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}"
+            f"{path} is {w}x{h} but the other labels of that photo are {width}x{height}; "
+            "all should have the photo's size"
         )
     return other
 
 
 def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
-    """Number of the part → class, from lines of "part class person"."""
+    """Return number of the part → class, from lines of "part class person"."""
     parts = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
@@ -392,34 +420,37 @@ def _read_part_list(path: Path, num_classes: int) -> dict[int, int]:
             or int(words[1]) >= num_classes
         ):
             raise OptionError(
-                f"{path}, line {number} is {line!r}; expected the numbers of a part, its class and its person"
+                f"{path}, line {number} is {line!r}; "
+                "expected the numbers of a part, its class and its person"
             )
         parts[int(words[0])] = int(words[1])
     return parts
 
 
 def _unknown_sides(path: Path, labels: LabelSet) -> tuple[str, ...]:
-    """A note on classes that look like the two sides of a pair, and are not written as one."""
+    """Return a note on classes that look like the two sides of a pair but are not written as
+    one.
+    """
     there = {name.casefold() for name in labels.names}
     for name in labels.names:
         low = name.casefold()
         if low.startswith("left") and not name.startswith("Left-") and f"right{low[4:]}" in there:
             return (
-                f"{path}: {name!r} and its right side are no pair, and keep their names in mirrored photos; "
-                "write pairs as Left-arm and Right-arm",
+                f"{path}: {name!r} and its right side are not treated as a pair, so they keep "
+                "their names in mirrored photos; write pairs as Left-arm and Right-arm",
             )
     return ()
 
 
 def _read_names(path: Path) -> LabelSet:
-    """One class name a line; a known label set if its names are those."""
+    """Read one class name per line; return the known label set of these names if there is one."""
     names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     for known in (CIHP, LIP, PASCAL_PERSON_PART, MHP_V2):
         if known.names == names:
             return known
     if not 2 <= len(names) <= 255:
         raise OptionError(
-            f"{path} holds {len(names)} names; expected one class a line, the background first"
+            f"{path} has {len(names)} names; expected one class per line, the background first"
         )
     try:
         return LabelSet(path.parent.resolve().name, names)

@@ -1,23 +1,25 @@
-"""Average precision of instances: AP^r of parts, AP^p of people by their parts, AP^h of whole
-people; and PCP50.
+"""Average precision of instances, and PCP50.
 
-All three rank the predictions of all pictures by score, call each one right or false by its overlap
-with the truth, and take the area under the curve of precision over recall (made monotone, as PASCAL
-VOC does since 2010), for each of several thresholds of overlap. They differ in what overlaps:
+AP^r measures parts, AP^p people by their parts, and AP^h whole people. All three rank the
+predictions of all pictures by score, call each of them right or false by its overlap with the
+ground truth, and take the area under the curve of precision over recall (made monotone, as PASCAL
+VOC does since 2010), for several thresholds of overlap. They differ in what overlaps:
 
-    AP^r  part instances of one class, by mask IoU; the mean over classes. Hariharan et al., arXiv 1407.1808
-    AP^p  people, by the mean IoU of their classes, background included. Zhao et al. (MHP-v2), arXiv 1804.03287
-    AP^h  whole people, by mask IoU
+- AP^r: part instances of one class, by mask IoU; the mean over classes. Hariharan et al.,
+  arXiv 1407.1808
+- AP^p: people, by the mean IoU of their classes, including the background. Zhao et al. (MHP-v2),
+  arXiv 1804.03287
+- AP^h: whole people, by mask IoU
 
-Two ways to say which predictions are right:
+There are two ways to decide which predictions are right:
 
-    standard   as COCO does: by falling score, each prediction takes the truth that it overlaps most among those not yet
-               taken, if the overlap reaches the threshold. Each truth is found once; every further
-               one is false.
-    reference  as the official evaluation code of M2FP does. AP^r and AP^h: a prediction is right if it overlaps any
-               truth by more than the threshold, even if others have found that one, so that
-               duplicates are rewarded and an AP can exceed 1. AP^p: the prediction whose best truth
-               was found before is false.
+- standard: as COCO does. By falling score, each prediction takes the true instance that it overlaps
+  most among those not yet taken, if the overlap reaches the threshold. Each true instance is found
+  once; every further prediction of it is false.
+- reference: as the official evaluation code of M2FP does. For AP^r and AP^h, a prediction is right
+  if it overlaps any true instance by more than the threshold, even if others have found that
+  instance, so that duplicates are rewarded and an AP can exceed 1. For AP^p, a prediction is false
+  if its best true instance was found before.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ MATCHINGS = ("standard", "reference")
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """One picture's predictions (P) of one kind against its truths (T).
+    """One picture's predictions (P) of one kind against its true instances (T).
 
-    scores: float (P,). iou: float (P, T), 0 to 1. judged: bool (P,), False for a prediction that
-    lies mostly on unknown
-    ground: unless it finds a truth, it is neither right nor false.
+    Attributes:
+        scores: float (P,).
+        iou: float (P, T), from 0 to 1.
+        judged: bool (P,), False for a prediction that lies mostly on unknown pixels: unless it
+            finds a true instance, it is neither right nor false.
     """
 
     scores: np.ndarray
@@ -46,16 +50,23 @@ class Overlaps:
     judged: np.ndarray
 
 
-# Matching: (iou (P, T), order of the predictions, threshold) → for each prediction the truth that
-# it finds, or -1.
-Match = Callable[[np.ndarray, Sequence[int], float], np.ndarray]
+# (iou (P, T), order of the predictions, threshold) → the true instance of each prediction, or -1.
+Match = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 
-def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
-    """COCO's: the free truth that overlaps most, if the overlap reaches the threshold; then it is
-    taken.
+def match_once(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
+    """Match as COCO does: each true instance is found once.
 
-    iou: float (P, T). order: the predictions by falling score. Returns int (P,), the truth or -1.
+    A prediction takes the free instance that it overlaps most, if the overlap reaches the
+    threshold.
+
+    Args:
+        iou: float (P, T).
+        order: int (P,), the predictions by falling score.
+        threshold: The least overlap.
+
+    Returns:
+        int (P,), the true instance of each prediction, or -1.
     """
     found = np.full(len(iou), -1)
     free = np.ones(iou.shape[1], bool)
@@ -67,17 +78,23 @@ def match_once(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.nd
     return found
 
 
-def match_any(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
-    """The truth that overlaps most, if by more than the threshold, whoever else found it; see
-    `match_once`."""
+def match_any(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
+    """Match each prediction with the true instance that it overlaps most.
+
+    It does not matter whether others have found that instance. The overlap must exceed the
+    threshold. Arguments and result are those of `match_once`.
+    """
     if not iou.shape[1]:
         return np.full(len(iou), -1)
     return np.where(iou.max(1) > threshold, iou.argmax(1), -1)
 
 
-def match_first(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.ndarray:
-    """PASCAL VOC's: the truth that overlaps most, for the first who finds it; the others get none.
-    See `match_once`."""
+def match_first(iou: np.ndarray, order: np.ndarray, threshold: float) -> np.ndarray:
+    """Match as PASCAL VOC does: the first prediction that finds a true instance keeps it.
+
+    A prediction finds the instance that it overlaps most; later predictions of the same instance
+    match nothing. Arguments and result are those of `match_once`.
+    """
     found = match_any(iou, order, threshold)
     taken: set[int] = set()
     for prediction in order:
@@ -90,8 +107,11 @@ def match_first(iou: np.ndarray, order: Sequence[int], threshold: float) -> np.n
 class AveragePrecision:
     """Add pictures with `add`, then read `per_threshold` and `mean`.
 
-    thresholds: of overlap. matching: "standard" or "reference"; kind: "region" for AP^r and AP^h or
-    "person" for AP^p, which the reference matches differently.
+    Args:
+        thresholds: The thresholds of overlap.
+        matching: "standard" or "reference".
+        kind: "region" for AP^r and AP^h, or "person" for AP^p, which the reference matches
+            differently.
     """
 
     def __init__(
@@ -110,8 +130,11 @@ class AveragePrecision:
         self._verdicts: list[np.ndarray] = []
 
     def add(self, overlaps: Overlaps) -> dict[float, np.ndarray]:
-        """One picture. Returns, for each threshold, int (P,): the truth that each prediction finds,
-        or -1."""
+        """Add one picture.
+
+        Returns:
+            For each threshold, the true instance that each prediction finds, or -1: int (P,).
+        """
         scores, iou = np.asarray(overlaps.scores, float), np.asarray(overlaps.iou, float)
         self.num_truths += iou.shape[1]
         self.num_predictions += len(scores)
@@ -127,11 +150,11 @@ class AveragePrecision:
 
     @property
     def per_threshold(self) -> np.ndarray:
-        """float (K,): AP at each threshold. Without any truth NaN, which means left out of
-        averages.
+        """The AP at each threshold, float (K,).
 
-        In the reference, a class without truth and without prediction has an AP of 0, which lowers
-        the mean over classes.
+        It is NaN if there is no true instance, which leaves it out of averages. In the reference, a
+        class without true instances and without predictions has an AP of 0, which lowers the mean
+        over classes.
         """
         if not self.num_truths:
             return np.full(
@@ -141,21 +164,21 @@ class AveragePrecision:
         verdicts = np.concatenate(self._verdicts, axis=1)
         order = np.argsort(-scores, kind="stable")
         if self.reference and self.kind == "region":
-            # equal scores: the last comes first, as in the official code
+            # Of equal scores the last one comes first, as in the official code.
             order = np.argsort(scores, kind="stable")[::-1]
         return np.array([self._area(scores[order], one[order]) for one in verdicts])
 
     @property
     def mean(self) -> float:
-        """Mean over the thresholds."""
+        """The mean over the thresholds."""
         return float(self.per_threshold.mean())
 
     def _area(self, scores: np.ndarray, verdicts: np.ndarray) -> float:
-        """Under the curve. scores (P,), falling; verdicts (P,)."""
+        """Return the area under the curve. scores (P,), falling; verdicts (P,)."""
         scores, verdicts = scores[verdicts >= 0], verdicts[verdicts >= 0]
         right = np.cumsum(verdicts)
         recall, precision = right / self.num_truths, right / np.arange(1, len(verdicts) + 1)
-        # predictions of equal score come in together, so that the order of pictures does not matter
+        # Predictions of equal score count together, so that the order of pictures does not matter.
         if not self.reference:
             last = np.append(np.diff(scores) != 0, True)[: len(scores)]
             recall, precision = recall[last], precision[last]
@@ -163,8 +186,12 @@ class AveragePrecision:
 
 
 def area_under(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Under precision over recall, precision made monotone from the right. Both float (n,), recall
-    rising."""
+    """Return the area under precision over recall, with precision made monotone from the right.
+
+    Args:
+        recall: float (n,), rising.
+        precision: float (n,).
+    """
     recall = np.concatenate([[0.0], recall, [1.0]])
     precision = np.concatenate([[0.0], precision, [0.0]])
     highest_from_here = np.maximum.accumulate(precision[::-1])[::-1]
@@ -172,20 +199,25 @@ def area_under(recall: np.ndarray, precision: np.ndarray) -> float:
 
 
 class PCP:
-    """Percentage of correctly parsed parts: of each true person the share of parts that the matched
-    person has right.
+    """Percentage of correctly parsed parts.
 
-    A part is right if its IoU exceeds one half. People who are not found count 0. Source: Zhao et
-    al., arXiv 1804.03287.
+    It is the share of each true person's parts that the matched prediction has right, averaged over
+    the true people. A part is right if its IoU exceeds one half. People who are not found count 0.
+    Source: Zhao et al., arXiv 1804.03287.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.num_people = 0
         self.total = 0.0
 
     def add(self, found: np.ndarray, right_parts: np.ndarray, true_parts: np.ndarray) -> None:
-        """found: int (P,), the truth of each prediction or -1. right_parts: int (P, T). true_parts:
-        int (T,)."""
+        """Add one picture.
+
+        Args:
+            found: int (P,), the true person of each prediction, or -1.
+            right_parts: int (P, T), how many parts of each pair are right.
+            true_parts: int (T,), how many parts each true person has.
+        """
         self.num_people += len(true_parts)
         for prediction in np.flatnonzero(found >= 0):
             truth = found[prediction]
@@ -194,5 +226,5 @@ class PCP:
 
     @property
     def value(self) -> float:
-        """0 to 1; NaN without any person in the truth."""
+        """The percentage as a share, from 0 to 1; NaN if there is no true person."""
         return self.total / self.num_people if self.num_people else float("nan")

@@ -1,5 +1,7 @@
-"""Pixel measures of label maps: IoU and accuracy of each class and their means, added up over any
-number of pictures."""
+"""Pixel measures of label maps, added up over any number of pictures.
+
+They are the IoU and accuracy of each class, and their means. Source: Long et al., arXiv 1411.4038.
+"""
 
 from __future__ import annotations
 
@@ -11,67 +13,83 @@ IGNORE = 255
 class MeanIoU:
     """Add pictures with `add` (or `add_confusion`), then read the measures.
 
-    absent: what a class counts that occurs nowhere. NaN leaves it out of the means; the official
-    evaluation of M2FP counts it as 0. Source: Long et al., arXiv 1411.4038, for the four measures.
+    Args:
+        num_classes: The number of classes, including the background.
+        absent: The value of a class that occurs nowhere. NaN leaves it out of the means; the
+            official evaluation of M2FP counts it as 0.
     """
 
     def __init__(self, num_classes: int, absent: float = float("nan")):
         self.num_classes = num_classes
         self.absent = absent
-        self.confusion = np.zeros((num_classes, num_classes), np.int64)  # [truth, prediction]
+        # [ground truth, prediction]
+        self.confusion = np.zeros((num_classes, num_classes), np.int64)
 
-    def add(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """truth, prediction: uint8 (H, W), class of each pixel; pixels whose truth is 255 do not
-        count.
+    def add(self, ground_truth: np.ndarray, prediction: np.ndarray) -> None:
+        """Add one picture.
 
-        Raises ValueError if the sizes differ.
+        Args:
+            ground_truth: uint8 (H, W), the class of each pixel; pixels with 255 do not count.
+            prediction: uint8 (H, W), the class of each pixel.
+
+        Raises:
+            ValueError: If the sizes differ.
         """
-        if truth.shape != prediction.shape:
-            raise ValueError(f"the truth is {truth.shape} but the prediction is {prediction.shape}")
-        known = truth != IGNORE
-        pairs = truth[known].astype(np.int64) * self.num_classes + prediction[known]
+        if ground_truth.shape != prediction.shape:
+            raise ValueError(
+                f"the ground truth is {ground_truth.shape} but the prediction is {prediction.shape}"
+            )
+        known = ground_truth != IGNORE
+        pairs = ground_truth[known].astype(np.int64) * self.num_classes + prediction[known]
         self.confusion += np.bincount(pairs, minlength=self.num_classes**2).reshape(
             self.confusion.shape
         )
 
     def add_confusion(self, confusion: np.ndarray) -> None:
-        """confusion: int (num_classes, num_classes), pixels of one picture by [truth,
-        prediction]."""
+        """Add the confusion of one picture.
+
+        Args:
+            confusion: int (num_classes, num_classes), pixels by [true class, predicted class].
+        """
         self.confusion += confusion
 
     @property
     def per_class(self) -> np.ndarray:
-        """float (num_classes,): IoU of each class; `absent` for a class that is in no truth and no
-        prediction."""
+        """The IoU of each class, float (num_classes,).
+
+        It is `absent` for a class that is in no ground truth and no prediction.
+        """
         both = np.diag(self.confusion)
         either = self.confusion.sum(0) + self.confusion.sum(1) - both
         return np.where(either > 0, both / np.maximum(either, 1), self.absent)
 
     @property
     def mean(self) -> float:
-        """Mean IoU over the classes that occur."""
+        """The mean IoU over the classes that occur."""
         return _mean(self.per_class) if self.confusion.any() else float("nan")
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of the known pixels that have their class."""
+        """The share of the known pixels whose class is right."""
         return float(np.diag(self.confusion).sum() / max(self.confusion.sum(), 1))
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """float (num_classes,): share of each class's true pixels that are found; `absent` for a
-        class in no truth."""
+        """The share of each class's true pixels that are predicted, float (num_classes,).
+
+        It is `absent` for a class that is in no ground truth.
+        """
         truth = self.confusion.sum(1)
         return np.where(truth > 0, np.diag(self.confusion) / np.maximum(truth, 1), self.absent)
 
     @property
     def mean_accuracy(self) -> float:
-        """Mean of `class_accuracy` over the classes of the truth."""
+        """The mean of `class_accuracy` over the classes of the ground truth."""
         return _mean(self.class_accuracy) if self.confusion.any() else float("nan")
 
     @property
     def frequency_weighted(self) -> float:
-        """IoU of the classes, each weighted by its share of the true pixels."""
+        """The IoU of the classes, each weighted by its share of the true pixels."""
         truth = self.confusion.sum(1)
         return (
             float(np.nansum(self.per_class * truth) / truth.sum()) if truth.any() else float("nan")
@@ -79,6 +97,6 @@ class MeanIoU:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Without the NaN among them; NaN if there is nothing else."""
+    """Return the mean of all values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

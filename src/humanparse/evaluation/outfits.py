@@ -1,8 +1,8 @@
-"""What people wear, measured against lists: is each garment found, is the outfit right, is the main
-garment?
+"""What people wear, measured against lists of garments.
 
-A garment counts as found if it covers enough of the person's pixels (`FOUND_SHARE`). What a list is
-unsure of counts neither way.
+Is each garment found, is the outfit right, and is the main garment right? A garment counts as found
+if it covers enough of the person's pixels (`FOUND_SHARE`). Garments of which a list is unsure do
+not count.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from humanparse.labels import LabelSet
 
-FOUND_SHARE = {  # of a person's pixels
+FOUND_SHARE = {  # the least share of a person's pixels
     "Hat": 0.01,
     "Glove": 0.005,
     "Sunglasses": 0.003,
@@ -29,8 +29,11 @@ MAIN_GARMENTS = ("UpperClothes", "Dress", "Coat", "Pants", "Skirt")
 
 
 class OutfitScore:
-    """Add people with `add`, then read the figures. labels: CIHP's, or another set with some of the
-    same names."""
+    """Add people with `add`, then read the figures.
+
+    Args:
+        labels: CIHP's classes, or another set with some of the same names.
+    """
 
     def __init__(self, labels: LabelSet):
         self.kinds = {name: labels.index(name) for name in FOUND_SHARE if name in labels.names}
@@ -45,10 +48,14 @@ class OutfitScore:
         unsure: Collection[int],
         main: int | None = None,
     ) -> None:
-        """shares: float (C,), of a person's pixels by class; None for a person who was not found.
+        """Add one person.
 
-        wears, unsure: classes that can be seen on them, and that may be. main: the garment that
-        covers most, if it is known.
+        Args:
+            shares: float (C,), the share of the person's pixels by class; None for a person who was
+                not found.
+            wears: The classes that can be seen on the person.
+            unsure: The classes that may be seen on the person.
+            main: The garment that covers most of the person, if it is known.
         """
         self.people += 1
         self.main_asked += main in self.main_garments
@@ -73,29 +80,34 @@ class OutfitScore:
 
     @property
     def f1(self) -> float:
-        """F1 over all garments of all people found; NaN of nobody."""
+        """F1 over all garments of all people found; NaN if nobody was found."""
         return _f1(*np.sum(list(self.counts.values()), axis=0))
 
     @property
     def f1_per_kind(self) -> dict[str, float]:
-        """F1 of each kind of garment; NaN for one that nobody wears and that is found on nobody."""
+        """F1 of each kind of garment.
+
+        It is NaN for a garment that nobody wears and that was found on nobody.
+        """
         return {name: _f1(*counts) for name, counts in self.counts.items()}
 
     @property
     def mean_f1(self) -> float:
-        """Mean of the kinds' F1."""
+        """The mean of `f1_per_kind`."""
         values = [value for value in self.f1_per_kind.values() if not np.isnan(value)]
         return float(np.mean(values)) if values else float("nan")
 
     @property
     def outfits_right(self) -> float:
-        """Share of the people found whose set of main garments is exactly right."""
+        """The share of the people found whose set of main garments is exactly right."""
         return self.exact / self.found if self.found else float("nan")
 
     @property
     def mains_right(self) -> float:
-        """Share of all people with a known main garment, found or not, whose largest garment it
-        is."""
+        """The share of people whose largest predicted garment is their main garment.
+
+        It is taken of all people with a known main garment, found or not.
+        """
         return self.main_right / self.main_asked if self.main_asked else float("nan")
 
 

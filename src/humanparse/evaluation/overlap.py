@@ -1,73 +1,90 @@
-"""One picture measured: how its prediction and its truth overlap, small enough to keep for every
-picture of a data set.
+"""The score of one picture: how its prediction and its ground truth overlap.
 
-The two maps of people, classes and part instances are counted into one table, pixels by (what the
-truth says, what was found), and every measure is read off that table: no mask is ever compared with
-another.
+It is small enough to keep for every picture of a data set. The maps of people, classes and part
+instances are counted into one table, pixels by (ground truth, prediction), and every measure is
+read from that table: no mask is ever compared with another one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from humanparse.errors import OptionError
+from humanparse.evaluation.ground_truth import GroundTruth, Prediction
 from humanparse.evaluation.instance_ap import Overlaps
 from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.evaluation.person_pq import PersonPQ
-from humanparse.evaluation.truth import Found, Truth
 
-LEAST_SCORE = 0.01  # people who rank fainter than this do not count in the official AP^p
+LEAST_SCORE = 0.01  # people with a lower parsing score do not count in the official AP^p
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceScore:
+    """What one picture adds to the measures of people and part instances.
+
+    Attributes:
+        pq: PersonPQ of this picture alone.
+        parts: The overlaps of AP^r by class, for the classes of the ground truth and the
+            prediction.
+        people: The overlaps of AP^p.
+        right_parts: int (P, T), how many parts of the true person overlap by more than one half.
+        true_parts: int (T,), how many parts each true person has.
+        humans: The overlaps of AP^h.
+    """
+
+    pq: PersonPQ
+    parts: dict[int, Overlaps]
+    people: Overlaps
+    right_parts: np.ndarray
+    true_parts: np.ndarray
+    humans: Overlaps
 
 
 @dataclass(frozen=True, eq=False)
 class PictureScore:
     """What one picture adds to the measures.
 
-    confusion: int (C, C), pixels by [true class, found class]. The rest is None where the truth
-    does not tell people apart. pq: PersonPQ of this picture alone. parts: AP^r's overlaps by class,
-    of the classes that are in the truth or found. people: AP^p's overlaps, with right_parts (P, T),
-    how many parts of the true person overlap by more than half, and true_parts (T,). humans: AP^h's
-    overlaps.
+    Attributes:
+        name: The picture's name.
+        confusion: int (C, C), pixels by [true class, predicted class].
+        instances: The scores of people and parts; None if the ground truth does not separate
+            people.
     """
 
     name: str
     confusion: np.ndarray
-    pq: PersonPQ | None = None
-    parts: dict[int, Overlaps] | None = None
-    people: Overlaps | None = None
-    right_parts: np.ndarray | None = None
-    true_parts: np.ndarray | None = None
-    humans: Overlaps | None = None
+    instances: InstanceScore | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python values, the same numbers to the last bit; `from_dict` is the inverse."""
+        """Return plain Python values, exact to the last bit; `from_dict` reads them."""
         rows, columns = np.nonzero(self.confusion)
         data: dict[str, Any] = {
             "name": self.name,
             "classes": len(self.confusion),
             "confusion": [rows.tolist(), columns.tolist(), self.confusion[rows, columns].tolist()],
         }
-        if self.pq is None:
+        if (score := self.instances) is None:
             return data
         return data | {
             "pq": {
-                "overlaps": [float(one) for one in self.pq.overlaps],
-                "missed": self.pq.missed,
-                "false": self.pq.false,
+                "overlaps": [float(one) for one in score.pq.overlaps],
+                "missed": score.pq.missed,
+                "false": score.pq.false,
             },
-            "parts": {str(class_id): _to_dict(one) for class_id, one in self.parts.items()},
-            "people": _to_dict(self.people),
-            "right_parts": self.right_parts.tolist(),
-            "true_parts": self.true_parts.tolist(),
-            "humans": _to_dict(self.humans),
+            "parts": {str(class_id): _to_dict(one) for class_id, one in score.parts.items()},
+            "people": _to_dict(score.people),
+            "right_parts": score.right_parts.tolist(),
+            "true_parts": score.true_parts.tolist(),
+            "humans": _to_dict(score.humans),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PictureScore:
-        """The inverse of `to_dict`."""
+        """Read what `to_dict` returned."""
         confusion = np.zeros((data["classes"], data["classes"]), np.int64)
         rows, columns, pixels = data["confusion"]
         confusion[rows, columns] = pixels
@@ -80,9 +97,7 @@ class PictureScore:
             data["pq"]["false"],
         )
         people = _from_dict(data["people"])
-        return cls(
-            data["name"],
-            confusion,
+        instances = InstanceScore(
             pq,
             {int(class_id): _from_dict(one) for class_id, one in data["parts"].items()},
             people,
@@ -90,79 +105,99 @@ class PictureScore:
             np.array(data["true_parts"], int),
             _from_dict(data["humans"]),
         )
+        return cls(data["name"], confusion, instances)
 
 
 def measure(
-    name: str, truth: Truth, found: Found, num_classes: int, matching: str = "standard"
+    name: str,
+    ground_truth: GroundTruth,
+    prediction: Prediction,
+    num_classes: int,
+    matching: str = "standard",
 ) -> PictureScore:
-    """One picture's overlaps.
+    """Measure one picture.
 
-    matching: "standard" leaves pixels out whose truth is unknown; "reference" does what the
-    official code of M2FP does: unknown classes are left out of mIoU and of the person that they
-    belong to in AP^p, and are ordinary pixels of AP^r and AP^h. Person PQ, which that code does not
-    have, is the same in both. Raises OptionError if the sizes differ, or for a class that is not
-    among the `num_classes`.
+    Args:
+        name: The picture's name.
+        ground_truth: What the picture shows.
+        prediction: What was found in it.
+        num_classes: The number of classes, including the background.
+        matching: "standard" leaves out pixels whose class is unknown. "reference" does the same as
+            the
+            official code of M2FP: unknown pixels are left out of mIoU and, for AP^p, of the person
+                to
+            whom they belong, but count as ordinary pixels for AP^r and AP^h. Person PQ, which that
+            code does not have, is the same in both.
+
+    Raises:
+        OptionError: If the sizes differ, or for a class that is not among the `num_classes`.
     """
-    if truth.label_map.shape != found.label_map.shape:
-        (height, width), (h, w) = truth.label_map.shape, found.label_map.shape
+    if ground_truth.label_map.shape != prediction.label_map.shape:
+        (height, width), (h, w) = ground_truth.label_map.shape, prediction.label_map.shape
         raise OptionError(
-            f"{name}: the truth is {width}x{height} but the prediction is {w}x{h}; both should be the photo's"
+            f"{name}: the ground truth is {width}x{height} but the prediction is {w}x{h}; "
+            "both should have the photo's size"
         )
     if (
-        strange := truth.label_map[(truth.label_map >= num_classes) & (truth.label_map != IGNORE)]
+        strange := ground_truth.label_map[
+            (ground_truth.label_map >= num_classes) & (ground_truth.label_map != IGNORE)
+        ]
     ).size:
         raise OptionError(
-            f"{name}: the truth holds class {strange.max()}; expected 0 to {num_classes - 1}, or 255 for unknown"
+            f"{name}: the ground truth has class {strange.max()}; "
+            f"expected 0 to {num_classes - 1}, or 255 for unknown"
         )
-    table = _Table(truth, found, num_classes, standard=matching == "standard")
+    table = _Table(ground_truth, prediction, num_classes, standard=matching == "standard")
     confusion = table.confusion()
-    if truth.person_map is None:
+    if ground_truth.person_map is None:
         return PictureScore(name, confusion)
-    people, right_parts, true_parts = table.people(found)
-    return PictureScore(
-        name,
-        confusion,
+    people, right_parts, true_parts = table.people(prediction)
+    instances = InstanceScore(
         table.pq(),
-        table.parts(found),
+        table.parts(prediction),
         people,
         right_parts,
         true_parts,
-        table.humans(found),
+        table.humans(prediction),
     )
+    return PictureScore(name, confusion, instances)
 
 
 class _Table:
-    """pixels: int64 (A, B), the pixels of each kind of the truth (A) and each kind found (B), by
-    these columns:
+    """The pixels of each kind of ground truth (A) and each kind of prediction (B), int64 (A, B).
 
-    true_person (-1 unknown), true_class (255 unknown), true_part; found_person, found_class,
-    found_part.
-    standard: leave unknown pixels out of every overlap.
+    A kind is a combination of true_person (-1 unknown), true_class (255 unknown) and true_part, or
+    of predicted_person, predicted_class and predicted_part. standard: leave unknown pixels out of
+    every overlap.
     """
 
-    def __init__(self, truth: Truth, found: Found, num_classes: int, standard: bool):
+    def __init__(
+        self, ground_truth: GroundTruth, prediction: Prediction, num_classes: int, standard: bool
+    ):
         self.num_classes = num_classes
         self.standard = standard
-        nothing = np.zeros(truth.label_map.shape, np.uint8)
-        people = nothing if truth.person_map is None else truth.person_map
-        parts = nothing if truth.part_map is None else truth.part_map
+        nothing = np.zeros(ground_truth.label_map.shape, np.uint8)
+        people = nothing if ground_truth.person_map is None else ground_truth.person_map
+        parts = nothing if ground_truth.part_map is None else ground_truth.part_map
         rows, (self.true_person, self.true_class, self.true_part) = _kinds(
-            people, truth.label_map, parts
+            people, ground_truth.label_map, parts
         )
-        columns, of_found = _kinds(found.person_map, found.label_map, found.part_map)
-        self.found_person, self.found_class, self.found_part = of_found
-        shape = len(self.true_person), len(self.found_person)
+        columns, of_prediction = _kinds(
+            prediction.person_map, prediction.label_map, prediction.part_map
+        )
+        self.predicted_person, self.predicted_class, self.predicted_part = of_prediction
+        shape = len(self.true_person), len(self.predicted_person)
         counts = np.bincount((rows * shape[1] + columns).ravel(), minlength=shape[0] * shape[1])
         self.pixels = counts.reshape(shape)
-        # Something unknown that belongs to nobody known may be a person: a passer-by whom nobody
-        # labelled.
+        # Unknown pixels that belong to no known person may be a person, for example a passer-by
+        # who was not labelled.
         self.true_person[(self.true_person == 0) & (self.true_class == IGNORE)] = -1
-        self.part_classes = truth.part_classes
-        if truth.part_map is None:
+        self.part_classes = ground_truth.part_classes or {}
+        if ground_truth.part_map is None:
             self._number_the_parts()
 
     def _number_the_parts(self) -> None:
-        """Every class of every person becomes a part instance, with a number of its own."""
+        """Make every class of every person a numbered part instance."""
         numbers: dict[tuple[int, int], int] = {}
         for row, (person, label) in enumerate(zip(self.true_person, self.true_class, strict=True)):
             if person > 0 and label not in (0, IGNORE):
@@ -172,64 +207,80 @@ class _Table:
         self.part_classes = {number: label for (_, label), number in numbers.items()}
 
     def confusion(self) -> np.ndarray:
-        """int64 (C, C), pixels by [true class, found class]."""
+        """Return the pixels by [true class, predicted class], int64 (C, C)."""
         known = self.true_class != IGNORE
         counts = np.zeros((self.num_classes, self.num_classes), np.int64)
-        np.add.at(counts, (self.true_class[known][:, None], self.found_class), self.pixels[known])
+        np.add.at(
+            counts, (self.true_class[known][:, None], self.predicted_class), self.pixels[known]
+        )
         return counts
 
     def pq(self) -> PersonPQ:
-        """PersonPQ of this picture alone."""
-        true, found = np.array([-1, 0, *self._true_people()]), np.union1d([0], self.found_person)
+        """Return PersonPQ of this picture alone."""
+        true, predicted = (
+            np.array([-1, 0, *self._true_people()]),
+            np.union1d([0], self.predicted_person),
+        )
         cells = (
             (self.true_person == true[:, None]).astype(np.int64)
             @ self.pixels
-            @ (self.found_person[:, None] == found)
+            @ (self.predicted_person[:, None] == predicted)
         )
         score = PersonPQ()
         score.add_cells(cells)
         return score
 
-    def parts(self, found: Found) -> dict[int, Overlaps]:
-        """Part instances against part instances of the same class, by class."""
+    def parts(self, prediction: Prediction) -> dict[int, Overlaps]:
+        """Compare part instances with part instances of the same class, by class."""
         unknown = self.standard & (self.true_class == IGNORE)
         true_parts = [
             part for part in np.unique(self.true_part) if self.part_classes.get(int(part), 0)
         ]
-        numbers = np.arange(1, len(found.part_classes) + 1)
-        iou, judged, seen = self._iou(self.true_part, true_parts, self.found_part, numbers, unknown)
+        numbers = np.arange(1, len(prediction.part_classes) + 1)
+        iou, judged, seen = self._iou(
+            self.true_part, true_parts, self.predicted_part, numbers, unknown
+        )
         classes = np.array([self.part_classes[int(part)] for part in true_parts], int)
         overlaps = {}
-        for class_id in sorted({*classes[seen].tolist(), *found.part_classes.tolist()} - {0}):
-            mine, true = found.part_classes == class_id, (classes == class_id) & seen
+        for class_id in sorted({*classes[seen].tolist(), *prediction.part_classes.tolist()} - {0}):
+            mine, true = prediction.part_classes == class_id, (classes == class_id) & seen
             overlaps[class_id] = Overlaps(
-                found.part_scores[mine], iou[np.ix_(mine, true)], judged[mine]
+                prediction.part_scores[mine], iou[np.ix_(mine, true)], judged[mine]
             )
         return overlaps
 
-    def humans(self, found: Found) -> Overlaps:
-        """Whole people against whole people."""
+    def humans(self, prediction: Prediction) -> Overlaps:
+        """Compare whole people with whole people."""
         unknown = self.standard & (self.true_person < 0)
         iou, judged, seen = self._iou(
-            self.true_person, self._true_people(), self.found_person, _numbers(found), unknown
+            self.true_person,
+            self._true_people(),
+            self.predicted_person,
+            _numbers(prediction),
+            unknown,
         )
-        return Overlaps(found.person_scores, iou[:, seen], judged)
+        return Overlaps(prediction.person_scores, iou[:, seen], judged)
 
-    def people(self, found: Found) -> tuple[Overlaps, np.ndarray, np.ndarray]:
-        """People by the mean IoU of their classes; how many parts of each pair are right; how many
-        parts each truth has."""
+    def people(self, prediction: Prediction) -> tuple[Overlaps, np.ndarray, np.ndarray]:
+        """Compare people by the mean IoU of their classes.
+
+        Returns the overlaps, how many parts of each pair are right, and how many parts each true
+        person has.
+        """
         unknown = (self.true_person < 0) | (self.true_class == IGNORE)
-        truths, people = self._true_people(), _numbers(found)
-        _, judged, seen = self._iou(self.true_person, truths, self.found_person, people, unknown)
+        truths, people = self._true_people(), _numbers(prediction)
+        _, judged, seen = self._iou(
+            self.true_person, truths, self.predicted_person, people, unknown
+        )
         if self.standard:
             truths = [truth for truth, some_known in zip(truths, seen, strict=True) if some_known]
         else:
-            judged = found.parsing_scores >= LEAST_SCORE
+            judged = prediction.parsing_scores >= LEAST_SCORE
         iou, right = np.zeros((len(people), len(truths))), np.zeros((len(people), len(truths)), int)
         for t, truth in enumerate(truths):
             theirs = self.true_person == truth
             known = ~unknown if self.standard else ~(theirs & (self.true_class == IGNORE))
-            # [their class, kind found]
+            # [true class, kind of the prediction]
             by_class = np.zeros((self.num_classes, self.pixels.shape[1]), np.int64)
             np.add.at(by_class, np.where(theirs, self.true_class, 0)[known], self.pixels[known])
             for p, person in enumerate(people):
@@ -243,45 +294,55 @@ class _Table:
             len({*self.true_class[self.true_person == truth].tolist()} - {0, IGNORE})
             for truth in truths
         ]
-        return Overlaps(found.parsing_scores, iou, judged), right, np.array(true_parts, int)
+        return Overlaps(prediction.parsing_scores, iou, judged), right, np.array(true_parts, int)
 
     def _class_iou(self, by_class: np.ndarray, person: int) -> np.ndarray:
-        """float (C,): IoU of each class of one true and one found person; NaN for classes that
-        neither has."""
-        # what the person's own parsing says
-        label = np.where(self.found_person == person, self.found_class, 0)
+        """Return the IoU of each class for one true and one predicted person, float (C,).
+
+        It is NaN for classes that neither has.
+        """
+        # The classes that the prediction gives to this person.
+        label = np.where(self.predicted_person == person, self.predicted_class, 0)
         both = np.zeros(self.num_classes, np.int64)
         np.add.at(both, label, by_class[label, np.arange(len(label))])
-        found = np.zeros(self.num_classes, np.int64)
-        np.add.at(found, label, by_class.sum(0))
-        either = by_class.sum(1) + found - both
+        predicted = np.zeros(self.num_classes, np.int64)
+        np.add.at(predicted, label, by_class.sum(0))
+        either = by_class.sum(1) + predicted - both
         return np.where(either > 0, both / np.maximum(either, 1), np.nan)
 
     def _iou(
-        self, true_ids, truths, found_ids, numbers, unknown: np.ndarray
+        self,
+        true_ids: np.ndarray,
+        truths: Sequence[int],
+        predicted_ids: np.ndarray,
+        numbers: np.ndarray,
+        unknown: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """IoU (P, T) of numbered regions over known ground; which predictions (P,) lie mostly
-        there; which truths (T,) do."""
-        inside = (found_ids == np.asarray(numbers, int)[:, None]).astype(np.int64)  # (P, B)
+        """Compare numbered regions on known pixels.
+
+        Returns the IoU (P, T), which predictions (P,) lie mostly on known pixels, and which true
+        regions (T,) have any.
+        """
+        inside = (predicted_ids == np.asarray(numbers, int)[:, None]).astype(np.int64)  # (P, B)
         within = (true_ids == np.asarray(truths, int)[:, None]).astype(np.int64)  # (T, A)
         known = np.where(unknown[:, None], 0, self.pixels)
         shared = inside @ known.T @ within.T  # (P, T)
-        found_area, true_area = inside @ known.sum(0), within @ known.sum(1)
-        union = found_area[:, None] + true_area - shared
-        judged = found_area >= 0.5 * (inside @ self.pixels.sum(0))
+        predicted_area, true_area = inside @ known.sum(0), within @ known.sum(1)
+        union = predicted_area[:, None] + true_area - shared
+        judged = predicted_area >= 0.5 * (inside @ self.pixels.sum(0))
         return shared / np.maximum(union, 1), judged, true_area > 0
 
     def _true_people(self) -> list[int]:
         return [int(person) for person in np.unique(self.true_person) if person > 0]
 
 
-def _numbers(found: Found) -> np.ndarray:
-    """Of the people found: 1..P."""
-    return np.arange(1, len(found.person_scores) + 1)
+def _numbers(prediction: Prediction) -> np.ndarray:
+    """Return the numbers of the people in the prediction, 1..P."""
+    return np.arange(1, len(prediction.person_scores) + 1)
 
 
 def _kinds(*maps: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Several maps of one picture → which combination of values each pixel has.
+    """Return the combination of values that each pixel of several maps has.
 
     Returns int (H, W), the number of its kind, and for each map the value of every kind, int (K,).
     """

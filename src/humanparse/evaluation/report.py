@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def as_json(figures: dict[str, Any]) -> str:
-    """Indented, in plain ASCII; the keys are those of docs/evaluation.md."""
+    """Return the figures as indented JSON in plain ASCII; docs/evaluation.md lists the keys."""
     return json.dumps(figures, indent=2) + "\n"
 
 
 def as_text(figures: dict[str, Any]) -> str:
-    """Three tables: the figures of the whole data set, the classes, the pairs of sides; without
-    colours.
+    """Return three tables without colours: the whole data set, the classes, and the pairs of sides.
 
-    figures: with the data set's name, its format and the model's name if they are known, as
-    docs/evaluation.md lists them.
+    Args:
+        figures: The figures of `Summary.figures`; with the data set's name, its format and the
+            model's name if they are known, as docs/evaluation.md lists them.
     """
     tables = [
         _overall(figures),
@@ -27,7 +30,7 @@ def as_text(figures: dict[str, Any]) -> str:
     return "\n".join(_printed(table) for table in tables)
 
 
-def _overall(figures: dict[str, Any]):
+def _overall(figures: dict[str, Any]) -> Table:
     pixels, people, swaps = figures["pixels"], figures["people"], figures["swaps"]
     table = _table(_heading(figures), figures.get("model", "value"))
     for name, value in (
@@ -57,7 +60,7 @@ def _overall(figures: dict[str, Any]):
     return table
 
 
-def _classes(figures: dict[str, Any]):
+def _classes(figures: dict[str, Any]) -> Table:
     table = _table("class", "IoU", "accuracy", "AP^r", "pixels")
     for one in figures["classes"]:
         table.add_row(
@@ -70,7 +73,7 @@ def _classes(figures: dict[str, Any]):
     return table
 
 
-def _swaps(figures: dict[str, Any]):
+def _swaps(figures: dict[str, Any]) -> Table:
     table = _table("left and right", "swap rate", "swapped", "kept")
     for pair in figures["swaps"]["pairs"]:
         name = f"{pair['left']}, {pair['right']}"
@@ -78,7 +81,7 @@ def _swaps(figures: dict[str, Any]):
     return table
 
 
-def _table(first: str, *columns: str):
+def _table(first: str, *columns: str) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -92,7 +95,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _printed(table) -> str:
+def _printed(table: Table) -> str:
     from rich.console import Console
 
     out = io.StringIO()
@@ -101,7 +104,7 @@ def _printed(table) -> str:
 
 
 def _heading(figures: dict[str, Any]) -> str:
-    """Such as "150 images of photos (plain), standard matching"."""
+    """Return, for example, "150 images of photos (plain), standard matching"."""
     images = "1 image" if figures["images"] == 1 else f"{figures['images']} images"
     which = f" of {figures['dataset']} ({figures['format']})" if "dataset" in figures else ""
     return f"{images}{which}, {figures['matching']} matching"

@@ -1,4 +1,4 @@
-"""A picture sheet: photo, truth and prediction of some pictures side by side, and a legend."""
+"""A contact sheet of pictures: photo, ground truth and prediction side by side, and a legend."""
 
 from __future__ import annotations
 
@@ -8,39 +8,58 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.mean_iou import IGNORE
-from humanparse.evaluation.truth import Truth
+from humanparse.labels import Colour
 from humanparse.render import FAINT, INK, PAPER
 from humanparse.result import Parsing
 
-ROW_PX, WIDEST_PX = 340, 480  # a picture is at most so high and wide
+ROW_PX, WIDEST_PX = 340, 480  # the greatest height and width of a picture
 MARGIN_PX, GAP_PX, TITLE_PX = 28, 12, 44
-COLUMNS = ("photo", "truth", "found")
-# stripes of what the truth does not know: no class has a pattern
+COLUMNS = ("photo", "ground truth", "prediction")
+# Unknown pixels are striped, since no class has a pattern.
 UNKNOWN = (225, 225, 225), (60, 60, 60)
-# of the colours; the rest is the photo in grey, to see where one is
+# The weight of the colours; the rest is the photo in grey, for orientation.
 COLOUR_SHARE = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One row of the sheet. score: the picture's mean IoU, for its title. photo: uint8 (H, W, 3)
-    RGB."""
+    """One row of the sheet.
+
+    Attributes:
+        name: The picture's name.
+        score: The picture's mean IoU, for its title.
+        photo: uint8 (H, W, 3) RGB.
+        ground_truth: What the picture shows.
+        parsing: What was found in it.
+    """
 
     name: str
     score: float
     photo: np.ndarray
-    truth: Truth
+    ground_truth: GroundTruth
     parsing: Parsing
 
 
 def draw_sheet(
     cases: list[Case], palette: str = "clear", *, photos: bool = True, across: int = 1
 ) -> Image.Image:
-    """The cases from top to bottom, `across` of them side by side. Returns RGB.
+    """Draw the cases from top to bottom, `across` of them side by side.
 
-    photos: whether the photos are shown, beside and dimly below the colours; False where they may
-    not go. Raises OptionError for an unknown palette, ValueError without cases.
+    Args:
+        cases: The cases.
+        palette: The name of the palette.
+        photos: Whether the photos are shown, beside the colours and dimly below them; False if they
+            must not be shown.
+        across: The number of cases in a row.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        OptionError: If the palette is unknown.
+        ValueError: If there are no cases.
     """
     if not cases:
         raise ValueError("there are no cases to draw")
@@ -79,33 +98,31 @@ def draw_sheet(
     return sheet
 
 
-def _tiles(case: Case, colours, photos: bool) -> list[Image.Image]:
-    """The pictures of one case, of one size: the last of COLUMNS."""
-    found, truth = case.parsing, case.truth
+def _tiles(case: Case, colours: tuple[Colour, ...], photos: bool) -> list[Image.Image]:
+    """Return the pictures of one case in one size: the last ones of COLUMNS."""
+    predicted, true = case.parsing, case.ground_truth
     photo = case.photo if photos else np.zeros_like(case.photo)
     height, width = photo.shape[:2]
     scale = min(ROW_PX / height, WIDEST_PX / width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     people = (
-        truth.person_map
-        if truth.person_map is not None
-        else np.zeros(truth.label_map.shape, np.uint8)
+        true.person_map if true.person_map is not None else np.zeros(true.label_map.shape, np.uint8)
     )
     pictures = [
         photo,
-        _coloured(photo, truth.label_map, colours),
-        _coloured(photo, found.label_map, colours),
+        _coloured(photo, true.label_map, colours),
+        _coloured(photo, predicted.label_map, colours),
     ]
     tiles = [Image.fromarray(one).resize(size, Image.Resampling.LANCZOS) for one in pictures]
     return [
         *tiles[: 1 if photos else 0],
         _outlined(tiles[1], people),
-        _outlined(tiles[2], found.person_map),
+        _outlined(tiles[2], predicted.person_map),
     ]
 
 
-def _coloured(photo: np.ndarray, label_map: np.ndarray, colours) -> np.ndarray:
-    """uint8 (H, W, 3): the photo in dim grey, and the classes' colours where there is one."""
+def _coloured(photo: np.ndarray, label_map: np.ndarray, colours: tuple[Colour, ...]) -> np.ndarray:
+    """Return the photo in dim grey with the classes' colours, uint8 (H, W, 3)."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     dim = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) // 2
@@ -115,14 +132,14 @@ def _coloured(photo: np.ndarray, label_map: np.ndarray, colours) -> np.ndarray:
 
 
 def _stripes(size_hw: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3): slanted, as wide on any photo's tile."""
+    """Return slanted stripes, uint8 (H, W, 3), which are equally wide on any photo's tile."""
     rows, columns = np.indices(size_hw)
     width = max(1, max(size_hw) // 60)
     return np.array(UNKNOWN, np.uint8)[(rows + columns) // width % 2]
 
 
 def _outlined(tile: Image.Image, person_map: np.ndarray) -> Image.Image:
-    """A thin white line round every person."""
+    """Draw a thin white line around every person."""
     pixels = np.array(tile)
     small = cv2.resize(person_map.astype(np.float32), tile.size, interpolation=cv2.INTER_NEAREST)
     for number in np.unique(small[small > 0]):
@@ -134,7 +151,7 @@ def _outlined(tile: Image.Image, person_map: np.ndarray) -> Image.Image:
 
 
 def _title(draw: ImageDraw.ImageDraw, case: Case, left: int, top: int, block_px: int) -> None:
-    """The picture's name, score and people."""
+    """Draw the picture's name, score and number of people."""
     y = top + TITLE_PX - 8
     draw.text((left, y), case.name, INK, _font(17), anchor="ls")
     draw.text(
@@ -148,18 +165,18 @@ def _title(draw: ImageDraw.ImageDraw, case: Case, left: int, top: int, block_px:
 
 def _people(case: Case) -> str:
     found = len(case.parsing.people)
-    if case.truth.person_map is None:
+    if case.ground_truth.person_map is None:
         return f"{found} found"
-    true = len(np.unique(case.truth.person_map[case.truth.person_map > 0]))
+    true = len(np.unique(case.ground_truth.person_map[case.ground_truth.person_map > 0]))
     return f"{true} {'person' if true == 1 else 'people'}, {found} found"
 
 
 def _classes(cases: list[Case]) -> list[int]:
-    """Those that the sheet shows, by number; unknown last."""
+    """Return the numbers of the classes that the sheet shows; unknown is last."""
     seen: set[int] = set()
     for case in cases:
         seen |= {
-            *np.unique(case.truth.label_map).tolist(),
+            *np.unique(case.ground_truth.label_map).tolist(),
             *np.unique(case.parsing.label_map).tolist(),
         }
     return sorted(seen - {0})
@@ -177,7 +194,12 @@ def _per_row(width: int) -> int:
 
 
 def _legend(
-    draw: ImageDraw.ImageDraw, classes: list[int], colours, names, top: int, width: int
+    draw: ImageDraw.ImageDraw,
+    classes: list[int],
+    colours: tuple[Colour, ...],
+    names: tuple[str, ...],
+    top: int,
+    width: int,
 ) -> None:
     for place, number in enumerate(classes):
         x = MARGIN_PX + place % _per_row(width) * LEGEND_COLUMN_PX
@@ -196,5 +218,5 @@ def _legend(
         draw.text((x + 23, y + 13), name, INK, _font(14), anchor="ls")
 
 
-def _font(size: int):
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)

@@ -1,5 +1,7 @@
-"""Summary: pictures' scores added up into the figures of a whole data set. Memory does not grow
-with the pictures' size."""
+"""Summary: the scores of pictures added up into the figures of a whole data set.
+
+Memory does not grow with the size of the pictures.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,18 @@ SCHEMA = "humanparse-evaluation/1"
 
 
 class Summary:
-    """Add pictures with `add`, then read `figures`. Their order decides nothing but equal scores in
-    the reference matching.
+    """Add pictures with `add`, then read `figures`.
 
-    matching: "standard" or "reference"; the pictures must have been measured with the same (see
-    overlap.measure). Raises OptionError for another matching.
+    The order of the pictures makes no difference, except between equal scores in the reference
+    matching.
+
+    Args:
+        labels: The classes.
+        matching: "standard" or "reference"; the pictures must have been measured with the same one
+            (see overlap.measure).
+
+    Raises:
+        OptionError: If there is no such matching.
     """
 
     def __init__(self, labels: LabelSet, matching: str = "standard"):
@@ -52,29 +61,33 @@ class Summary:
         self.pcp = PCP()
 
     def add(self, picture: PictureScore) -> None:
-        """One picture of the data set."""
+        """Add one picture of the data set."""
         self.num_pictures += 1
         self.classes.add_confusion(picture.confusion)
-        if picture.pq is None:
+        if (score := picture.instances) is None:
             return
         self.num_with_people += 1
-        self.pq.add_score(picture.pq)
-        for class_id, overlaps in picture.parts.items():
+        self.pq.add_score(score.pq)
+        for class_id, overlaps in score.parts.items():
             self.parts[class_id].add(overlaps)
-        found = self.people.add(picture.people)
-        self.pcp.add(found[0.5], picture.right_parts, picture.true_parts)
-        self.humans.add(picture.humans)
+        found = self.people.add(score.people)
+        self.pcp.add(found[0.5], score.right_parts, score.true_parts)
+        self.humans.add(score.humans)
 
     def part_ap(self) -> np.ndarray:
-        """AP^r of each class at each threshold: float (C - 1, 9), NaN for a class that is left
-        out."""
+        """Return the AP^r of each class at each threshold, float (C - 1, 9).
+
+        It is NaN for a class that is left out.
+        """
         return np.array([one.per_threshold for one in self.parts.values()]).reshape(
             -1, len(PART_THRESHOLDS)
         )
 
     def figures(self) -> dict[str, Any]:
-        """All measures as plain Python values; docs/evaluation.md lists the keys. None stands for
-        "cannot be said"."""
+        """Return all measures as plain Python values; docs/evaluation.md lists the keys.
+
+        None stands for a figure that is not defined.
+        """
         figures = {
             "schema": SCHEMA,
             "images": self.num_pictures,
@@ -138,15 +151,17 @@ class Summary:
 
 
 def picture_iou(picture: PictureScore) -> float:
-    """Mean IoU of one picture over its classes: what the sheet of worst cases sorts by. NaN if all
-    of it is unknown."""
+    """Return the mean IoU of one picture over its classes.
+
+    The sheet of worst cases is sorted by it. It is NaN if all pixels are unknown.
+    """
     score = MeanIoU(len(picture.confusion))
     score.add_confusion(picture.confusion)
     return score.mean
 
 
 def mean_without_nan(values: np.ndarray, axis: int) -> np.ndarray:
-    """Means along an axis of those that are numbers; NaN where none are."""
+    """Return the means along an axis over the values that are not NaN; NaN if there are none."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis)
     return np.where(known.any(axis), total / np.maximum(known.sum(axis), 1), np.nan)
@@ -166,11 +181,11 @@ def _per_threshold(values: np.ndarray, thresholds: tuple[float, ...]) -> dict[st
 
 
 def _plain(value: Any) -> Any:
-    """Python's own numbers, and None for NaN, which JSON does not know."""
+    """Return Python's own numbers, and None for NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_plain(one) for one in value]
-    if isinstance(value, float):  # NumPy's floats too
+    if isinstance(value, float):  # also NumPy's floats
         return None if np.isnan(value) else float(value)
     return value

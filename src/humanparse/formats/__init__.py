@@ -1,8 +1,8 @@
-"""Files, text and other libraries' forms of a Parsing; `save` writes any of `FORMATS`.
+"""A Parsing as files, as text, and in the forms of other libraries; `save` writes any of `FORMATS`.
 
-native.py is our own JSON, there and back; coco.py and labelme.py are those of annotation tools;
-pipelines.py has the forms of other pipelines, pictures.py the pictures. A further format is one
-function, one line of `_WRITERS` and one of files.py.
+native.py writes and reads our own JSON; coco.py and labelme.py write those of annotation tools;
+pipelines.py has the forms of other pipelines, and pictures.py the pictures. A new format is one
+function here and one row of `vocabulary.FORMAT_SUFFIXES`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,52 @@ from humanparse.system.files import whole_file
 from humanparse.vocabulary import FORMAT_SUFFIXES
 
 __all__ = [
-    "CONTENT_TYPES", "FORMATS", "SCHEMA", "Format", "coco_dataset", "encode_picture", "from_dict", "from_json",
-    "labelled_regions", "labels_image", "paths", "people_image", "save", "to_coco", "to_dict", "to_huggingface", "to_json",
-    "to_labelme", "to_modelscope",
-]  # fmt: skip
+    "FORMATS",
+    "SCHEMA",
+    "Format",
+    "coco_dataset",
+    "encode_picture",
+    "from_dict",
+    "from_json",
+    "labelled_regions",
+    "labels_image",
+    "paths",
+    "people_image",
+    "save",
+    "to_coco",
+    "to_dict",
+    "to_huggingface",
+    "to_json",
+    "to_labelme",
+    "to_modelscope",
+]
+
+PNG, JSON = "image/png", "application/json"  # media types
+Writer = Callable[[Parsing, BinaryIO, str], None]  # parsing, open file, palette
 
 
 def save(
     parsing: Parsing, folder: str | Path, formats: Iterable[str] | str, *, palette: str = "clear"
 ) -> list[Path]:
-    """Write the photo's files into `folder`, which is made if it is not there. Returns their paths,
-    in order.
+    """Write the photo's files into a folder.
 
-    formats: names of `FORMATS`. palette: the colours of those that are pictures. A file of that
-    name is replaced. Each file appears whole or not at all: it is written under another name first.
-    Raises OptionError for an unknown format or palette, before anything is written, and OSError if
-    writing fails.
+    Each file appears whole or not at all: it is written under another name first. A file that
+    already has the name is replaced.
+
+    Args:
+        parsing: The result to write.
+        folder: Where to write; it is created if it does not exist.
+        formats: Names of `FORMATS`, or a single name.
+        palette: The colours of the formats that are pictures.
+
+    Returns:
+        The paths of the files, in the order of the formats.
+
+    Raises:
+        OptionError: If a format or the palette is unknown; raised before anything is written.
+        OSError: If writing fails.
     """
-    parsing.labels.palette(palette)  # raises now for an unknown one
+    parsing.labels.palette(palette)  # raises an error if it is unknown
     formats, folder = _known(formats), folder_path("folder", folder)
     targets = paths(parsing.name, folder, formats)
     _make_folder(folder)
@@ -56,8 +84,16 @@ def save(
 
 
 def paths(name: str, folder: str | Path, formats: Iterable[str] | str) -> list[Path]:
-    """The files that `save` writes for a photo of that name. Raises OptionError for an unknown
-    format or a path as name."""
+    """Return the paths of the files that `save` writes for a photo of that name.
+
+    Args:
+        name: The photo's name, without folder and ending.
+        folder: Where they would be written.
+        formats: Names of `FORMATS`, or a single name.
+
+    Raises:
+        OptionError: If a format is unknown, or if the name is a path.
+    """
     if (
         not isinstance(name, str)
         or not name
@@ -65,7 +101,7 @@ def paths(name: str, folder: str | Path, formats: Iterable[str] | str) -> list[P
         or "\\" in name
         or "\0" in name
     ):
-        raise OptionError(f"{name!r} cannot name a file; give the photo a name without folders")
+        raise OptionError(f"{name!r} cannot be the name of a file; give a name without folders")
     folder = folder_path("folder", folder)
     return [folder / f"{name}{FORMATS[one].suffix}" for one in _known(formats)]
 
@@ -73,43 +109,90 @@ def paths(name: str, folder: str | Path, formats: Iterable[str] | str) -> list[P
 # The writers
 
 
+class Format(NamedTuple):
+    """How one format is written.
+
+    Attributes:
+        suffix: What the format adds to the photo's name, with its dots.
+        content_type: The media type of the file, for HTTP.
+        write: Writes a parsing to an open file: (parsing, file, palette).
+    """
+
+    suffix: str
+    content_type: str
+    write: Writer
+
+
+def _format(name: str, content_type: str) -> Callable[[Writer], Writer]:
+    """Register the function as the writer of a format."""
+
+    def register(write: Writer) -> Writer:
+        FORMATS[name] = Format(FORMAT_SUFFIXES[name], content_type, write)
+        return write
+
+    return register
+
+
+FORMATS: dict[str, Format] = {}  # in the order of the functions below
+
+
+@_format("overlay", PNG)
 def _write_overlay(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The photo in colours, with outlines and a legend."""
     _write_png(render.overlay(parsing, palette=palette), file)
 
 
+@_format("outlines", PNG)
 def _write_outlines(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The photo with outlines only."""
     _write_png(render.outlines(parsing, palette=palette), file)
 
 
+@_format("colormap", PNG)
 def _write_colormap(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The label map in colours, RGB."""
     _write_png(render.colormap(parsing, palette=palette), file)
 
 
+@_format("labels", PNG)
 def _write_labels(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The label map; each value is a class."""
     _write_png(labels_image(parsing, palette), file)
 
 
+@_format("people", PNG)
 def _write_people(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The person map; each value is a person."""
     _write_png(people_image(parsing), file)
 
 
+@_format("cutout", PNG)
 def _write_cutout(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """All people on a transparent background."""
     _write_png(render.cutout(parsing), file)
 
 
+@_format("json", JSON)
 def _write_json(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """Our own JSON, see docs/json.md."""
     file.write(to_json(parsing).encode() + b"\n")
 
 
+@_format("coco", JSON)
 def _write_coco(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """COCO's annotations of people and parts."""
     file.write(json.dumps(to_coco(parsing)).encode() + b"\n")
 
 
+@_format("labelme", JSON)
 def _write_labelme(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The parts as polygons, for labelme."""
     file.write(json.dumps(to_labelme(parsing), indent=2).encode() + b"\n")
 
 
+@_format("npz", "application/octet-stream")
 def _write_npz(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """Both maps and the people's boxes, for NumPy."""
     people = parsing.people
     np.savez_compressed(
         file,
@@ -126,38 +209,14 @@ def _write_png(picture: Image.Image, file: BinaryIO) -> None:
     file.write(encode_picture(picture, "png"))
 
 
-class Format(NamedTuple):
-    """What one format adds to the photo's name, and the function that writes it."""
-
-    suffix: str
-    write: Callable[[Parsing, BinaryIO, str], None]  # parsing, open file, palette
-
-
-_WRITERS: dict[str, Callable[[Parsing, BinaryIO, str], None]] = {
-    "overlay": _write_overlay,  # the photo in colours, with outlines and legend
-    "outlines": _write_outlines,  # the photo with the outlines alone
-    "colormap": _write_colormap,  # the label map in colours, RGB
-    "labels": _write_labels,  # the label map, each value a class
-    "people": _write_people,  # the person map, each value a person
-    "cutout": _write_cutout,  # everybody on a transparent background
-    "json": _write_json,  # docs/json.md
-    "coco": _write_coco,  # COCO's annotations, people and parts
-    "labelme": _write_labelme,  # the parts as polygons, for labelme
-    "npz": _write_npz,  # both maps and the people's boxes for NumPy
-}
-FORMATS = {name: Format(suffix, _WRITERS[name]) for name, suffix in FORMAT_SUFFIXES.items()}
-
-_MEDIA_TYPES = {"png": "image/png", "json": "application/json", "npz": "application/octet-stream"}
-# for HTTP
-CONTENT_TYPES = {name: _MEDIA_TYPES[one.suffix.rpartition(".")[2]] for name, one in FORMATS.items()}
-
-
 def _known(formats: Iterable[str] | str) -> list[str]:
-    """The formats without repeats; a single name is a list of one. Raises OptionError for an
-    unknown one."""
+    """Return the formats without repetitions; a single name is a list of one.
+
+    Raises OptionError for an unknown format.
+    """
     names = one_or_more("formats", formats)
     for name in names:
-        if name not in list(FORMATS):  # a list is in no dictionary, but may be asked for
+        if name not in list(FORMATS):  # may be a list, which no dictionary can look up
             raise OptionError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}")
     return list(dict.fromkeys(names))
 
@@ -167,5 +226,5 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise OptionError(
-            f"{folder} cannot be a folder: a file of that name is in the way; choose another"
+            f"{folder} cannot be created: a file has that name; choose another folder"
         ) from error

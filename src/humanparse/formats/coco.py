@@ -1,5 +1,4 @@
-"""COCO's object detection format: one annotation for every person and every part of theirs, linked
-by number.
+"""COCO's object detection format: one annotation for every person and every part, linked by number.
 
 Source: https://cocodataset.org/#format-data. Boxes, areas and masks are those of pycocotools.
 """
@@ -16,11 +15,11 @@ from humanparse.labels import LabelSet
 from humanparse.result import Parsing, Part, Person
 
 PERSON = "person"
-_AS_MANY = "give as many names as there are photos"
+_AS_MANY = "give exactly one name for each photo"
 
 
 def to_coco(parsing: Parsing, *, polygons: bool = False) -> dict[str, Any]:
-    """One photo as a whole COCO data set; see `coco_dataset`."""
+    """Return one photo as a whole COCO data set; see `coco_dataset`."""
     return coco_dataset([parsing], polygons=polygons)
 
 
@@ -30,21 +29,29 @@ def coco_dataset(
     file_names: Iterable[str | PurePath] | None = None,
     polygons: bool = False,
 ) -> dict[str, Any]:
-    """Many photos as one COCO data set: {"info", "licenses", "images", "categories",
-    "annotations"}, ready for `json.dump`.
+    """Return many photos as one COCO data set, ready for `json.dump`.
 
-    parsings: read once, one after the other, so a generator need not hold more than one photo.
-    file_names: what each photo is called, such as its path below the folder of all of them; None
-    takes the names of their files, without folders. No two may be the same: readers would take one
-    photo for the other, or refuse the file.
-    polygons: outlines instead of run lengths, for tools that know no others; see `Mask.to_polygons`
-    for what they lose. Numbers of images and annotations count from 1. A category's number is its
-    class, and "person" comes after the last ("whole-person" where a class is called "person").
-    Beside COCO's own keys an annotation has score, person_id (the person's number in the photo, 0
-    for nobody's part) and part_of (the number of the person's annotation; 0 for people and nobody's
-    parts). Empty masks are left out. Raises OptionError for photos of different label sets, whose
-    classes have different numbers, for two photos of one name, and for more or fewer names than
-    photos.
+    The numbers of images and annotations count from 1. The number of a category is that of its
+    class; "person" comes after the last one ("whole-person" if a class is called "person"). Besides
+    COCO's own keys, an annotation has `score`, `person_id` (the person's number in the photo, 0 for
+    a part that belongs to nobody) and `part_of` (the number of the person's annotation; 0 for
+    people, and for parts that belong to nobody). Empty masks are left out.
+
+    Args:
+        parsings: The results; they are read once, one after the other, so that a generator need not
+            hold more than one photo.
+        file_names: What each photo is called, for example its path below the folder of all photos;
+            None takes the names of their files, without folders. Every name must be different:
+            readers would confuse two photos of the same name, or refuse the file.
+        polygons: Write outlines instead of run lengths, for tools that cannot read those; see
+            `Mask.to_polygons` for what they lose.
+
+    Returns:
+        {"info", "licenses", "images", "categories", "annotations"}, in plain Python values.
+
+    Raises:
+        OptionError: If photos have different label sets, whose classes have different numbers; if
+            two photos have the same name; or if there are more or fewer names than photos.
     """
     labels: LabelSet | None = None
     images: list[dict[str, Any]] = []
@@ -54,12 +61,13 @@ def coco_dataset(
     for image_id, (parsing, file_name) in enumerate(_named(parsings, file_names), 1):
         if labels and labels.names != parsing.labels.names:
             raise OptionError(
-                f"{parsing.name!r} has the labels of {parsing.labels.name} but those before it of {labels.name}"
+                f"{parsing.name!r} has the label set {parsing.labels.name}, but the photos before "
+                f"it have {labels.name}; make one data set for each label set"
             )
         if (other := numbers.setdefault(file_name, image_id)) != image_id:
             raise OptionError(
-                f"photos {other} and {image_id} are both called {file_name!r}; give each a name of "
-                "its own with file_names, such as its path below the folder of all of them"
+                f"photos {other} and {image_id} are both called {file_name!r}; give each its own "
+                "name with file_names, for example its path below the folder of all photos"
             )
         labels = parsing.labels
         models[parsing.model] = None
@@ -75,7 +83,8 @@ def coco_dataset(
         annotations += _annotations(parsing, image_id, len(annotations) + 1, polygons)
     return {
         "info": {
-            "description": f"people and their parts, found by humanparse with {', '.join(models) or 'no model'}"
+            "description": "people and their parts, found by humanparse with "
+            + (", ".join(models) or "no model")
         },
         "licenses": [],
         "images": images,
@@ -87,7 +96,7 @@ def coco_dataset(
 def _named(
     parsings: Iterable[Parsing], file_names: Iterable[str | PurePath] | None
 ) -> Iterator[tuple[Parsing, str]]:
-    """Each photo with its name, with slashes between folders."""
+    """Yield each photo with its name, with slashes between folders."""
     if file_names is None:
         yield from ((parsing, parsing.file_name or parsing.name) for parsing in parsings)
         return
@@ -115,7 +124,7 @@ def _categories(labels: LabelSet) -> list[dict[str, Any]]:
 def _annotations(
     parsing: Parsing, image_id: int, first_id: int, polygons: bool
 ) -> list[dict[str, Any]]:
-    """Each person and then their parts; at last the parts of nobody."""
+    """Return the annotations of each person and their parts, then those of parts of nobody."""
     found: list[dict[str, Any]] = []
 
     def add(region: Person | Part, category_id: int, person_id: int, part_of: int) -> int:

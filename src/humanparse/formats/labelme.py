@@ -1,5 +1,7 @@
-"""labelme's JSON (version 5), to look at the parts and correct them by hand. Source:
-https://github.com/wkentaro/labelme."""
+"""labelme's JSON (version 5), for looking at the parts and correcting them by hand.
+
+Source: https://github.com/wkentaro/labelme.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from humanparse.result import Parsing, Part
 
 
 def to_labelme(parsing: Parsing, image_path: str | None = None) -> dict[str, Any]:
-    """The parts as polygons, in plain Python values; a person is the group of their parts
-    (group_id, null for nobody's).
+    """Return the parts as polygons, in plain Python values.
 
-    image_path: of the photo, relative to the JSON file; None takes the name of the photo's file.
-    labelme opens it there. A part in several pieces is several shapes; people without any part
-    leave no shape.
+    A person is the group of their parts: `group_id` is the person's number, and None for parts that
+    belong to nobody. A part with several connected components is several shapes; people without any
+    part leave no shape.
+
+    Args:
+        parsing: The result.
+        image_path: The path of the photo, relative to the JSON file; labelme opens it there. None
+            takes the name of the photo's file.
     """
     height, width = parsing.size_hw
     owned = [(part, int(person.id)) for person in parsing.people for part in person.parts.values()]

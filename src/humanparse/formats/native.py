@@ -1,4 +1,4 @@
-"""The JSON of a parse there and back, as docs/json.md describes it."""
+"""Our own JSON, written and read, as docs/json.md describes it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,25 @@ SCHEMA = "humanparse/1"
 def to_json(
     parsing: Parsing, *, masks: bool = True, polygons: bool = False, indent: int | None = None
 ) -> str:
-    """`to_dict` as text, in plain ASCII. indent: spaces a level, None for one line."""
+    """Return `to_dict` as text, in plain ASCII.
+
+    Args:
+        parsing: The result.
+        masks: See `to_dict`.
+        polygons: See `to_dict`.
+        indent: The number of spaces per level; None writes a single line.
+    """
     return json.dumps(to_dict(parsing, masks=masks, polygons=polygons), indent=indent)
 
 
 def to_dict(parsing: Parsing, *, masks: bool = True, polygons: bool = False) -> dict[str, Any]:
-    """People, parts, boxes, scores and masks in plain Python values, as docs/json.md describes.
+    """Return the result in plain Python values, as docs/json.md describes.
 
-    masks: False leaves the masks out, which makes it small; `from_dict` needs them.
-    polygons: True adds the outlines of every person and part, see `Mask.to_polygons`; `from_dict`
-    does not read them.
+    Args:
+        parsing: The result.
+        masks: False leaves the masks out, which makes the result small; `from_dict` needs them.
+        polygons: True adds the outlines of every person and part (see `Mask.to_polygons`);
+            `from_dict` does not read them.
     """
     height, width = parsing.size_hw
     return {
@@ -46,7 +55,11 @@ def to_dict(parsing: Parsing, *, masks: bool = True, polygons: bool = False) -> 
 
 
 def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
-    """The inverse of `to_json`; see `from_dict`. Raises OptionError for text that is not JSON."""
+    """Read what `to_json` wrote; see `from_dict`.
+
+    Raises:
+        OptionError: If the text is not JSON, and for the reasons of `from_dict`.
+    """
     try:
         data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -55,11 +68,15 @@ def from_json(text: str | bytes, image: np.ndarray | None = None) -> Parsing:
 
 
 def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
-    """The inverse of `to_dict`: the same people, parts and maps.
+    """Read what `to_dict` returned: the same people, parts and maps.
 
-    image: the photo, uint8 (height, width, 3), for drawing; black if not given. Raises OptionError
-    for another schema, for data written without masks, for damaged data and for a photo of another
-    size.
+    Args:
+        data: The data.
+        image: The photo, uint8 (height, width, 3), for drawing; black if it is not given.
+
+    Raises:
+        OptionError: If the data have another schema, were written without masks or are damaged, or
+            if the photo has another size.
     """
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA:
@@ -71,7 +88,9 @@ def from_dict(data: dict[str, Any], image: np.ndarray | None = None) -> Parsing:
     except OptionError:
         raise
     except KeyError as error:
-        raise OptionError(f"the data lack {error}, which docs/json.md describes") from error
+        raise OptionError(
+            f"the data have no {error}, which docs/json.md describes; write them again"
+        ) from error
     except (
         TypeError,
         ValueError,
@@ -113,13 +132,13 @@ def _region_to_dict(region: Person | Part, masks: bool, polygons: bool) -> dict[
 
 
 def plain_rle(mask: Mask) -> dict[str, Any]:
-    """COCO's compressed run lengths, in plain Python values."""
+    """Return COCO's compressed run lengths in plain Python values."""
     rle = mask.to_rle()
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"]}
 
 
 def flat_polygons(mask: Mask) -> list[list[float]]:
-    """Each polygon as [x, y, x, y, ...], in COCO's way."""
+    """Return each polygon as [x, y, x, y, ...], as COCO does."""
     return [polygon.ravel().tolist() for polygon in mask.to_polygons()]
 
 
@@ -127,7 +146,7 @@ def _parsing_from_dict(data: dict[str, Any], image: np.ndarray | None) -> Parsin
     size_hw = (_whole(data["height"]), _whole(data["width"]))
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise ValueError(
-            f"a picture of {size_hw[1]}x{size_hw[0]} is not read; the limit is {MAX_PIXELS} pixels"
+            f"the picture is {size_hw[1]}x{size_hw[0]}, but the limit is {MAX_PIXELS} pixels"
         )
     label_set = _label_set(data["label_set"], tuple(data["labels"]))
     people = tuple(_person_from_dict(one, label_set, size_hw) for one in data["people"])
@@ -137,7 +156,8 @@ def _parsing_from_dict(data: dict[str, Any], image: np.ndarray | None) -> Parsin
     image = np.zeros((*size_hw, 3), np.uint8) if image is None else image
     if image.shape != (*size_hw, 3):
         raise OptionError(
-            f"the photo is {image.shape[1]}x{image.shape[0]} but the data are for {size_hw[1]}x{size_hw[0]}"
+            f"the photo is {image.shape[1]}x{image.shape[0]} but the data are for a photo of "
+            f"{size_hw[1]}x{size_hw[0]}; give the photo that was parsed"
         )
     parts = [part for person in people for part in person.parts.values()]
     return Parsing(
@@ -178,10 +198,11 @@ def _part_from_dict(data: dict[str, Any], label_set: LabelSet, size_hw: tuple[in
 
 def _mask(data: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
     if "mask" not in data:
-        raise OptionError("the data hold no masks; write them with masks=True")
+        raise OptionError("the data have no masks; write them with masks=True")
     if tuple(data["mask"]["size"]) != size_hw:
         raise ValueError(
-            f"a mask is for {data['mask']['size']} but the picture is {list(size_hw)} (height, width)"
+            f"a mask is for {data['mask']['size']} but the picture is {list(size_hw)} "
+            "(height, width)"
         )
     try:
         return Mask.from_rle(data["mask"])
@@ -190,7 +211,7 @@ def _mask(data: dict[str, Any], size_hw: tuple[int, int]) -> Mask:
 
 
 def _label_set(name: str, names: tuple[str, ...]) -> LabelSet:
-    """The label set of that name with its colours, or one of these names if we know none such."""
+    """Return the label set of that name with its colours, or a new one if its names differ."""
     if not all(isinstance(one, str) for one in names) or not 1 <= len(names) <= 256:
         raise ValueError("its labels should be 1 to 256 names")
     try:
@@ -207,8 +228,8 @@ def _whole(value: Any) -> int:
 
 
 def _painted(regions: list[tuple[int, Mask]], size_hw: tuple[int, int], kind: type) -> np.ndarray:
-    """One map from numbered masks; the later hides the earlier."""
-    painted = np.zeros(size_hw, kind)
+    """Paint numbered masks into one map; later masks hide earlier ones."""
+    painted: np.ndarray = np.zeros(size_hw, kind)
     for number, mask in regions:
         x0, y0, x1, y1 = mask.box_xyxy
         painted[y0:y1, x0:x1][mask.crop] = number

@@ -1,5 +1,7 @@
-"""Pictures as files: the maps as indexed pictures, and any picture encoded without a word about
-where it came from."""
+"""Pictures as files: the maps as indexed pictures, and the encoding of any picture.
+
+No file says anything about where its picture came from.
+"""
 
 from __future__ import annotations
 
@@ -21,60 +23,79 @@ from humanparse.result import Parsing
 from humanparse.system.cores import usable_cores
 from humanparse.system.parallel import in_order
 
-MAX_SIDES = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383}  # what each kind of file can hold
+MAX_SIDES = {
+    "png": 2**31 - 1,
+    "jpeg": 65_500,
+    "webp": 16_383,
+}  # the longest side of each kind, in pixels
 
-_PNG_FILTER = 2  # each row less the one above
-# bytes that are compressed at a time, each band by itself, on as many threads as there are cores
+_PNG_FILTER = 2  # each row minus the one above
+# Bytes of a band; bands are compressed separately, on as many threads as there are cores.
 _PNG_BAND = 1 << 20
 _PNG_SIGNATURE, _ADLER_PRIME = b"\x89PNG\r\n\x1a\n", 65521
-_FLAT_MODES = ("P", "L", "1", "I;16")  # one value a pixel: small enough to be left to Pillow
+_FLAT_MODES = ("P", "L", "1", "I;16")  # one value per pixel: small enough for Pillow
 
 
 def labels_image(parsing: Parsing, palette: str = "clear") -> Image.Image:
-    """The label map as an indexed picture (mode P): each pixel's value is its class, shown in the
-    palette's colour."""
+    """Return the label map as an indexed picture (mode P).
+
+    Each pixel's value is its class, which is shown in the palette's colour.
+    """
     return _indexed(parsing.label_map, parsing.labels.palette(palette))
 
 
 def people_image(parsing: Parsing) -> Image.Image:
-    """The person map as a picture whose values are the people's numbers: mode P, or I;16 for more
-    than 255 people."""
+    """Return the person map as a picture whose values are the people's numbers.
+
+    Its mode is P, or I;16 if there are more than 255 people.
+    """
     if len(parsing.people) > 255:
         return Image.fromarray(parsing.person_map.astype(np.uint16))
     return _indexed(parsing.person_map.astype(np.uint8), render.person_colours(len(parsing.people)))
 
 
 def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
-    """The bytes of a picture file, without metadata: no EXIF, no colour profile, no text.
+    """Encode a picture without any metadata: no EXIF, no colour profile, no text.
 
-    kind: "png", which keeps every pixel and the mode of `labels_image` and `people_image`; "jpeg",
-    which shows what is transparent in white; "webp". quality: of the last two, 1 to 100. Quick
-    rather than as small as can be. Raises OptionError for another kind or quality, and for a
-    picture that is too large for its kind.
+    The encoders are chosen for speed, not for the smallest file.
+
+    Args:
+        picture: The picture.
+        kind: "png", which keeps every pixel and the modes of `labels_image` and `people_image`;
+            "jpeg", which shows transparent pixels in white; or "webp".
+        quality: The quality of JPEG and WebP, from 1 to 100.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        OptionError: If the kind or the quality is unknown, or if the picture is too large for its
+            kind.
     """
     if not isinstance(picture, Image.Image):
         raise OptionError(
-            f"picture is {type(picture).__name__}; give a PIL image, such as `result.overlay()`"
+            f"picture is {type(picture).__name__}; give a PIL image, for example `result.overlay()`"
         )
     if kind not in list(MAX_SIDES):
         raise OptionError(
-            f"there is no kind of picture {kind!r}; choose one of {', '.join(MAX_SIDES)}"
+            f"there is no picture format {kind!r}; choose one of {', '.join(MAX_SIDES)}"
         )
     quality = round(number_between("quality", quality, 1, 100))
     if max(picture.size) > MAX_SIDES[kind]:
         size = f"{picture.width}x{picture.height}"
         raise OptionError(
-            f"the picture is {size} but {kind} holds at most {MAX_SIDES[kind]} pixels a side; choose png"
+            f"the picture is {size} but {kind} allows at most {MAX_SIDES[kind]} pixels per side; "
+            "choose png"
         )
     if kind == "png" and picture.mode in _FLAT_MODES and not picture.has_transparency_data:
-        # level 6 takes three times as long for a fifth less
+        # Level 6 takes three times as long, for files that are a fifth smaller.
         return _encoded(picture.copy(), "PNG", compress_level=1)
     mode = "RGBA" if picture.has_transparency_data else "RGB"
     if kind == "png":
         return _png(np.asarray(picture if picture.mode == mode else picture.convert(mode)))
-    picture = picture.convert(mode)  # a copy in any case
+    picture = picture.convert(mode)  # always a copy
     if kind == "webp":
-        # method 4 takes three times as long for a sixth less
+        # Method 4 takes three times as long, for files that are a sixth smaller.
         return _encoded(picture, "WEBP", quality=quality, method=0)
     if picture.mode == "RGBA":
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert(
@@ -84,8 +105,10 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    """pixels: uint8 (H, W, 3) RGB or (H, W, 4) RGBA. Bands of rows are compressed side by side, in
-    threads."""
+    """Encode uint8 pixels (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Bands of rows are compressed at the same time, in threads.
+    """
     height, width, channels = pixels.shape
     flat = np.ascontiguousarray(pixels).reshape(height, width * channels)
     rows = max(1, _PNG_BAND // flat.shape[1])
@@ -100,7 +123,7 @@ def _png(pixels: np.ndarray) -> bytes:
     for _, adler, size in bands:
         checksum = _adler32_joined(checksum, adler, size)
     header = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
-    # of the zlib stream, which all bands together are
+    # The two ends of the zlib stream that all bands form together.
     head, tail = b"\x78\x01", struct.pack(">I", checksum)
     begin = [_PNG_SIGNATURE, _png_chunk(b"IHDR", header), _png_chunk(b"IDAT", head)]
     return b"".join(
@@ -116,8 +139,10 @@ def _png(pixels: np.ndarray) -> bytes:
 def _png_band(
     flat: np.ndarray, rows: int, compressors: Callable, top: int
 ) -> tuple[bytes, int, int]:
-    """flat: uint8 (H, bytes a row). The IDAT chunk of the rows from `top` on, and the Adler-32 and
-    number of the bytes in it."""
+    """Return the IDAT chunk of the rows from `top` on, and the Adler-32 and number of its bytes.
+
+    flat: uint8 (H, bytes per row).
+    """
     here = flat[top : top + rows]
     filtered = np.empty((len(here), flat.shape[1] + 1), np.uint8)
     filtered[:, 0] = _PNG_FILTER
@@ -127,17 +152,19 @@ def _png_band(
     data = compressor.compress(filtered) + compressor.flush(
         zlib.Z_FINISH if top + rows >= len(flat) else zlib.Z_SYNC_FLUSH
     )
-    return _png_chunk(b"IDAT", data), zlib.adler32(filtered), filtered.size
+    return _png_chunk(b"IDAT", data), zlib.adler32(filtered.data), filtered.size
 
 
 def _compressors() -> Callable:
-    """What opens raw deflate streams, quick ones: ISA-L, where the processor has one, in a quarter
-    of zlib's time."""
+    """Return a function that opens fast raw deflate streams.
+
+    It is ISA-L's where the processor supports it, which takes a quarter of zlib's time.
+    """
     try:
         from isal import isal_zlib
     except ImportError:
-        # Runs of equal bytes alone: half the time of zlib's quickest level, and after _PNG_FILTER
-        # no larger.
+        # Only runs of equal bytes: half the time of zlib's fastest level, and not larger after
+        # _PNG_FILTER.
         return partial(zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_RLE)
     return partial(isal_zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS)
 
@@ -152,7 +179,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _adler32_joined(first: int, second: int, second_size: int) -> int:
-    """The Adler-32 of two runs of bytes, one after the other, from those of each."""
+    """Return the Adler-32 of two runs of bytes together, from that of each."""
     low, high = (
         (first & 0xFFFF) + (second & 0xFFFF) - 1,
         (first >> 16) + (second >> 16) + second_size * ((first & 0xFFFF) - 1),
@@ -160,9 +187,12 @@ def _adler32_joined(first: int, second: int, second_size: int) -> int:
     return (high % _ADLER_PRIME) << 16 | low % _ADLER_PRIME
 
 
-def _encoded(picture: Image.Image, kind: str, **settings) -> bytes:
-    """By Pillow. Changes the picture: what it carries besides its pixels, such as a colour profile,
-    Pillow would write."""
+def _encoded(picture: Image.Image, kind: str, **settings: int) -> bytes:
+    """Encode with Pillow.
+
+    Changes the picture: Pillow would write what it carries besides its pixels, like a colour
+    profile.
+    """
     picture.info = {}
     file = io.BytesIO()
     picture.save(file, kind, **settings)
@@ -170,8 +200,10 @@ def _encoded(picture: Image.Image, kind: str, **settings) -> bytes:
 
 
 def _indexed(values: np.ndarray, colours: tuple[Colour, ...]) -> Image.Image:
-    """uint8 (H, W) → mode P. All 256 colours are given, so that the file keeps 8 bits a pixel, as
-    simple readers expect."""
+    """uint8 (H, W) → mode P.
+
+    All 256 colours are given, so that the file keeps 8 bits per pixel, as simple readers expect.
+    """
     picture = Image.fromarray(np.ascontiguousarray(values))
     picture.putpalette(
         [channel for colour in colours for channel in colour] + [0] * 3 * (256 - len(colours))

@@ -1,4 +1,4 @@
-"""The forms of other pipelines, for code that was written for them."""
+"""The forms in which other pipelines return their results, for code that was written for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from humanparse.result import Parsing, Part, Person
 
 
 def to_modelscope(parsing: Parsing) -> dict[str, list]:
-    """The result in the form of ModelScope's human parsing pipeline: {"masks", "labels", "scores"},
-    parts, then people.
+    """Return the result in the form of ModelScope's human parsing pipeline: parts, then people.
 
-    masks: float32 (H, W) each, 0 or 1: as many bytes as four times the photo's pixels for every
-    part and person. Other than there, masks do not overlap, parts come person by person, and people
-    are called "Human".
+    Unlike there, masks do not overlap, parts come person by person, and people are called "Human".
+
+    Returns:
+        {"masks", "labels", "scores"}, three lists. Each mask is float32 (H, W), 0 or 1: every part
+        and person takes four bytes for each pixel of the photo.
     """
     found = labelled_regions(parsing)
     return {
@@ -27,11 +28,13 @@ def to_modelscope(parsing: Parsing) -> dict[str, list]:
 
 
 def to_huggingface(parsing: Parsing) -> list[dict[str, Any]]:
-    """The result in the form of Hugging Face's image segmentation: [{"label", "score", "mask"}],
-    parts, then people.
+    """Return the result in the form of Hugging Face's image segmentation: parts, then people.
 
-    mask: a greyscale picture (mode L) of the photo's size, 255 inside and 0 outside. People are
-    called "Human".
+    People are called "Human".
+
+    Returns:
+        [{"label", "score", "mask"}]. Each mask is a greyscale picture (mode L) in the photo's size,
+        255 inside and 0 outside.
     """
     return [
         {
@@ -44,10 +47,9 @@ def to_huggingface(parsing: Parsing) -> list[dict[str, Any]]:
 
 
 def labelled_regions(parsing: Parsing) -> list[tuple[str, Part | Person]]:
-    """Every part with its label, person by person, then those of nobody, then every person as
-    "Human".
+    """Return every part with its label, person by person; then parts of nobody; then every person.
 
-    Where a class of the model is called so, people are "whole-Human".
+    People are called "Human", or "whole-Human" if a class of the model is called "Human".
     """
     human = parsing.labels.name_beside("Human")
     parts = [part for person in parsing.people for part in person.parts.values()] + list(

@@ -1,1 +1,1 @@
-"""Networks in plain PyTorch (extra: torch). Nothing here knows images, labels or files of ours."""
+"""Networks in plain PyTorch (extra: torch). They know nothing of images, label sets or files."""

@@ -1,13 +1,11 @@
-"""CentreParser: the embedded model. One look at the photo gives classes, people's pixels and
-people's centres.
+"""CentreParser: the embedded model.
 
-A MobileNetV1-0.75 backbone (see bodypix.py), context at strides 16 and 32, a feature pyramid to
-stride 4, and five
-maps there: class logits, person logit, centre heat map, for every pixel the way to the centre of
-its person, and what
-speaks for each class on the whole person: its mean over the person's pixels is the logit that they
-wear it. Centres and offsets separate people as in Panoptic-DeepLab (Cheng et al., arXiv
-1911.10194).
+It finds classes, people's pixels and their centres in one pass. It has a MobileNetV1-0.75 backbone
+(see bodypix.py), context at strides 16 and 32, a feature pyramid to stride 4, and five maps there:
+class logits; the person logit; the heat map of centres; the offset from every pixel to the centre
+of its person; and the evidence for each class on the whole person, whose mean over the person's
+pixels is the logit that they wear it. Centres and offsets separate people as in Panoptic-DeepLab
+(Cheng et al., arXiv 1911.10194).
 """
 
 from __future__ import annotations
@@ -17,18 +15,25 @@ from torch.nn import functional as F
 
 from humanparse.model.bodypix import HEADS, MobileNetV1
 
-STRIDE = 4  # of every output map
-# the offset head speaks in units of 64 input pixels, so that its outputs are of order one
+STRIDE = 4  # input pixels per cell of every output map
+# The unit of the offset head in input pixels, so that its outputs are of order one.
 OFFSET_UNIT_PX = 64.0
 
 
 class CentreParser(nn.Module):
-    """Backbone → context → pyramid → heads; every part is passed in so that this page shows the
-    numbers.
+    """Backbone → context → pyramid → heads.
 
-    `teacher_heads` are BodyPix's own heads on the same features. `segments` is part of the person
-    output; the others only serve training, where they keep the backbone from forgetting what it
-    knows about people.
+    Every part is passed in, so that `centre_parser` below shows the numbers. `teacher_heads` are
+    BodyPix's own heads on the same features. `segments` is part of the person output; the others
+    only serve training, where they keep the backbone from forgetting what it knows about people.
+
+    Args:
+        num_classes: The number of classes, including the background.
+        backbone: Features at strides 4, 8 and 16.
+        context: What is seen around each cell at stride 16.
+        pyramid: The way from stride 16 to stride 4.
+        centre_dim: The channels before the centre head.
+        wears_dim: The channels before the head of whole people's classes.
     """
 
     def __init__(
@@ -58,23 +63,27 @@ class CentreParser(nn.Module):
         self.teacher_heads = nn.ModuleDict(
             {name: nn.Conv2d(384, channels, 1) for name, channels in HEADS.items()}
         )
-        nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare: begin by saying so
-        nn.init.zeros_(self.wears_head[-1].weight)  # begin by saying nothing
-        nn.init.zeros_(self.wears_head[-1].bias)
-        # begin with exactly BodyPix's person mask
-        nn.init.zeros_(self.person_head.weight)
-        nn.init.zeros_(self.person_head.bias)
+        assert self.centre_head.bias is not None
+        nn.init.constant_(self.centre_head.bias[:1], -4.0)  # centres are rare from the beginning
+        _set_to_zero(self.wears_head[-1])  # no evidence at the beginning
+        _set_to_zero(self.person_head)  # at the beginning the person mask is exactly BodyPix's
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """pixels: float (B, 3, H, W) in [-1, 1]; H and W multiples of 32.
+        """Compute all maps.
 
-        Returns, all at stride 4 (h = H/4, w = W/4):
-            classes   (B, num_classes, h, w)  logits
-            person    (B, 1, h, w)            logit of "this pixel is a person"
-            centre    (B, 1, h, w)            logit of "here is a person's centre"
-            offset    (B, 2, h, w)            (dx, dy) from the pixel to its person's centre, in input pixels
-            wears     (B, num_classes, h, w)  what speaks for each class on the whole person, to be averaged over them
-        and `features16` (B, 384, H/16, W/16), the backbone's last features.
+        Args:
+            pixels: float (B, 3, H, W) in [-1, 1]; H and W are multiples of 32.
+
+        Returns:
+            A dictionary of maps at stride 4 (h = H/4, w = W/4), and the backbone's last features:
+
+            - classes (B, num_classes, h, w): logits
+            - person (B, 1, h, w): the logit that the pixel is part of a person
+            - centre (B, 1, h, w): the logit that a person's centre is here
+            - offset (B, 2, h, w): (dx, dy) from the pixel to its person's centre, in input pixels
+            - wears (B, num_classes, h, w): the evidence for each class on the whole person, to be
+              averaged over the person
+            - features16 (B, 384, H/16, W/16)
         """
         features = self.backbone(pixels)
         x16 = self.context(features[16])
@@ -94,14 +103,28 @@ class CentreParser(nn.Module):
         }
 
     def teacher_maps(self, features16: Tensor) -> dict[str, Tensor]:
-        """What BodyPix's heads say of these features now: logits (B, C, H/16, W/16) by head
-        name."""
+        """Apply BodyPix's heads to these features.
+
+        Args:
+            features16: (B, 384, H/16, W/16).
+
+        Returns:
+            Logits (B, C, H/16, W/16) by the name of the head.
+        """
         return {name: head(features16) for name, head in self.teacher_heads.items()}
 
 
 class Context(nn.Module):
-    """Widens what a cell at stride 16 sees: a deep stage, dilated depthwise blocks with residuals,
-    and the image's mean."""
+    """Widens what a cell at stride 16 sees.
+
+    It adds a deep stage, dilated depthwise blocks with residuals, and the mean of the image.
+
+    Args:
+        in_dim: The channels of the backbone's features.
+        dim: The channels of the result.
+        dilations: The dilation of each block.
+        deep: The stage at stride 32.
+    """
 
     def __init__(self, in_dim: int, dim: int, dilations: tuple[int, ...], deep: Deep):
         super().__init__()
@@ -112,7 +135,7 @@ class Context(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, in_dim, h, w) → (B, dim, h, w)."""
+        """Map (B, in_dim, h, w) to (B, dim, h, w)."""
         x = self.reduce(x) + upsample(self.deep(x), 2)
         for block in self.blocks:
             x = x + block(x)
@@ -120,12 +143,20 @@ class Context(nn.Module):
 
 
 class Deep(nn.Module):
-    """A stage at stride 32, where channels are cheap and a cell sees a whole person: what tells a
-    coat from a dress."""
+    """A stage at stride 32, where channels are cheap and a cell sees a whole person.
+
+    It is what separates a coat from a dress.
+
+    Args:
+        in_dim: The channels of the input.
+        dim: The channels of the blocks.
+        out_dim: The channels of the result.
+        blocks: The number of blocks.
+    """
 
     def __init__(self, in_dim: int, dim: int, out_dim: int, blocks: int):
         super().__init__()
-        # a kernel of 4 has its middle between two cells, where the larger cell's middle is
+        # The middle of a kernel of 4 lies between two cells, at the middle of the larger cell.
         self.halve = nn.Sequential(
             nn.Conv2d(in_dim, in_dim, 4, 2, 1, groups=in_dim, bias=False),
             nn.BatchNorm2d(in_dim),
@@ -133,11 +164,10 @@ class Deep(nn.Module):
         )
         self.blocks = nn.ModuleList(separable(dim, 5, 1) for _ in range(blocks))
         self.out = nn.Conv2d(dim, out_dim, 1)
-        nn.init.zeros_(self.out.weight)  # begin by adding nothing
-        nn.init.zeros_(self.out.bias)
+        _set_to_zero(self.out)  # adds nothing at the beginning
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, in_dim, h, w), h and w even → (B, out_dim, h/2, w/2)."""
+        """Map (B, in_dim, h, w) with even h and w to (B, out_dim, h/2, w/2)."""
         x = self.halve(x)
         for block in self.blocks:
             x = x + block(x)
@@ -145,7 +175,13 @@ class Deep(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Top-down feature pyramid from stride 16 to stride 4: upsample, add the lateral, smooth."""
+    """A top-down feature pyramid from stride 16 to stride 4: upsample, add the lateral, smooth.
+
+    Args:
+        context_dim: The channels at stride 16.
+        dim8: The channels of the result at stride 8.
+        dim4: The channels of the result at stride 4.
+    """
 
     def __init__(self, context_dim: int, dim8: int, dim4: int):
         super().__init__()
@@ -155,16 +191,22 @@ class Pyramid(nn.Module):
         self.dim8, self.dim4 = dim8, dim4
 
     def forward(self, x16: Tensor, x8: Tensor, x4: Tensor) -> tuple[Tensor, Tensor]:
-        """x16 (B, context_dim, ·), x8 (B, 192, ·), x4 (B, 96, ·) at strides 16, 8, 4.
+        """Compute the maps at strides 8 and 4.
 
-        Returns (B, dim8, H/8, W/8) and (B, dim4, H/4, W/4).
+        Args:
+            x16: (B, context_dim, H/16, W/16).
+            x8: (B, 192, H/8, W/8).
+            x4: (B, 96, H/4, W/4).
+
+        Returns:
+            (B, dim8, H/8, W/8) and (B, dim4, H/4, W/4).
         """
         x8 = self.smooth8(upsample(self.top8(x16), 2) + self.lateral8(x8))
         return x8, self.smooth4(upsample(self.top4(x8), 2) + self.lateral4(x4))
 
 
 def centre_parser(num_classes: int = 20) -> CentreParser:
-    """The network of the embedded model: 3.8 M parameters, CIHP's 20 classes."""
+    """Build the network of the embedded model: 3.8 M parameters, CIHP's 20 classes."""
     return CentreParser(
         num_classes=num_classes,
         backbone=MobileNetV1(centred=True),
@@ -176,13 +218,14 @@ def centre_parser(num_classes: int = 20) -> CentreParser:
 
 
 def separable(dim: int, kernel: int, dilation: int) -> nn.Sequential:
-    """Depthwise then pointwise convolution, batch norm and ReLU after each."""
+    """Build a depthwise and a pointwise convolution, each with batch norm and ReLU."""
     return nn.Sequential(*conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, dim, 1))
 
 
 def conv_bn(
     in_dim: int, out_dim: int, kernel: int, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
+    """Build a convolution that keeps the size, with batch norm and ReLU."""
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(
         in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
@@ -190,5 +233,11 @@ def conv_bn(
     return nn.Sequential(conv, nn.BatchNorm2d(out_dim), nn.ReLU())
 
 
+def _set_to_zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def upsample(x: Tensor, factor: int) -> Tensor:
+    """Enlarge (B, C, h, w) bilinearly by a factor."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)

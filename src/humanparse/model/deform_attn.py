@@ -1,10 +1,10 @@
-"""Multi-scale deformable attention: every query looks at a few points of every level, and says
-itself where they lie.
+"""Multi-scale deformable attention: every query looks at a few points of every level.
 
-Deformable DETR (Zhu et al., arXiv 2010.04159). Written for export: plain tensor arithmetic, one
-grid_sample a level, whose points are summed before the next level is touched, so that no stack of
-sampled points is ever built. Sizes enter as plain numbers in plain arithmetic, so that nothing of
-the picture that was traced stays in the graph.
+The query itself determines where the points lie. Source: Deformable DETR (Zhu et al.,
+arXiv 2010.04159). The code is written for export: plain tensor arithmetic and one grid_sample per
+level, whose points are summed before the next level is processed, so that no stack of sampled
+points is ever built. Sizes are plain numbers in plain arithmetic, so that nothing of the traced
+picture stays in the graph.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ Size = tuple[int, int]  # height, width of a level
 
 
 class DeformableAttention(nn.Module):
-    """`num_heads` heads with `num_points` points on each of `num_levels` levels."""
+    """Deformable attention over several levels.
+
+    Args:
+        dim: The channels of queries and values.
+        num_heads: The number of heads.
+        num_levels: The number of levels.
+        num_points: The number of points per head and level.
+    """
 
     def __init__(self, dim: int, num_heads: int, num_levels: int, num_points: int = 4):
         super().__init__()
@@ -33,14 +40,21 @@ class DeformableAttention(nn.Module):
     def forward(
         self, query: Tensor, reference: Tensor, values: Tensor, sizes: list[Size]
     ) -> Tensor:
-        """query: (B, N, dim). reference: (N, 2), each query's own place as (x, y) in 0–1.
-        values: (B, S, dim), the levels' cells one after another, row by row; sizes: of the levels,
-        S = Σ h·w. Returns (B, N, dim).
+        """Let every query look at its points.
+
+        Args:
+            query: (B, N, dim).
+            reference: (N, 2), the position of each query as (x, y) in 0–1.
+            values: (B, S, dim), the cells of the levels one after another, row by row.
+            sizes: The sizes of the levels; S = Σ h·w.
+
+        Returns:
+            (B, N, dim).
         """
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         batch, count, dim = query.shape
-        # Everything is turned once so that the queries lie innermost: the engines then add up long
-        # rows instead of four points.
+        # Everything is transposed once so that the queries are innermost: the engines then add up
+        # long rows instead of four points.
         offsets = (
             self.sampling_offsets(query)
             .transpose(1, 2)
@@ -52,10 +66,10 @@ class DeformableAttention(nn.Module):
         weights = weights.permute(0, 2, 3, 1).reshape(batch * heads, 1, levels, points, count)
         values = self.value_proj(values).transpose(1, 2).reshape(batch * heads, dim // heads, -1)
         maps = values.split([h * w for h, w in sizes], dim=2)
-        # (N, 2), in grid_sample's -1…1
+        # (N, 2), in the range -1…1 of grid_sample
         centre = reference * 2 - 1
 
-        total = 0
+        total: Tensor | int = 0
         for level, (h, w) in enumerate(sizes):
             value = maps[level].reshape(batch * heads, dim // heads, h, w)
             # (B·heads, points, N)
@@ -68,11 +82,15 @@ class DeformableAttention(nn.Module):
             )
             # (B·heads, dim/heads, N)
             total = total + (sampled * weights[:, :, level]).sum(2)
+        assert isinstance(total, Tensor)
         return self.output_proj(total.reshape(batch, dim, count).transpose(1, 2))
 
     def _look_around(self) -> None:
-        """Begin as in the paper: head k looks in direction k, point p at distance p + 1, all
-        equally."""
+        """Initialise as in the paper.
+
+        Head k looks in direction k, with point p at distance p + 1, and all points have equal
+        weights.
+        """
         angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         # (heads, 2)
         direction = torch.stack([angle.cos(), angle.sin()], -1)
@@ -92,8 +110,15 @@ class DeformableAttention(nn.Module):
 
 
 def cell_centres(sizes: list[Size], device: torch.device) -> Tensor:
-    """(S, 2): the centre of every cell of every level as (x, y) in 0–1, in the order of the
-    cells."""
+    """Return the centre of every cell of every level.
+
+    Args:
+        sizes: The sizes of the levels.
+        device: The device of the result.
+
+    Returns:
+        (S, 2), as (x, y) in 0–1, in the order of the cells.
+    """
     levels = []
     for h, w in sizes:
         y = (torch.arange(h, device=device) + 0.5) / h
@@ -103,8 +128,19 @@ def cell_centres(sizes: list[Size], device: torch.device) -> Tensor:
 
 
 def sine_positions(h: int, w: int, dim: int, device: torch.device) -> Tensor:
-    """(dim, h, w): sines and cosines of where each cell lies, first down, then across; DETR (arXiv
-    2005.12872)."""
+    """Return sines and cosines of the position of each cell, first vertical, then horizontal.
+
+    Source: DETR (arXiv 2005.12872).
+
+    Args:
+        h: The number of rows.
+        w: The number of columns.
+        dim: The number of channels, a multiple of 4.
+        device: The device of the result.
+
+    Returns:
+        (dim, h, w).
+    """
 
     def waves(length: int) -> Tensor:
         place = torch.arange(1, length + 1, device=device) / (length + 1e-6) * (2 * math.pi)

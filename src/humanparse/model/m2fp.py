@@ -1,12 +1,11 @@
-"""M2FP: one look at the photo gives a hundred masks, and of each whether it is a body part, a whole
-person, or nothing.
+"""M2FP turns a photo into a hundred masks, each of a body part, a person, or nothing.
 
 Yang et al., "Deep Learning Technique for Human Parsing: A Survey and Outlook", arXiv 2301.00394:
 Mask2Former (Cheng et al., arXiv 2112.01527) whose queries predict the background, part instances
 and people side by side.
 
-    pixels ─ ResNet ─ res2…res5 ─ PixelDecoder ─ mask features, 3 levels ─ TransformerDecoder ─
-    classes and masks
+    pixels ─ ResNet ─ res2…res5 ─ PixelDecoder ─ mask features, 3 levels
+           ─ TransformerDecoder ─ classes and masks
 """
 
 from __future__ import annotations
@@ -19,7 +18,13 @@ from humanparse.model.transformer_decoder import TransformerDecoder
 
 
 class M2FP(nn.Module):
-    """Backbone → pixel decoder → transformer decoder; every part is passed in."""
+    """Backbone → pixel decoder → transformer decoder; every part is passed in.
+
+    Args:
+        backbone: Features at strides 4, 8, 16 and 32.
+        pixel_decoder: Mask features at stride 4, and three levels for the queries.
+        transformer_decoder: The queries.
+    """
 
     def __init__(
         self, backbone: ResNet, pixel_decoder: PixelDecoder, transformer_decoder: TransformerDecoder
@@ -30,34 +35,42 @@ class M2FP(nn.Module):
         self.transformer_decoder = transformer_decoder
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """pixels: float (B, 3, H, W), normalised RGB; H and W multiples of 32.
+        """Compute the classes and masks of all queries.
 
-        Returns, with Q queries:
-            pred_logits  (B, Q, num_classes + 1)  class logits, "no object" last
-            pred_masks   (B, Q, H/4, W/4)         mask logits, positive inside
-        and in training mode `earlier`, a list of such pairs, one before each layer of the
-        transformer decoder.
+        Args:
+            pixels: float (B, 3, H, W), normalised RGB; H and W are multiples of 32.
+
+        Returns:
+            With Q queries:
+
+            - pred_logits (B, Q, num_classes + 1): class logits, "no object" last
+            - pred_masks (B, Q, H/4, W/4): mask logits, positive inside
+            - earlier, in training mode only: a list of such pairs, one before each layer of the
+              transformer decoder
         """
         mask_features, levels = self.pixel_decoder(self.backbone(pixels))
         return self.transformer_decoder(mask_features, levels)
 
 
 def m2fp_r101(num_classes: int = 21) -> M2FP:
-    """M2FP with a ResNet-101, 63 M parameters: the size of the official checkpoints.
+    """Build M2FP with a ResNet-101, 63 M parameters: the size of the official checkpoints.
 
-    num_classes: 21 is CIHP's 20 classes plus the whole person.
+    Args:
+        num_classes: The number of classes; 21 are CIHP's 20 classes plus the whole person.
     """
     return _m2fp(ResNet(depth=101), num_classes)
 
 
 def m2fp_r50(num_classes: int = 21) -> M2FP:
-    """M2FP with a ResNet-50, 44 M parameters."""
+    """Build M2FP with a ResNet-50, 44 M parameters."""
     return _m2fp(ResNet(depth=50), num_classes)
 
 
 def m2fp_tiny(num_classes: int = 21) -> M2FP:
-    """The same network on a small scale, 0.5 M parameters: for tests, there are no weights for
-    it."""
+    """Build the same network on a small scale, 0.5 M parameters.
+
+    It is for tests: there are no weights for it.
+    """
     backbone = ResNet(depth=50, width=8)
     return M2FP(
         backbone=backbone,

@@ -1,8 +1,7 @@
-"""Pixel decoder: the backbone's coarse maps exchange what they see, then one step of a feature
-pyramid leads to stride 4.
+"""Pixel decoder: the backbone's coarse maps exchange information, then a pyramid leads to stride 4.
 
 Mask2Former (Cheng et al., arXiv 2112.01527), section 3.2: six layers of multi-scale deformable
-attention.
+attention, and one step of a feature pyramid.
 """
 
 from __future__ import annotations
@@ -16,7 +15,17 @@ from humanparse.model.resnet import ConvNorm
 
 
 class PixelDecoder(nn.Module):
-    """`in_channels`: of res2…res5. Levels are counted from the coarsest: 1/32, 1/16, 1/8."""
+    """Deformable attention among three levels, and one step of a feature pyramid.
+
+    Levels are counted from the coarsest one: 1/32, 1/16, 1/8.
+
+    Args:
+        in_channels: The channels of res2…res5.
+        dim: The channels of the results.
+        num_layers: The number of encoder layers.
+        num_heads: The number of heads of their attention.
+        ffn_dim: The width of their feed-forward networks.
+    """
 
     def __init__(
         self, in_channels: tuple[int, ...], dim: int, num_layers: int, num_heads: int, ffn_dim: int
@@ -36,8 +45,14 @@ class PixelDecoder(nn.Module):
         self.mask_features = nn.Conv2d(dim, dim, 1)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
-        """features: res2…res5. Returns the mask features (B, dim, H/4, W/4) and the levels (B, dim,
-        ·) at 1/32, 1/16, 1/8."""
+        """Compute the mask features and the levels.
+
+        Args:
+            features: res2…res5.
+
+        Returns:
+            The mask features (B, dim, H/4, W/4), and the levels (B, dim, ·) at 1/32, 1/16 and 1/8.
+        """
         res2, *coarse = features
         maps = [project(x) for project, x in zip(self.input_proj, reversed(coarse), strict=True)]
         sizes: list[Size] = [(x.shape[2], x.shape[3]) for x in maps]
@@ -65,8 +80,16 @@ class PixelDecoder(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Deformable self-attention over all cells of all levels, then a feed-forward network; the norm
-    comes after each."""
+    """Deformable self-attention over all cells of all levels, then a feed-forward network.
+
+    There is a layer norm after each.
+
+    Args:
+        dim: The channels of the cells.
+        ffn_dim: The width of the feed-forward network.
+        num_heads: The number of heads of the attention.
+        num_levels: The number of levels.
+    """
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int, num_levels: int):
         super().__init__()
@@ -76,7 +99,17 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor, positions: Tensor, reference: Tensor, sizes: list[Size]) -> Tensor:
-        """x: (B, S, dim); positions: (S, dim); reference: (S, 2). Returns (B, S, dim)."""
+        """Apply the layer.
+
+        Args:
+            x: (B, S, dim), the cells of all levels.
+            positions: (S, dim), the encoding of their positions.
+            reference: (S, 2), their centres.
+            sizes: The sizes of the levels.
+
+        Returns:
+            (B, S, dim).
+        """
         x = self.norm1(x + self.self_attn(x + positions, reference, x, sizes))
         return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
 

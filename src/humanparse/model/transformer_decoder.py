@@ -1,12 +1,13 @@
-"""Transformer decoder: a hundred learnt queries, each of which becomes one part, one person, or
-nothing.
+"""Transformer decoder: a hundred learnt queries become parts, people, or nothing.
 
-Mask2Former (Cheng et al., arXiv 2112.01527), section 3.2: masked cross-attention, self-attention,
-feed-forward, nine times, over the levels 1/32, 1/16, 1/8 in turn. A query sees only what its last
-mask covered.
+Mask2Former (Cheng et al., arXiv 2112.01527), section 3.2: masked cross-attention, self-attention
+and a feed-forward network, nine times, over the levels 1/32, 1/16 and 1/8 in turn. A query sees
+only what its last mask covered.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,21 @@ from torch.nn import functional as F
 
 from humanparse.model.deform_attn import sine_positions
 
-# the levels' sizes over the mask features': 1/32, 1/16, 1/8 over 1/4
+# The sizes of the levels relative to the mask features: 1/32, 1/16, 1/8 over 1/4.
 LEVEL_OF_MASK = (1 / 8, 1 / 4, 1 / 2)
 
 
 class TransformerDecoder(nn.Module):
-    """`num_layers=9` means nine layers. "No object" is added to `num_classes` here, once."""
+    """The queries and the layers that update them.
+
+    Args:
+        num_classes: The number of classes; "no object" is added here, once.
+        dim: The channels of queries and levels.
+        num_queries: The number of queries.
+        num_layers: The number of layers; 9 means nine layers.
+        num_heads: The number of heads of their attention.
+        ffn_dim: The width of their feed-forward networks.
+    """
 
     def __init__(
         self,
@@ -32,8 +42,9 @@ class TransformerDecoder(nn.Module):
     ):
         super().__init__()
         self.dim = dim
-        self.query_feat = nn.Embedding(num_queries, dim)  # what a query begins as
-        self.query_embed = nn.Embedding(num_queries, dim)  # its position, added in every attention
+        # The initial queries, and their positions, which are added in every attention.
+        self.query_feat = nn.Embedding(num_queries, dim)
+        self.query_embed = nn.Embedding(num_queries, dim)
         self.level_embed = nn.Embedding(len(LEVEL_OF_MASK), dim)
         self.layers = nn.ModuleList(
             DecoderLayer(dim, ffn_dim, num_heads) for _ in range(num_layers)
@@ -42,13 +53,21 @@ class TransformerDecoder(nn.Module):
         self.class_embed = nn.Linear(dim, num_classes + 1)
         self.mask_embed = MLP(dim, num_layers=3)
 
-    def forward(self, mask_features: Tensor, levels: list[Tensor]) -> dict[str, Tensor]:
-        """mask_features: (B, dim, H/4, W/4); levels: (B, dim, ·) at 1/32, 1/16, 1/8. Returns
-        pred_logits (B, Q, num_classes + 1) and pred_masks (B, Q, H/4, W/4), logits both. In
-        training mode also `earlier`, a list of such pairs: what the queries would have answered
-        before each of the layers.
+    def forward(self, mask_features: Tensor, levels: list[Tensor]) -> dict[str, Any]:
+        """Compute the classes and masks of all queries.
+
+        Args:
+            mask_features: (B, dim, H/4, W/4).
+            levels: (B, dim, ·) at 1/32, 1/16 and 1/8.
+
+        Returns:
+            pred_logits (B, Q, num_classes + 1) and pred_masks (B, Q, H/4, W/4), both logits. In
+            training
+            mode also `earlier`, a list of such pairs: the predictions before each of the layers.
         """
-        values, keys, targets = [], [], []
+        values: list[Tensor] = []
+        keys: list[Tensor] = []
+        targets: list[Tensor] = []
         for index, (level, scale) in enumerate(zip(levels, LEVEL_OF_MASK, strict=True)):
             embed = self.level_embed.weight[index][:, None, None]
             # (B, dim, h·w)
@@ -59,8 +78,8 @@ class TransformerDecoder(nn.Module):
             values.append(value.transpose(1, 2))
             # (B, h·w, dim)
             keys.append((value + place).transpose(1, 2))
-            # Resizing and taking the product with a query are both linear: the features are resized
-            # once, not the hundred masks of every layer.
+            # Resizing and the product with a query are both linear: the features are resized once,
+            # instead of the hundred masks of every layer.
             small = F.interpolate(
                 mask_features, scale_factor=scale, mode="bilinear", align_corners=False
             )
@@ -68,21 +87,21 @@ class TransformerDecoder(nn.Module):
             targets.append(small.flatten(2))
         # (B, Q, dim)
         x = self.query_feat.weight.expand(mask_features.shape[0], -1, -1)
-        earlier = []
+        earlier: list[dict[str, Tensor]] = []
         for index, layer in enumerate(self.layers):
             if self.training:
-                earlier.append(self._answers(x, mask_features))
-            level = index % len(levels)
+                earlier.append(self._predictions(x, mask_features))
+            number = index % len(levels)
             # (B, Q, h·w)
-            hidden = self.mask_embed(self.decoder_norm(x)) @ targets[level] < 0
-            # A query that may see nothing would softmax to NaN, so let it see everything.
+            hidden = self.mask_embed(self.decoder_norm(x)) @ targets[number] < 0
+            # The softmax of a query that may see nothing would be NaN, so let it see everything.
             hidden = hidden & ~hidden.all(-1, keepdim=True)
-            x = layer(x, self.query_embed.weight, keys[level], values[level], hidden)
-        answers = self._answers(x, mask_features)
-        return answers | {"earlier": earlier} if self.training else answers
+            x = layer(x, self.query_embed.weight, keys[number], values[number], hidden)
+        predictions = self._predictions(x, mask_features)
+        return predictions | {"earlier": earlier} if self.training else predictions
 
-    def _answers(self, x: Tensor, mask_features: Tensor) -> dict[str, Tensor]:
-        """The classes and masks of queries x (B, Q, dim)."""
+    def _predictions(self, x: Tensor, mask_features: Tensor) -> dict[str, Tensor]:
+        """Return the classes and masks of queries x (B, Q, dim)."""
         x = self.decoder_norm(x)
         # (B, Q, H/4·W/4)
         masks = self.mask_embed(x) @ mask_features.flatten(2)
@@ -95,28 +114,52 @@ class TransformerDecoder(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at the picture, then at each other, then think; the norm comes after each."""
+    """Queries look at the picture, then at each other, then pass a feed-forward network.
+
+    There is a layer norm after each.
+
+    Args:
+        dim: The channels of queries and levels.
+        ffn_dim: The width of the feed-forward network.
+        num_heads: The number of heads of the attention.
+    """
 
     def __init__(self, dim: int, ffn_dim: int, num_heads: int):
         super().__init__()
-        self.cross_attn, self.cross_norm = Attention(dim, num_heads), nn.LayerNorm(dim)
-        self.self_attn, self.self_norm = Attention(dim, num_heads), nn.LayerNorm(dim)
+        self.cross_attn, self.cross_norm = MultiHeadAttention(dim, num_heads), nn.LayerNorm(dim)
+        self.self_attn, self.self_norm = MultiHeadAttention(dim, num_heads), nn.LayerNorm(dim)
         self.linear1, self.linear2 = nn.Linear(dim, ffn_dim), nn.Linear(ffn_dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
 
     def forward(
         self, x: Tensor, places: Tensor, keys: Tensor, values: Tensor, hidden: Tensor
     ) -> Tensor:
-        """x: (B, Q, dim); places: (Q, dim); keys, values: (B, S, dim); hidden: bool (B, Q, S).
-        Returns (B, Q, dim)."""
+        """Update the queries.
+
+        Args:
+            x: (B, Q, dim), the queries.
+            places: (Q, dim), their learnt positions.
+            keys: (B, S, dim), the cells with their positions.
+            values: (B, S, dim), the cells.
+            hidden: bool (B, Q, S), True where a query must not look.
+
+        Returns:
+            (B, Q, dim).
+        """
         x = self.cross_norm(x + self.cross_attn(x + places, keys, values, hidden))
         x = self.self_norm(x + self.self_attn(x + places, x + places, x))
         return self.ffn_norm(x + self.linear2(F.relu(self.linear1(x))))
 
 
-class Attention(nn.Module):
-    """Multi-head attention; the projections of query, key and value lie stacked, as in PyTorch's
-    own."""
+class MultiHeadAttention(nn.Module):
+    """Multi-head attention.
+
+    The projections of query, key and value are stacked, as in PyTorch's own module.
+
+    Args:
+        dim: The channels.
+        num_heads: The number of heads.
+    """
 
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
@@ -129,8 +172,17 @@ class Attention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None
     ) -> Tensor:
-        """query: (B, Q, dim); key, value: (B, S, dim); hidden: bool (B, Q, S), True where it must
-        not look. Returns (B, Q, dim)."""
+        """Let the queries look at the keys.
+
+        Args:
+            query: (B, Q, dim).
+            key: (B, S, dim).
+            value: (B, S, dim).
+            hidden: bool (B, Q, S), True where a query must not look.
+
+        Returns:
+            (B, Q, dim).
+        """
         projections = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
         q, k, v = (
             # (B, heads, ·, dim/heads)
@@ -145,13 +197,19 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers of one width with ReLU between them."""
+    """Linear layers of the same width with ReLU between them.
+
+    Args:
+        dim: The width.
+        num_layers: The number of layers.
+    """
 
     def __init__(self, dim: int, num_layers: int):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)

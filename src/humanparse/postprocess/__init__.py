@@ -1,9 +1,9 @@
-"""Network outputs → one label map, one person map and the people in them.
+"""From the outputs of a network to one label map, one person map and the people in them.
 
-centres.py reads the embedded model's maps, queries.py M2FP's instances (with linking.py),
-semantic.py those of the single-person M2FP; all end in the same `Maps`, and assemble.py makes
-people of those. Every full-size value is written
-once: memory grows with the photo's pixels (three bytes each), never with photo times queries.
+centres.py reads the maps of the embedded model, queries.py the instances of M2FP (with linking.py),
+and semantic.py those of the single-person M2FP. All of them return the same `Maps`, of which
+assemble.py makes people. Every full-size value is written once: memory grows with the photo's
+pixels (three bytes each), never with the photo times the queries.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Maps → people: masks, boxes and scores of every person and part, in the order of the people's
-scores."""
+"""From Maps to people: the masks, boxes and scores of every person and part, best person first."""
 
 from __future__ import annotations
 
@@ -14,19 +13,23 @@ from humanparse.masks import Box, Mask
 from humanparse.postprocess.paste import intersect
 from humanparse.result import Part, Person
 
-KEPT = 0.8  # share of an array that a mask must need, else the mask gets a smaller one
+# A mask keeps the window's array if it fills at least this share of it; otherwise it is copied.
+KEPT = 0.8
 
 
 @dataclass
 class Maps:
     """What post-processing found, before masks are cut out of it.
 
-    label_map: uint8 (H, W), class of each pixel. person_map: uint16 (H, W), 0 nobody, 1..n by
-    falling score.
-    person_scores: of person 1..n. part_scores: (person number or 0, class) → score.
-    person_boxes, class_boxes: by person number and by class a box outside of which they do not
-    occur; those that are not named occur nowhere. None if that is not known: the whole photo is
-    looked through.
+    Attributes:
+        label_map: uint8 (H, W), the class of each pixel.
+        person_map: uint16 (H, W), the person of each pixel: 0 nobody, 1..n by falling score.
+        person_scores: The scores of person 1..n.
+        part_scores: (person number or 0, class) → score.
+        person_boxes: By person number, a box outside which the person has no pixel; a person
+            without
+            a box has none anywhere. None if the boxes are not known: the whole photo is searched.
+        class_boxes: The same by class.
     """
 
     label_map: np.ndarray
@@ -40,11 +43,19 @@ class Maps:
 def assemble(
     maps: Maps, labels: LabelSet, min_score: float
 ) -> tuple[tuple[Person, ...], tuple[Part, ...]]:
-    """People by falling score, and the parts of nobody.
+    """Cut the people and their parts out of the maps.
 
-    Changes the maps in place: people below `min_score` leave both maps, and numbers close up behind
-    people who left or have no pixel; parts below `min_score` lose their label but stay the person's
-    pixels.
+    Changes the maps in place. People below `min_score` are removed from both maps, and the others
+    are renumbered without gaps, as are those behind a person without a pixel. Parts below
+    `min_score` lose their label, but their pixels stay with the person.
+
+    Args:
+        maps: What post-processing found.
+        labels: The model's classes.
+        min_score: The least score of people and parts, from 0 to 1.
+
+    Returns:
+        The people by falling score, and the parts that belong to nobody.
     """
     people: list[Person] = []
     height, width = maps.label_map.shape
@@ -60,7 +71,7 @@ def assemble(
             maps.person_map[window][mine] = 0
             maps.label_map[window][mine] = 0
             continue
-        # never larger than the old one: nobody is overwritten
+        # Never larger than the old number, so that no other person is overwritten.
         new_number = len(people) + 1
         if new_number != number:
             maps.person_map[window][mine] = new_number
@@ -68,19 +79,20 @@ def assemble(
         people.append(
             Person(new_number, round(float(score), 4), mask, {part.label: part for part in parts})
         )
-    loose = (
+    unassigned = (
         _parts(maps, 0, maps.person_map == 0, photo, labels, min_score)
         if any(n == 0 for n, _ in maps.part_scores)
         else []
     )
-    return tuple(people), tuple(loose)
+    return tuple(people), tuple(unassigned)
 
 
 def _parts(
     maps: Maps, number: int, mine: np.ndarray, box: Box, labels: LabelSet, min_score: float
 ) -> list[Part]:
-    """The parts of one person (or, with number 0, of nobody), whose pixels inside the box are
-    `mine`."""
+    """Return the parts of one person, whose pixels inside the box are `mine`; number 0 is
+    nobody.
+    """
     x0, y0, x1, y1 = box
     window = maps.label_map[y0:y1, x0:x1]
     parts = []
@@ -108,8 +120,10 @@ def _box(boxes: Mapping[int, Box] | None, number: int, unknown: Box) -> Box:
 
 
 def _mask(where: np.ndarray, corner_xy: tuple[int, int], size_hw: tuple[int, int]) -> Mask | None:
-    """The mask of a window's pixels, None if there are none. It keeps the array itself where little
-    of it lies outside."""
+    """Return the mask of the true pixels of a window, None if there are none.
+
+    The mask keeps the window's own array if it fills most of it, and a smaller copy otherwise.
+    """
     x, y, width, height = cv2.boundingRect(where.view(np.uint8))
     if width == 0:
         return None

@@ -1,9 +1,9 @@
-"""Centre head → Maps: people are the peaks of a heat map, and every pixel says where its person's
-centre is.
+"""From the centre head to Maps.
 
-After Panoptic-DeepLab (arXiv 1911.10194), with two additions: peaks that turn out to lie in one
-person are joined, and a region whose pixels all point to a place where no peak was found still
-becomes a person.
+People are the peaks of a heat map, and every pixel says where the centre of its person is. This
+follows Panoptic-DeepLab (arXiv 1911.10194), with two additions: peaks that turn out to lie in the
+same person are joined, and a region whose pixels all point to a place without a peak still becomes
+a person.
 """
 
 from __future__ import annotations
@@ -28,33 +28,42 @@ from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
 
-STRIDE = 4  # input pixels a cell of every output map
+STRIDE = 4  # input pixels per cell of every output map
 UNNAMED = LabelSet("unnamed", ())
-MAX_PEOPLE = 100  # of one photo: a limit on work and memory, peaks beyond it are the faintest
+Point = tuple[float, float, float]  # x and y in cells, and the height of the peak
+MAX_PEOPLE = 100  # in one photo, to limit work and memory; the faintest peaks are dropped
 
 
 @dataclass(frozen=True)
 class CentreSettings:
     """Thresholds, in input pixels and probabilities; a model file may carry its own.
 
-    person_weight:  share of the person map in deciding what is foreground; the rest is the class map's
-    foreground:     probability from which a pixel is a person
-    peak:           height from which a place is a centre
-    peak_radius_px: peaks nearer than this to a higher one are not peaks
-    join:           two peaks nearer than this share of the person's diagonal are one person
-    stray:          a pixel that points farther than this share of the photo's diagonal past every centre is nobody's
-    min_area:       smallest person, as a share of the photo's area
-    person_score:   people less sure than this are nobody
-    island:         a piece of a person smaller than this share of their largest piece is nobody's
-    speck:          the same for the pieces of a part: the next best class takes their place
-    wears:          how much what the network says of the whole person counts for each of their pixels, where it says it
-    outfit:         how much a garment gives way to the person's main one: its odds are multiplied by its share of that one's
-                    pixels, to this power; else dresses come out in patches of skirt and coat
-    scarf:          the same for scarves, of which there is never much
-    patch:          a piece of a part smaller than this share of the person, with one other part along most of its edge,
-                    becomes that part
-    garment_patch:  the same for pieces of garments and scarves, which are taken for each other more often
-    surrounded:     what "most of its edge" means, as a share
+    Attributes:
+        person_weight: The weight of the person map in deciding what is foreground; the rest is the
+            weight of the class map.
+        foreground: A pixel is part of a person from this probability on.
+        peak: A local maximum of the heat map is a centre from this height on.
+        peak_radius_px: A peak nearer than this to a higher one is not a centre.
+        join: Two peaks are one person if they are nearer to each other than this share of the
+            person's diagonal.
+        stray: A pixel that points farther past every centre than this share of the photo's diagonal
+            belongs to nobody.
+        min_area: The area of the smallest person, as a share of the photo's area.
+        person_score: People whose score is below this are dropped.
+        island: A connected component of a person belongs to nobody if it is smaller than this share
+            of the person's largest component.
+        speck: The same for the connected components of a part, whose pixels go to the next best
+            class.
+        wears: The weight of the evidence that a whole person wears something, for each of their
+            pixels, if the model gives any.
+        outfit: How much a garment gives way to the person's main one: its odds are multiplied by
+            its number of pixels divided by that of the main one, to this power. Without it, dresses
+            are broken up into patches of skirt and coat.
+        scarf: The same for scarves, which never cover much.
+        patch: A connected component of a part becomes another part if it is smaller than this share
+            of the person and that other part lies along most of its edge.
+        garment_patch: The same for garments and scarves, which are confused more often.
+        surrounded: What "most of its edge" means, as a share.
     """
 
     person_weight: float = 0.7
@@ -75,8 +84,10 @@ class CentreSettings:
     surrounded: float = 0.6
 
     def giving_way(self, labels: LabelSet) -> dict[int, float]:
-        """The classes that give way to a person's main garment, and how much: see `outfit` and
-        `scarf`."""
+        """Return the classes that give way to a person's main garment, and how much.
+
+        See `outfit` and `scarf`.
+        """
         return dict.fromkeys(labels.garments, self.outfit) | dict.fromkeys(
             labels.scarves, self.scarf
         )
@@ -88,10 +99,20 @@ def parse_centres(
     settings: CentreSettings,
     labels: LabelSet = UNNAMED,
 ) -> Maps:
-    """outputs: classes (1, C, h, w), person (1, 1, h, w), centre (1, 1, h, w) logits and offset (1,
-    2, h, w) in input pixels, as CentreParser gives them. labels: say which classes are clothes,
-    scarves and on a head; unnamed, none are. Source of the maps' meaning:
-    model/centre_parser.py."""
+    """Find the people in the outputs of the centre head.
+
+    Args:
+        outputs: classes (1, C, h, w), person (1, 1, h, w) and centre (1, 1, h, w), logits, and
+            offset (1, 2, h, w) in input pixels, as CentreParser gives them
+            (model/centre_parser.py); wears (1, C, h, w) where the model has it.
+        geometry: Where the photo lies in the network's input.
+        settings: The thresholds.
+        labels: The label set, which says what is a garment, a scarf or on a head. Without names,
+            nothing is.
+
+    Returns:
+        The maps in the photo's size.
+    """
     rows, columns = geometry.cells(STRIDE)
     classes, person, centre, offset = (
         outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset")
@@ -115,7 +136,7 @@ def parse_centres(
     ]
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
-        # as rows of what is without the background
+        # As rows of the maps without the background.
         wear = {c - 1: power for c, power in settings.giving_way(labels).items()}
         heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
         logits, count = classes[1:], len(people.heights)
@@ -155,8 +176,11 @@ def parse_centres(
 
 @dataclass
 class _People:
-    """heights: of each person's peak. distance (K, h, w): of each cell's vote from each centre, in
-    cells. owner (h, w): index of each cell's person, -1 nobody."""
+    """The people before they are scored.
+
+    heights: of each person's peak. distance (K, h, w): from each cell's vote to each centre, in
+    cells. owner (h, w): the index of each cell's person, -1 for nobody.
+    """
 
     heights: list[float]
     distance: np.ndarray
@@ -164,7 +188,7 @@ class _People:
 
 
 def _odds(classes: np.ndarray) -> np.ndarray:
-    """(C, h, w): of logits, how likely each class is against the likeliest."""
+    """Return how likely each class is compared with the likeliest one, (C, h, w), from logits."""
     odds = classes - classes.max(0)
     return np.exp(odds, out=odds)
 
@@ -172,15 +196,17 @@ def _odds(classes: np.ndarray) -> np.ndarray:
 def _foreground(
     odds: np.ndarray, background: np.ndarray, person: np.ndarray, settings: CentreSettings
 ) -> np.ndarray:
-    """float32 (h, w), positive where a person is: both maps' log odds, mixed. odds, background:
-    against the likeliest class, the background's as their logarithm."""
+    """Mix the log odds of both maps: float32 (h, w), positive where a person is.
+
+    odds, background: relative to the likeliest class; that of the background as a logarithm.
+    """
     any_part = np.log(np.maximum(odds[1:].sum(0), FAINTEST)) - background
     mixed = settings.person_weight * person + (1 - settings.person_weight) * any_part
     return mixed - np.log(settings.foreground / (1 - settings.foreground))
 
 
 def _votes(offset: np.ndarray) -> np.ndarray:
-    """(2, h, w): the x and y of the centre that each cell points to, in cells."""
+    """Return the x and y of the centre that each cell points to, (2, h, w), in cells."""
     _, height, width = offset.shape
     ys, xs = np.mgrid[:height, :width]
     return np.stack([xs + offset[0] / STRIDE, ys + offset[1] / STRIDE]).astype(np.float32)
@@ -189,13 +215,15 @@ def _votes(offset: np.ndarray) -> np.ndarray:
 def _people(
     heat: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
 ) -> _People:
-    """Peaks, each cell to the nearest; then join, adopt strays, and drop people too small."""
+    """Find the peaks and each cell's nearest; join peaks, add strays, drop people who are too
+    small.
+    """
     ys, xs = _peaks(heat, settings)
     points = [(float(x), float(y), float(heat[y, x])) for y, x in zip(ys, xs, strict=True)]
-    # (K, h, w), of which rows are taken and added
+    # (K, h, w)
     distance = _distance(points, votes)
-    kept = _join(points, distance, inside, settings)
-    points, distance = [points[index] for index in kept], distance[kept]
+    joined = _join(points, distance, inside, settings)
+    points, distance = [points[index] for index in joined], distance[joined]
     strays = _strays(points, distance, votes, inside, settings)
     points, distance = points + strays, np.concatenate([distance, _distance(strays, votes)])
     min_cells = max(2.0, settings.min_area * inside.size)
@@ -212,7 +240,7 @@ def _people(
 
 
 def _peaks(heat: np.ndarray, settings: CentreSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the local maxima of the heat map, highest first."""
+    """Return the rows and columns of the local maxima of the heat map, highest first."""
     radius = max(1, round(settings.peak_radius_px / STRIDE))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     ys, xs = np.nonzero((heat >= cv2.dilate(heat, disc)) & (heat >= settings.peak))
@@ -220,9 +248,12 @@ def _peaks(heat: np.ndarray, settings: CentreSettings) -> tuple[np.ndarray, np.n
     return ys[order], xs[order]
 
 
-def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSettings) -> list[int]:
-    """Indices of the peaks, without those that lie too near a higher one for the size of the person
-    that the two would be."""
+def _join(
+    points: list[Point], distance: np.ndarray, inside: np.ndarray, settings: CentreSettings
+) -> list[int]:
+    """Return the indices of the peaks that are not too near a higher one for a person of that
+    size.
+    """
     if len(points) < 2:
         return list(range(len(points)))
     owner = np.where(inside, winner(-distance), -1)
@@ -230,7 +261,7 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
     for index, (x, y, _) in enumerate(points):
         for other in kept:
             apart = np.hypot(x - points[other][0], y - points[other][1])
-            # too far for a person of any size
+            # Too far apart for a person of any size.
             if apart >= settings.join * np.hypot(*inside.shape):
                 continue
             _, _, width, height = cv2.boundingRect(
@@ -245,15 +276,21 @@ def _join(points, distance: np.ndarray, inside: np.ndarray, settings: CentreSett
 
 
 def _strays(
-    points, distance: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
-):
-    """A person for each large connected region that points to none of the peaks: (x, y, height) of
-    where it points."""
+    points: list[Point],
+    distance: np.ndarray,
+    votes: np.ndarray,
+    inside: np.ndarray,
+    settings: CentreSettings,
+) -> list[Point]:
+    """Make a person of each large connected region that points to none of the peaks.
+
+    Returns the places where the regions point.
+    """
     far = inside.copy()
     if points:
         far &= distance.min(0) > settings.stray * np.hypot(*inside.shape)
     count, regions = cv2.connectedComponents(far.astype(np.uint8), connectivity=4)
-    found = []
+    found: list[Point] = []
     for region in range(1, count):
         here = regions == region
         if (
@@ -266,16 +303,19 @@ def _strays(
     return found
 
 
-def _distance(points, votes: np.ndarray) -> np.ndarray:
-    """float32 (K, h, w): how far each cell's vote lies from each point, in cells."""
+def _distance(points: list[Point], votes: np.ndarray) -> np.ndarray:
+    """Return how far each cell's vote lies from each point, float32 (K, h, w), in cells."""
     centres = np.array([(x, y) for x, y, _ in points], np.float32).reshape(-1, 2, 1, 1)
-    # ten times as fast as np.hypot
+    # Ten times as fast as np.hypot.
     return np.sqrt((votes[0] - centres[:, 0]) ** 2 + (votes[1] - centres[:, 1]) ** 2)
 
 
 def _person_scores(people: _People, foreground: np.ndarray) -> np.ndarray:
-    """(K,): the mean of the peak's height and of the mean probability that the person's cells are a
-    person at all."""
+    """Return the score of each person, (K,).
+
+    It is the mean of the peak's height and of the mean probability that the person's cells are
+    foreground.
+    """
     mine = people.owner >= 0
     whose, heights = people.owner[mine], np.array(people.heights)
     cells = np.bincount(whose, minlength=len(heights))
@@ -286,13 +326,13 @@ def _person_scores(people: _People, foreground: np.ndarray) -> np.ndarray:
 def _part_scores(
     probability: np.ndarray, part: np.ndarray, owner: np.ndarray, order: list[int]
 ) -> dict[tuple[int, int], float]:
-    """(person number, class) → the mean probability of the class over the person's cells where it
+    """Return (person number, class) → the mean probability of the class over the cells where it
     wins.
 
-    probability: (C - 1, h, w), without the background; part, owner: (h, w), which of these wins,
-    and whose cell it is.
+    probability: (C - 1, h, w), without the background; part, owner: (h, w), the class that wins,
+    and the person whose cell it is.
     """
-    scores = {}
+    scores: dict[tuple[int, int], float] = {}
     for number, index in enumerate(order, start=1):
         mine = owner == index
         x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
@@ -301,7 +341,7 @@ def _part_scores(
         wins, here = part[window][mine], np.nonzero(mine)
         cells = np.bincount(wins, minlength=len(values))
         total = np.bincount(wins, values[wins, *here], minlength=len(values))
-        # A part so thin that it wins at no cell, only between them, is as sure as its best cell.
+        # A part that is so thin that it wins only between cells has the score of its best cell.
         score = np.where(cells > 0, total / np.maximum(cells, 1), (values * mine).max((1, 2)))
         scores |= {(number, c): float(one) for c, one in enumerate(score, start=1)}
     return scores

@@ -1,8 +1,9 @@
-"""Small pieces of people and parts, which are mistakes more often than not: they go to nobody, or
-to another part. So do hair and hats away from any face, and garments and scarves that there is
-little of beside a person's main garment.
+"""Clean up small connected components of people and parts, which are mistakes more often than not.
 
-Everything works on the network's coarse cells. The thresholds are explained in `CentreSettings`.
+They are assigned to nobody or to another part. The same goes for hair and hats that are not
+connected to a face, and for minor garments and scarves next to a person's main garment.
+
+Everything works on the network's coarse cells. `CentreSettings` explains the thresholds.
 """
 
 from __future__ import annotations
@@ -14,26 +15,38 @@ import numpy as np
 
 from humanparse.postprocess.probability import FAINTEST, winner
 
-LEAST_SHARE = 1e-3  # of a garment: below this it is not lowered any further
-PUSH = 30.0  # logits: a class brought down by this much wins nowhere
+LEAST_SHARE = 1e-3  # a garment with a smaller share is not lowered any further
+PUSH = 30.0  # logits; a class that is lowered by this much wins nowhere
 _RING = np.ones((3, 3), np.uint8)
 
 
 def drop_islands(owner: np.ndarray, count: int, share: float) -> None:
-    """Give small pieces that hang together with nothing else of their person to nobody, in
-    place."""
+    """Unassign small components that are not connected to the rest of their person.
+
+    Changes `owner` in place.
+
+    Args:
+        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
+        count: The number of people.
+        share: Components smaller than this share of the person's largest one are dropped.
+    """
     for index in range(count):
-        window, regions, areas = _pieces(owner == index)
+        window, regions, areas = _components(owner == index)
         small = areas < share * areas[1:].max(initial=0)
         if small[1:].any():
             owner[window][small[regions] & (regions > 0)] = -1
 
 
 def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
-    """float32 (count, C): the mean of each map over each person's cells; 0 for a person without
-    any.
+    """Average maps over the cells of each person.
 
-    maps: float32 (C, h, w); owner: int (h, w), whose cell it is, -1 nobody's, below `count`.
+    Args:
+        maps: float32 (C, h, w).
+        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
+        count: The number of people.
+
+    Returns:
+        float32 (count, C); 0 for a person without any cell.
     """
     means = np.zeros((count, len(maps)), np.float32)
     for index in range(count):
@@ -45,11 +58,15 @@ def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
 
 
 def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Raise each person's class logits by what speaks for each class on the whole person. Returns
-    the logits.
+    """Raise each person's class logits by the evidence for each class on the whole person.
 
-    parts: float32 (C, h, w), class logits; evidence: float32 (people, C); owner: int (h, w), as of
-    `person_means`.
+    Args:
+        parts: float32 (C, h, w), class logits.
+        evidence: float32 (people, C).
+        owner: int (h, w), the person of each cell, -1 for nobody.
+
+    Returns:
+        The raised logits.
     """
     raised = parts.copy()
     for index, rise in enumerate(evidence):
@@ -66,12 +83,18 @@ def one_outfit(
     count: int,
     garments: Mapping[int, float],
 ) -> np.ndarray:
-    """Lower each person's garments by how much less there is of them than of the person's main one.
+    """Lower each person's minor garments by how small they are next to the main one.
 
-    parts, probability: float32 (C, h, w), class maps, as logits and as probabilities, without the
-    background; owner: int (h, w), whose cell it is, -1 nobody's, below `count`. garments: their
-    rows, and the power of a garment's share of the main one, which multiplies its odds. Returns the
-    logits.
+    Args:
+        parts: float32 (C, h, w), class logits without the background.
+        probability: float32 (C, h, w), the same as probabilities.
+        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
+        count: The number of people.
+        garments: The rows of the garments, and the power of a garment's share of the main one; the
+            garment's odds are multiplied by the result.
+
+    Returns:
+        The lowered logits.
     """
     rows = sorted(garments)
     powers = np.array([garments[row] for row in rows], np.float32)
@@ -89,19 +112,26 @@ def one_outfit(
 def without_specks(
     parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float
 ) -> np.ndarray:
-    """parts: float32 (C, h, w), class maps; part, owner: int (h, w), which class wins, and whose
-    cell it is, -1 nobody's.
+    """Push a class down where it wins only a speck.
 
-    Returns the maps, with a class pushed down where it wins only a speck.
+    Args:
+        parts: float32 (C, h, w), class maps.
+        part: int (h, w), the class that wins at each cell.
+        owner: int (h, w), the person of each cell, -1 for nobody.
+        share: A component is a speck if it is smaller than this share of the largest one of the
+            same class and person.
+
+    Returns:
+        The changed maps.
     """
     part = np.where(owner >= 0, part, -1)
     cleaned = parts.copy()
     for c in np.flatnonzero(np.bincount(part.ravel() + 1)[1:]):
-        window, regions, areas = _pieces(part == c)
-        if len(areas) == 2:  # in one piece
+        window, regions, areas = _components(part == c)
+        if len(areas) == 2:  # a single component
             continue
         someone = np.zeros(len(areas), int)
-        # whose piece it is; of two people's, either's
+        # The person of each component; if it is shared by two people, one of them.
         someone[regions.ravel()] = owner[window].ravel()
         largest = np.zeros(owner.max() + 1, int)
         np.maximum.at(largest, someone[1:], areas[1:])
@@ -114,18 +144,24 @@ def without_specks(
 def drop_faceless(
     parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]
 ) -> None:
-    """Bring down hair, hats and glasses that hang together with no face, of a person who has one,
-    in place: no collar is hair.
+    """Push down hair, hats and glasses that are not connected to a face.
 
-    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below
-    `count`. heads: rows of what is on a head; faces: those of them that are faces.
+    Collars would become hair otherwise. This is done only for people who have a face somewhere.
+    Changes `parts` in place.
+
+    Args:
+        parts: float32 (C, h, w), class maps.
+        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
+        count: The number of people.
+        heads: The rows of the classes that are on a head.
+        faces: Those of them that are faces.
     """
     if not faces:
         return
     part = winner(parts)
     on_head, face = (np.isin(np.arange(len(parts)), list(rows))[part] for rows in (heads, faces))
     for index in range(count):
-        window, regions, areas = _pieces(on_head & (owner == index))
+        window, regions, areas = _components(on_head & (owner == index))
         with_face = np.bincount(regions[face[window]], minlength=len(areas)) > 0
         faceless = ~with_face[regions] & (regions > 0)
         if with_face[1:].any() and faceless.any():
@@ -143,12 +179,19 @@ def join_patches(
     surrounded: float,
     garments: Collection[int],
 ) -> None:
-    """Give patches to the part around them, in place: a piece of a shirt in the middle of a coat is
-    coat.
+    """Turn patches into the part around them.
 
-    parts: float32 (C, h, w), class maps; owner: int (h, w), whose cell it is, -1 nobody's, below
-    `count`. A patch is smaller than `share` of the person, or `garment_share` if its class is one
-    of `garments`, and has one other part of the person along at least `surrounded` of its edge.
+    A patch is a connected component with one other part of the person along at least `surrounded`
+    of its edge: a piece of shirt in the middle of a coat becomes coat. Changes `parts` in place.
+
+    Args:
+        parts: float32 (C, h, w), class maps.
+        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
+        count: The number of people.
+        share: A patch is smaller than this share of the person.
+        garment_share: The same if its class is one of `garments`.
+        surrounded: The least share of the edge.
+        garments: The rows of the garments.
     """
     part = winner(parts)
     for index in range(count):
@@ -169,8 +212,8 @@ def _join_class(
     most: float,
     surrounded: float,
 ) -> None:
-    """The patches of one class of one person."""
-    (rows, columns), regions, areas = _pieces((part[window] == c) & mine[window])
+    """Join the patches of one class of one person."""
+    (rows, columns), regions, areas = _components((part[window] == c) & mine[window])
     for region in np.flatnonzero(areas[1:] < most) + 1:
         x, y, width, height = cv2.boundingRect((regions == region).view(np.uint8))
         top, left = rows.start + y, columns.start + x
@@ -190,18 +233,23 @@ def _join_class(
             part[window][near][patch] = other
 
 
-def _pieces(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """where: bool (h, w). The window that holds all that is true; in it the number of each cell's
-    piece, 0 none; and the pieces' cells by number, those that are none included."""
+def _components(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+    """Return the connected components of a bool array (h, w).
+
+    They come as the window that holds everything that is true; the number of each cell's component
+    in it, 0 for none; and the number of cells of each component, starting with those of none.
+    """
     window = _window(where)
     if window[1].stop == window[1].start:
         return window, np.zeros((0, 0), np.int32), np.zeros(1, np.int32)
     _, regions = cv2.connectedComponents(where[window].view(np.uint8), connectivity=8)
-    # OpenCV's own counts take three times as long
+    # OpenCV's own counts take three times as long.
     return window, regions, np.bincount(regions.ravel())
 
 
 def _window(where: np.ndarray) -> tuple[slice, slice]:
-    """The box of what is true, as slices of rows and columns; empty if nothing is."""
+    """Return the box of everything that is true, as slices of rows and columns; empty if nothing
+    is.
+    """
     x, y, width, height = cv2.boundingRect(where.view(np.uint8))
     return np.s_[y : y + height, x : x + width]

@@ -1,8 +1,7 @@
-"""The heads of networks: what each gives, and what reads it. A further head is a module beside this
-one and a row here.
+"""The heads of networks: what each of them gives, and what reads it.
 
-Its name also goes into `vocabulary.HEADS`; a head that several views of a photo can be averaged for
-has a row in tta.py.
+A new head is a module beside this one and a row here. Its name also goes into `vocabulary.HEADS`,
+and if several views of a photo can be averaged for it, it has a row in tta.py.
 """
 
 from __future__ import annotations
@@ -27,11 +26,14 @@ Outputs = dict[str, np.ndarray]
 class Head:
     """How the outputs of one kind of network are read.
 
-    outputs: their names. optional: names of outputs that models of earlier versions lack.
-    classes: the output that has one channel for each class, the axis of these channels, and how
-    many of them are no class of the label set (a whole person, no object).
-    settings: its thresholds, a dataclass whose fields are the names that a model card may set.
-    parse: outputs, geometry, settings and labels → `Maps`.
+    Attributes:
+        outputs: The names of the outputs.
+        optional: The names of outputs that models of earlier versions lack.
+        classes: The output with one channel for each class, the axis of these channels, and how
+            many of them are not classes of the label set (a whole person, no object).
+        settings: The dataclass of the thresholds; its fields are the names that a model card may
+            set.
+        parse: (outputs, geometry, settings, labels) → `Maps`.
     """
 
     outputs: tuple[str, ...]
@@ -41,12 +43,11 @@ class Head:
     parse: Callable[[Outputs, Geometry, Any, LabelSet], Maps]
 
     def missing(self, outputs: Mapping[str, np.ndarray]) -> list[str]:
-        """Return the names of the outputs that this head needs and that are not there."""
+        """Return the names of the outputs that this head needs and that are missing."""
         return [name for name in self.outputs if name not in outputs]
 
     def num_classes(self, outputs: Mapping[str, np.ndarray]) -> int:
-        """Return how many classes of the label set the network tells apart, the background
-        included."""
+        """Return the number of classes that the network has, including the background."""
         output, axis, others = self.classes
         return outputs[output].shape[axis] - others
 

@@ -1,11 +1,13 @@
-"""Which person does a part belong to? M2FP finds parts and people side by side; here they are
-brought together."""
+"""Which person does a part belong to?
+
+M2FP finds parts and people side by side; here they are linked.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-MIN_OVERLAP = 0.5  # share of a part that must lie inside a person for the part to be theirs
+MIN_OVERLAP = 0.5  # a part belongs to a person who covers at least this share of it
 
 
 def link(
@@ -14,11 +16,18 @@ def link(
     people_scores: np.ndarray,
     min_overlap: float = MIN_OVERLAP,
 ) -> np.ndarray:
-    """The person of every part: the one who covers most of it; of those who cover equally much, the
-    surest.
+    """Return the person of every part: the one who covers most of it.
 
-    parts: bool (P, h, w); people: bool (N, h, w), in the same pixels; people_scores: float (N,).
-    Returns int (P,), the index of the person, -1 where nobody covers `min_overlap` of the part.
+    If several people cover the same share, the one with the highest score wins.
+
+    Args:
+        parts: bool (P, h, w).
+        people: bool (N, h, w), in the same pixels.
+        people_scores: float (N,).
+        min_overlap: The least share of a part that a person must cover.
+
+    Returns:
+        int (P,), the index of the person, -1 if nobody covers enough of the part.
     """
     if len(people) == 0 or len(parts) == 0:
         return np.full(len(parts), -1)
@@ -31,10 +40,12 @@ def link(
 
 
 def drop_duplicates(masks: np.ndarray, scores: np.ndarray, max_iou: float) -> np.ndarray:
-    """Indices of the masks to keep, surest first, leaving out those that repeat a surer one.
+    """Return the indices of the masks to keep, highest score first, without repetitions.
 
-    masks: bool (N, h, w); scores: float (N,). Two masks repeat each other above an IoU of
-    `max_iou`.
+    Args:
+        masks: bool (N, h, w).
+        scores: float (N,).
+        max_iou: A mask repeats one with a higher score if their IoU is above this.
     """
     packed = _packed(masks)
     area = _shared(packed, packed)
@@ -47,12 +58,14 @@ def drop_duplicates(masks: np.ndarray, scores: np.ndarray, max_iou: float) -> np
 
 
 def _packed(masks: np.ndarray) -> np.ndarray:
-    """bool (N, h, w) → uint64 (N, words): eight pixels a byte, zeros at the end."""
+    """bool (N, h, w) → uint64 (N, words): eight pixels per byte, zeros at the end."""
     packed = np.packbits(masks.reshape(len(masks), masks[0].size if len(masks) else 0), axis=1)
     return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
 
 
 def _shared(some: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """int (N,): the pixels that packed masks (N, words) share with another (words,), or each with
-    its own of (N, words)."""
+    """Count the pixels that packed masks (N, words) share with another mask (words,), int (N,).
+
+    With other masks (N, words), each mask is compared with its counterpart.
+    """
     return np.bitwise_count(some & other).sum(1, dtype=np.int64)

@@ -1,11 +1,10 @@
-"""Coarse score maps → which one wins at every photo pixel; and the boxes that this needs.
+"""From coarse score maps to the one that wins at every photo pixel, and the boxes that this needs.
 
-Four neighbouring cells span a patch of the photo, and a bilinear value inside it is a mean of those
-at its corners. So a
-map that wins at all four corners wins in the whole patch, and one that another beats at all four
-wins nowhere in it: most of the photo is filled without sampling anything. Only the patches along
-borders are looked at pixel by pixel, and there only the two or three maps that can win. Nothing is
-approximated.
+Four neighbouring cells span a patch of the photo, and a bilinear value inside the patch is a
+weighted mean of the values at its corners. So a map that wins at all four corners wins in the whole
+patch, and a map that another one beats at all four wins nowhere in it: most of the photo is filled
+without any sampling. Only the patches along borders are computed pixel by pixel, and there only the
+two or three maps that can win. Nothing is approximated.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from humanparse.masks import Box
 from humanparse.postprocess.probability import winner
 from humanparse.preprocess import Geometry
 
-SAMPLED_PX = 1 << 17  # pixels sampled at a time: few enough to stay in the processor's caches
+SAMPLED_PX = 1 << 17  # pixels sampled at the same time, few enough for the processor's caches
 
 
 def paste_winners(
@@ -30,14 +29,21 @@ def paste_winners(
     out: np.ndarray,
     values: np.ndarray,
 ) -> dict[int, Box]:
-    """Write into `out`, wherever the foreground is positive, the value of the map that scores
-    highest there.
+    """Write the value of the winning map into `out`, wherever the foreground is positive.
 
-    scores: float32 (K, h, w); foreground: float32 (h, w), both at `stride`; out: (H, W),
-    C-contiguous and all zero;
-    values: (K,), what to write for each map. Maps are compared after bilinear sampling at the
-    photo's pixels; of equals the first wins. Returns for each value that may have been written a
-    box outside of which it was not: x0, y0, x1, y1 in photo pixels.
+    Maps are compared after bilinear sampling at the photo's pixels; the first of equals wins.
+
+    Args:
+        scores: float32 (K, h, w), at `stride`.
+        foreground: float32 (h, w), at `stride`.
+        geometry: Where the photo lies in the network's input.
+        stride: Input pixels per cell.
+        out: (H, W), C-contiguous and all zero; changed in place.
+        values: (K,), what to write for each map.
+
+    Returns:
+        For each value that may have been written, a box outside which it was not: x0, y0, x1, y1 in
+        photo pixels.
     """
     scores, foreground = (
         np.pad(scores, ((0, 0), (1, 1), (1, 1)), "edge"),
@@ -51,13 +57,14 @@ def paste_winners(
             geometry.photo_hw, geometry.scale_yx, foreground.shape, strict=True
         )
     )
-    # (h + 1, w + 1) each, of a patch
+    # (h + 1, w + 1) each, one value per patch
     corners, inside = _corners(wins), _corners(positive)
     here = (down.lengths > 0)[:, None] & (across.lengths > 0)
     all_in = inside[0] & inside[1] & inside[2] & inside[3]
     same = (corners[0] == corners[1]) & (corners[0] == corners[2]) & (corners[0] == corners[3])
     whole = here & all_in & same
-    border = np.nonzero(here & ~whole & (inside[0] | inside[1] | inside[2] | inside[3]))
+    rows, columns = np.nonzero(here & ~whole & (inside[0] | inside[1] | inside[2] | inside[3]))
+    border = rows, columns
     values = values.astype(out.dtype)
     filled = np.repeat(np.where(whole, values[corners[0]], 0), across.lengths, axis=1)
     for row, (start, end) in enumerate(zip(down.starts[:-1], down.starts[1:], strict=True)):
@@ -70,17 +77,21 @@ def paste_winners(
 
 @dataclass(frozen=True)
 class _Axis:
-    """How the photo's pixels lie between cells, along one side: pixels starts[i] to starts[i + 1]
-    lie between the cells i and i + 1 of a map with one cell repeated at each end. share: float32,
-    of each pixel, that of the second of its cells."""
+    """How the photo's pixels lie between cells along one side.
+
+    Pixels starts[i] to starts[i + 1] lie between the cells i and i + 1 of a map with one cell
+    repeated at each end. share: float32, the weight of the second cell for each pixel.
+    """
 
     starts: np.ndarray
     share: np.ndarray
 
     @classmethod
     def of(cls, photo: int, scale: float, cells: int) -> _Axis:
-        """photo: pixels; scale: cells a pixel. Centres of pixels and cells lie at half-integers."""
-        # in the longer map
+        """photo: pixels; scale: cells per pixel. Centres of pixels and cells lie at
+        half-integers.
+        """
+        # In the map with the repeated cells.
         position = np.clip((np.arange(photo) + 0.5) * scale + 0.5, 0, cells + 1 - 1e-6)
         first = position.astype(np.int32)
         return cls(
@@ -89,11 +100,11 @@ class _Axis:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Pixels of each patch."""
+        """The number of pixels in each patch."""
         return np.diff(self.starts)
 
     def pixels(self, patches: np.ndarray) -> np.ndarray:
-        """(N, longest): the pixels of N patches; shorter ones repeat their last."""
+        """Return the pixels of N patches, (N, longest); shorter patches repeat their last pixel."""
         lengths = self.lengths[patches][:, None]
         return self.starts[patches][:, None] + np.minimum(np.arange(lengths.max()), lengths - 1)
 
@@ -102,13 +113,26 @@ def _corners(padded: np.ndarray) -> tuple[np.ndarray, ...]:
     return padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
 
 
-def _paste_borders(scores, foreground, border, asked, edge, down, across, out, values) -> None:
-    """Pixel by pixel: N patches (rows, columns), the maps asked in each, bool (N, K), and whether
-    the foreground ends in it."""
+def _paste_borders(
+    scores: np.ndarray,
+    foreground: np.ndarray,
+    border: tuple[np.ndarray, np.ndarray],
+    asked: np.ndarray,
+    edge: np.ndarray,
+    down: _Axis,
+    across: _Axis,
+    out: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Compute N patches pixel by pixel.
+
+    border: their rows and columns. asked: bool (N, K), the maps that can win in each. edge: bool
+    (N,), whether the foreground ends in the patch.
+    """
     (rows, columns), count, maps = border, asked.sum(1), np.nonzero(asked)[1]
-    # of each patch's maps in `maps`
+    # Where the maps of each patch begin in `maps`.
     begin = np.cumsum(count) - count
-    # those with most maps first
+    # The patches with most maps come first.
     order = np.argsort(-count, kind="stable")
     at_once = max(1, SAMPLED_PX // int(down.lengths.max() * across.lengths.max()))
     flat = out.reshape(-1)
@@ -119,11 +143,11 @@ def _paste_borders(scores, foreground, border, asked, edge, down, across, out, v
         ys, xs = down.pixels(y), across.pixels(x)
         shares = down.share[ys][:, :, None], across.share[xs][:, None, :]
         who = np.empty((len(some), ys.shape[1], xs.shape[1]), values.dtype)
-        # the first map, for want of another
+        # The first map wins where it is the only one.
         who[:] = values[maps[begin[some]]][:, None, None]
-        best = None
+        best = np.empty(0, np.float32)
         for k in range(count[some[0]] if count[some[0]] > 1 else 0):
-            # the first ones: they are sorted
+            # These are the first ones, since the patches are sorted.
             asking = np.count_nonzero(count[some] > max(k, 1))
             which = maps[begin[some[:asking]] + k]
             score = _bilinear(
@@ -144,15 +168,14 @@ def _paste_borders(scores, foreground, border, asked, edge, down, across, out, v
 def _may_win(
     padded: np.ndarray, border: tuple[np.ndarray, np.ndarray], winners: list[np.ndarray]
 ) -> np.ndarray:
-    """bool (N, K): the maps that can win somewhere in each of N patches. winners: four (N,), those
-    at the corners.
+    """Return which maps can win somewhere in each of N patches, bool (N, K).
 
-    A map cannot that one of these beats at all four corners, or that is everywhere below the lowest
-    value of another.
+    A map cannot win if one of the winners at the corners, four (N,), beats it at all four corners,
+    or if it is everywhere below the lowest value of another map.
     """
     rows, columns = border
     width, patch = padded.shape[2], np.arange(len(rows))
-    # of which one index is quick to take
+    # A single index is quicker to take.
     cells, corner = padded.reshape(len(padded), -1), rows * width + columns
     # (4, K, N)
     at_corners = np.stack(
@@ -170,9 +193,18 @@ def _may_win(
     return may.T
 
 
-def _bilinear(maps, which, y, x, down, across) -> np.ndarray:
-    """float32 (n, a, b): values of padded maps (K, h + 2, w + 2) in n patches, at shares (n, a, 1)
-    and (n, 1, b)."""
+def _bilinear(
+    maps: np.ndarray,
+    which: np.ndarray | int,
+    y: np.ndarray,
+    x: np.ndarray,
+    down: np.ndarray,
+    across: np.ndarray,
+) -> np.ndarray:
+    """Sample padded maps (K, h + 2, w + 2) in n patches, float32 (n, a, b).
+
+    down, across: the shares (n, a, 1) and (n, 1, b).
+    """
     left = maps[which, y, x][:, None, None]
     left = left + (maps[which, y + 1, x][:, None, None] - left) * down
     right = maps[which, y, x + 1][:, None, None]
@@ -182,32 +214,43 @@ def _bilinear(maps, which, y, x, down, across) -> np.ndarray:
     return value
 
 
-def _reach(whole, wins, border, asked, values, down, across) -> dict[int, Box]:
-    """By value, the photo pixels of all patches where it was written, or may have been."""
+def _reach(
+    whole: np.ndarray,
+    wins: np.ndarray,
+    border: tuple[np.ndarray, np.ndarray],
+    asked: np.ndarray,
+    values: np.ndarray,
+    down: _Axis,
+    across: _Axis,
+) -> dict[int, Box]:
+    """Return by value the box around all patches where it was written, or may have been, in
+    photo pixels.
+    """
     patch, maps = np.nonzero(asked)
     in_row, in_column = (np.zeros((len(values), whole.shape[axis]), bool) for axis in (0, 1))
     in_row[maps, border[0][patch]] = True
     in_column[maps, border[1][patch]] = True
     for k in np.flatnonzero(np.bincount(wins[whole], minlength=len(values))):
         x, y, width, height = cv2.boundingRect(((wins == k) & whole).view(np.uint8))
-        # the box needs its ends alone
+        # The box needs only its ends.
         in_row[k, [y, y + height - 1]] = in_column[k, [x, x + width - 1]] = True
-    boxes = {}
+    boxes: dict[int, Box] = {}
     for k in np.flatnonzero(in_row.any(1)):
-        y, x = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
-        box = (
-            across.starts[x[0]],
-            down.starts[y[0]],
-            across.starts[x[-1] + 1],
-            down.starts[y[-1] + 1],
+        rows, columns = np.flatnonzero(in_row[k]), np.flatnonzero(in_column[k])
+        boxes[int(values[k])] = (
+            int(across.starts[columns[0]]),
+            int(down.starts[rows[0]]),
+            int(across.starts[columns[-1] + 1]),
+            int(down.starts[rows[-1] + 1]),
         )
-        boxes[int(values[k])] = tuple(int(side) for side in box)
     return boxes
 
 
 def photo_box(cells: Box, geometry: Geometry, stride: int) -> Box:
-    """The photo pixels that a box of cells can reach by bilinear sampling: one cell more on each
-    side."""
+    """Return the photo pixels that a box of cells can reach by bilinear sampling.
+
+    That is one cell more on each side.
+    """
     down, across = (scale / stride for scale in geometry.scale_yx)
     height, width = geometry.photo_hw
     x0, y0, x1, y1 = cells
@@ -220,6 +263,6 @@ def photo_box(cells: Box, geometry: Geometry, stride: int) -> Box:
 
 
 def intersect(a: Box, b: Box) -> Box | None:
-    """What two boxes share, or None."""
+    """Return the intersection of two boxes, or None."""
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

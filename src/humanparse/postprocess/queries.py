@@ -1,13 +1,14 @@
-"""Query head → Maps: M2FP's part instances and whole-person masks, linked and pasted.
+"""From the query head to Maps: M2FP's part instances and whole-person masks, linked and pasted.
 
-Instances that pass the threshold (instances.py) are pasted class by class (query_paste.py): where
-probability times score exceeds one half it counts, several of a class are averaged, and the class
-with the highest average is the pixel's label. A pixel's person is the person of the part instance
-that gave it its label. Source: the paper (arXiv 2301.00394) and the published behaviour of the
-reference.
+Instances that pass the threshold (instances.py) are pasted class by class (query_paste.py). An
+instance counts where its probability times its score exceeds one half; several of one class are
+averaged, and the class with the highest average is the pixel's label. The person of a pixel is the
+person of the part instance that gave the pixel its label. Source: the paper (arXiv 2301.00394) and
+the published behaviour of the reference.
 
-Labels are those of the reference at the photo's full size, but only of the few instances that pass,
-within their boxes, and tile by tile, so that the work stays in the processor's caches.
+Labels are those of the reference at the photo's full size, but they are computed only for the few
+instances that pass, within their boxes, and tile by tile, so that the work stays in the processor's
+caches.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ from humanparse.preprocess import Geometry
 
 @dataclass(frozen=True)
 class QuerySettings:
-    """part_score: from which a part instance is pasted. person_score: from which a whole-person
-    mask is a person.
-    duplicate_iou: people who overlap more than this are one."""
+    """Thresholds; a model file may carry its own.
+
+    Attributes:
+        part_score: A part instance is pasted from this score on.
+        person_score: A whole-person mask is a person above this score.
+        duplicate_iou: People who overlap by more than this IoU are one person.
+    """
 
     part_score: float = 0.5
     person_score: float = 0.1
@@ -40,8 +45,18 @@ class QuerySettings:
 def parse_queries(
     outputs: dict[str, np.ndarray], geometry: Geometry, settings: QuerySettings, labels: LabelSet
 ) -> Maps:
-    """outputs: pred_logits (1, Q, C + 2): C parts with background, whole person, no object;
-    pred_masks (1, Q, h, w), logits at stride 4."""
+    """Find the people in the outputs of the query head.
+
+    Args:
+        outputs: pred_logits (1, Q, C + 2): C classes including the background, the whole person, no
+            object; and pred_masks (1, Q, h, w), logits at stride 4.
+        geometry: Where the photo lies in the network's input.
+        settings: The thresholds.
+        labels: The C classes.
+
+    Returns:
+        The maps in the photo's size.
+    """
     num_parts, cells = len(labels), geometry.cells(STRIDE)
     sampler = Sampler.of(geometry, STRIDE, outputs["pred_masks"].shape[2:])
     found = find_instances(
@@ -71,7 +86,7 @@ def parse_queries(
 
 
 def _part_scores(parts: Instances, owners: np.ndarray) -> dict[tuple[int, int], float]:
-    """(person number or 0, class) → the best score among the instances that were linked so."""
+    """Return (person number or 0, class) → the best score of the instances that were linked so."""
     scores: dict[tuple[int, int], float] = {}
     for owner, class_id, score in zip(owners, parts.classes, parts.scores, strict=True):
         key = int(owner), int(class_id)

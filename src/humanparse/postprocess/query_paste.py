@@ -1,7 +1,7 @@
-"""Instances of the query head → one tile of the maps: where several claim a pixel, the class with
-the best average has it.
+"""Paste the instances of the query head into one tile of the maps.
 
-By OpenCV's masked copies: NumPy's decide pixel by pixel, and take several times as long.
+Where several claim a pixel, the class with the best average wins. This uses OpenCV's masked copies:
+NumPy's decide pixel by pixel and take several times as long.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from humanparse.postprocess.instances import Instances, margin_of
 from humanparse.postprocess.paste import intersect
 from humanparse.postprocess.resample import Sampler, Window
 
-PASTED = 0.5  # probability times score above which a part counts
+PASTED = 0.5  # a part counts where probability times score is above this
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """An instance in a tile. class_id, score: its own; person: the person's number, 0 nobody's;
-    window: the rows and columns of the tile that it reaches; margin: float32, 2 × probability - 1
-    in them."""
+    """An instance in a tile.
+
+    class_id, score: its own. person: the person's number, 0 for nobody. window: the rows and
+    columns of the tile that it reaches. margin: float32, 2 × probability - 1 in the window.
+    """
 
     class_id: int
     score: float
@@ -35,7 +37,7 @@ class _Claim:
     margin: np.ndarray
 
     def strength(self) -> np.ndarray:
-        """float32: probability × score."""
+        """Return probability × score, float32."""
         strength = self.margin + np.float32(1)
         strength *= self.score / 2
         return strength
@@ -44,22 +46,30 @@ class _Claim:
 def paste_tile(
     maps: Maps, tile: Box, people: Instances, parts: Instances, owners: np.ndarray, sampler: Sampler
 ) -> None:
-    """Fill one tile of both maps, which are all zero. owners: of each part the person's number, 0
-    nobody's."""
+    """Fill one tile of both maps, which must be zero.
+
+    Args:
+        maps: The maps of the whole photo, changed in place.
+        tile: The box of the tile in photo pixels.
+        people: The people, best first.
+        parts: The part instances.
+        owners: int (N,), the person's number of each part, 0 for nobody.
+        sampler: The sampler of their masks.
+    """
     x0, y0, x1, y1 = tile
     window = sampler.within(tile)
     who = _whose(
         _claims(people, np.arange(1, len(people.scores) + 1), tile, window), window.size_hw
     )
     label, owner = _labels(_claims(parts, owners, tile, window), window.size_hw)
-    # the background is nobody's
+    # The background belongs to nobody.
     cv2.copyTo(owner, label, who)
     maps.label_map[y0:y1, x0:x1] = label
     maps.person_map[y0:y1, x0:x1] = who
 
 
 def _claims(instances: Instances, persons: np.ndarray, tile: Box, window: Window) -> list[_Claim]:
-    """The instances that reach the tile, in order."""
+    """Return the instances that reach the tile, in order."""
     claims = []
     for index, mask in enumerate(instances.masks):
         if reached := intersect(mask.box, tile):
@@ -77,10 +87,15 @@ def _claims(instances: Instances, persons: np.ndarray, tile: Box, window: Window
 
 
 def _whose(claims: list[_Claim], size_hw: tuple[int, int]) -> np.ndarray:
-    """uint8: for each pixel of a tile the strongest person with a positive logit, of equals the
-    first; 0 for none."""
+    """Return the strongest person with a positive logit at each pixel of a tile, uint8, 0 for none.
+
+    The first of equally strong people wins.
+    """
     who, overlap = np.zeros(size_hw, np.uint8), False
-    inside = [cv2.compare(claim.margin, 0, cv2.CMP_GT) for claim in claims]
+    inside = [
+        cv2.compare(claim.margin, 0, cv2.CMP_GT)  # type: ignore[call-overload]  # omits numbers
+        for claim in claims
+    ]
     for claim, mine in zip(claims, inside, strict=True):
         overlap = overlap or cv2.countNonZero(cv2.bitwise_and(who[claim.window], mine)) > 0
         _write(who[claim.window], mine, claim.person)
@@ -94,11 +109,12 @@ def _whose(claims: list[_Claim], size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _labels(claims: list[_Claim], size_hw: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 each: for each pixel of a tile its class, and the person whose part it is; 0 for none.
+    """Return the class of each pixel of a tile and the person whose part it is, uint8 each, 0 for
+    none.
 
-    A claim counts where it is stronger than PASTED; as no score exceeds 1, its logit is positive
-    there. The class wins whose claims are the strongest on average, of equals the first; its
-    strongest claim gives the person.
+    A claim counts where it is stronger than PASTED; its logit is positive there, since no score
+    exceeds 1. The class whose claims are the strongest on average wins, the first of equals; its
+    strongest claim determines the person.
     """
     label, owner, best = (
         np.zeros(size_hw, np.uint8),
@@ -119,9 +135,11 @@ def _labels(claims: list[_Claim], size_hw: tuple[int, int]) -> tuple[np.ndarray,
 def _averaged(
     claims: list[_Claim],
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray, int | np.ndarray]]:
-    """The claims of one class as windows of the tile, strengths in them, and persons. Where windows
-    overlap it is one window around all, in it the average of the claims that count, and as an array
-    the person of the strongest."""
+    """Yield the claims of one class as windows of the tile, the strengths in them, and persons.
+
+    If any windows overlap, there is a single window around all of them, with the average of the
+    claims that count, and with an array of persons, those of the strongest claims.
+    """
     boxes = [
         (columns.start, rows.start, columns.stop, rows.stop)
         for rows, columns in (claim.window for claim in claims)
@@ -150,8 +168,10 @@ def _averaged(
 
 
 def _won(best: np.ndarray, strength: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """Raise `best` in place to the strength where that is more. Returns where, as 0 or 255. where:
-    nowhere else, 0 or 255."""
+    """Raise `best` in place to the strength where that is greater, and return where, as 0 or 255.
+
+    where: the only places that may change, as 0 or 255.
+    """
     won = cv2.compare(strength, best, cv2.CMP_GT)
     if where is not None:
         cv2.bitwise_and(won, where, won)
@@ -169,19 +189,19 @@ def _write(plane: np.ndarray, where: np.ndarray, value: int | np.ndarray) -> Non
 
 
 def _window(box: Box, around: Box) -> tuple[slice, slice]:
-    """Where a box lies in an array that begins with another."""
+    """Return where a box lies in an array that begins at another box."""
     return np.s_[box[1] - around[1] : box[3] - around[1], box[0] - around[0] : box[2] - around[0]]
 
 
 def around(numbers: Iterable[int], boxes: Iterable[Box]) -> dict[int, Box]:
-    """By number the box around all of its boxes."""
-    around: dict[int, Box] = {}
+    """Return by number the box around all boxes of that number."""
+    union: dict[int, Box] = {}
     for number, box in zip(numbers, boxes, strict=True):
-        a = around.get(int(number), box)
-        around[int(number)] = (
-            min(a[0], box[0]),
-            min(a[1], box[1]),
-            max(a[2], box[2]),
-            max(a[3], box[3]),
+        x0, y0, x1, y1 = union.get(int(number), box)
+        union[int(number)] = (
+            min(x0, box[0]),
+            min(y0, box[1]),
+            max(x1, box[2]),
+            max(y1, box[3]),
         )
-    return around
+    return union

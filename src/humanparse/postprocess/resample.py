@@ -1,9 +1,9 @@
-"""Mask logits at the photo's pixels, by way of the input's pixels, as the reference gets there.
+"""Mask logits at the photo's pixels, by way of the input's pixels, as the reference does it.
 
-The reference scales all masks to the network's input, and those to the photo, bilinear both times.
-Taken together, a photo pixel is a weighted mean of at most three by three cells, with weights that
-hold for all masks. So a box of the photo is a product of matrices, weights down × cells × weights
-across, and nothing larger than the box ever exists.
+The reference resizes all masks to the network's input, and the result to the photo, bilinear both
+times. Together, a photo pixel is a weighted mean of at most three by three cells, with weights that
+are the same for all masks. So a box of the photo is a product of matrices, vertical weights × cells
+× horizontal weights, and nothing larger than the box is ever created.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ import numpy as np
 from humanparse.masks import Box
 from humanparse.preprocess import Geometry
 
-TAPS = 3  # cells in a row that a photo pixel can see
-BLOCK_SIDES = range(24, 257, 8)  # pixels sampled at a time, down and across: the most that
-# weights of one side that are kept for all boxes; of longer sides they are made for each
-WHOLE = 1 << 20
-# multiplications allow; from there on OpenBLAS wakes its threads, which on busy cores takes
-# milliseconds
+TAPS = 3  # adjacent cells that a photo pixel can see
+# The sides of a block in pixels: the longest whose multiplications stay below ONE_THREAD is taken.
+BLOCK_SIDES = range(24, 257, 8)
+# From this many multiplications on, OpenBLAS wakes its threads, which takes milliseconds on busy
+# cores.
 ONE_THREAD = 1 << 18
+# Up to this many weights of one side are kept for all boxes; otherwise they are made for each.
+WHOLE = 1 << 20
 EVERYTHING = slice(0, None)
-
-
-def sample_twice(
-    output: np.ndarray, stride: int, geometry: Geometry, box_xyxy: Box, step: int = 1
-) -> np.ndarray:
-    """output: float32 (h, w), a whole map at `stride`, padding included. box_xyxy: photo pixels.
-
-    Returns float32: the values at every `step`-th pixel of the box, down and across, from its top
-    left one on.
-    """
-    return Sampler.of(geometry, stride, output.shape).within(box_xyxy, step)(output)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Finds the pixels of one photo in maps of one size. across, down: the cells that its columns
-    and rows see."""
+    """Samples maps of one size at the pixels of one photo.
+
+    Attributes:
+        across: The cells that each column of the photo sees.
+        down: The cells that each row of the photo sees.
+    """
 
     across: Taps
     down: Taps
 
     @classmethod
     def of(cls, geometry: Geometry, stride: int, cells_hw: tuple[int, int]) -> Sampler:
-        """cells_hw: of the maps, padding included."""
+        """Make the sampler of one photo.
+
+        Args:
+            geometry: Where the photo lies in the network's input.
+            stride: Input pixels per cell.
+            cells_hw: The height and width of the maps in cells, padding included.
+        """
         sides = zip(geometry.photo_hw, geometry.resized_hw, cells_hw, strict=True)
         down, across = (Taps.of(photo, resized, cells, stride) for photo, resized, cells in sides)
         return cls(across, down)
 
     def within(self, box_xyxy: Box, step: int = 1) -> Window:
-        """Every `step`-th pixel of a box, for as many maps as there are."""
+        """Return a window on every `step`-th pixel of a box, for any number of maps."""
         x0, y0, x1, y1 = box_xyxy
         return Window(
             self.across.weights(slice(x0, x1, step)), self.down.weights(slice(y0, y1, step))
@@ -68,13 +68,22 @@ class Window:
 
     @property
     def size_hw(self) -> tuple[int, int]:
+        """The height and width in pixels."""
         return len(self.down.first), len(self.across.first)
 
     def __call__(
         self, output: np.ndarray, rows: slice = EVERYTHING, columns: slice = EVERYTHING
     ) -> np.ndarray:
-        """output: float32 (h, w). Returns float32: its values at the pixels of the box, or of some
-        of its rows and columns."""
+        """Sample a map at the pixels of the box, or at some of its rows and columns.
+
+        Args:
+            output: float32 (h, w), padding included.
+            rows: Which rows of the box.
+            columns: Which columns of the box.
+
+        Returns:
+            The values, float32.
+        """
         down, across = self.down.blocks(rows), self.across.blocks(columns)
         sampled = np.empty((down[-1].stop, across[-1].stop), np.float32)
         for row in down:
@@ -90,8 +99,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Block:
-    """A few of the pixels that were asked for, the cells that they see, and float32 (pixels,
-    cells): the weights of these."""
+    """A few of the requested pixels along one side.
+
+    Attributes:
+        start: The first pixel, counted from the first one that was requested.
+        stop: The pixel after the last.
+        cells: The cells that they see.
+        weights: float32 (pixels, cells), the weights of these cells.
+    """
 
     start: int
     stop: int
@@ -101,8 +116,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Weights:
-    """Along one side, of n pixels: first, int (n,), of the cells that each sees. matrix: float32
-    (n, cells), the weights of the cells from `base` on. at_once: pixels of a block."""
+    """The weights of n pixels along one side.
+
+    Attributes:
+        first: int (n,), the first of the cells that each pixel sees.
+        matrix: float32 (n, cells), the weights of the cells from `base` on.
+        base: The number of the first cell.
+        at_once: The number of pixels in a block.
+    """
 
     first: np.ndarray
     matrix: np.ndarray
@@ -110,7 +131,7 @@ class Weights:
     at_once: int
 
     def blocks(self, pixels: slice) -> list[Block]:
-        """Some of the pixels, a few at a time."""
+        """Return some of the pixels in blocks."""
         start, stop, _ = pixels.indices(len(self.first))
         return [
             self._block(some, min(some + self.at_once, stop), start)
@@ -128,9 +149,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Taps:
-    """Along one side, which cells each photo pixel sees: a few from `first` on, int (n,); share:
-    float32 (n, TAPS or, of a smaller map, all its cells), which adds up to 1. matrix: the same as
-    float32 (n, cells); None if that were large."""
+    """The cells that each photo pixel sees along one side.
+
+    Attributes:
+        first: int (n,), the first cell of each pixel.
+        share: float32 (n, TAPS, or all cells of a smaller map), the weights of the cells from
+            `first` on; each row adds up to 1.
+        matrix: The same as float32 (n, cells); None if that would be large.
+    """
 
     first: np.ndarray
     share: np.ndarray
@@ -138,7 +164,14 @@ class Taps:
 
     @classmethod
     def of(cls, photo: int, resized: int, cells: int, stride: int) -> Taps:
-        """photo, resized: pixels of the photo and of its copy in the network's input."""
+        """Find the cells along one side.
+
+        Args:
+            photo: The photo's length in pixels.
+            resized: The length of its copy in the network's input, in pixels.
+            cells: The length of the map in cells.
+            stride: Input pixels per cell.
+        """
         # (2, n) each
         pixels, of_pixel = _neighbours(np.arange(photo), resized / photo, resized)
         # (2, 2, n) each
@@ -155,6 +188,7 @@ class Taps:
         )
 
     def weights(self, pixels: slice) -> Weights:
+        """Return the weights of some of the pixels."""
         first = self.first[pixels]
         base, stop = int(first[0]), int(first[-1]) + self.share.shape[1]
         matrix = (
@@ -172,7 +206,7 @@ class Taps:
 
 
 def _matrix(first: np.ndarray, share: np.ndarray, base: int, stop: int) -> np.ndarray:
-    """float32 (n, stop - base): the weights of the cells from `base` to `stop`."""
+    """Return the weights of the cells from `base` to `stop`, float32 (n, stop - base)."""
     matrix = np.zeros((len(first), stop - base), np.float32)
     places = np.arange(len(first)) * (stop - base) + (first - base)
     matrix.ravel()[places[:, None] + np.arange(share.shape[1])] = share
@@ -180,10 +214,10 @@ def _matrix(first: np.ndarray, share: np.ndarray, base: int, stop: int) -> np.nd
 
 
 def _neighbours(places: np.ndarray, scale: float, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Between which two of `length` samples each place lies, and the share of each: int and float
-    (2, ...).
+    """Return the two of `length` samples between which each place lies, and the share of each.
 
-    Centres lie at half-integers; outside the outermost ones the border value is repeated.
+    Returns int and float (2, ...). Centres lie at half-integers; outside the outermost ones the
+    border value is repeated.
     """
     position = np.maximum((places + 0.5) * scale - 0.5, 0)
     lower = np.minimum(position.astype(int), length - 1)

@@ -1,9 +1,9 @@
-"""Query head of a single-person model → Maps: all queries vote on the class of every pixel, and the
-person is the rest.
+"""From the query head of a single-person model to Maps: the queries vote on every pixel's class.
 
-The probability of a class at a pixel is the sum over queries of class probability × mask
-probability, at the network's input size; it is then brought to the photo's size and the largest
-wins. Source: the paper (arXiv 2301.00394) and Mask2Former (arXiv 2112.01527), semantic inference.
+All queries vote on the class of every pixel. Everything that is not background is the person. The
+probability of a class at a pixel is the sum over the queries of class probability × mask
+probability, at the network's input size; it is then resized to the photo, and the largest wins.
+Source: the paper (arXiv 2301.00394) and Mask2Former (arXiv 2112.01527), semantic inference.
 """
 
 from __future__ import annotations
@@ -19,21 +19,33 @@ from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import sigmoid, softmax
 from humanparse.preprocess import Geometry
 
-STRIDE = 4  # input pixels a cell of the mask logits
-QUERIES_AT_ONCE = 20  # bounds memory: this many masks of the input's size
+STRIDE = 4  # input pixels per cell of the mask logits
+QUERIES_AT_ONCE = 20  # masks in the input's size at the same time, to bound memory
 
 
 @dataclass(frozen=True)
 class SemanticSettings:
-    """No thresholds: every pixel has a likeliest class."""
+    """There are no thresholds: every pixel has a likeliest class."""
 
 
 def parse_semantic(
     outputs: dict[str, np.ndarray], geometry: Geometry, settings: SemanticSettings, labels: LabelSet
 ) -> Maps:
-    """outputs: pred_logits (1, Q, C + 1), C classes with background, then no object; pred_masks (1,
-    Q, h, w) logits at stride 4; or votes, (C, h, w), what `class_votes` makes of these. All pixels
-    that are not background are one person's."""
+    """Find the person in the outputs of the query head.
+
+    All pixels that are not background belong to one person.
+
+    Args:
+        outputs: pred_logits (1, Q, C + 1): C classes including the background, then no object; and
+            pred_masks (1, Q, h, w), logits at stride 4. Or votes, (C, h, w), which `class_votes`
+            makes of these.
+        geometry: Where the photo lies in the network's input.
+        settings: Not used.
+        labels: Not used.
+
+    Returns:
+        The maps in the photo's size.
+    """
     # (C, h, w) of the resized photo
     votes = outputs["votes"] if "votes" in outputs else class_votes(outputs, geometry)
     photo = Geometry(geometry.photo_hw, geometry.resized_hw, geometry.resized_hw)
@@ -52,8 +64,15 @@ def parse_semantic(
 
 
 def class_votes(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    """float32 (C, h, w): the classes' votes at every input pixel that saw the photo. outputs: see
-    `parse_semantic`."""
+    """Add up the queries' votes for each class.
+
+    Args:
+        outputs: See `parse_semantic`.
+        geometry: Where the photo lies in the network's input.
+
+    Returns:
+        float32 (C, h, w), at every input pixel that belongs to the photo.
+    """
     class_logits, masks = outputs["pred_logits"][0], outputs["pred_masks"][0]
     # (Q, C), "no object" left out
     probability = softmax(class_logits, axis=1)[:, :-1].astype(np.float32)

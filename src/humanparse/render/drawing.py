@@ -1,7 +1,7 @@
-"""Colours and lines: colour map, people map, overlay, outlines.
+"""Colours and lines: colour map, people map, overlay and outlines.
 
-Large photos are coloured in bands of rows and lines are blended only where they fall, so that
-drawing needs little more memory than the picture it returns.
+Large photos are coloured in bands of rows, and lines are blended only where they fall, so that
+drawing needs little more memory than the picture that it returns.
 """
 
 from __future__ import annotations
@@ -22,21 +22,34 @@ from humanparse.render.lettering import INK, font_of, text_width, type_px, unit_
 from humanparse.result import Parsing, Person
 
 _BAND_ROWS = 128
-_PERSON_COLOURS = (  # neighbours in number differ in hue and in lightness
+_PERSON_COLOURS = (  # consecutive colours differ in hue and in lightness
     (255, 178, 0), (0, 122, 232), (232, 58, 92), (96, 212, 120), (150, 84, 220),
     (120, 220, 240), (214, 96, 24), (20, 132, 116), (255, 150, 200), (196, 204, 60),
 )  # fmt: skip
 
 
 def colormap(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
-    """The label map in the colours of `palette`; RGB, the size of the photo. Raises OptionError for
-    an unknown palette."""
+    """Draw the label map in colours.
+
+    Args:
+        parsing: The result to draw.
+        palette: The name of the palette.
+
+    Returns:
+        An RGB picture in the size of the photo.
+
+    Raises:
+        OptionError: If the palette is unknown.
+    """
     return Image.fromarray(_coloured(parsing.label_map, _table(parsing.labels.palette(palette))))
 
 
 def people_map(parsing: Parsing) -> Image.Image:
-    """Each person in a colour of their own (see `person_colours`), black elsewhere; RGB, the size
-    of the photo."""
+    """Draw each person in a colour of their own (see `person_colours`), and black elsewhere.
+
+    Returns:
+        An RGB picture in the size of the photo.
+    """
     table = _table(person_colours(min(len(parsing.people), 255)))
     return Image.fromarray(_coloured(person_index(parsing.person_map), table))
 
@@ -49,16 +62,24 @@ def overlay(
     outlines: bool = True,
     legend: bool = True,
 ) -> Image.Image:
-    """The photo with people's parts in colour; the background stays as it is.
+    """Draw the photo with people's parts in colour; the background stays as it is.
 
-    opacity:  of the colours, 0 (the photo alone) to 1 (colours alone)
-    outlines: a line round every person, finer lines between parts and, where there are two or more
-    people, their numbers
-    legend:   a panel to the right of the photo or below it, whichever makes the smaller picture, with the labels found
-    Returns RGB; the photo is at the top left, so its pixels keep their coordinates.
-    Raises OptionError for an unknown palette or an opacity outside 0 to 1.
+    Args:
+        parsing: The result to draw.
+        palette: The name of the palette.
+        opacity: The opacity of the colours, from 0 (only the photo) to 1 (only the colours).
+        outlines: Draw a line around every person, finer lines between parts and, if there are two
+            or more people, their numbers.
+        legend: Add a panel with the labels found to the right of the photo or below it, whichever
+            makes the smaller picture.
+
+    Returns:
+        An RGB picture. The photo is at its top left, so that its pixels keep their coordinates.
+
+    Raises:
+        OptionError: If the palette is unknown, or the opacity is not between 0 and 1.
     """
-    number_between("opacity", opacity, 0, 1, ": 0 for the photo alone, 1 for the colours alone")
+    number_between("opacity", opacity, 0, 1, ": 0 for only the photo, 1 for only the colours")
     colours = parsing.labels.palette(palette)
     panel = (
         Panel(legend_heading(parsing), legend_entries(parsing, palette), parsing.size_hw)
@@ -77,10 +98,19 @@ def overlay(
 
 
 def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
-    """The photo with lines alone: round every part in its colour, round people in white, with
-    numbers if there are more.
+    """Draw only lines on the photo: around every part in its colour, and around people in white.
 
-    Returns RGB, the size of the photo. Raises OptionError for an unknown palette.
+    If there are two or more people, their numbers are drawn as well.
+
+    Args:
+        parsing: The result to draw.
+        palette: The name of the palette.
+
+    Returns:
+        An RGB picture in the size of the photo.
+
+    Raises:
+        OptionError: If the palette is unknown.
     """
     photo = parsing.image.copy()
     _draw_outlines(photo, parsing, parsing.labels.palette(palette))
@@ -89,11 +119,12 @@ def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
 
 
 def person_colours(count: int) -> tuple[Colour, ...]:
-    """Black for nobody, then one RGB colour for each of `count` people."""
+    """Return black for nobody, and then an RGB colour for each of `count` people."""
 
     def generated(number: int) -> Colour:
         rgb = colorsys.hls_to_rgb(number * 0.618 % 1, (0.45, 0.62, 0.78)[number % 3], 0.7)
-        return tuple(round(255 * value) for value in rgb)
+        red, green, blue = (round(255 * value) for value in rgb)
+        return red, green, blue
 
     colours = _PERSON_COLOURS[:count] + tuple(
         generated(number) for number in range(len(_PERSON_COLOURS), count)
@@ -102,8 +133,16 @@ def person_colours(count: int) -> tuple[Colour, ...]:
 
 
 def person_index(person_map: np.ndarray) -> np.ndarray:
-    """Person map → uint8 (H, W) into `person_colours(255)`: person 256 shares the colour of person
-    1, and so on."""
+    """Turn a person map into indices of `person_colours(255)`.
+
+    Person 256 has the colour of person 1, and so on.
+
+    Args:
+        person_map: int (H, W), 0 nobody, 1..n the person.
+
+    Returns:
+        uint8 (H, W).
+    """
     index = np.empty(person_map.shape, np.uint8)
     for rows in bands(len(person_map)):
         index[rows] = np.where(
@@ -116,18 +155,19 @@ def person_index(person_map: np.ndarray) -> np.ndarray:
 
 
 def bands(height: int) -> Iterator[slice]:
+    """Return the slices of the bands of rows in which a picture of that height is processed."""
     return (slice(top, min(top + _BAND_ROWS, height)) for top in range(0, height, _BAND_ROWS))
 
 
 def _table(colours: tuple[Colour, ...]) -> np.ndarray:
-    """Colours → uint8 (256, 3), black where there is none."""
+    """Colours → uint8 (256, 3), black for the rest."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     return table
 
 
 def _coloured(index: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) of row numbers of `table` (256, 3) → uint8 (H, W, 3)."""
+    """uint8 (H, W), row numbers of `table` (256, 3) → uint8 (H, W, 3)."""
     index = np.ascontiguousarray(index)
     return cv2.merge(
         [cv2.LUT(index, np.ascontiguousarray(table[:, channel])) for channel in range(3)]
@@ -135,7 +175,7 @@ def _coloured(index: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def _tint(photo: np.ndarray, label_map: np.ndarray, table: np.ndarray, opacity: float) -> None:
-    """Blend the labels' colours into `photo` in place, where there is a label."""
+    """Blend the labels' colours into `photo` where there is a label, in place."""
     for rows in bands(len(photo)):
         labels = np.ascontiguousarray(label_map[rows])
         x, y, width, height = cv2.boundingRect(labels)
@@ -153,9 +193,11 @@ def _tint(photo: np.ndarray, label_map: np.ndarray, table: np.ndarray, opacity: 
 
 
 def _draw_outlines(photo: np.ndarray, parsing: Parsing, colours: tuple[Colour, ...] = ()) -> None:
-    """Fine dark lines between parts, or lines in the parts' colours where `colours` has one for
-    each class; round people a white line. A light line has a dark casing, so that it shows on any
-    background."""
+    """Draw lines between parts, and a white line around people.
+
+    The lines between parts are fine and dark, or in the parts' colours if `colours` has one for
+    each class. A light line has a dark casing, so that it is visible on any background.
+    """
     unit = unit_px(parsing.size_hw)
     fine, line = max(1, round(unit)), max(1, round(1.6 * unit))
     parts = [part for person in parsing.people for part in person.parts.values()] + list(
@@ -174,8 +216,8 @@ def _draw_outlines(photo: np.ndarray, parsing: Parsing, colours: tuple[Colour, .
 
 
 def _contours(mask: Mask, line: int) -> list[np.ndarray]:
-    """The edges of a mask as polygons in the photo's pixels, steps smoothed away; specks and
-    pinholes are left out.
+    """Return the edges of a mask as smoothed polygons in the photo's pixels, without specks and
+    pinholes.
 
     Where the mask meets the photo's border it is continued outwards, so that no line runs along the
     border.
@@ -205,12 +247,14 @@ def _contours(mask: Mask, line: int) -> list[np.ndarray]:
 def _stroke(
     photo: np.ndarray, shapes: list[list[np.ndarray]], line: int, colour: Colour, strength: float
 ) -> None:
-    """Draw polygons in place, `line` pixels wide, anti-aliased, `strength` of 1 hiding what lies
-    below."""
-    outlines = [contour for contours in shapes for contour in contours]
-    if not outlines:
+    """Draw anti-aliased polygons in place, `line` pixels wide.
+
+    strength: the opacity; 1 hides what lies below.
+    """
+    flat = [contour for contours in shapes for contour in contours]
+    if not flat:
         return
-    x0, y0, width, height = cv2.boundingRect(np.concatenate(outlines))
+    x0, y0, width, height = cv2.boundingRect(np.concatenate(flat))
     left, top = max(0, x0 - line), max(0, y0 - line)
     photo = photo[top : y0 + height + line, left : x0 + width + line]
     ink = np.zeros(photo.shape[:2], np.uint8)
@@ -222,8 +266,8 @@ def _stroke(
     if hits is None:
         return
     x, y = hits.reshape(-1, 2).T.astype(np.intp)
-    alpha = ink.take(y * ink.shape[1] + x) * np.float32(strength / 255)
-    # indices of one dimension take a quarter of the time
+    alpha = ink.take(y * photo.shape[1] + x) * np.float32(strength / 255)
+    # One-dimensional indices take a quarter of the time.
     memory, places = _memory(photo), y * photo.strides[0] + 3 * x
     for channel, value in enumerate(colour):
         below = memory.take(places + channel).astype(np.float32)
@@ -231,8 +275,10 @@ def _stroke(
 
 
 def _memory(photo: np.ndarray) -> np.ndarray:
-    """The bytes from the first pixel of uint8 (H, W, 3) to the last, with what lies between its
-    rows: a view."""
+    """Return a view of the bytes from the first pixel of uint8 (H, W, 3) to the last.
+
+    It includes the bytes between the rows.
+    """
     height, width, channels = photo.shape
     return np.lib.stride_tricks.as_strided(
         photo, ((height - 1) * photo.strides[0] + width * channels,), (1,)
@@ -243,8 +289,9 @@ def _memory(photo: np.ndarray) -> np.ndarray:
 
 
 def _draw_numbers(photo: np.ndarray, people: tuple[Person, ...]) -> None:
-    """A small tag with each person's number above their head, where there are two or more
-    people."""
+    """Draw a small tag with each person's number above their head, if there are two or more
+    people.
+    """
     if len(people) < 2:
         return
     em = type_px(photo.shape[:2])
@@ -261,7 +308,7 @@ def _draw_numbers(photo: np.ndarray, people: tuple[Person, ...]) -> None:
 
 
 def _above_head(mask: Mask, tag_wh: tuple[int, int], em: int) -> tuple[int, int]:
-    """Left and top of a tag that stands on the middle of the mask's upper edge."""
+    """Return left and top of a tag that stands on the middle of the mask's upper edge."""
     x0, y0, _, y1 = mask.box_xyxy
     head = mask.crop[: max(1, (y1 - y0) // 12)]
     middle = x0 + np.flatnonzero(head.any(0)).mean() + 0.5
@@ -274,8 +321,10 @@ def _free_place(
     size_hw: tuple[int, int],
     taken: list[tuple[int, int, int, int]],
 ) -> tuple[int, int, int, int]:
-    """The box of a tag, moved into the photo and then down until it covers no other tag, if there
-    is room."""
+    """Return the box of a tag.
+
+    The tag is moved into the photo, and then down until it covers no other tag, if there is room.
+    """
     (x, y), (w, h), (height, width) = at_xy, tag_wh, size_hw
     x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
     first = (x, y, x + w, y + h)
@@ -288,7 +337,7 @@ def _free_place(
 
 
 def _paste(photo: np.ndarray, tag: Image.Image, box: tuple[int, int, int, int]) -> None:
-    """Blend an RGBA picture into `photo` in place; what reaches beyond the photo is cut off."""
+    """Blend an RGBA picture into `photo` in place; whatever reaches beyond the photo is cut off."""
     x0, y0, x1, y1 = box
     window = photo[y0:y1, x0:x1]
     pixels = np.asarray(tag, np.float32)[: window.shape[0], : window.shape[1]]  # (h, w, 4)
@@ -297,7 +346,7 @@ def _paste(photo: np.ndarray, tag: Image.Image, box: tuple[int, int, int, int]) 
 
 @lru_cache(maxsize=64)
 def _tag(text: str, em: int) -> Image.Image:
-    """White figures on a dark pill with a white rim; RGBA."""
+    """Draw white digits on a dark pill with a white rim; RGBA."""
     fine, font = 4, font_of(4 * em)  # drawn four times as large, for smooth edges
     height = round(1.35 * em) * fine
     width = max(height, round(text_width(text, font) + 0.8 * em * fine) // fine * fine)

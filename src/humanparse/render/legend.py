@@ -15,15 +15,21 @@ from humanparse.result import Parsing
 
 
 class LegendEntry(NamedTuple):
-    """One line of the legend: a label that was found."""
+    """One line of the legend: a label that was found.
+
+    Attributes:
+        name: The label.
+        colour: Its RGB colour.
+        share: Its share of all labelled pixels, from 0 to 1.
+    """
 
     name: str
     colour: Colour
-    share: float  # of all labelled pixels, 0 to 1
+    share: float
 
 
 def legend_entries(parsing: Parsing, palette: str = "clear") -> list[LegendEntry]:
-    """The labels found, largest first, with their colour and their share of all labelled pixels."""
+    """Return the labels found, largest first, with their colours and shares."""
     colours = parsing.labels.palette(palette)
     counts = cv2.calcHist(
         [np.ascontiguousarray(parsing.label_map)], [0], None, [256], [0, 256]
@@ -37,13 +43,19 @@ def legend_entries(parsing: Parsing, palette: str = "clear") -> list[LegendEntry
 
 
 def legend_heading(parsing: Parsing) -> str:
-    """How many people were found, in words."""
+    """Return the number of people found, in words."""
     count = len(parsing.people)
     return "no people found" if count == 0 else "1 person" if count == 1 else f"{count} people"
 
 
 class Panel:
-    """The legend: where it goes and how it looks. All lengths are pixels."""
+    """The legend: where it is placed and what it looks like. All lengths are in pixels.
+
+    Args:
+        heading: The line above the entries.
+        entries: The entries, see `legend_entries`.
+        size_hw: The photo's height and width.
+    """
 
     def __init__(self, heading: str, entries: list[LegendEntry], size_hw: tuple[int, int]):
         self.heading, self.entries, self.size_hw = heading, entries, size_hw
@@ -60,13 +72,15 @@ class Panel:
         self.columns, self.rows, self.beside = self._best_layout()
 
     def canvas(self) -> np.ndarray:
-        """uint8 (H', W', 3): the finished legend, beside or below a place for the photo at the top
-        left, which is not filled."""
+        """Return the picture with the finished legend, uint8 (H', W', 3).
+
+        The legend is beside or below the place for the photo at the top left, which is not filled.
+        """
         width, height = self._canvas_wh(self.columns, self.rows, self.beside)
         (photo_height, photo_width), panel = self.size_hw, np.asarray(self._picture())
         canvas = np.empty((height, width, 3), np.uint8)
-        # one row, as bytes: a third of the time of pixels
-        paper = np.tile(np.uint8(PAPER), width)
+        # A row of bytes takes a third of the time that pixels take.
+        paper = np.tile(np.array(PAPER, np.uint8), width)
         rows = canvas.reshape(height, 3 * width)
         rows[:photo_height, 3 * photo_width :] = paper[3 * photo_width :]
         rows[photo_height:] = paper
@@ -80,7 +94,9 @@ class Panel:
         return math.ceil(names + shares + 3 * self.em) if self.entries else 0
 
     def _best_layout(self) -> tuple[int, int, bool]:
-        """Columns, rows and whether beside the photo: the one that makes the smaller picture."""
+        """Return columns, rows, and whether beside the photo, for the layout with the smaller
+        picture.
+        """
         count = len(self.entries)
         height, width = self.size_hw
         room = (height - 2 * self.margin - self.head) // self.row
@@ -125,8 +141,7 @@ class Panel:
 
 
 def _swatch(colour: Colour, side: int) -> Image.Image:
-    """A rounded square with a rim a little darker than itself, so that white shows on paper;
-    RGBA."""
+    """Draw a rounded square with a slightly darker rim, so that white is visible on paper; RGBA."""
     fine = 4
     swatch = Image.new("RGBA", (fine * side, fine * side), (*colour, 0))
     rim = tuple(round(0.72 * value) for value in colour)

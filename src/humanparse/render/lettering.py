@@ -1,5 +1,4 @@
-"""Type and its measures: how large, in which font, and where it stands. Lines and type grow with
-the photo."""
+"""Type: its size, its font and its position. Lines and type grow with the photo."""
 
 from __future__ import annotations
 
@@ -10,25 +9,26 @@ from PIL import ImageDraw, ImageFont
 
 from humanparse.labels import Colour
 
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
+
 PAPER: Colour = (250, 250, 248)  # behind the legend
-INK: Colour = (32, 33, 38)  # its type
-FAINT: Colour = (112, 114, 122)  # its lesser type
+INK: Colour = (32, 33, 38)  # the legend's type
+FAINT: Colour = (112, 114, 122)  # its less important type
 
 
 def unit_px(size_hw: tuple[int, int]) -> float:
-    """The length that lines and type are measured in: 1 at 800×800, growing with the photo's
-    side."""
+    """Return the unit of lines and type in pixels: 1 at 800×800, growing with the photo's sides."""
     return math.sqrt(size_hw[0] * size_hw[1]) / 800
 
 
 def type_px(size_hw: tuple[int, int]) -> int:
-    """Type size in pixels; never too small to read."""
+    """Return the type size in pixels; it is never too small to read."""
     return max(11, round(18 * unit_px(size_hw)))
 
 
 @lru_cache(maxsize=64)
-def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font; its small fixed one where Pillow was built without FreeType."""
+def font_of(size: int) -> Font:
+    """Return Pillow's own font, or its small fixed one if Pillow was built without FreeType."""
     try:
         return ImageFont.load_default(size)
     except (ImportError, OSError):
@@ -39,24 +39,32 @@ def write(
     draw: ImageDraw.ImageDraw,
     at_xy: tuple[float, float],
     text: str,
-    colour: tuple,
-    font,
+    colour: tuple[int, ...],
+    font: Font,
     align: float = 0,
 ) -> None:
-    """Text whose capitals are centred on y and which starts (align 0), has its middle (0.5) or ends
-    (1) at x."""
+    """Draw text whose capitals are vertically centred on y.
+
+    Args:
+        draw: Where to draw.
+        at_xy: The x and y of the text.
+        text: A single line.
+        colour: RGB or RGBA.
+        font: The font.
+        align: 0 starts the text at x, 0.5 centres it there, and 1 ends it there.
+    """
     x, (_, top, _, bottom) = at_xy[0] - align * text_width(text, font), font.getbbox("A0")
     for word in text.split():
         draw.text((round(x), round(at_xy[1] - (top + bottom) / 2)), word, colour, font)
         x += font.getlength(word) + _space(font)
 
 
-def text_width(text: str, font) -> float:
-    """Pixels that `write` takes."""
+def text_width(text: str, font: Font) -> float:
+    """Return the width in pixels of what `write` draws."""
     words = text.split()
     return sum(font.getlength(word) for word in words) + (len(words) - 1) * _space(font)
 
 
-def _space(font) -> float:
-    """Between words; the font's own space is too narrow to be seen at small sizes."""
+def _space(font: Font) -> float:
+    """Return the width of a space; the font's own is too narrow to be seen at small sizes."""
     return 0.5 * font.getlength("n")

@@ -1,4 +1,4 @@
-"""The photo itself, cut out or changed where parts were found: cut-out, blur, recolour."""
+"""Change the photo where parts were found: cut-out, blur and recolour."""
 
 from __future__ import annotations
 
@@ -26,14 +26,22 @@ def cutout(
     feather_px: float = 1.0,
     crop: bool = True,
 ) -> Image.Image:
-    """The chosen people or parts alone, transparent elsewhere; what is transparent holds nothing of
-    the photo.
+    """Keep only the chosen people or parts; everything else is transparent.
 
-    person_ids: whom to keep; None keeps everybody, and parts that belong to nobody. labels: which
-    parts of them to keep; None keeps all. feather_px: width of the soft edge, which lies inside the
-    mask. crop: cut to the box of what is kept. Returns RGBA; where nothing is kept it is
-    transparent and the size of the photo. Raises OptionError for a person or label that does not
-    exist and for a feather below 0.
+    Transparent pixels are black: nothing of the photo remains in them.
+
+    Args:
+        parsing: The result.
+        person_ids: The people to keep; None keeps all of them, and parts that belong to nobody.
+        labels: The parts of them to keep; None keeps all.
+        feather_px: The width of the soft edge in pixels, which lies inside the mask.
+        crop: Crop the picture to the box of what is kept.
+
+    Returns:
+        An RGBA picture. If nothing is kept, it is transparent and has the size of the photo.
+
+    Raises:
+        OptionError: If a person or label does not exist, or if the feather is below 0.
     """
     number_between(
         "feather_px", feather_px, 0, hint=": the width of the soft edge in pixels, 0 for none"
@@ -56,19 +64,29 @@ def blur(
     person_ids: Iterable[int] | int | None = None,
     strength: float = 1.0,
 ) -> Image.Image:
-    """The photo with the chosen parts blurred beyond recognition, and a little around them, where
-    masks are unsure.
+    """Blur the chosen parts beyond recognition.
 
-    strength: at 1 about eight values are left across a part, at 2 about four; all finer detail is
-    gone from the picture.
-    person_ids: whose parts; None takes everybody's, and those that belong to nobody. Returns RGB,
-    the size of the photo. A face that was not found stays sharp: look at the result before you rely
-    on it. Raises OptionError for a person or label that does not exist and for a strength that is
-    not above 0.
+    A little around them is blurred as well, since masks are uncertain there. A face that was not
+    found stays sharp: look at the result before you rely on it.
+
+    Args:
+        parsing: The result.
+        labels: The parts to blur.
+        person_ids: The people whose parts are blurred; None means everybody's, and those that
+            belong to nobody.
+        strength: At 1, about eight values are left across a part, at 2 about four; all finer detail
+            is removed from the picture.
+
+    Returns:
+        An RGB picture in the size of the photo.
+
+    Raises:
+        OptionError: If a person or label does not exist, or if the strength is not above 0.
     """
     if not is_number(strength) or not 0 < strength < math.inf:
         raise OptionError(
-            f"strength is {strength!r}; choose a number above 0, where 1 hides a face and 2 hides more"
+            f"strength is {strength!r}; choose a number above 0: "
+            "1 hides a face, and larger numbers hide more"
         )
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
@@ -84,13 +102,22 @@ def recolour(
     *,
     person_ids: Iterable[int] | int | None = None,
 ) -> Image.Image:
-    """The photo with the chosen parts in another colour; light, shade and texture stay.
+    """Give the chosen parts another colour; light, shade and texture stay.
 
-    labels: taken together for each person: their median colour becomes `colour`, in CIELAB; lighter
-    and darker stay so, and other hues keep a third of their difference. colour: RGB, 0 to 255 each.
-    person_ids: whose parts; None takes everybody's, and those that belong to nobody. Returns RGB,
-    the size of the photo. Raises OptionError for a person or label that does not exist and for a
-    bad colour.
+    Args:
+        parsing: The result.
+        labels: The parts, taken together for each person: their median colour becomes `colour`, in
+            CIELAB. Lighter and darker pixels stay so, and other hues keep a third of their
+            difference.
+        colour: RGB, from 0 to 255 each.
+        person_ids: The people whose parts are recoloured; None means everybody's, and those that
+            belong to nobody.
+
+    Returns:
+        An RGB picture in the size of the photo.
+
+    Raises:
+        OptionError: If a person or label does not exist, or if the colour is invalid.
     """
     if not _is_colour(colour):
         raise OptionError(f"colour is {colour!r}; give red, green and blue, 0 to 255 each")
@@ -114,7 +141,7 @@ def _is_colour(value: Any) -> bool:
 def _chosen(
     parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str | None
 ) -> np.ndarray:
-    """bool (H, W): the pixels of these people that carry these labels; None for all."""
+    """Return the pixels of these people that have these labels, bool (H, W); None means all."""
     if person_ids is None:
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
@@ -142,19 +169,21 @@ def _person(parsing: Parsing, number: int) -> Person:
 
 
 def _soft_alpha(mask: Mask, feather_px: float) -> np.ndarray:
-    """uint8 (h, w) within the mask's box: 0 outside the mask, rising to 255 over `feather_px`
-    inside it."""
+    """Return the alpha channel within the mask's box, uint8 (h, w).
+
+    It is 0 outside the mask and rises to 255 over `feather_px` inside it.
+    """
     if feather_px == 0:
         return mask.crop.view(np.uint8) * 255
     x0, y0, x1, y1 = mask.box_xyxy
     height, width = mask.size_hw
-    # Outside the box there is nothing, but beyond the photo's border the person goes on: no soft
-    # edge there.
-    beyond = [int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width)]
-    crop = cv2.copyMakeBorder(mask.crop.view(np.uint8), *beyond, cv2.BORDER_CONSTANT)
-    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[beyond[0] :, beyond[2] :][
-        : y1 - y0, : x1 - x0
-    ]
+    # There is nothing outside the box, but beyond the photo's border the person continues, so there
+    # is no soft edge at the border.
+    top, bottom, left, right = (int(side) for side in (y0 > 0, y1 < height, x0 > 0, x1 < width))
+    crop = cv2.copyMakeBorder(
+        mask.crop.view(np.uint8), top, bottom, left, right, cv2.BORDER_CONSTANT
+    )
+    depth = cv2.distanceTransform(crop, cv2.DIST_L2, 3)[top:, left:][: y1 - y0, : x1 - x0]
     return (np.clip(depth / (feather_px + 1), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -164,8 +193,10 @@ def _soft_alpha(mask: Mask, feather_px: float) -> np.ndarray:
 def _owned_parts(
     parsing: Parsing, person_ids: Iterable[int] | int | None, labels: Iterable[str] | str
 ) -> list[list[Mask]]:
-    """The parts that carry these labels, person by person; for None everybody's, and then
-    nobody's."""
+    """Return the parts that have these labels, person by person.
+
+    If `person_ids` is None, all people are followed by the parts that belong to nobody.
+    """
     wanted = {parsing.labels.index(name) for name in one_or_more("labels", labels)}
     if person_ids is None:
         owned = [[*person.parts.values()] for person in parsing.people] + [
@@ -180,10 +211,10 @@ def _owned_parts(
 
 
 def _blur_part(photo: np.ndarray, sharp: np.ndarray, mask: Mask, strength: float) -> None:
-    """Replace a part and its surroundings by a few values of `sharp`, spread smoothly; in place."""
+    """Replace a part and its surroundings by a few values of `sharp`, spread smoothly, in place."""
     (height, width), (left, top, right, bottom) = mask.size_hw, mask.box_xyxy
     side = math.sqrt(mask.area)
-    # half of it wholly blurred, half of it fading out
+    # Half of the margin is blurred completely, half of it fades out.
     margin = max(1, round(0.12 * side))
     x0, y0, x1, y1 = (
         max(0, left - margin),
@@ -203,12 +234,15 @@ def _blur_part(photo: np.ndarray, sharp: np.ndarray, mask: Mask, strength: float
 
 
 def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
-    """Shift a region's colours so that their median becomes `colour`, in place: light and shade
-    stay, other hues fade."""
+    """Shift a region's colours so that their median becomes `colour`, in place.
+
+    Light and shade stay, other hues fade.
+    """
     x0, y0, x1, y1 = mask.box_xyxy
     window = photo[y0:y1, x0:x1]
     lab = cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2LAB)  # uint8 (h, w, 3)
-    wanted = cv2.cvtColor(np.uint8([[colour]]), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
+    target = np.array([[colour]]).astype(np.uint8)
+    wanted = cv2.cvtColor(target, cv2.COLOR_RGB2LAB)[0, 0].astype(int)
     median = [_median(lab, channel, mask.crop) for channel in range(3)]
     # (256, 3): old value → new value
     moved = (np.arange(256)[:, None] - median) * (1, 0.3, 0.3) + wanted
@@ -222,8 +256,10 @@ def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
 
 
 def _median(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
-    """Of one channel of uint8 (h, w, 3), where bool (h, w) is set; from the histogram, which needs
-    no copy."""
+    """Return the median of one channel of uint8 (h, w, 3), where bool (h, w) is set.
+
+    It is read from the histogram, which needs no copy.
+    """
     counts = (
         cv2.calcHist([picture], [channel], where.view(np.uint8), [256], [0, 256]).ravel().cumsum()
     )
@@ -231,8 +267,10 @@ def _median(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
 
 
 def _blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
-    """uint8 (h, w, 3) each; alpha: float (h, w, 1), 0 keeps what is below; in place, a band of rows
-    at a time."""
+    """Blend uint8 pictures (h, w, 3), in place, one band of rows after the other.
+
+    alpha: float (h, w, 1); 0 keeps what is below.
+    """
     for rows in bands(len(below)):
         below[rows] = (
             below[rows] + (above[rows].astype(np.float32) - below[rows]) * alpha[rows] + 0.5

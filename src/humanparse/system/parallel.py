@@ -17,7 +17,7 @@ import _thread
 import atexit
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -82,7 +82,7 @@ class Ended(Generic[Result]):
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
-) -> Iterator[tuple[Item, Ended[Result]]]:
+) -> Generator[tuple[Item, Ended[Result]], None, None]:
     """Run a function on many items in threads, and yield the results in the order of the items.
 
     Each result comes as soon as it and those before it are done, even while the source keeps the
@@ -106,7 +106,7 @@ def in_order(
 
 def in_order_of_completion(
     function: Callable[[Item], Result], items: Iterable[Item], jobs: int
-) -> Iterator[tuple[Item, Ended[Result]]]:
+) -> Generator[tuple[Item, Ended[Result]], None, None]:
     """Run a function on many items in threads, and yield the results as they are done.
 
     Like `in_order`, but the items are read in the caller's thread, one before each result that is
@@ -162,7 +162,7 @@ def _handed_back(
     jobs: int,
     source: type[_Reader | _ReadHere],
     release: Release,
-) -> Iterator[tuple[Item, Ended[Result]]]:
+) -> Generator[tuple[Item, Ended[Result]], None, None]:
     run = _Run(function, items, jobs, source, release)
     try:
         run.start()

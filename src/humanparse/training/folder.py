@@ -17,7 +17,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import Sample
-from humanparse.evaluation.truth import Truth
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
 from humanparse.training.photos import MOSTLY_UNKNOWN
@@ -229,7 +229,7 @@ def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.nd
     return pixels, truth.label_map, people_of(truth)
 
 
-def people_of(truth: Truth) -> np.ndarray:
+def people_of(truth: GroundTruth) -> np.ndarray:
     """int16 (H, W): the people of a labelled photo, numbered without gaps; -1 where there may be
     somebody."""
     if truth.person_map is None:

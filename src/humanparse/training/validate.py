@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.evaluation.sheet import Case
-from humanparse.evaluation.truth import Truth
 from humanparse.parser import HumanParser
 from humanparse.training.photos import Photos
 from humanparse.training.scenes import Scene, empty_scene, paste_person
@@ -100,7 +100,11 @@ def _case(parser: HumanParser, scene: Scene) -> Case:
     score = MeanIoU(len(parser.labels))
     score.add(scene.classes, parsing.label_map)
     return Case(
-        "", score.mean, scene.pixels, Truth(scene.classes, np.maximum(scene.people, 0)), parsing
+        "",
+        score.mean,
+        scene.pixels,
+        GroundTruth(scene.classes, np.maximum(scene.people, 0)),
+        parsing,
     )
 
 

@@ -72,7 +72,7 @@ class People(NamedTuple):
     scores: Value
 
 
-class Maps(NamedTuple):
+class GraphMaps(NamedTuple):
     """labels, people: uint8 (1, H, W). scores: float32 (n,)."""
 
     labels: Value
@@ -155,7 +155,7 @@ def find_people(
 
 def paint(
     op: Builder, people: People, num_classes: int, resized_hw: Value, photo_hw: Value
-) -> Maps:
+) -> GraphMaps:
     """The maps at the network's resolution, where borders fall, enlarged or shrunk to the photo's
     pixels."""
 
@@ -187,7 +187,7 @@ def paint(
     person = op.ArgMin(full(people.distance), axis=1) * inside
     label = (op.ArgMax(full(people.classes), axis=1) + 1) * inside
     label = label * op.Gather(people.kept, person * num_classes + label)
-    return Maps(at_photo(label), at_photo(person), people.scores)
+    return GraphMaps(at_photo(label), at_photo(person), people.scores)
 
 
 def _foreground(op: Builder, odds: Value, person: Value, settings: CentreSettings) -> Value:

@@ -20,7 +20,7 @@ from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
 from humanparse.export.graph import Agreement, Written, load, the_onnx_package
 from humanparse.export.single_graph.builder import Builder, Value
-from humanparse.export.single_graph.people import Maps, find_people, paint
+from humanparse.export.single_graph.people import GraphMaps, find_people, paint
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
 from humanparse.parser import MIN_SCORE, HumanParser
@@ -117,7 +117,7 @@ def _around(
     before = len(op.nodes)
     outputs = {one.name.removeprefix("network/"): Value(op, one.name) for one in inner.output}
     people = find_people(op, outputs, resized_hw, labels, settings, MIN_SCORE)
-    maps: Maps = paint(op, people, len(labels), resized_hw, photo_hw)
+    maps: GraphMaps = paint(op, people, len(labels), resized_hw, photo_hw)
     for name, value in zip(OUTPUTS, (maps.labels, maps.people, maps.scores), strict=True):
         op.nodes.append(onnx.helper.make_node("Identity", [value.name], [name]))
     kinds, sizes = onnx.TensorProto, (1, "height", "width")

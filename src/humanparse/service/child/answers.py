@@ -142,9 +142,9 @@ def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:
         return "application/octet-stream", tensors.encode(parsing, head["include"])
     if head["format"] == ANSWER:
         return "application/json", _answer(parsing, head["include"], head["palette"])
-    file = io.BytesIO()
-    formats.FORMATS[head["format"]].write(parsing, file, head["palette"])
-    return formats.CONTENT_TYPES[head["format"]], file.getvalue()
+    form, file = formats.FORMATS[head["format"]], io.BytesIO()
+    form.write(parsing, file, head["palette"])
+    return form.content_type, file.getvalue()
 
 
 def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes:

@@ -1,5 +1,4 @@
-"""What a picture shows (Truth) and what was found in it (Found), as maps: the two sides of every
-measure."""
+"""The two sides of every measure, as maps: what a picture shows, and what was found in it."""
 
 from __future__ import annotations
 
@@ -11,15 +10,16 @@ from humanparse.result import Parsing
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class GroundTruth:
     """One labelled picture.
 
-    label_map:    uint8 (H, W), class of each pixel, 0 background, 255 unknown
-    person_map:   int (H, W), 0 nobody, 1.. the person; None where the data set does not tell people apart. Where the class is
-        unknown and the person 0, there may be somebody
-    part_map:     int (H, W), 0 none, 1.. the part instance, where the data set says so itself; else every class of every
-        person is one part instance
-    part_classes: number in `part_map` → class
+    Attributes:
+        label_map: uint8 (H, W), the class of each pixel, 0 background, 255 unknown.
+        person_map: int (H, W), 0 nobody, 1.. the person; None if the data set does not separate
+            people. Where the class is unknown and the person is 0, there may be somebody.
+        part_map: int (H, W), 0 none, 1.. the part instance, if the data set has such a map.
+            Otherwise every class of every person is one part instance.
+        part_classes: Number in `part_map` → class.
     """
 
     label_map: np.ndarray
@@ -29,16 +29,18 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """One prediction.
+class Prediction:
+    """What was found in one picture.
 
-    label_map:      uint8 (H, W), class of each pixel
-    person_map:     int (H, W), 0 nobody, 1..P the person
-    person_scores:  float (P,), of person 1..P
-    parsing_scores: float (P,), how sure the person and their parts are; ranks people for AP^p
-    part_map:       int (H, W), 0 none, 1..N the part instance
-    part_classes:   int (N,), class of part 1..N
-    part_scores:    float (N,)
+    Attributes:
+        label_map: uint8 (H, W), the class of each pixel.
+        person_map: int (H, W), 0 nobody, 1..P the person.
+        person_scores: float (P,), the scores of person 1..P.
+        parsing_scores: float (P,), the confidence in the person and their parts; ranks people for
+            AP^p.
+        part_map: int (H, W), 0 none, 1..N the part instance.
+        part_classes: int (N,), the class of part 1..N.
+        part_scores: float (N,), the score of part 1..N.
     """
 
     label_map: np.ndarray
@@ -50,9 +52,11 @@ class Found:
     part_scores: np.ndarray
 
 
-def found_in(parsing: Parsing) -> Found:
-    """The maps and scores of a result. A person ranks by their score times the mean score of their
-    parts, as in M2FP."""
+def prediction_of(parsing: Parsing) -> Prediction:
+    """Return the maps and scores of a result.
+
+    A person ranks by their score times the mean score of their parts, as in M2FP.
+    """
     parts = [part for person in parsing.people for part in person.parts.values()] + list(
         parsing.loose_parts
     )
@@ -64,7 +68,7 @@ def found_in(parsing: Parsing) -> Found:
         np.mean([part.score for part in person.parts.values()] or [0.0])
         for person in parsing.people
     ]
-    return Found(
+    return Prediction(
         parsing.label_map,
         parsing.person_map,
         np.array([person.score for person in parsing.people], float),

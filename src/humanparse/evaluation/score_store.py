@@ -1,9 +1,8 @@
-"""WorkFile: the score of every picture so far, so that a broken-off evaluation goes on where it
-stopped.
+"""ScoreStore keeps the scores of all pictures so far; an interrupted evaluation can continue.
 
-The file has one JSON object a line: first what is being measured, then one `PictureScore` for each
-picture. A line that was being written when the run was killed is dropped. Numbers are kept to the
-last bit: a continued run ends with the very figures of one that was never stopped.
+The file has one JSON object per line: first what is being measured, then one `PictureScore` for
+each picture. A line that was being written when the run was killed is dropped. Numbers are kept to
+the last bit: a continued run ends with exactly the figures of a run that was never interrupted.
 """
 
 from __future__ import annotations
@@ -22,15 +21,22 @@ from humanparse.system.lock import lock_file
 SCHEMA = "humanparse-evaluation-work/1"
 
 
-class WorkFile:
-    """`with WorkFile(path, run, resume) as file`: iterate over `file.scores()`, then `file.append`
-    the others.
+class ScoreStore:
+    """A file of scores that belongs to this process until the end of the block.
 
-    run: what is being measured, in plain Python values: data set, model, options. resume: whether
-    to go on with a file that is there. The file is this process's alone until the end of the block.
-    Raises OptionError for a file that is there while `resume` is False (it may hold hours of work),
-    for another run's file, for one that another process writes to now, and for a file that is
-    something else.
+    Iterate over `store.scores()`, then `store.append` the others:
+
+        with ScoreStore(path, run, resume) as store:
+            ...
+
+    Args:
+        path: The file.
+        run: What is being measured, in plain Python values: data set, model, options.
+        resume: Whether to continue if the file exists.
+
+    Raises:
+        OptionError: If the file exists while `resume` is False (it may hold hours of work), belongs
+            to another run, is being written by another process, or is something else.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], resume: bool):
@@ -42,28 +48,31 @@ class WorkFile:
             self._stack = stack.pop_all()
 
     def _hold(self, stack: ExitStack) -> None:
-        """Keep other processes away until the stack ends, by a lock beside the file, which may be
-        deleted itself."""
+        """Keep other processes away until the stack ends.
+
+        The lock is beside the file, since the file itself may be deleted.
+        """
         lock = self.path.with_name(f"{self.path.name}.lock")
         try:
             stack.enter_context(lock_file(lock, timeout_s=0))
         except TimeoutError:
             raise OptionError(
-                f"another evaluation keeps its scores in {self.path} now; wait for its end, or name another file by --work"
+                f"another evaluation is writing its scores to {self.path}; "
+                "wait until it has finished, or choose another file with --work"
             ) from None
         except OSError as error:
             raise OptionError(
-                f"cannot write {lock}: {error.strerror}; name another file by --work"
+                f"cannot write {lock}: {error.strerror}; choose another file with --work"
             ) from None
         stack.callback(_remove, lock)  # while it is still held
 
     def _begin(self, run: dict[str, Any], resume: bool) -> None:
-        """Make the file, or find it as a run before left it."""
+        """Create the file, or open it as an earlier run left it."""
         path = self.path
         if path.exists() and not resume:
             if self._header() is None or self._holds_scores():
                 raise OptionError(
-                    f"{path} is there already: add --resume to go on with that run, or delete it"
+                    f"{path} already exists: add --resume to continue that run, or delete the file"
                 )
             path.unlink()
         if not path.exists():
@@ -71,19 +80,19 @@ class WorkFile:
         self._check(run)
         self._drop_broken_line()
 
-    def __enter__(self) -> WorkFile:
+    def __enter__(self) -> ScoreStore:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def discard(self) -> None:
-        """Delete the file, which is not needed any more: nothing can be appended then."""
+        """Delete the file, which is no longer needed; nothing can be appended after that."""
         self._file.close()
         self.path.unlink()
 
     def scores(self) -> Iterator[PictureScore]:
-        """Those of the pictures that were measured before, in the order in which they were."""
+        """Yield the scores of the pictures that were measured before, in the order of measuring."""
         with open(self.path, encoding="ascii") as lines:
             next(lines)
             for number, line in enumerate(lines, start=2):
@@ -91,31 +100,33 @@ class WorkFile:
                     yield PictureScore.from_dict(json.loads(line))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise OptionError(
-                        f"{self.path}, line {number} is damaged ({error}); delete it and start anew"
+                        f"{self.path}, line {number} is damaged ({error}); "
+                        "delete the file and start again"
                     ) from error
 
     def append(self, score: PictureScore) -> None:
-        """Keep one more; it is in the operating system's hands when this returns."""
+        """Add a score; the operating system has it when this returns."""
         self._file.write(json.dumps(score.to_dict()) + "\n")
         self._file.flush()
 
     def _check(self, run: dict[str, Any]) -> None:
-        """Raises OptionError unless the file is of this very run."""
+        """Raise OptionError unless the file belongs to exactly this run."""
         there = self._header()
         if there is None:
             raise OptionError(
-                f"{self.path} is no work file of an evaluation; choose another with --work"
+                f"{self.path} is not a work file of an evaluation; choose another file with --work"
             )
         wanted = json.loads(json.dumps(run))
         for key in {**there, **wanted}:
             if there.get(key) != wanted.get(key):
                 raise OptionError(
-                    f"{self.path} is of another run: its {key} is {there.get(key)!r} and now {wanted.get(key)!r}; "
-                    "delete it or choose another with --work"
+                    f"{self.path} belongs to another run: its {key} is {there.get(key)!r} "
+                    f"but now it is {wanted.get(key)!r}; "
+                    "delete the file, or choose another file with --work"
                 )
 
     def _header(self) -> dict[str, Any] | None:
-        """What the file says it measures; None for a file that is something else."""
+        """Return what the file says it measures; None for a file that is something else."""
         with open(self.path, "rb") as file:
             first = file.readline()
         try:
@@ -129,7 +140,7 @@ class WorkFile:
             return sum(line.endswith(b"\n") for line in itertools.islice(file, 2)) == 2
 
     def _drop_broken_line(self) -> None:
-        """A kill can only cut the last line."""
+        """Drop a last line without an end; a kill can cut only the last line."""
         length = 0
         with open(self.path, "rb+") as file:
             for line in file:

@@ -1,4 +1,7 @@
-"""Small pieces go where they belong: drawn maps in which each class is 5 where it wins."""
+"""Small connected components go where they belong.
+
+The maps are drawn: each class is 5 where it wins.
+"""
 
 import numpy as np
 import pytest
@@ -69,7 +72,7 @@ def test_only_the_person_s_own_parts_count_as_neighbours():
     assert (joined(part, owner, garment_share=2.0) == part).all()
 
 
-def test_nobody_s_pieces_are_left_alone():
+def test_components_of_nobody_are_left_alone():
     part = coat_with(SHIRT, np.s_[8:13, 8:13])
     owner = np.full(part.shape, -1)
     owner[0, 0] = 0
