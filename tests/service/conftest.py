@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 import humanparse
 from humanparse.errors import HumanParseError
 from humanparse.service.child import answers
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import Reply, Status
@@ -51,7 +51,7 @@ class HereDispatcher:
 
     def __init__(self, models):
         self.models, self.tasks, self.trouble, self.full = models, [], None, None
-        self.held = Held()
+        self.held = ByteBudget()
         self.state = {"idle": 1, "last_success_age_s": 0.0}
 
     async def start(self):

@@ -1,6 +1,8 @@
 """The queue on a clock that stands still until it is told to go on: who is next, who is turned
 away, and when to come back."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from humanparse.service.problems import Problem
@@ -33,12 +35,17 @@ def queue(*, size=4, max_wait_s=10.0, workers=1, each_s=1.0, running=1) -> Admis
     return made
 
 
-def entry(item="", priority=INTERACTIVE, num_bytes=0, kind="parse") -> Entry:
-    return Entry(item, num_bytes, priority, kind)
+@dataclass(eq=False, kw_only=True)
+class Named(Entry):
+    name: str
 
 
-def fill(made: Admission, *items: str, priority=INTERACTIVE, num_bytes=0) -> list[Entry]:
-    entries = [entry(item, priority, num_bytes) for item in items]
+def entry(name="", priority=INTERACTIVE, num_bytes=0, kind="parse") -> Named:
+    return Named(name=name, num_bytes=num_bytes, priority=priority, kind=kind)
+
+
+def fill(made: Admission, *names: str, priority=INTERACTIVE, num_bytes=0) -> list[Named]:
+    entries = [entry(name, priority, num_bytes) for name in names]
     for one in entries:
         made.check_room(priority)
         made.enter(one)
@@ -46,10 +53,10 @@ def fill(made: Admission, *items: str, priority=INTERACTIVE, num_bytes=0) -> lis
 
 
 def order(made: Admission) -> str:
-    items = []
+    names = []
     while one := made.next():
-        items.append(one.item)
-    return " ".join(items)
+        names.append(one.name)
+    return " ".join(names)
 
 
 # Who is next
@@ -95,7 +102,7 @@ def test_queue_takes_as_many_as_may_wait():
     made = queue(size=2)
     fill(made, "a")
     fill(made, "b", priority=BATCH)
-    assert "2 requests are waiting" in problem(made).detail
+    assert "2 requests are already waiting" in problem(made).detail
     problem(made, priority=BATCH)
 
 

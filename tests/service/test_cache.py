@@ -15,9 +15,9 @@ import pytest
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.service.cache import Cache, Cached, cache_key
 from humanparse.service.cache import tiers as cache_module
-from humanparse.service.cache.disk import Disk
+from humanparse.service.cache.disk import DiskTier
 from humanparse.service.cache.entry import Damaged, decode, encode
-from humanparse.service.cache.memory import OVERHEAD, Memory
+from humanparse.service.cache.memory import OVERHEAD, MemoryTier
 from humanparse.service.clock import SteadyClock
 from humanparse.service.settings import Settings
 
@@ -109,7 +109,7 @@ def test_what_is_no_key_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match="not a key"):
         asked(tmp_path, key)
     with pytest.raises(ValueError, match="not a key"):
-        Disk(tmp_path, 1000, 10, time.time).get(key)
+        DiskTier(tmp_path, 1000, 10, time.time).get(key)
 
 
 # Entries
@@ -139,7 +139,7 @@ def test_an_entry_under_the_name_of_another_is_found_out():
 
 
 def test_what_was_not_used_for_longest_leaves_memory_first():
-    memory = Memory(2 * (OVERHEAD + 100), 60, Clock())
+    memory = MemoryTier(2 * (OVERHEAD + 100), 60, Clock())
     for key in ("a", "b"):
         memory.put(key, Cached({}, b"x" * 90), 1000)
     memory.get("a")
@@ -149,7 +149,7 @@ def test_what_was_not_used_for_longest_leaves_memory_first():
 
 
 def test_what_is_larger_than_memory_is_not_kept_and_drives_nothing_out():
-    memory = Memory(1000, 60, Clock())
+    memory = MemoryTier(1000, 60, Clock())
     memory.put("a", Cached({}, b"x"), 1000)
     memory.put("b", Cached({}, b"x" * 2000), 1000)
     assert memory.get("a") and memory.get("b") is None
@@ -157,7 +157,7 @@ def test_what_is_larger_than_memory_is_not_kept_and_drives_nothing_out():
 
 def test_memory_forgets_by_age_to_the_second():
     clock = Clock()
-    memory = Memory(10_000, 60, clock)
+    memory = MemoryTier(10_000, 60, clock)
     memory.put("a", ANSWER, clock.now)
     memory.put("b", ANSWER, clock.now)
     clock.now += 60
@@ -167,7 +167,7 @@ def test_memory_forgets_by_age_to_the_second():
 
 
 def test_a_caller_may_change_the_head_it_got():
-    memory = Memory(10_000, 60, Clock())
+    memory = MemoryTier(10_000, 60, Clock())
     memory.put("a", ANSWER, 1000)
     memory.get("a").head["people"] = 7
     assert memory.get("a").head["people"] == 2
@@ -218,7 +218,7 @@ def test_what_was_found_on_disk_is_in_memory_then(tmp_path):
 def test_a_damaged_file_is_a_miss_and_is_deleted(tmp_path, damage):
     file = kept(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
-    disk, damaged = Disk(tmp_path / "cache", 10**6, 60, time.time), False
+    disk, damaged = DiskTier(tmp_path / "cache", 10**6, 60, time.time), False
     try:
         assert disk.get(KEY) is None
     except Damaged:
@@ -332,7 +332,7 @@ def test_a_disk_that_hangs_is_not_waited_for_and_recovers(tmp_path, monkeypatch)
 def test_the_disk_is_bounded_and_what_was_not_used_for_longest_goes_first(tmp_path):
     keys = [cache_key(str(number), "m", "f", {}) for number in range(4)]
     size = len(encode(keys[0], Cached({}, b"x" * 1000), 0.0))
-    disk = Disk(tmp_path, 3 * size, 60, time.time)
+    disk = DiskTier(tmp_path, 3 * size, 60, time.time)
     for key in keys[:3]:
         disk.put(key, Cached({}, b"x" * 1000), time.time())
     disk.get(keys[0])
@@ -361,7 +361,7 @@ def killed_while_writing(target) -> Path:
 
 def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_files(tmp_path):
     clock = Clock()
-    disk = Disk(tmp_path, 10**6, 60, clock)
+    disk = DiskTier(tmp_path, 10**6, 60, clock)
     disk.put(KEY, ANSWER, clock.now - 50)
     disk.put(OTHER, ANSWER, clock.now)
     (tmp_path / KEY[:2] / ("f" * 64)).write_text("no entry")
@@ -369,7 +369,7 @@ def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_fi
     os.utime(left, (time.time() - 7200,) * 2)
     writing = killed_while_writing(tmp_path / KEY[:2] / KEY)
     clock.now += 20
-    new = Disk(tmp_path, 10**6, 60, clock)
+    new = DiskTier(tmp_path, 10**6, 60, clock)
     new.sweep()
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {OTHER, writing.name}
     assert new.num_bytes == len(encode(OTHER, ANSWER, 0.0))
@@ -377,10 +377,10 @@ def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_fi
 
 
 def test_a_full_folder_is_brought_within_bounds_at_start(tmp_path):
-    big = Disk(tmp_path, 10**6, 60, time.time)
+    big = DiskTier(tmp_path, 10**6, 60, time.time)
     for number in range(5):
         big.put(cache_key(str(number), "m", "f", {}), ANSWER, time.time())
-    small = Disk(tmp_path, big.num_bytes // 2, 60, time.time)
+    small = DiskTier(tmp_path, big.num_bytes // 2, 60, time.time)
     small.sweep()
     assert 0 < small.num_bytes <= big.num_bytes // 2
     assert small.num_bytes == sum(

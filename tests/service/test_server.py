@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import Server as UvicornServer
 
 from humanparse.errors import BrokenModel, OptionError
-from humanparse.service.http.middleware import Edge
+from humanparse.service.http.middleware import ServiceMiddleware
 from humanparse.service.server import bind, run
 from humanparse.service.settings import Settings
 
@@ -31,7 +31,7 @@ QUICK = {"port": 0, "log_level": "error", "drain_s": 5}
 def made(lifespan=None, **options) -> tuple[FastAPI, Settings]:
     settings = Settings(**(QUICK | options))
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(ServiceMiddleware, settings=settings)
 
     @app.get("/hello")
     async def hello():
@@ -209,7 +209,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end():
 PROGRAM = """
     import asyncio, contextlib, sys, time
     from fastapi import FastAPI
-    from humanparse.service.http.middleware import Edge
+    from humanparse.service.http.middleware import ServiceMiddleware
     from humanparse.service.server import run
     from humanparse.service.settings import Settings
 
@@ -223,7 +223,7 @@ PROGRAM = """
         print("ended", flush=True)
 
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(ServiceMiddleware, settings=settings)
 
     @app.get("/slow")
     async def slow():

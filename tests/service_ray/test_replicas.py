@@ -13,7 +13,7 @@ from humanparse.ray import cluster
 from humanparse.ray.replicas import Replicas, State
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.dispatcher import Dispatcher, WorkItem
 from humanparse.service.work.process import WorkerDied
 
 pytestmark = [
@@ -158,7 +158,7 @@ def test_a_replica_that_dies_costs_a_second_attempt_and_nothing_else():
         )
         await dispatcher.start()
         try:
-            return await dispatcher.run(Task(PARSE, b"abc", "digest")), dispatcher.status()
+            return await dispatcher.run(WorkItem(PARSE, b"abc", "digest")), dispatcher.status()
         finally:
             await dispatcher.stop(1)
 

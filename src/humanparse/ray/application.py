@@ -49,10 +49,10 @@ def _web(args: Mapping[str, Any]) -> Any:
     keep_to_rays_address()
     settings = _settings(args, host=_proxy_host())
     logs.configure(settings)
-    return app_in_front_of(TheirDeployment(), settings)
+    return app_in_front_of(ConfigFileDeployment(), settings)
 
 
-class TheirDeployment:
+class ConfigFileDeployment:
     """The replicas of the config file, which Ray Serve starts and ends. Implements
     `replicas.Deployment`."""
 

@@ -113,7 +113,7 @@ def _one_round(
 
     rows = [{"slice": one.to_json(), "known": json.dumps(known)} for one, known in begun]
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Worker,
+        RayWorker,
         fn_constructor_args=(work,),
         batch_size=None,
         batch_format="pyarrow",
@@ -136,7 +136,7 @@ def _one_round(
             )
 
 
-class Worker:
+class RayWorker:
     """An actor of the pool: a parser of one thread, and the slices that come to it."""
 
     def __init__(self, work: Work):

@@ -71,7 +71,7 @@ class State(NamedTuple):
     message: str
 
 
-class Seat:
+class ReplicaLease:
     """The right to one task of the replicas, whichever does it; to the dispatcher, a worker."""
 
     def __init__(self, replicas: Replicas):
@@ -86,11 +86,11 @@ class Seat:
         """Nothing: the replica has ended the work, or is gone."""
 
 
-class Place(NamedTuple):
+class ReplicaSlot(NamedTuple):
     """One replica, for `Dispatcher.status`."""
 
     alive: bool
-    worker: Place.Facts | None = None
+    worker: ReplicaFacts | None = None
 
     class Facts(NamedTuple):
         last_success: float
@@ -137,14 +137,14 @@ class Replicas:
 
     # For the dispatcher
 
-    def take(self) -> Seat | None:
+    def take(self) -> ReplicaLease | None:
         """A seat, to be given back; None if the replicas have enough to do."""
         if self._in_work >= self._room:
             return None
         self._in_work += 1
-        return Seat(self)
+        return ReplicaLease(self)
 
-    def give_back(self, seat: Seat) -> None:
+    def give_back(self, seat: ReplicaLease) -> None:
         """The work is done, well or badly."""
         self._in_work -= 1
 
@@ -157,15 +157,15 @@ class Replicas:
         return max(0, self._state.running - self._in_work)
 
     @property
-    def slots(self) -> list[Place]:
+    def slots(self) -> list[ReplicaSlot]:
         """A place for each replica that runs or is to run."""
         memory = [float(said.get("rss_mb", 0.0)) for said in reversed(self._heard_of.values())]
         memory += [0.0] * (self._state.running - len(memory))
         alive = [
-            Place(True, Place.Facts(self._last_success, mb, {"loaded_s": self._loaded_s}))
+            ReplicaSlot(True, ReplicaFacts(self._last_success, mb, {"loaded_s": self._loaded_s}))
             for mb in memory[: self._state.running]
         ]
-        return alive + [Place(False)] * self._state.starting
+        return alive + [ReplicaSlot(False)] * self._state.starting
 
     @property
     def last_reload_error(self) -> str:
@@ -182,7 +182,7 @@ class Replicas:
         if self._settings.ray_max_replicas:
             return max(
                 self._state.running,
-                math.ceil(self._settings.most_replicas * self._settings.ray_target_requests),
+                math.ceil(self._settings.max_replicas * self._settings.ray_target_requests),
             )
         return self._state.running
 
@@ -220,7 +220,7 @@ class Replicas:
         await asyncio.to_thread(self._deployment.reload)
         await self._poll()
         end = time.monotonic() + self._settings.worker_start_s * max(
-            2, self._settings.most_replicas
+            2, self._settings.max_replicas
         )
         while not self._state.steady and time.monotonic() < end:
             await asyncio.sleep(POLL_S / 4)
@@ -297,7 +297,7 @@ class Replicas:
     # A task
 
     async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
-        """See `Seat.call`."""
+        """See `ReplicaLease.call`."""
         if head["do"] == "unzip":
             return await _here(head, timeout_s)
         default = head.get("model") in self._firsts

@@ -37,7 +37,7 @@ def serve(settings: Settings) -> int:
     `service.server.serve` and `cluster.join` do."""
     from humanparse.service.server import run
 
-    return run(app_in_front_of(OurDeployment(settings), settings), settings)
+    return run(app_in_front_of(ServerDeployment(settings), settings), settings)
 
 
 def app_in_front_of(deployment: Deployment, settings: Settings) -> FastAPI:
@@ -55,7 +55,7 @@ def app_in_front_of(deployment: Deployment, settings: Settings) -> FastAPI:
     return app
 
 
-class OurDeployment:
+class ServerDeployment:
     """The replicas of one server, which begin and end with it. Implements `replicas.Deployment`."""
 
     def __init__(self, settings: Settings):
@@ -147,7 +147,7 @@ def parser_deployment(settings: Settings, reload: float = 0) -> Any:
 def _most_waiting(settings: Settings) -> int:
     """In Ray Serve's own queue: what goes out to show that more replicas are needed, and once more
     what may wait before it."""
-    return settings.queue_size + math.ceil(settings.most_replicas * settings.ray_target_requests)
+    return settings.queue_size + math.ceil(settings.max_replicas * settings.ray_target_requests)
 
 
 def _number(settings: Settings) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _share_our_log() -> None:
 def _processors(settings: Settings) -> int:
     """As many as there are, or as all replicas claim together: how many replicas share a core is
     the operator's choice."""
-    return max(usable_cores(), math.ceil(settings.most_replicas * settings.cpus_per_replica))
+    return max(usable_cores(), math.ceil(settings.max_replicas * settings.cpus_per_replica))
 
 
 def _object_store_bytes(settings: Settings) -> int:

@@ -16,7 +16,7 @@ from humanparse.service.api.cached import Front
 from humanparse.service.api.v2 import inference_routes
 from humanparse.service.cache import Cache
 from humanparse.service.http.disconnect import ClientGone
-from humanparse.service.http.middleware import Edge, problem_response
+from humanparse.service.http.middleware import ServiceMiddleware, problem_response
 from humanparse.service.jobs import Jobs, jobs_routes
 from humanparse.service.metrics import Metrics
 from humanparse.service.page.routes import page_routes
@@ -74,7 +74,7 @@ def create_app(
     ):
         app.include_router(router)
     held = state.dispatcher.held
-    app.add_middleware(Edge, settings=settings, metrics=state.metrics, held=held)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=state.metrics, held=held)
     _answer_errors(app)
     return app
 

@@ -36,10 +36,10 @@ MOST_LINES = 10_000  # that may wait to be written; further ones are dropped, an
 FLUSH_S = 1.0  # how long the end of the process waits for them
 
 
-def configure(settings: Settings, stream: TextIO | None = None) -> Background:
+def configure(settings: Settings, stream: TextIO | None = None) -> BackgroundHandler:
     """Send our log to `stream` (standard error if None) as the settings want it. Can be called
     again."""
-    handler = Background(stream or sys.stderr)
+    handler = BackgroundHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     _take_over("humanparse", handler, settings.log_level.upper())
     for name in LIBRARIES:
@@ -47,10 +47,10 @@ def configure(settings: Settings, stream: TextIO | None = None) -> Background:
     return handler
 
 
-def _take_over(name: str, handler: Background, level: str) -> None:
+def _take_over(name: str, handler: BackgroundHandler, level: str) -> None:
     logger = logging.getLogger(name)
     for one in logger.handlers[:]:
-        if isinstance(one, Background):  # of an earlier call
+        if isinstance(one, BackgroundHandler):  # of an earlier call
             logger.removeHandler(one)
             one.close()
     logger.addHandler(handler)
@@ -58,7 +58,7 @@ def _take_over(name: str, handler: Background, level: str) -> None:
     logger.propagate = False
 
 
-class Background(logging.Handler):
+class BackgroundHandler(logging.Handler):
     """Writes lines in a thread; never waits for it while the service runs."""
 
     def __init__(self, stream: TextIO):

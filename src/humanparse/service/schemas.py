@@ -49,25 +49,25 @@ class Region(BaseModel):
     ] = None
 
 
-class PartAnswer(Region):
+class ParsedPart(Region):
     """One body part or garment of one person."""
 
     label: str
     class_id: int
 
 
-class PersonAnswer(Region):
+class ParsedPerson(Region):
     """One person; their parts lie inside their mask."""
 
     id: Annotated[int, Field(ge=1, description="1, 2, …; their value in the person map.")]
-    parts: list[PartAnswer]
+    parts: list[ParsedPart]
 
 
-class ParseAnswer(BaseModel):
+class ParseResponse(BaseModel):
     """The answer of /parse. `labels`, `scores` and `result_image` are what clients of older
     services read."""
 
-    model_config = ConfigDict(title="ParseAnswer")
+    model_config = ConfigDict(title="ParseResponse")
 
     success: bool
     labels: Annotated[
@@ -77,9 +77,9 @@ class ParseAnswer(BaseModel):
     result_image: Annotated[
         Base64, Field(description="The label map in colours, a PNG of the photo's size, in base64.")
     ]
-    people: Annotated[list[PersonAnswer], Field(description="By falling score.")]
+    people: Annotated[list[ParsedPerson], Field(description="By falling score.")]
     loose_parts: Annotated[
-        list[PartAnswer], Field(description="Parts that belong to none of the people found.")
+        list[ParsedPart], Field(description="Parts that belong to none of the people found.")
     ]
     width: int
     height: int
@@ -107,7 +107,7 @@ class ParseAnswer(BaseModel):
     ] = None
 
 
-class ProblemAnswer(BaseModel):
+class ProblemResponse(BaseModel):
     """Every error, as application/problem+json (RFC 9457)."""
 
     type: str
@@ -131,16 +131,16 @@ class BatchItem(BaseModel):
 
     index: Annotated[int, Field(ge=0, description="Place of the picture in the request, from 0.")]
     result: dict[str, Any] | None = None
-    problem: ProblemAnswer | None = None
+    problem: ProblemResponse | None = None
 
 
-class BatchAnswer(BaseModel):
+class BatchResponse(BaseModel):
     """The answer of /v1/batch, in the order of the pictures."""
 
     results: list[BatchItem]
 
 
-class ModelAnswer(BaseModel):
+class ModelInfo(BaseModel):
     """One model that answers here."""
 
     name: str
@@ -151,22 +151,22 @@ class ModelAnswer(BaseModel):
     sha256: str
 
 
-class ModelsAnswer(BaseModel):
+class ModelsResponse(BaseModel):
     """The models; the first answers where none is named."""
 
-    models: list[ModelAnswer]
+    models: list[ModelInfo]
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
     status: str
 
 
-class VersionAnswer(BaseModel):
+class VersionResponse(BaseModel):
     humanparse: str
     api: str
 
 
-class ReadyAnswer(BaseModel):
+class ReadyResponse(BaseModel):
     """The state of the service. `degraded` names what does not work as it should although pictures
     are answered."""
 
@@ -284,7 +284,7 @@ def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int, list[str]] = {}
     for code in (*codes, "unauthorized", "internal_error"):
         by_status.setdefault(problems.KINDS[code].status, []).append(code)
-    reference = {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}
+    reference = {"schema": {"$ref": "#/components/schemas/ProblemResponse"}}
     return {
         status: {
             "description": "; ".join(f"{one}: {problems.KINDS[one].title}" for one in names),

@@ -340,7 +340,7 @@ class Settings:
             ) from None
 
     @property
-    def most_replicas(self) -> int:
+    def max_replicas(self) -> int:
         """Replicas on Ray at a time, at most."""
         return max(self.workers, self.ray_max_replicas)
 

@@ -27,7 +27,7 @@ _FLAGS = (
 )
 
 
-class Disk:
+class DiskTier:
     """max_bytes and max_age_s bound what is kept; now: a clock that goes on over a restart, in
     seconds."""
 

@@ -11,7 +11,7 @@ from humanparse.service.cache.entry import Cached
 OVERHEAD = 500  # bytes: about what Python keeps of an entry beside its content
 
 
-class Memory:
+class MemoryTier:
     """max_bytes: 0 keeps nothing; max_age_s: older answers are not given; now: the clock in
     seconds."""
 

@@ -11,7 +11,7 @@ MAX_CONNECTIONS = 16
 PREFIX = "humanparse:1:"
 
 
-class Shared:
+class RedisTier:
     """max_bytes: larger entries are not sent. Raises MissingExtra without the package, OptionError
     for an impossible url."""
 

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from humanparse.service.cache.disk import Disk
+from humanparse.service.cache.disk import DiskTier
 from humanparse.service.cache.entry import KEY, Cached, Damaged, cache_key
-from humanparse.service.cache.memory import Memory
-from humanparse.service.cache.redis import Shared
+from humanparse.service.cache.memory import MemoryTier
+from humanparse.service.cache.redis import RedisTier
 from humanparse.service.clock import SteadyClock
 from humanparse.service.settings import Settings
 
@@ -34,7 +34,7 @@ MAX_SHARED_MB = 16  # largest answer sent to Redis
 log = logging.getLogger(__name__)
 
 
-class Place:
+class CircuitBreaker:
     """What goes wrong with one place, in words without paths, and how long to leave it alone."""
 
     def __init__(self, name: str, errors: tuple[type[BaseException], ...]):
@@ -75,19 +75,19 @@ class Cache:
         self.counts: Counter[str] = Counter()
         self._metrics = metrics
         self._clock = SteadyClock(settings.folder / "clock.json")
-        self._memory = Memory(int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now)
+        self._memory = MemoryTier(int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now)
         self._disk = self._shared = None
         if settings.cache_disk_mb:
-            self._disk = Disk(
+            self._disk = DiskTier(
                 settings.folder / "cache",
                 int(settings.cache_disk_mb * MB),
                 settings.cache_age_s,
                 self._clock.now,
             )
         if settings.redis_url:
-            self._shared = Shared(settings.redis_url, MAX_SHARED_MB * MB, settings.cache_age_s)
-        self._on_disk = Place("on disk", (OSError, TimeoutError))
-        self._in_redis = Place("in Redis", self._shared.errors if self._shared else ())
+            self._shared = RedisTier(settings.redis_url, MAX_SHARED_MB * MB, settings.cache_age_s)
+        self._on_disk = CircuitBreaker("on disk", (OSError, TimeoutError))
+        self._in_redis = CircuitBreaker("in Redis", self._shared.errors if self._shared else ())
         self._threads: ThreadPoolExecutor | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
@@ -166,7 +166,7 @@ class Cache:
             self._soon(self._to_disk(key, cached, created))
         return Cached(cached.head, cached.body, "redis")
 
-    async def _unless_damaged(self, place: Place, work: Callable[[], Awaitable[T]]) -> T | None:
+    async def _unless_damaged(self, place: CircuitBreaker, work: Callable[[], Awaitable[T]]) -> T | None:
         try:
             return await place.tried(work)
         except Damaged as error:
@@ -190,7 +190,7 @@ class Cache:
         async with asyncio.timeout(DISK_WAIT_S):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    async def _sweep_now_and_then(self, disk: Disk) -> None:
+    async def _sweep_now_and_then(self, disk: DiskTier) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:

@@ -51,7 +51,7 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """most images, bytes of one, bytes of all."""
 
     max_images: int
@@ -65,7 +65,7 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     Returns {"images": how many, "skipped": the first names left out}. Raises Problem for an archive
     that is refused as a whole, OSError for the disk (storage_full where that is why).
     """
-    limits = Limits(head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB))
+    limits = ArchiveLimits(head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB))
     to = Path(head["to"])
     try:
         with _BoundedFile(head["path"], limits.max_images) as file, _open(file) as archive:
@@ -121,7 +121,7 @@ def _refuse_overlaps(infos: list[zipfile.ZipInfo], end: int) -> None:
         raise Problem("bad_request", "the archive's entries reach beyond its end; pack it anew")
 
 
-def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: Limits) -> None:
+def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
     if not wanted:
         raise Problem("bad_request", "the archive holds no files")
     if len(wanted) > limits.max_images:
@@ -150,7 +150,7 @@ def _is_dir(info: zipfile.ZipInfo) -> bool:
 class _Room:
     """How many bytes may still be unpacked, those of entries that then fail included."""
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: ArchiveLimits):
         self._limits, self._left = limits, limits.max_bytes
 
     def take(self, num_bytes: int, size: int, packed: int) -> None:

@@ -25,7 +25,7 @@ OPEN_PATHS = (
 OPEN_PREFIX = "/static/"
 
 
-class Auth:
+class AuthMiddleware:
     """Raises Problem unauthorized for a request without the token; the page's files and the probes
     need none."""
 

@@ -9,7 +9,7 @@ end:
 What is refused here is a problem like every other (problems.py), except that its connection is
 always closed.
 
-Relies on these parts of uvicorn's H11Protocol, which tests/service/test_protocol.py holds fast:
+Relies on these parts of uvicorn's H11Protocol, which tests/service/test_connection.py holds fast:
 connection_made, data_received, on_response_complete, connection_lost and shutdown as they are
 called; send_400_response called where an h11 error is handled; the attributes conn, cycle, flow,
 transport, connections and server_state.
@@ -27,7 +27,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from humanparse.service.http.middleware import HEADERS
-from humanparse.service.http.transport import MB, Door
+from humanparse.service.http.transport import MB, PatientTransport
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -53,7 +53,7 @@ class PatientProtocol(H11Protocol):
 
     settings: Settings
     metrics: Metrics | None
-    transport: Door
+    transport: PatientTransport
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -67,7 +67,7 @@ class PatientProtocol(H11Protocol):
     # What asyncio and uvicorn call
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(Door(transport, self.settings, self._has_unread, self._doors))
+        super().connection_made(PatientTransport(transport, self.settings, self._has_unread, self._transports))
         too_many = len(self.connections) - self.settings.max_connections
         if too_many > POLITE_REFUSALS:
             self.transport.abort()
@@ -230,7 +230,7 @@ class PatientProtocol(H11Protocol):
     def _has_unread(self) -> bool:
         return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
-    def _doors(self) -> list[Door]:
+    def _transports(self) -> list[PatientTransport]:
         return [connection.transport for connection in self.connections]
 
 

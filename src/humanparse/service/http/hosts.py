@@ -19,7 +19,7 @@ ANY = "*"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-class Hosts:
+class HostMiddleware:
     """Raises Problem unknown_host for a Host that is not ours, and foreign_page for work sent by
     another site's page.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -18,20 +18,20 @@ from humanparse.service.settings import Settings
 MB = 1_000_000
 
 
-class Limits:
+class BodyLimits:
     """Raises Problem for a framing or body that is not taken, out of the call or of `receive`.
 
     held: what is held already, by others too.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, held: Held):
+    def __init__(self, app: ASGIApp, settings: Settings, held: ByteBudget):
         self._app = app
         self._settings = settings
         self.held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length, path = declared_length(scope), route_path(scope)
-        held = Held() if _is_job(path) else self.held
+        held = ByteBudget() if _is_job(path) else self.held
         body = _Body(receive, send, self.limit_bytes(path), length, held, _hint(path))
         try:
             body.check(length or 0)
@@ -61,7 +61,7 @@ class _Body:
         send: Send,
         limit_bytes: float,
         length: int | None,
-        held: Held,
+        held: ByteBudget,
         hint: str,
     ):
         self._receive, self._send = receive, send

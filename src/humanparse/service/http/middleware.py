@@ -1,12 +1,12 @@
 """What every request passes before it reaches a route, and every answer on its way out.
 
 From the outside in:
-    Edge     names the request; adds the headers that every answer carries; one log line and the figures at its end
+    ServiceMiddleware     names the request; adds the headers that every answer carries; one log line and the figures at its end
     CORS     only if other origins are allowed in; outside of what follows, so that their pages can read errors too
-    Errors   whatever is raised becomes a problem (problems.py); a stack goes to the log and nowhere else
-    Hosts    the name that was asked for, and the page that asks (hosts.py)
-    Auth     the token (auth.py); before the limits, so that strangers hold no memory
-    Limits   framing, size of the body, bytes held by all (limits.py)
+    ErrorMiddleware   whatever is raised becomes a problem (problems.py); a stack goes to the log and nowhere else
+    HostMiddleware    the name that was asked for, and the page that asks (hosts.py)
+    AuthMiddleware     the token (auth.py); before the limits, so that strangers hold no memory
+    BodyLimits   framing, size of the body, bytes held by all (limits.py)
     the app  its routes add what the log should know to `request.state.log`, a dict
 """
 
@@ -27,10 +27,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humanparse.service import logs
-from humanparse.service.held import Held
-from humanparse.service.http.auth import Auth
-from humanparse.service.http.hosts import Hosts
-from humanparse.service.http.limits import MB, Limits, declared_length
+from humanparse.service.budget import ByteBudget
+from humanparse.service.http.auth import AuthMiddleware
+from humanparse.service.http.hosts import HostMiddleware
+from humanparse.service.http.limits import MB, BodyLimits, declared_length
 from humanparse.service.metrics import METHODS, Metrics
 from humanparse.service.paths import put_below, route_path
 from humanparse.service.problems import Problem
@@ -56,7 +56,7 @@ REST_TO_READ = 64_000
 PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
-class Edge:
+class ServiceMiddleware:
     """The middleware around the app; see the top of this file."""
 
     def __init__(
@@ -64,16 +64,16 @@ class Edge:
         app: ASGIApp,
         settings: Settings,
         metrics: Metrics | None = None,
-        held: Held | None = None,
+        held: ByteBudget | None = None,
     ):
         self._app = app
         self._metrics = metrics or Metrics()
         self._root_path = settings.root_path
-        held = held or Held(settings.queue_max_mb * MB)
-        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
+        held = held or ByteBudget(settings.queue_max_mb * MB)
+        self._inner: ASGIApp = ErrorMiddleware(HostMiddleware(AuthMiddleware(BodyLimits(app, settings, held), settings), settings))
         if settings.cors_origins:
-            self._inner = Errors(
-                Cors(
+            self._inner = ErrorMiddleware(
+                CorsMiddleware(
                     self._inner,
                     allow_origins=settings.cors_origins,
                     allow_methods=METHODS,
@@ -146,7 +146,7 @@ class _Exchange:
         state = scope.setdefault("state", {})
         state["request_id"], state["log"] = self.request_id, {}
         self._length: int | None = None
-        with contextlib.suppress(Problem):  # Limits will say it
+        with contextlib.suppress(Problem):  # BodyLimits will say it
             self._length = declared_length(scope)
         self._all_read = self._length == 0
 
@@ -199,7 +199,7 @@ class _Exchange:
         return refused.status if refused else CLIENT_GONE
 
 
-class Cors(CORSMiddleware):
+class CorsMiddleware(CORSMiddleware):
     """Starlette's, which refuses a browser's question in plain text; raises Problem instead."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
@@ -213,7 +213,7 @@ class Cors(CORSMiddleware):
         return answer
 
 
-class Errors:
+class ErrorMiddleware:
     """Whatever is raised inside becomes an answer, if there is none yet."""
 
     def __init__(self, app: ASGIApp):

@@ -1,7 +1,7 @@
 """The way out of a connection: a transport that notices clients who do not read, and closes without
 losing the answer.
 
-uvicorn's protocol gets a Door in place of asyncio's transport and uses it like one.
+uvicorn's protocol gets a PatientTransport in place of asyncio's transport and uses it like one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ CROWD_FROM = 64_000  # bytes unsent on one connection, from which on the sum ove
 LINGER_IDLE_S = 2.0  # a lingering connection over which nothing comes for that long is closed
 
 
-class Door:
+class PatientTransport:
     """An asyncio.Transport around another.
 
     has_unread: whether the client may still be sending, so that close() has to linger.
-    others: every Door of the server; together they hold at most answers_max_mb that are not taken.
+    others: every PatientTransport of the server; together they hold at most answers_max_mb that are not taken.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Door:
         transport: asyncio.Transport,
         settings: Settings,
         has_unread: Callable[[], bool],
-        others: Callable[[], Iterable[Door]],
+        others: Callable[[], Iterable[PatientTransport]],
     ):
         self._transport, self._settings = transport, settings
         self._has_unread, self._others = has_unread, others

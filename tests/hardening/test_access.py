@@ -11,7 +11,7 @@ from served import serve
 
 from hardening.looking import ask, connected
 from humanparse.service.http import auth
-from humanparse.service.http.hosts import Hosts
+from humanparse.service.http.hosts import HostMiddleware
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -45,7 +45,7 @@ def asked(name: str, method: str = "GET", headers: dict[str, str] | None = None,
     async def app(scope, receive, send):
         passed.append(scope)
 
-    work = Hosts(app, Settings(**given))(scope, None, None)
+    work = HostMiddleware(app, Settings(**given))(scope, None, None)
     try:
         work.send(None)
     except StopIteration:

@@ -17,15 +17,15 @@ from humanparse.errors import ModelError
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BACKGROUND, BATCH, INTERACTIVE
-from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.dispatcher import Dispatcher, WorkItem
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses signals")
 
 
-def task(act: str = "echo", blob: bytes = b"", digest: str = "") -> Task:
-    return Task({"do": "parse", "act": act}, blob, digest)
+def task(act: str = "echo", blob: bytes = b"", digest: str = "") -> WorkItem:
+    return WorkItem({"do": "parse", "act": act}, blob, digest)
 
 
 def with_dispatcher(use, *, command=FAKE, **given):

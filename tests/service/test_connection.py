@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from raw_http import request, served
 
-from humanparse.service.http.middleware import Edge
+from humanparse.service.http.middleware import ServiceMiddleware
 from humanparse.service.metrics import Metrics
 from humanparse.service.settings import Settings
 
@@ -37,7 +37,7 @@ def made(**options) -> tuple[FastAPI, Settings]:
     app.state.metrics = Metrics()
     app.state.gone = threading.Event()
     app.state.received = []
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=app.state.metrics)
 
     @app.get("/hello")
     async def hello(request: Request):

@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse, Response
 from raw_http import loggers_restored, request, served
 
 from humanparse.service import logs
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.http import auth
-from humanparse.service.http.middleware import Edge, problem_response
+from humanparse.service.http.middleware import ServiceMiddleware, problem_response
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -27,13 +27,13 @@ from humanparse.service.settings import Settings
 SECRET = "s3cret-täken"
 
 
-def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
+def made(held: ByteBudget | None = None, **options) -> tuple[FastAPI, Settings]:
     settings = Settings(
         **({"port": 0, "log_level": "debug", "drain_s": 5, "max_body_mb": 1} | options)
     )
     app = FastAPI()
     app.state.metrics = Metrics()
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, held=held)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=app.state.metrics, held=held)
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem):
@@ -155,7 +155,7 @@ def test_any_other_request_id_is_replaced(given):
         "path": "/",
         "headers": [(b"x-request-id", given.encode("latin-1"))],
     }
-    asyncio.run(Edge(app, Settings())(scope, None, note))
+    asyncio.run(ServiceMiddleware(app, Settings())(scope, None, note))
     found = dict(sent[0]["headers"])[b"x-request-id"].decode()
     assert len(found) == 32 and found != given
 
@@ -492,7 +492,7 @@ def test_uploads_in_progress_are_bounded_in_all(server):
 
 
 def test_what_others_hold_leaves_less_room_for_bodies():
-    held = Held(1_000_000)
+    held = ByteBudget(1_000_000)
     app, _ = made(held)
     held.num_bytes = 800_000  # of a client who has gone, or of a job
     assert send(app, "POST", "/echo", content=bytes(200_001)).status_code == 429

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Held:
+class ByteBudget:
     """A number of bytes that may grow up to a limit; one for all requests.
 
     A request's bytes are counted from when they arrive until it is answered (limits.py), which is
