@@ -1,14 +1,18 @@
-"""How many bytes of clients' pictures the server holds, up to queue_max_mb."""
+"""How many bytes of clients' pictures the server holds, at most queue_max_mb."""
 
 from __future__ import annotations
 
 
 class ByteBudget:
-    """A number of bytes that may grow up to a limit; one for all requests.
+    """A count of bytes with a limit, shared by all requests.
 
-    A request's bytes are counted from when they arrive until it is answered (limits.py), which is
-    as long as its pictures wait or are in work. Those that a worker still has when nobody waits for
-    them any longer, and those of jobs, which lie on disk before, are counted by dispatch.py.
+    A request's bytes count from their arrival until it is answered (http/limits.py), that is, while
+    its pictures are waiting or in work. The dispatcher counts two more kinds: pictures that a
+    worker still has after their client has gone, and those of jobs, which come from disk.
+
+    Attributes:
+        limit_bytes: The limit.
+        num_bytes: How many bytes are held now.
     """
 
     def __init__(self, limit_bytes: float = float("inf")):
@@ -16,4 +20,5 @@ class ByteBudget:
         self.num_bytes = 0
 
     def has_room(self, num_bytes: int) -> bool:
+        """Whether that many more bytes are within the limit."""
         return self.num_bytes + num_bytes <= self.limit_bytes

@@ -75,7 +75,9 @@ class Cache:
         self.counts: Counter[str] = Counter()
         self._metrics = metrics
         self._clock = SteadyClock(settings.folder / "clock.json")
-        self._memory = MemoryTier(int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now)
+        self._memory = MemoryTier(
+            int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now
+        )
         self._disk = self._shared = None
         if settings.cache_disk_mb:
             self._disk = DiskTier(
@@ -166,7 +168,9 @@ class Cache:
             self._soon(self._to_disk(key, cached, created))
         return Cached(cached.head, cached.body, "redis")
 
-    async def _unless_damaged(self, place: CircuitBreaker, work: Callable[[], Awaitable[T]]) -> T | None:
+    async def _unless_damaged(
+        self, place: CircuitBreaker, work: Callable[[], Awaitable[T]]
+    ) -> T | None:
         try:
             return await place.tried(work)
         except Damaged as error:

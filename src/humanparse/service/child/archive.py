@@ -65,7 +65,9 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
     Returns {"images": how many, "skipped": the first names left out}. Raises Problem for an archive
     that is refused as a whole, OSError for the disk (storage_full where that is why).
     """
-    limits = ArchiveLimits(head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB))
+    limits = ArchiveLimits(
+        head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB)
+    )
     to = Path(head["to"])
     try:
         with _BoundedFile(head["path"], limits.max_images) as file, _open(file) as archive:

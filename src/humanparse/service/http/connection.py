@@ -67,7 +67,9 @@ class PatientProtocol(H11Protocol):
     # What asyncio and uvicorn call
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(PatientTransport(transport, self.settings, self._has_unread, self._transports))
+        super().connection_made(
+            PatientTransport(transport, self.settings, self._has_unread, self._transports)
+        )
         too_many = len(self.connections) - self.settings.max_connections
         if too_many > POLITE_REFUSALS:
             self.transport.abort()

@@ -70,7 +70,9 @@ class ServiceMiddleware:
         self._metrics = metrics or Metrics()
         self._root_path = settings.root_path
         held = held or ByteBudget(settings.queue_max_mb * MB)
-        self._inner: ASGIApp = ErrorMiddleware(HostMiddleware(AuthMiddleware(BodyLimits(app, settings, held), settings), settings))
+        self._inner: ASGIApp = ErrorMiddleware(
+            HostMiddleware(AuthMiddleware(BodyLimits(app, settings, held), settings), settings)
+        )
         if settings.cors_origins:
             self._inner = ErrorMiddleware(
                 CorsMiddleware(
