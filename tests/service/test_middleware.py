@@ -224,7 +224,7 @@ def test_an_unforeseen_error_tells_the_log_and_not_the_client(lines):
     answer = send(made()[0], "GET", "/broken")
     assert answer.json()["code"] == "internal_error"
     assert "secret" not in answer.text and "RuntimeError" not in answer.text
-    (error,) = lines("not foreseen")
+    (error,) = lines("unexpected error in a request")
     assert "RuntimeError: /home/secret/path.py is broken" in error["exception"]
     assert error["request_id"] == answer.headers["x-request-id"]
 

@@ -65,7 +65,7 @@ def test_what_is_printed_does_not_reach_the_wire(caplog):
         ("broken", "broken_image", "breaks off"),
         ("heif", "not_an_image", "JPEG or PNG"),
         ("memory", "image_too_large", "smaller"),
-        ("surprise", "internal_error", "not foreseen"),
+        ("surprise", "internal_error", "failed unexpectedly"),
     ],
 )
 def test_errors_become_problems_and_the_worker_works_on(name, code, detail, caplog):

@@ -163,7 +163,7 @@ def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
         (["--model", "broken.onnx"], 3, "broken.onnx"),
         (["--model", "no-such-model"], 3, "no-such-model"),
         (["--host", "0.0.0.0"], 2, "HUMANPARSE_TOKEN"),
-        (["--port", "TAKEN"], 2, "something else does already"),
+        (["--port", "TAKEN"], 2, "the port is in use"),
     ],
 )
 def test_a_start_that_cannot_be_is_one_line(tmp_path, served, flags, code, words):

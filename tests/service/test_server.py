@@ -66,7 +66,7 @@ def test_an_address_in_use_is_one_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            OptionError, match=f"cannot listen on 127.0.0.1:{port}: something else does already"
+            OptionError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"
         ):
             run(*made(port=port))
 
@@ -81,7 +81,7 @@ def test_an_address_that_is_taken_while_we_start_is_the_same_clear_error():
             first.listen()
             yield
 
-        with pytest.raises(OptionError, match="something else does already"):
+        with pytest.raises(OptionError, match="the port is in use"):
             run(*made(lifespan, port=port))
 
 

@@ -84,6 +84,6 @@ def test_nonsense_is_told_apart(data):
 
 def test_what_the_other_side_would_refuse_is_not_sent():
     file = io.BytesIO()
-    with pytest.raises(wire.WireError, match="the most is"):
+    with pytest.raises(wire.WireError, match="the maximum is"):
         wire.send_frame(file, {"text": "x" * wire.MAX_HEAD_BYTES})
     assert file.getvalue() == b""

@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_start_at_once():
 def test_a_cluster_without_room_is_told():
     with pytest.raises(
         OptionError,
-        match=r"0 of 2 replicas started within 1 s .*3 processors and 0\.5 GPUs.*no room",
+        match=r"0 of 2 replicas started within 1 s .*3 CPUs and 0\.5 GPUs.*no room",
     ):
         run(
             Made(running=0, message="there is no room"),

@@ -97,7 +97,7 @@ class BackgroundHandler(logging.Handler):
             done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_S)
 
     def close(self) -> None:
-        """Write what is left, and end the thread. May be called once for each logger that has it."""
+        """Write what is left, and end the thread. Each logger with this handler may call it."""
         self.flush()
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):

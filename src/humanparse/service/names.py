@@ -1,4 +1,4 @@
-"""Names of clients' files, shown so that people can tell pictures apart. No file of ours uses them."""
+"""Names of clients' files, shown to people to tell pictures apart. No file of ours uses them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,8 @@ class Region(BaseModel):
     polygons: Annotated[
         list[list[float]] | None,
         Field(
-            description="Closed outlines, x, y, x, y, … in pixels; only if `include` contains polygons."
+            description="Closed outlines, x, y, x, y, … in pixels; "
+            "only if `include` contains polygons."
         ),
     ] = None
 
@@ -106,7 +107,8 @@ class ParseResponse(BaseModel):
     person_map: Annotated[
         Base64 | None,
         Field(
-            description="PNG whose values are the ids of people, 0 for none; if `include` contains labels."
+            description="PNG whose values are the ids of people, 0 for none; "
+            "if `include` contains labels."
         ),
     ] = None
 

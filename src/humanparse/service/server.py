@@ -268,7 +268,7 @@ def _print_ready(server: Server) -> None:
 
 
 def _allow_open_files(num_files: int) -> None:
-    """Raise this process's limit of open files, so that max_connections is the limit that counts."""
+    """Raise this process's limit of open files, so that max_connections is what limits."""
     try:
         import resource
     except ImportError:  # not on Windows

@@ -1,4 +1,4 @@
-"""Who may come in: clients that send the token, if one is set."""
+"""Access: clients that send the token, if one is set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-# The page asks for the token, the description of the API holds no secret, probes have no token.
+# The page asks for the token, the API's description is no secret, and probes have no token.
 OPEN_PATHS = (
     "/",
     "/docs",
@@ -26,8 +26,11 @@ OPEN_PREFIX = "/static/"
 
 
 class AuthMiddleware:
-    """Raises Problem unauthorized for a request without the token; the page's files and the probes
-    need none."""
+    """Refuses requests without the token; the page's files and the probes need none.
+
+    Raises:
+        Problem: unauthorized, from the call.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings):
         self._app = app
@@ -37,7 +40,7 @@ class AuthMiddleware:
         if self._expected is not None and not is_open(scope) and not self._has_token(scope):
             raise Problem(
                 "unauthorized",
-                "this service wants its token in the header: Authorization: Bearer TOKEN",
+                "this service needs its token in the header: Authorization: Bearer TOKEN",
             )
         await self._app(scope, receive, send)
 
@@ -52,7 +55,7 @@ class AuthMiddleware:
 
 
 def is_open(scope: Scope) -> bool:
-    """Whether this needs no token."""
+    """Whether this request needs no token."""
     path = route_path(scope)
     return scope["method"] in ("GET", "HEAD") and (
         path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
@@ -60,6 +63,5 @@ def is_open(scope: Scope) -> bool:
 
 
 def _digest(token: bytes) -> bytes:
-    # Compared as digests: compare_digest takes longer for longer secrets, but these are all of one
-    # length.
+    # compare_digest takes longer for longer secrets; digests all have the same length.
     return hashlib.sha256(token).digest()

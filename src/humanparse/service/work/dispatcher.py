@@ -1,8 +1,8 @@
 """How routes and jobs get work done: a queue in front, workers behind, and the rules between them.
 
-A work item waits its turn (`admission`), is done by a worker (`pool`, `process`), and its reply goes
-to the caller. An item whose worker dies is tried once more on another worker, a picture that stops
-workers twice is refused, and a deadline ends the work itself.
+A work item waits its turn (`admission`), is done by a worker (`pool`, `process`), and its reply
+goes to the caller. An item whose worker dies is tried once more on another worker, a picture that
+stops workers twice is refused, and a deadline ends the work itself.
 """
 
 from __future__ import annotations
