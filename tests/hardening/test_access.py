@@ -1,5 +1,4 @@
-"""Who may come in: names that are not ours, pages of other sites, guessed tokens; and what browsers
-are told."""
+"""Access: foreign host names, pages of other sites, guessed tokens; and what browsers see."""
 
 import ast
 import http.client
@@ -31,7 +30,7 @@ def served(tmp_path_factory):
 
 
 def asked(name: str, method: str = "GET", headers: dict[str, str] | None = None, **given) -> str:
-    """The code of the refusal, "" for none, without any server."""
+    """The code of the refusal, "" for none, without a server."""
     scope = {
         "type": "http",
         "method": method,
@@ -116,7 +115,7 @@ def test_work_sent_by_another_site_s_page_is_refused_unless_its_origin_is_listed
     assert asked("localhost", "POST", page, token="x") == "", "it has no token"
 
 
-def test_refusals_are_problems_also_in_answer_to_a_browser_s_question(served):
+def test_refused_preflight_requests_are_problems_too(served):
     status, headers, body = ask(served, "GET", "/healthz", headers={"host": "evil.example"})
     assert (status, json.loads(body)["code"]) == (421, "unknown_host") and headers[
         "content-type"
@@ -148,7 +147,7 @@ def test_http_1_0_without_a_host_is_answered(served):
 
 
 def test_tokens_are_compared_in_constant_time_and_nowhere_else():
-    """By source: a timing test on a shared machine would prove nothing."""
+    """Checked in the source: a timing test on a shared machine would prove nothing."""
     tree = ast.parse(inspect.getsource(auth))
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert "hmac.compare_digest" in calls and "hashlib.sha256" in calls

@@ -1,4 +1,4 @@
-"""The process: how it starts, how it says that it cannot, and how it ends."""
+"""The server process: how it starts, how it reports that it cannot, and how it ends."""
 
 import asyncio
 import inspect
@@ -171,7 +171,7 @@ def test_requests_on_their_way_over_idle_connections_are_answered():
     with served(*made()) as running, running.connect() as client, running.connect() as fresh:
         assert client.get().status == 200
         running.stop()
-        time.sleep(0.25)  # it has noticed, and would have closed what seems idle
+        time.sleep(0.25)  # by now it would have closed what seems idle
         assert client.get().headers["connection"] == "close"
         assert fresh.get().status == 200
         assert client.is_closed() and fresh.is_closed()
@@ -204,7 +204,7 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end():
         assert time.monotonic() - begun < 5
 
 
-# Signals, which only a process of its own can get
+# Signals, which need a process of their own
 
 PROGRAM = """
     import asyncio, contextlib, sys, time
@@ -307,20 +307,22 @@ def test_sighup_reloads():
         assert client.answer().status == 200
 
 
-def test_nobody_reading_the_output_is_no_reason_to_fail():
+def test_an_output_without_a_reader_is_no_reason_to_fail():
     with Process(start_s=0.2) as program:
         program.process.stdout.close()
         time.sleep(0.5)
         assert program.process.poll() is None
-        program.process.stdout = None  # for communicate() not to look at it
+        program.process.stdout = None  # so that communicate() does not look at it
 
 
-# What we rely on
+# What we rely on in uvicorn
 
 
 def test_uvicorn_is_built_as_we_expect():
-    """If this fails, uvicorn has changed: read protocol.py, door.py and server.py against its
-    source."""
+    """If this fails, uvicorn has changed.
+
+    Compare http/connection.py, http/transport.py and server.py with it.
+    """
     handle = inspect.getsource(H11Protocol.handle_events)
     assert "except h11.RemoteProtocolError:" in handle and "self.send_400_response(msg)" in handle
     assert "connection.shutdown()" in inspect.getsource(UvicornServer.shutdown)
