@@ -72,7 +72,7 @@ class ConfigFileDeployment:
 
     needed = 1
 
-    def __init__(self):
+    def __init__(self) -> None:
         from ray import serve
 
         self._app = serve.get_replica_context().app_name

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
+from typing import Any
 
 from humanparse.batch.manifest import Manifest
 from humanparse.batch.sources import Slice
@@ -161,7 +162,7 @@ class RayWorker:
     def __init__(self, work: Work):
         self._work, self._parser = work, work.parser(threads=1)
 
-    def __call__(self, batch) -> Iterator:
+    def __call__(self, batch: Any) -> Iterator[Any]:
         """Do the slices.
 
         Args:
@@ -172,7 +173,7 @@ class RayWorker:
         """
         for row in batch.to_pylist():
             one, known = Slice.from_json(row["slice"]), set(json.loads(row["known"]))
-            found: list[dict] = []
+            found: list[dict[str, Any]] = []
             with closing(one.items(known.__contains__)) as items:
                 for item in items:
                     found.append(_plain(self._work.outcome(self._parser, item, one.name)))
@@ -184,11 +185,11 @@ class RayWorker:
             yield _table(found)
 
 
-def _plain(outcome: Outcome) -> dict:
+def _plain(outcome: Outcome) -> dict[str, Any]:
     return {**vars(outcome), "blobs": list(outcome.blobs), "last": False}
 
 
-def _table(outcomes: list[dict]):
+def _table(outcomes: list[dict[str, Any]]) -> Any:
     import pyarrow as pa
 
     kinds = [

@@ -84,10 +84,9 @@ class Replica:
             return
         async with self._turn:
             old, self._pool = self._pool, pool
-        self._loaded = {
-            "models": pool.models,
-            "loaded_s": pool.slots[0].worker.ready.get("loaded_s", 1.0),
-        }
+        first = pool.slots[0].worker
+        loaded_s = first.ready.get("loaded_s", 1.0) if first else 1.0
+        self._loaded = {"models": pool.models, "loaded_s": loaded_s}
         self._about |= {
             "reload_error": "",
             "edition": _edition(pool.models),
@@ -137,18 +136,20 @@ class Replica:
         # the client named no model, and this replica may have other models by now
         if head.pop("default", False):
             head = self._with_a_model_of_ours(head)
-        worker = await self._worker()
+        pool = self._pool
+        assert pool is not None  # Ray Serve calls `reconfigure` first
+        worker = await self._worker(pool)
         try:
             answer, body = await worker.call(head, picture, timeout_s)
         finally:
-            self._pool.give_back(worker)
+            pool.give_back(worker)
         if head["do"] == "probe":
             answer |= self._loaded
         return answer, body
 
-    async def _worker(self) -> Worker:
+    async def _worker(self, pool: WorkerPool) -> Worker:
         """The child process, once it is idle."""
-        while (worker := self._pool.take()) is None:
+        while (worker := pool.take()) is None:
             self._idle.clear()
             await self._idle.wait()
         return worker

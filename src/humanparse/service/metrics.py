@@ -37,7 +37,7 @@ MEGAPIXELS = (0.25, 0.5, 1, 2, 4, 8, 12, 20, 40)
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "humanparse_requests",
@@ -172,7 +172,7 @@ class Metrics:
 class _Live(Collector):
     """The gauges, computed at each scrape."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sources: dict[str, Callable[[], Any]] = {}
 
     def describe(self) -> Iterable[GaugeMetricFamily]:

@@ -75,7 +75,7 @@ class Problem(Exception):
     detail: str
     retry_after_s: float | None = None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Problem], tuple[str, str, float | None]]:
         return Problem, (
             self.code,
             self.detail,

@@ -377,7 +377,7 @@ class Settings:
         "info", "Lowest level to log: debug, info, warning or error.", group="Operation"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         cores = usable_cores()
         if self.workers == 0:
             object.__setattr__(self, "workers", cores)

@@ -93,7 +93,8 @@ class Cache:
         self._memory = MemoryTier(
             int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now
         )
-        self._disk = self._shared = None
+        self._disk: DiskTier | None = None
+        self._shared: RedisTier | None = None
         if settings.cache_disk_mb:
             self._disk = DiskTier(
                 settings.folder / "cache",
@@ -158,9 +159,9 @@ class Cache:
         created = self._clock.now()
         self._memory.put(key, cached, created)
         if self._disk is not None:
-            self._soon(self._to_disk(key, cached, created))
+            self._soon(self._to_disk(self._disk, key, cached, created))
         if self._shared is not None:
-            self._soon(self._to_redis(key, cached))
+            self._soon(self._to_redis(self._shared, key, cached))
 
     # Each tier
 
@@ -186,7 +187,7 @@ class Cache:
         created = self._clock.now() - age_s
         self._memory.put(key, cached, created)
         if self._disk is not None:
-            self._soon(self._to_disk(key, cached, created))
+            self._soon(self._to_disk(self._disk, key, cached, created))
         return Cached(cached.head, cached.body, "redis")
 
     async def _unless_damaged(
@@ -199,14 +200,12 @@ class Cache:
             self._count("corrupt")
             return None
 
-    async def _to_disk(self, key: str, cached: Cached, created: float) -> None:
-        disk = self._disk
+    async def _to_disk(self, disk: DiskTier, key: str, cached: Cached, created: float) -> None:
         await self._unless_damaged(
             self._on_disk, lambda: self._in_thread(disk.put, key, cached, created)
         )
 
-    async def _to_redis(self, key: str, cached: Cached) -> None:
-        shared = self._shared
+    async def _to_redis(self, shared: RedisTier, key: str, cached: Cached) -> None:
         await self._unless_damaged(self._in_redis, lambda: shared.put(key, cached, 0.0))
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:

@@ -175,11 +175,11 @@ def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes
         return formats.encode_picture(render.cutout(parsing, crop=False), encoding)
     if style == "outlines":
         return formats.encode_picture(render.outlines(parsing), encoding)
-    draw = {
-        "colormap": render.colormap,
-        "overlay": lambda *args, **kw: render.overlay(*args, legend=False, **kw),
-    }[style]
-    return formats.encode_picture(draw(parsing, palette=palette), encoding)
+    if style == "overlay":
+        return formats.encode_picture(
+            render.overlay(parsing, palette=palette, legend=False), encoding
+        )
+    return formats.encode_picture(render.colormap(parsing, palette=palette), encoding)
 
 
 def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:

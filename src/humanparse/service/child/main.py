@@ -62,9 +62,14 @@ def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Handler], dict[str, Any]]
 
     start = time.perf_counter()
     models = answers.load(hello["models"], hello["options"])
+
+    def probe(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
+        answers.probe(models)
+        return {}, b""
+
     handlers: dict[str, Handler] = {
         "parse": lambda head, blob: answers.answer(models, head, blob),
-        "probe": lambda head, blob: (answers.probe(models) or {}, b""),
+        "probe": probe,
         "unzip": _unzip,
     }
     loaded_s = time.perf_counter() - start

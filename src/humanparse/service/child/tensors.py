@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +32,12 @@ def encode(parsing: Parsing, wanted: Sequence[str]) -> bytes:
     Returns:
         The body, as described at the top of this file.
     """
-    described, tail = [], []
+    described: list[bytes] = []
+    tail: list[bytes] = []
     for one in wanted:
         name, _, form = one.partition(":")
         datatype, shape, value = _tensor(parsing, name)
-        head = {"name": name, "datatype": datatype, "shape": shape}
+        head: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
         if form == "binary":
             data = _as_bytes(value)
             head["parameters"] = {"binary_data_size": len(data)}

@@ -37,21 +37,13 @@ class AuthMiddleware:
         self._expected = _digest(settings.token.encode()) if settings.token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._expected is not None and not is_open(scope) and not self._has_token(scope):
+        expected = self._expected
+        if expected is not None and not is_open(scope) and not _has_token(scope, expected):
             raise Problem(
                 "unauthorized",
                 "this service needs its token in the header: Authorization: Bearer TOKEN",
             )
         await self._app(scope, receive, send)
-
-    def _has_token(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
-            return False
-        kind, _, token = given[0].partition(b" ")
-        return kind.lower() == b"bearer" and hmac.compare_digest(
-            _digest(token.strip()), self._expected
-        )
 
 
 def is_open(scope: Scope) -> bool:
@@ -60,6 +52,15 @@ def is_open(scope: Scope) -> bool:
     return scope["method"] in ("GET", "HEAD") and (
         path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
     )
+
+
+def _has_token(scope: Scope, expected: bytes) -> bool:
+    """Whether the request has exactly one token, and its digest is this one."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) != 1:
+        return False
+    kind, _, token = given[0].partition(b" ")
+    return kind.lower() == b"bearer" and hmac.compare_digest(_digest(token.strip()), expected)
 
 
 def _digest(token: bytes) -> bytes:

@@ -242,7 +242,7 @@ class PatientProtocol(H11Protocol):
         return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
     def _transports(self) -> list[PatientTransport]:
-        return [connection.transport for connection in self.connections]
+        return [one.transport for one in self.connections if isinstance(one, PatientProtocol)]
 
 
 def _keeps_waiting(cycle: RequestResponseCycle) -> bool:

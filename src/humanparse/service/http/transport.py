@@ -20,7 +20,7 @@ CHECK_TOTAL_FROM = 64_000  # bytes unsent on one connection from which the total
 LINGER_IDLE_S = 2.0  # close a lingering connection if nothing arrives for this long
 
 
-class PatientTransport:
+class PatientTransport(asyncio.Transport):
     """An asyncio.Transport that wraps another.
 
     Args:
@@ -29,6 +29,10 @@ class PatientTransport:
         has_unread: Whether the client may still be sending, so that close() has to linger.
         others: Returns every PatientTransport of the server; together they hold at most
             answers_max_mb of unread responses.
+
+    Attributes:
+        waiting_since: Since when something has been unread by the client, in the loop's seconds.
+        lingering: Whether it is being closed, but still receives.
     """
 
     def __init__(
@@ -38,20 +42,17 @@ class PatientTransport:
         has_unread: Callable[[], bool],
         others: Callable[[], Iterable[PatientTransport]],
     ):
+        super().__init__()
         self._transport, self._settings = transport, settings
         self._has_unread, self._others = has_unread, others
         self._loop = asyncio.get_running_loop()
         self._written = 0  # bytes
         self._read_before = 0  # bytes that the client had read when the watch began
         self._watch: asyncio.TimerHandle | None = None
-        # since when there has been something unread by the client
         self.waiting_since = 0.0
         self.lingering = False
         self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_end, self._thrown_away, self._last_look = 0.0, 0, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
         """Whether nothing more can be written."""
@@ -66,7 +67,7 @@ class PatientTransport:
 
     # Clients that do not read
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send data, and watch whether the client reads it."""
         if self.lingering:
             return
@@ -152,3 +153,53 @@ class PatientTransport:
     def end(self) -> None:
         """Close without lingering; what is unsent still goes out if the client reads it."""
         self._transport.close()
+
+    # The rest of asyncio.Transport, passed on
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return information about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Set the protocol that receives."""
+        self._transport.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that receives."""
+        return self._transport.get_protocol()
+
+    def is_reading(self) -> bool:
+        """Whether the protocol receives data."""
+        return self._transport.is_reading()
+
+    def pause_reading(self) -> None:
+        """Pass no data on to the protocol for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Pass data on to the protocol again."""
+        self._transport.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set from how many unsent bytes on the protocol is paused."""
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the limits, low and high."""
+        return self._transport.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return self._transport.get_write_buffer_size()
+
+    def can_write_eof(self) -> bool:
+        """Whether `write_eof` works."""
+        return self._transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Send the end of the stream after what is unsent."""
+        self._transport.write_eof()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is lost."""
+        self._transport.abort()

@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from humanparse.service.budget import ByteBudget
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BACKGROUND, INTERACTIVE, Admission, Entry
 from humanparse.service.work.pool import WorkerPool
-from humanparse.service.work.process import Worker, WorkerDied, worker_command
+from humanparse.service.work.process import WorkerDied, worker_command
 from humanparse.service.work.quarantine import Quarantine
+from humanparse.service.work.wire import Frame
 
 if TYPE_CHECKING:
     from humanparse.service.metrics import Metrics
@@ -89,6 +90,83 @@ class Status:
     last_reload_error: str
 
 
+class Lease(Protocol):
+    """A worker while it has one work item, as `WorkerPool` and `ray.replicas` provide it."""
+
+    async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
+        """Have the item done; see `Worker.call`."""
+
+    def kill(self, reason: str) -> None:
+        """End the worker, whose state is unknown."""
+
+
+class WorkerReport(Protocol):
+    """What a running worker has reported."""
+
+    @property
+    def ready(self) -> Mapping[str, Any]:
+        """What it reported when it was ready."""
+
+    @property
+    def last_success(self) -> float:
+        """When it last replied without a problem, by time.monotonic."""
+
+    @property
+    def rss_mb(self) -> float:
+        """Its resident memory, in MB."""
+
+
+class WorkerSlot(Protocol):
+    """The place of one worker in its pool."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether its worker is alive."""
+
+    @property
+    def worker(self) -> WorkerReport | None:
+        """The worker; None while there is none."""
+
+
+class Pool(Protocol):
+    """Workers, as `WorkerPool` and `ray.replicas.Replicas` provide them; described there."""
+
+    models: list[dict[str, Any]]
+    restarts: int
+    crashes: int
+
+    @property
+    def slots(self) -> Sequence[WorkerSlot]:
+        """The places of the workers."""
+
+    @property
+    def last_reload_error(self) -> str:
+        """Why the last reload failed, or ""."""
+
+    @property
+    def num_idle(self) -> int:
+        """How many workers are idle."""
+
+    @property
+    def num_alive(self) -> int:
+        """How many workers are alive."""
+
+    async def start(self) -> None:
+        """Start all workers, and return when they are ready."""
+
+    async def stop(self) -> None:
+        """End all workers."""
+
+    async def reload(self) -> None:
+        """Have all workers reload their models."""
+
+    def take(self) -> Lease | None:
+        """Return an idle worker, to be given back; None if all are busy."""
+
+    def give_back(self, worker: Any) -> None:
+        """Take back a worker that `take` returned."""
+
+
 @dataclass(eq=False, kw_only=True)
 class _Queued(Entry):
     """A work item in the queue or in work, and its caller's future.
@@ -127,10 +205,10 @@ class Dispatcher:
         settings: Settings,
         metrics: Metrics | None = None,
         command: Sequence[str] | None = None,
-        pool: Callable[[Callable[[], None]], Any] | None = None,
+        pool: Callable[[Callable[[], None]], Pool] | None = None,
     ):
         self._settings = settings
-        self._pool = (
+        self._pool: Pool = (
             pool(self._pump)
             if pool
             else WorkerPool(settings, command or worker_command(), self._pump, metrics)
@@ -154,7 +232,8 @@ class Dispatcher:
             ModelError: In one clear line, if they cannot be started; then none is left running.
         """
         await self._pool.start()
-        self._queue.service_times.guess(self._pool.slots[0].worker.ready.get("loaded_s", 1.0))
+        if first := self._pool.slots[0].worker:
+            self._queue.service_times.guess(first.ready.get("loaded_s", 1.0))
 
     async def stop(self, grace_s: float) -> None:
         """Accept nothing more, allow `grace_s` seconds for what was accepted, end all workers."""
@@ -259,11 +338,13 @@ class Dispatcher:
     def _pump(self) -> None:
         """Give waiting entries to idle workers."""
         while self._queue.num_waiting and (worker := self._pool.take()):
-            serving = asyncio.create_task(self._serve(worker, self._queue.next()))
+            entry = self._queue.next()
+            assert entry is not None  # something is waiting
+            serving = asyncio.create_task(self._serve(worker, entry))
             self._serving.add(serving)
             serving.add_done_callback(self._serving.discard)
 
-    async def _serve(self, worker: Worker, entry: _Queued) -> None:
+    async def _serve(self, worker: Lease, entry: _Queued) -> None:
         try:
             if not entry.reply.done() and entry.left_s() > 0:
                 await self._work(worker, entry)
@@ -274,7 +355,7 @@ class Dispatcher:
             self._pool.give_back(worker)
             self._pump()
 
-    async def _work(self, worker: Worker, entry: _Queued) -> None:
+    async def _work(self, worker: Lease, entry: _Queued) -> None:
         """Let the worker do it, and pass on the reply or put the entry back into the queue."""
         item, start = entry.item, time.monotonic()
         entry.attempts += 1

@@ -64,11 +64,13 @@ class Worker:
         self.num_tasks = 0
         self.killed_for = ""
         self.death: WorkerDied | None = None
+        assert process.stdin and process.stdout and process.stderr, "all three must be pipes"
         self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._ooms = oom_kills()
         self._call_id = 0
         self._reply: asyncio.Future[wire.Frame] | None = None
-        self._stderr = asyncio.create_task(self._log_stderr())
+        self._logging = asyncio.create_task(self._log_stderr())
         self.life = asyncio.create_task(self._listen())
 
     @classmethod
@@ -156,7 +158,7 @@ class Worker:
                 with suppress(
                     ConnectionError
                 ):  # the pipe broke; `_listen` reports why through `reply`
-                    await wire.write_frame(self._process.stdin, {**head, "id": self._call_id}, blob)
+                    await wire.write_frame(self._stdin, {**head, "id": self._call_id}, blob)
                 answer, body = await reply
         except (TimeoutError, asyncio.CancelledError):
             self.kill("timeout")  # otherwise its late reply would meet the next task
@@ -171,7 +173,7 @@ class Worker:
     async def end(self, grace_s: float = END_S) -> None:
         """End the process: close its stdin, and kill it if it is still there after `grace_s`."""
         self.killed_for = self.killed_for or "end"
-        self._process.stdin.close()
+        self._stdin.close()
         await asyncio.wait({self.life}, timeout=grace_s)
         self.kill("end")
         await asyncio.wait({self.life}, timeout=REAP_S)
@@ -187,7 +189,7 @@ class Worker:
         """Pass every reply on to its caller, until the process is gone."""
         try:
             while True:
-                self._take(*await wire.read_frame(self._process.stdout))
+                self._take(*await wire.read_frame(self._stdout))
         except (EOFError, OSError):
             pass
         except asyncio.CancelledError:
@@ -228,14 +230,14 @@ class Worker:
 
     async def _gone(self) -> None:
         # an unread pipe would keep `wait` from returning
-        await self._process.stdout.read()
+        await self._stdout.read()
         await self._process.wait()
-        await asyncio.wait({self._stderr})
+        await asyncio.wait({self._logging})
 
     async def _log_stderr(self) -> None:
         while True:
             try:
-                line = await self._process.stderr.readline()
+                line = await self._stderr.readline()
             except ValueError:  # a line longer than the buffer; it is dropped
                 continue
             if not line:
@@ -270,7 +272,9 @@ def _environment() -> dict[str, str]:
 
 
 def _epitaph(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exit status {status}"
     try:
-        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    except (TypeError, ValueError):
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
         return f"status {status}"
