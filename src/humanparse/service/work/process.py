@@ -155,9 +155,8 @@ class Worker:
         self._reply = reply = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s):
-                with suppress(
-                    ConnectionError
-                ):  # the pipe broke; `_listen` reports why through `reply`
+                # if the pipe is broken, `_listen` reports why through `reply`
+                with suppress(ConnectionError):
                     await wire.write_frame(self._stdin, {**head, "id": self._call_id}, blob)
                 answer, body = await reply
         except (TimeoutError, asyncio.CancelledError):
