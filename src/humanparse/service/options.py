@@ -174,7 +174,7 @@ def _choice(fields: Mapping[str, Any], name: str, choices: Sequence[str], defaul
     return value
 
 
-def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> float | None:
+def _number(fields: Mapping[str, Any], name: str, minimum: float, maximum: float) -> float | None:
     value = _single(fields, name)
     if value is None:
         return None
@@ -182,15 +182,16 @@ def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> 
         number = float(value)
     except (ValueError, OverflowError):
         number = float("nan")
-    if not least <= number <= most:
+    if not minimum <= number <= maximum:
         raise Problem(
-            "bad_option", f"{name} is {_shown(value)}; give a number from {least:g} to {most:g}"
+            "bad_option",
+            f"{name} is {_shown(value)}; give a number from {minimum:g} to {maximum:g}",
         )
     return number
 
 
-def _side(fields: Mapping[str, Any], most: int) -> int | None:
-    number = _number(fields, "max_side", MIN_SIDE, most)
+def _side(fields: Mapping[str, Any], maximum: int) -> int | None:
+    number = _number(fields, "max_side", MIN_SIDE, maximum)
     if number is not None and number != int(number):
         raise Problem("bad_option", f"max_side is {number:g}; give a whole number of pixels")
     return None if number is None else int(number)

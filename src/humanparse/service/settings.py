@@ -30,8 +30,8 @@ def row(
     *,
     unit: str = "",
     group: str,
-    least: float | None = None,
-    most: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
 ) -> Any:
     """Return a setting as a dataclass field.
 
@@ -40,15 +40,21 @@ def row(
         help: What it means; also the option's help text.
         unit: The unit of the value.
         group: The heading that it is listed under.
-        least: The smallest value that is allowed.
-        most: The largest value that is allowed.
+        minimum: The smallest value that is allowed.
+        maximum: The largest value that is allowed.
 
     Returns:
         The field, with the other arguments in its metadata.
     """
     return field(
         default=default,
-        metadata={"help": help, "unit": unit, "group": group, "least": least, "most": most},
+        metadata={
+            "help": help,
+            "unit": unit,
+            "group": group,
+            "minimum": minimum,
+            "maximum": maximum,
+        },
     )
 
 
@@ -64,7 +70,7 @@ class Settings:
     # Where it listens, and who has access
     host: str = row("127.0.0.1", "Address to listen on.", group="Address")
     port: int = row(
-        7860, "Port to listen on; 0 picks a free one.", group="Address", least=0, most=65535
+        7860, "Port to listen on; 0 picks a free one.", group="Address", minimum=0, maximum=65535
     )
     token: str = row(
         "", "Token that clients must send as `Authorization: Bearer TOKEN`.", group="Address"
@@ -114,47 +120,47 @@ class Settings:
         "Number of worker processes; 0 chooses by the number of cores.",
         unit="processes",
         group="Workers",
-        least=0,
-        most=256,
+        minimum=0,
+        maximum=256,
     )
     threads: int = row(
         0,
         "Threads per worker; 0 divides the cores among the workers.",
         unit="threads",
         group="Workers",
-        least=0,
-        most=256,
+        minimum=0,
+        maximum=256,
     )
     worker_start_s: float = row(
-        60, "How long a worker may take to load its models.", unit="s", group="Workers", least=1
+        60, "How long a worker may take to load its models.", unit="s", group="Workers", minimum=1
     )
     worker_max_requests: int = row(
         2000,
         "Replace a worker after this many requests.",
         unit="requests",
         group="Workers",
-        least=1,
+        minimum=1,
     )
     worker_max_memory_mb: int = row(
         2000,
         "Replace a worker that holds more memory than this.",
         unit="MB",
         group="Workers",
-        least=100,
+        minimum=100,
     )
     probe_s: float = row(
         20,
         "An idle worker parses a tiny picture at this interval.",
         unit="s",
         group="Workers",
-        least=0.1,
+        minimum=0.1,
     )
     ready_window_s: float = row(
         60,
         "The service counts as ready if something was parsed within this time.",
         unit="s",
         group="Workers",
-        least=0.1,
+        minimum=0.1,
     )
 
     # Replicas on a cluster instead of processes on this machine: humanparse.ray
@@ -179,104 +185,108 @@ class Settings:
         "Maximum number of replicas when scaling with the queue; 0 keeps their number fixed.",
         unit="replicas",
         group="Ray",
-        least=0,
-        most=10000,
+        minimum=0,
+        maximum=10000,
     )
     ray_target_requests: float = row(
         1,
         "Scale up when there are more queued or running requests per replica than this.",
         unit="requests",
         group="Ray",
-        least=0.1,
-        most=100,
+        minimum=0.1,
+        maximum=100,
     )
     ray_upscale_delay_s: float = row(
         10,
         "How long the queue must be too long before replicas are added.",
         unit="s",
         group="Ray",
-        least=0,
+        minimum=0,
     )
     ray_downscale_delay_s: float = row(
-        120, "Idle replicas are stopped after this time.", unit="s", group="Ray", least=0
+        120, "Idle replicas are stopped after this time.", unit="s", group="Ray", minimum=0
     )
     ray_cpus_per_replica: float = row(
         0,
         "CPUs that a replica reserves; 0 reserves as many as `threads`.",
         unit="processors",
         group="Ray",
-        least=0,
+        minimum=0,
     )
     ray_gpus_per_replica: float = row(
-        0, "GPUs that a replica reserves; fractions are allowed.", unit="GPUs", group="Ray", least=0
+        0,
+        "GPUs that a replica reserves; fractions are allowed.",
+        unit="GPUs",
+        group="Ray",
+        minimum=0,
     )
 
     # Limits of one request
     max_header_kb: int = row(
-        32, "Maximum size of a request's head.", unit="kB", group="Requests", least=1
+        32, "Maximum size of a request's head.", unit="kB", group="Requests", minimum=1
     )
     max_body_mb: float = row(
-        32, "Maximum size of a request's body.", unit="MB", group="Requests", least=0.001
+        32, "Maximum size of a request's body.", unit="MB", group="Requests", minimum=0.001
     )
     max_fields: int = row(
         16,
         "Maximum number of fields in a form, not counting its file.",
         unit="fields",
         group="Requests",
-        least=1,
+        minimum=1,
     )
     max_megapixels: float = row(
         40.0,
         "Maximum size of a photo; larger ones are refused before they are decoded.",
         unit="MP",
         group="Requests",
-        least=0.001,
+        minimum=0.001,
     )
     max_side: int = row(
         2048,
         "Maximum value of the option `max_side` of a request.",
         unit="pixels",
         group="Requests",
-        least=64,
+        minimum=64,
     )
     batch_max_images: int = row(
         16,
         "Maximum number of images in one /v1/batch request.",
         unit="images",
         group="Requests",
-        least=1,
+        minimum=1,
     )
     deadline_s: float = row(
         30,
         "Time limit from the complete request to its response.",
         unit="s",
         group="Requests",
-        least=0.1,
+        minimum=0.1,
     )
 
     # Limits of a connection
     header_timeout_s: float = row(
-        10, "Time limit for a request's head to arrive.", unit="s", group="Connections", least=0.1
+        10, "Time limit for a request's head to arrive.", unit="s", group="Connections", minimum=0.1
     )
     body_timeout_s: float = row(
-        30, "Time limit for a request's body to arrive.", unit="s", group="Connections", least=0.1
+        30, "Time limit for a request's body to arrive.", unit="s", group="Connections", minimum=0.1
     )
     write_timeout_s: float = row(
         30,
         "Time limit for a client that has stopped reading its response.",
         unit="s",
         group="Connections",
-        least=0.1,
+        minimum=0.1,
     )
     keep_alive_s: float = row(
-        15, "Close an idle connection after this time.", unit="s", group="Connections", least=0.1
+        15, "Close an idle connection after this time.", unit="s", group="Connections", minimum=0.1
     )
     max_connections: int = row(
         1000,
         "Maximum number of open connections.",
         unit="connections",
         group="Connections",
-        least=1,
+        minimum=1,
     )
 
     # The queue
@@ -285,28 +295,28 @@ class Settings:
         "Maximum number of requests waiting in the queue.",
         unit="requests",
         group="Queue",
-        least=0,
+        minimum=0,
     )
     queue_max_mb: float = row(
         512,
         "Maximum size of all request bodies held, waiting or in progress.",
         unit="MB",
         group="Queue",
-        least=1,
+        minimum=1,
     )
     answers_max_mb: float = row(
         256,
         "Maximum size of all responses that clients have not read yet.",
         unit="MB",
         group="Queue",
-        least=1,
+        minimum=1,
     )
     max_wait_s: float = row(
         10,
         "Turn away a request that would wait longer than this.",
         unit="s",
         group="Queue",
-        least=0,
+        minimum=0,
     )
 
     # The cache
@@ -315,13 +325,17 @@ class Settings:
         "Size of the response cache in memory; 0 turns it off.",
         unit="MB",
         group="Cache",
-        least=0,
+        minimum=0,
     )
     cache_disk_mb: float = row(
-        0, "Size of the response cache on disk; 0 turns it off.", unit="MB", group="Cache", least=0
+        0,
+        "Size of the response cache on disk; 0 turns it off.",
+        unit="MB",
+        group="Cache",
+        minimum=0,
     )
     cache_age_s: float = row(
-        86400, "Cached responses expire after this time.", unit="s", group="Cache", least=1
+        86400, "Cached responses expire after this time.", unit="s", group="Cache", minimum=1
     )
     redis_url: str = row(
         "",
@@ -334,43 +348,47 @@ class Settings:
         "", "Folder for jobs and the disk cache; empty: inside HUMANPARSE_HOME.", group="Jobs"
     )
     job_max_images: int = row(
-        1000, "Maximum number of images in one job.", unit="images", group="Jobs", least=1
+        1000, "Maximum number of images in one job.", unit="images", group="Jobs", minimum=1
     )
     job_max_mb: float = row(
         1000,
         "Maximum size of a job's upload, and of its unpacked images.",
         unit="MB",
         group="Jobs",
-        least=0.001,
+        minimum=0.001,
     )
     max_jobs: int = row(
-        100, "Maximum number of jobs kept, in any state.", unit="jobs", group="Jobs", least=1
+        100, "Maximum number of jobs kept, in any state.", unit="jobs", group="Jobs", minimum=1
     )
     jobs_max_mb: float = row(
         10000,
         "Maximum size of the files of all jobs, uploads and results.",
         unit="MB",
         group="Jobs",
-        least=0.001,
+        minimum=0.001,
     )
     job_age_s: float = row(
         86400,
         "Delete a finished job and its files after this time.",
         unit="s",
         group="Jobs",
-        least=1,
+        minimum=1,
     )
 
     # Shutdown and log
     drain_s: float = row(
-        30, "Time limit on SIGTERM for requests in progress.", unit="s", group="Operation", least=0
+        30,
+        "Time limit on SIGTERM for requests in progress.",
+        unit="s",
+        group="Operation",
+        minimum=0,
     )
     drain_delay_s: float = row(
         0,
         "Time on SIGTERM to stay open while reporting not ready, for load balancers.",
         unit="s",
         group="Operation",
-        least=0,
+        minimum=0,
     )
     log_format: str = row("json", "Format of the log: json or text.", group="Operation")
     log_level: str = row(
@@ -511,11 +529,11 @@ def _read(name: str, text: str, kind: Any) -> Any:
 
 
 def _check_range(name: str, value: Any, rules: Mapping[str, Any]) -> None:
-    least, most, unit = rules["least"], rules["most"], f" {rules['unit']}".rstrip()
-    if least is not None and not value >= least:  # not `<`, which would let NaN pass
-        raise OptionError(f"{name} is {value}; the minimum is {least:g}{unit}")
-    if most is not None and not value <= most:
-        raise OptionError(f"{name} is {value}; the maximum is {most:g}{unit}")
+    minimum, maximum, unit = rules["minimum"], rules["maximum"], f" {rules['unit']}".rstrip()
+    if minimum is not None and not value >= minimum:  # not `<`, which would let NaN pass
+        raise OptionError(f"{name} is {value}; the minimum is {minimum:g}{unit}")
+    if maximum is not None and not value <= maximum:
+        raise OptionError(f"{name} is {value}; the maximum is {maximum:g}{unit}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

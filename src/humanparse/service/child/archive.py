@@ -137,7 +137,8 @@ def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: ArchiveLimits) -> No
     if len(wanted) > limits.max_images:
         raise Problem(
             "body_too_large",
-            f"the archive contains {len(wanted)} files; a job may have at most {limits.max_images}",
+            f"the archive contains {len(wanted)} files; a job may have at most "
+            f"{limits.max_images} images",
         )
 
 
