@@ -101,7 +101,7 @@ class ConfigFileDeployment:
 
 
 def _settings(args: Mapping[str, Any], host: str) -> Settings:
-    given = {
+    given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in args.items()
     }
     return Settings.from_env(**{"host": host, "ray": True} | given)
@@ -111,7 +111,10 @@ def _proxy_host() -> str:
     """Where Ray Serve's HTTP proxies listen, which decides who has access, unlike our `host`."""
     from ray.serve.context import _get_global_client
 
+    client = _get_global_client()
+    if client is None:
+        return EVERYONE
     try:
-        return _get_global_client().get_serve_details()["http_options"]["host"] or EVERYONE
+        return client.get_serve_details()["http_options"]["host"] or EVERYONE
     except (AttributeError, KeyError, TypeError):  # a Ray with other internals
         return EVERYONE

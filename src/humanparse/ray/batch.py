@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any
@@ -128,7 +128,7 @@ def _round(
 
 def _one_round(
     begun: list[tuple[Slice, list[str]]], work: Work, workers: int
-) -> Iterator[Outcome | SliceDone]:
+) -> Generator[Outcome | SliceDone, None, None]:
     import ray
 
     rows = [{"slice": one.to_json(), "known": json.dumps(known)} for one, known in begun]
@@ -140,7 +140,10 @@ def _one_round(
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
     )
-    for batch in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+    batches: Iterable[Any] = found.iter_batches(
+        batch_size=None, batch_format="pyarrow", prefetch_batches=1
+    )
+    for batch in batches:
         for one in batch.to_pylist():
             yield (
                 SliceDone(one["slice"])

@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from humanparse import __version__
 from humanparse.ray import cluster
@@ -143,15 +143,17 @@ def parser_deployment(settings: Settings, reload: float = 0) -> Any:
     from humanparse.ray.replica import LeastBusy, Replica, options
 
     first_s, longest_s = ROUTER_BACKOFF_S
-    router = RequestRouterConfig(
-        request_router_class=LeastBusy, initial_backoff_s=first_s, max_backoff_s=longest_s
-    )
+    routing: dict[str, Any] = {
+        "request_router_class": LeastBusy,
+        "initial_backoff_s": first_s,
+        "max_backoff_s": longest_s,
+    }
     given = options(settings)
     parser = serve.deployment(
         name=PARSER,
         max_ongoing_requests=1,
         max_queued_requests=_max_waiting(settings),
-        request_router_config=router,
+        request_router_config=RequestRouterConfig(**routing),
         user_config={"models": list(settings.models), "reload": reload},
         ray_actor_options={
             "num_cpus": settings.cpus_per_replica,
@@ -207,15 +209,14 @@ def state(app: str, wanted: int) -> State:
     from ray import serve
 
     found = serve.status().applications.get(app)
-    parser = found.deployments.get(PARSER) if found else None
+    if found is None:
+        return State(0, wanted, False, "")
+    parser = found.deployments.get(PARSER)
     if parser is None:
-        return State(0, wanted, False, found.message if found else "")
-    running = sum(parser.replica_states.get(name, 0) for name in RUNNING)
-    others = sum(
-        number
-        for name, number in parser.replica_states.items()
-        if name not in (*RUNNING, "STOPPING")
-    )
+        return State(0, wanted, False, found.message)
+    states = cast("Mapping[str, int]", parser.replica_states)  # by ReplicaState, which is a str
+    running = sum(states.get(name, 0) for name in RUNNING)
+    others = sum(number for name, number in states.items() if name not in (*RUNNING, "STOPPING"))
     steady = found.status == "RUNNING" and parser.status == "HEALTHY"
     return State(
         running, max(others, wanted - running), steady, f"{found.message}\n{parser.message}"
@@ -244,5 +245,5 @@ def _object_store_bytes(settings: Settings) -> int:
     try:
         present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
-        present = 4e9
+        present = 4_000_000_000
     return int(min(wanted, MAX_SHARE * present))

@@ -131,9 +131,12 @@ def _writer(stream: TextIO) -> Callable[[str], None]:
     try:
         number = stream.fileno()
     except (OSError, ValueError, AttributeError):
-        return lambda text: stream.write(text)
+        number = -1
 
     def write(text: str) -> None:
+        if number < 0:
+            stream.write(text)
+            return
         data = text.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(number, data) :]

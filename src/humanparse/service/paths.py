@@ -11,8 +11,10 @@ begins with it. It comes from the first of these that gives one:
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from humanparse.errors import OptionError
@@ -43,7 +45,11 @@ def root_of(request: Request) -> str:
 class ProxyHeaders(ProxyHeadersMiddleware):
     """uvicorn's middleware for X-Forwarded-For and -Proto, extended by X-Forwarded-Prefix."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # uvicorn has its own types for ASGI, which do not fit Starlette's.
+    def __init__(self, app: ASGIApp, trusted_proxies: list[str]):
+        super().__init__(app, trusted_proxies)  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             peer = (scope.get("client") or ("",))[0]
             if peer in self.trusted_hosts and (prefix := _forwarded_prefix(scope)):

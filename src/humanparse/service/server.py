@@ -120,8 +120,9 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
                 workers=1,
                 h11_max_incomplete_event_size=settings.max_header_kb * 1000,
-                timeout_keep_alive=settings.keep_alive_s,
-                timeout_graceful_shutdown=settings.drain_s,
+                # annotated as int, but used as seconds in floats
+                timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]
+                timeout_graceful_shutdown=settings.drain_s,  # type: ignore[arg-type]
             )
         )
         self._app, self._settings, self._listener, self._on_ready = (

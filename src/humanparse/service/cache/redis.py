@@ -59,7 +59,9 @@ class RedisTier:
         Raises one of `errors`, and Damaged for a damaged entry, which is deleted.
         """
         async with self._redis.pipeline(transaction=True) as pipeline:
-            data, rest_ms = await pipeline.get(PREFIX + key).pttl(PREFIX + key).execute()
+            pipeline.get(PREFIX + key)
+            pipeline.pttl(PREFIX + key)
+            data, rest_ms = await pipeline.execute()
         if data is None:
             return None
         try:

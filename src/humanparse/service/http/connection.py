@@ -67,7 +67,8 @@ class PatientProtocol(H11Protocol):
 
     # Called by asyncio and uvicorn
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    # as in uvicorn, and as asyncio means it: a stream protocol gets a Transport
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the head, or refuse the connection if there are too many."""
         super().connection_made(
             PatientTransport(transport, self.settings, self._has_unread, self._transports)
