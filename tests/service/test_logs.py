@@ -124,7 +124,7 @@ def test_configuring_twice_writes_once_and_leaves_the_root_logger_alone(log):
 
 
 def test_the_reader_of_the_log_may_stall(monkeypatch):
-    monkeypatch.setattr(logs, "MOST_LINES", 100)
+    monkeypatch.setattr(logs, "MAX_LINES", 100)
     reading, writing = os.pipe()
     with loggers_restored(), open(writing, "w") as stream, open(reading) as reader:
         handler = logs.configure(Settings(), stream)
