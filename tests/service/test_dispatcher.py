@@ -40,7 +40,7 @@ def with_dispatcher(use, *, command=FAKE, **given):
             await dispatcher.stop(0)
         assert (dispatcher.status().queued, dispatcher.status().bytes_held) == (0, 0)
         assert dispatcher.held.num_bytes == 0
-        assert not dispatcher._answers and not dispatcher._serving and not dispatcher._pool._workers
+        assert not dispatcher._replies and not dispatcher._serving and not dispatcher._pool._workers
         return result
 
     return asyncio.run(main())
