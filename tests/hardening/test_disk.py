@@ -1,5 +1,4 @@
-"""Disks that are full or read-only, under a server at work: answers stay right, /readyz and
-/metrics say what is wrong."""
+"""Full or read-only disks: responses stay right, and /readyz and /metrics say what is wrong."""
 
 import json
 import os
@@ -21,8 +20,10 @@ UNSHARE, NSENTER = shutil.which("unshare"), shutil.which("nsenter")
 
 @contextmanager
 def served_on_small_disk(folder, options: str = "rw"):
-    """A server whose data lies on a disk of 2 MB that it sees alone, and a function that runs a
-    command where it sees it."""
+    """A server whose data is on a 2 MB disk that only it sees.
+
+    Also gives a function that runs a command where it sees the disk.
+    """
     data = folder / "data"
     data.mkdir()
     if (
@@ -63,11 +64,12 @@ def job(served, photo, number=1):
     )
 
 
-def test_a_full_disk_changes_no_answer_is_told_and_heals(tmp_path, photo):
+def test_a_full_disk_changes_no_answer_is_reported_and_heals(tmp_path, photo):
     with served_on_small_disk(tmp_path) as (served, within, data):
         expected = essence(ask(served, body=photo)[2])
         until(lambda: ask(served, body=photo)[1]["x-cache"] == "hit", "the cache on disk")
-        fill = f"head -c {DISK_MB * 1_048_576} /dev/zero > {shlex.quote(str(data))}/ballast 2>/dev/null; true"
+        ballast = f"{shlex.quote(str(data))}/ballast"
+        fill = f"head -c {DISK_MB * 1_048_576} /dev/zero > {ballast} 2>/dev/null; true"
         within("sh", "-c", fill)
         other = jpeg(200)
         assert essence(ask(served, body=photo)[2]) == expected and ask(served, body=other)[0] == 200
@@ -92,7 +94,7 @@ def test_a_full_disk_changes_no_answer_is_told_and_heals(tmp_path, photo):
         )
 
 
-def test_a_read_only_disk_changes_no_answer_and_is_told(tmp_path, photo):
+def test_a_read_only_disk_changes_no_answer_and_is_reported(tmp_path, photo):
     with served_on_small_disk(tmp_path, "ro") as (served, within, data):
         expected = essence(ask(served, body=photo)[2])
         assert essence(ask(served, body=photo)[2]) == expected

@@ -1,5 +1,4 @@
-"""Whatever arrives as a picture is parsed or told what is wrong with it: mutated, hostile, and what
-fuzzing has found.
+"""Whatever arrives as a picture is parsed or refused with a reason: mutated, hostile, fuzzed.
 
 fuzz.py is the long search; what it finds is kept in crashes/ and read here for ever.
 """
@@ -41,7 +40,7 @@ MUTATIONS = st.lists(
 
 
 def mutated(data: bytes, mutations) -> bytes:
-    """Bytes changed, cut out, repeated, and numbers in headers made extreme."""
+    """Bytes changed, cut out or repeated, and numbers in headers made extreme."""
     out = bytearray(data)
     for where, what, value in mutations:
         # half of them in the head
@@ -63,7 +62,7 @@ def mutated(data: bytes, mutations) -> bytes:
 
 
 def with_right_sums(data: bytes) -> bytes:
-    """A PNG whose checksums are made right, so that readers look at what they cover."""
+    """A PNG with corrected checksums, so that readers look at what they cover."""
     out, place = bytearray(data[:8]), 8
     while place + 12 <= len(data):
         length = min(int.from_bytes(data[place : place + 4], "big"), len(data) - place - 12)
@@ -90,7 +89,7 @@ def read_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", CRASHES, ids=lambda path: path.name)
-def test_what_fuzzing_has_found_stays_mended(path):
+def test_what_fuzzing_has_found_stays_fixed(path):
     if path.suffix == ".zip":
         with tempfile.TemporaryDirectory() as folder, suppress(Problem):
             archive.unzip(

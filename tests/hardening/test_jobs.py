@@ -1,5 +1,4 @@
-"""Jobs with real workers and a server that ends in the middle of them, and how much they may
-keep."""
+"""Jobs with real workers and a server that is killed during them, and how much they may keep."""
 
 import io
 import json
@@ -96,7 +95,7 @@ def test_all_jobs_together_keep_no_more_than_they_may(tmp_path, photo):
             lambda: get_json(served, f"/v1/jobs/{first['id']}")["state"] == "done",
             "the end of the job",
         )
-        large = photo + bytes(100_000)  # bytes behind a JPEG's end are read over
+        large = photo + bytes(100_000)  # bytes after a JPEG's end are ignored
         status, problem = posted(served, large)
         assert (status, problem["code"]) == (507, "storage_full") and "0.1 MB" in problem["detail"]
         until(lambda: stored(tmp_path) < 100_000, "the end of what was refused")

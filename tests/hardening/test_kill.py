@@ -1,5 +1,4 @@
-"""Workers killed under load: each kill costs at most the request it hits, and the server is whole
-again."""
+"""Workers killed under load: each kill costs at most one request, and the server recovers."""
 
 import http.client
 import os
@@ -19,7 +18,7 @@ from hardening.conftest import jpeg, quick_and_long
 from hardening.looking import ask, crowd, essence, is_whole, metric, stopped_cleanly, waited_s
 
 WORKERS = 2
-READY_AGAIN_S = 10  # as promised; a busy test machine gets three times that
+READY_AGAIN_S = 10  # as promised; a busy test machine gets three times as long
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,7 +43,7 @@ def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
-                # and the server knows it
+                # and until the server knows it
                 until(lambda pid=pid: pid not in served.children(), "the end of a killed worker")
                 slowest_s = max(
                     slowest_s,
@@ -62,7 +61,7 @@ def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(
             "kills, failed requests, longest time until whole",
             f"{len(killed)}, {statuses.count(503)}, {slowest_s:.1f} s of {len(found)} requests",
         )
-        assert metric(served, "humanparse_in_flight") <= 1  # the question itself
+        assert metric(served, "humanparse_in_flight") <= 1  # the request for the metrics itself
         assert not any(map(running, killed))
         stopped_cleanly(served, WORKERS)
 
@@ -93,8 +92,10 @@ def refused(served, body: bytes) -> str:
 
 
 class memory_group:
-    """A control group for memory of its own; skips where we may not make one. Gives a function: put
-    processes in, and limit."""
+    """A control group for memory; skips if we may not create one.
+
+    Gives a function that adds processes and sets the limit.
+    """
 
     def __init__(self, name: str):
         self._v2 = (CGROUP / "cgroup.controllers").exists()
@@ -115,7 +116,7 @@ class memory_group:
         return self._fill
 
     def _fill(self, pids: list[int], limit_mb: float) -> None:
-        """Memory that a process held before it came in does not count in the group."""
+        """Memory that a process held before it joined does not count in the group."""
         try:
             for pid in pids:
                 (self._folder / "cgroup.procs").write_text(str(pid))
@@ -137,17 +138,20 @@ class memory_group:
 
 
 def test_a_worker_out_of_address_space_answers_and_lives(photo):
-    """Where memory is limited by ulimit, allocations fail instead: that is an answer, and no
-    crash."""
+    """Where ulimit limits memory, allocations fail instead: that gives a response, not a crash."""
     program = (
         "import resource, sys; from humanparse.service.child import answers, main\n"
         "from humanparse.service.options import Options\n"
-        "models = answers.load(['humanparse-small'], {'engine': 'onnxruntime', 'threads': 1}); head = Options().head()\n"
+        "models = answers.load(['humanparse-small'], {'engine': 'onnxruntime', 'threads': 1})\n"
+        "head = Options().head()\n"
         "tasks = {'parse': lambda task, blob: answers.answer(models, task, blob)}\n"
         "small, large = sys.stdin.buffer.read(int(sys.argv[1])), sys.stdin.buffer.read()\n"
-        "def parsed(picture): return main._reply(tasks, {'id': 1, **head}, picture)[0].get('problem', {}).get('code', 'ok')\n"
+        "def parsed(picture):\n"
+        "    reply = main._reply(tasks, {'id': 1, **head}, picture)[0]\n"
+        "    return reply.get('problem', {}).get('code', 'ok')\n"
         "print(parsed(small))\n"
-        "held = int(next(line for line in open('/proc/self/status') if line.startswith('VmSize')).split()[1]) * 1024\n"
+        "lines = open('/proc/self/status').readlines()\n"
+        "held = int(next(one for one in lines if one.startswith('VmSize')).split()[1]) * 1024\n"
         "resource.setrlimit(resource.RLIMIT_AS, (held + 100_000_000, resource.RLIM_INFINITY))\n"
         "print(parsed(large)); print(parsed(small))\n"
     )

@@ -1,5 +1,4 @@
-"""How much memory and how many files it holds: over every hostile picture, and after many
-requests."""
+"""How much memory and how many files a server holds: over hostile pictures, and many requests."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

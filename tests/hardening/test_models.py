@@ -1,8 +1,6 @@
-"""Model files that are damaged, of another content, or lead elsewhere are never served, and a
-reload keeps the old model.
+"""Damaged or foreign model files are never served, and a reload keeps the old model.
 
-What `humanparse models pull` fetches is held against its sha256 while it comes; tests/weights show
-that.
+What `humanparse models pull` downloads is checked against its SHA-256; see tests/weights.
 """
 
 import json
@@ -19,7 +17,7 @@ from hardening.looking import ask, essence, get_json
 from humanparse.card import METADATA_KEY
 from humanparse.weights.catalog import model_file
 
-STARTED_WITH = ("with external data",)  # a start with each would only cost time
+STARTED_WITH = ("with external data",)  # starting with each would only take time
 
 
 def damages(good: bytes, folder) -> Iterator[tuple[str, bytes]]:
@@ -32,7 +30,7 @@ def damages(good: bytes, folder) -> Iterator[tuple[str, bytes]]:
     other = onnx.load_from_string(good)
     for entry in other.metadata_props:
         if entry.key == METADATA_KEY:
-            # of other classes than the network's
+            # with other classes than the network's
             entry.value = json.dumps(json.loads(entry.value) | {"labels": "mhp-v2"})
     yield "with other metadata", other.SerializeToString()
 

@@ -1,5 +1,4 @@
-"""What a real server process does, watched from its first line on: what it imports, opens, starts
-and connects to."""
+"""A real server process from its first line: what it imports, opens, starts and connects to."""
 
 import json
 import os
@@ -19,9 +18,9 @@ from hardening import samples
 from hardening.looking import ask, get_json
 
 WATCHED = Path(__file__).with_name("watched")
-# They run code from data, or decode what strangers send: not in the process that holds the token
-# and the door. The module pickle itself is there, because Python's logging.handlers imports it;
-# nothing is unpickled.
+# They run code from data, or decode what strangers send, which the process that holds the token and
+# the listening socket must not do. The module pickle itself is loaded, because Python's
+# logging.handlers imports it, but nothing is unpickled.
 NOT_IN_WEB = {
     "torch",
     "onnxruntime",
@@ -72,8 +71,7 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def notes(tmp_path_factory):
-    """What the processes did: {"web": {event: [arguments]}, "workers": {…}}, and the folder they
-    worked in."""
+    """What the processes did: {"web": {event: [arguments]}, "workers": {…}}, and their folder."""
     folder = tmp_path_factory.mktemp("process")
     written = folder / "notes"
     written.mkdir()
@@ -92,10 +90,11 @@ def notes(tmp_path_factory):
 
 
 def visit(served):
-    """Something of everything that a server does, with names that try to lead elsewhere."""
+    """Use some of everything that a server does, with names that try to lead elsewhere."""
     photo = samples.with_secrets(samples.painted(200, 160))
     for name in NAMES:
-        head = f'--seam\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
+        disposition = f'Content-Disposition: form-data; name="image"; filename="{name}"'
+        head = f"--seam\r\n{disposition}\r\n\r\n".encode()
         for path in ("/parse", "/v1/jobs"):
             status, headers, body = ask(
                 served,

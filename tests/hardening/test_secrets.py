@@ -59,7 +59,7 @@ def test_no_metadata_and_no_file_name_comes_out_anywhere(tmp_path):
 
 
 def look_through(served, photo: bytes) -> None:
-    """Everything that can be had of that photo."""
+    """Everything that can be requested about that photo."""
     for form in FORMATS:
         answer = httpx.post(
             f"{served.url}/parse?format={form}", files={"image": (f"{NAME}.jpg", photo)}, timeout=60
@@ -85,7 +85,7 @@ def look_through(served, photo: bytes) -> None:
 
 
 def check_refusal(answer, bad: bytes) -> None:
-    """It may show the first bytes of what is no picture, and nothing else of it."""
+    """It may show the first bytes of something that is no picture, and nothing else of it."""
     assert 400 <= answer.status_code < 500
     detail = json.loads(answer.content)["detail"]
     assert NAME not in detail and samples.GPS not in detail

@@ -1,12 +1,11 @@
-"""What is installed is newer than the versions with known holes; `make audit` asks for newer news
-where it can."""
+"""No installed version has a known hole; `make audit` asks for the newest advisories."""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-FLOORS = {  # the first version without the holes that were known
+FLOORS = {  # the first version without the known holes
     "starlette": (1, 3, 1),
     "python-multipart": (0, 0, 31),
     "pillow": (12, 3, 0),
@@ -14,7 +13,7 @@ FLOORS = {  # the first version without the holes that were known
     "torch": (2, 10),
     "ray": (2, 54),
 }
-ABANDONED = ("diskcache",)  # unpickles what lies in its folder, and nobody mends it
+ABANDONED = ("diskcache",)  # unpickles the files in its folder, and is not maintained
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 

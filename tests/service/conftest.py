@@ -1,5 +1,4 @@
-"""The application with the model in this process instead of in workers: everything but processes,
-quick to test."""
+"""The application with the model in this process: all but worker processes, quick to test."""
 
 from __future__ import annotations
 
@@ -15,8 +14,8 @@ from starlette.testclient import TestClient
 
 import humanparse
 from humanparse.errors import HumanParseError
+from humanparse.service.budget import ByteBudget
 from humanparse.service.child import answers
-from humanparse.service.held import Held
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import Reply, Status
@@ -46,12 +45,14 @@ def nobody() -> bytes:
 
 
 class HereDispatcher:
-    """Does what a Dispatcher does, in this process. `tasks` keeps what was run; `trouble` is raised
-    instead, if set."""
+    """Works like a Dispatcher, but in this process.
+
+    `tasks` records what was run; `trouble`, if set, is raised instead.
+    """
 
     def __init__(self, models):
         self.models, self.tasks, self.trouble, self.full = models, [], None, None
-        self.held = Held()
+        self.held = ByteBudget()
         self.state = {"idle": 1, "last_success_age_s": 0.0}
 
     async def start(self):
@@ -82,7 +83,7 @@ class HereDispatcher:
 
 
 def made_status(**given) -> Status:
-    """A Status with nothing going on, except what is given."""
+    """A Status with nothing going on, except for what is given."""
     plain = {
         "workers": 1,
         "idle": 0,
@@ -114,7 +115,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def client(settings, dispatcher):
-    """A client of the application; `client.app.state` leads to its parts."""
+    """A client of the application; `client.app.state` holds its parts."""
     from humanparse.service.app import create_app
 
     app = create_app(settings, dispatcher=dispatcher)
@@ -124,7 +125,7 @@ def client(settings, dispatcher):
 
 @pytest.fixture(autouse=True, scope="module")
 def own_logging():
-    """What the servers of one module do to our logger does not reach the next module."""
+    """Keep what one module's servers do to our logger from the next module."""
     logger = logging.getLogger("humanparse")
     before = logger.propagate, logger.level, list(logger.handlers)
     yield

@@ -1,10 +1,10 @@
-"""A worker like the real one, but with answers that a test chooses, and without NumPy: it starts in
-a moment.
+"""A worker like the real one, but with replies that a test chooses and without NumPy, so it starts
+fast.
 
-    python fake_worker.py [FILE]     FILE holds what to do at the start: "fatal", "die", "hang", or nothing for a good start
+    python fake_worker.py [FILE]     FILE says what to do at the start: "fatal", "die", "hang", or
+                                     nothing for a good start
 
-A task {"do": "parse", "act": …} makes it answer, be slow, break, hang or end in one of several
-ways.
+A task {"do": "parse", "act": …} makes it reply, be slow, break, hang or end in one of several ways.
 """
 
 import ctypes
@@ -45,7 +45,7 @@ def probe(parsers):
 
 def answer(parsers, head, blob):
     act = head.get("act", "echo")
-    if act.startswith("once "):  # "once FILE ACT": only the first time, as long as FILE is there
+    if act.startswith("once "):  # "once FILE ACT": only the first time, while FILE exists
         file, act = Path(act.split()[1]), act.split()[2]
         act = act if file.exists() else "echo"
         file.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def answer(parsers, head, blob):
 
 
 def take_wire():
-    """The real one, but we keep the number of the pipe, to write nonsense into it."""
+    """As the real one, but remember the number of the pipe, to write invalid data to it."""
     global WIRE
     source, sink = _take_wire()
     WIRE = sink.fileno()

@@ -1,5 +1,8 @@
-"""The queue on a clock that stands still until it is told to go on: who is next, who is turned
-away, and when to come back."""
+"""The queue with a clock that moves only when told to: who is next, who is turned away, and when to
+come back.
+"""
+
+from dataclasses import dataclass
 
 import pytest
 
@@ -24,7 +27,7 @@ class Clock:
 
 
 def queue(*, size=4, max_wait_s=10.0, workers=1, each_s=1.0, running=1) -> Admission:
-    """A queue whose workers are busy, for work that takes `each_s` seconds."""
+    """A queue whose workers are busy with work that takes `each_s` seconds."""
     made = Admission(queue_size=size, max_wait_s=max_wait_s, num_workers=workers, clock=Clock())
     made.service_times.add("parse", each_s)
     for number in range(running):
@@ -33,12 +36,17 @@ def queue(*, size=4, max_wait_s=10.0, workers=1, each_s=1.0, running=1) -> Admis
     return made
 
 
-def entry(item="", priority=INTERACTIVE, num_bytes=0, kind="parse") -> Entry:
-    return Entry(item, num_bytes, priority, kind)
+@dataclass(eq=False, kw_only=True)
+class Named(Entry):
+    name: str
 
 
-def fill(made: Admission, *items: str, priority=INTERACTIVE, num_bytes=0) -> list[Entry]:
-    entries = [entry(item, priority, num_bytes) for item in items]
+def entry(name="", priority=INTERACTIVE, num_bytes=0, kind="parse") -> Named:
+    return Named(name=name, num_bytes=num_bytes, priority=priority, kind=kind)
+
+
+def fill(made: Admission, *names: str, priority=INTERACTIVE, num_bytes=0) -> list[Named]:
+    entries = [entry(name, priority, num_bytes) for name in names]
     for one in entries:
         made.check_room(priority)
         made.enter(one)
@@ -46,10 +54,10 @@ def fill(made: Admission, *items: str, priority=INTERACTIVE, num_bytes=0) -> lis
 
 
 def order(made: Admission) -> str:
-    items = []
+    names = []
     while one := made.next():
-        items.append(one.item)
-    return " ".join(items)
+        names.append(one.name)
+    return " ".join(names)
 
 
 # Who is next
@@ -69,7 +77,7 @@ def test_lower_priority_number_goes_first_and_background_last():
     assert order(made) == "one two batch job"
 
 
-def test_one_that_is_tried_again_goes_before_all_of_its_priority():
+def test_a_retried_entry_goes_before_all_others_of_its_priority():
     made = queue()
     fill(made, "a", "b", "c")
     first = made.next()
@@ -91,15 +99,15 @@ def problem(made: Admission, priority=INTERACTIVE, **given) -> Problem:
     return caught.value
 
 
-def test_queue_takes_as_many_as_may_wait():
+def test_queue_accepts_up_to_its_size():
     made = queue(size=2)
     fill(made, "a")
     fill(made, "b", priority=BATCH)
-    assert "2 requests are waiting" in problem(made).detail
+    assert "2 requests are already waiting" in problem(made).detail
     problem(made, priority=BATCH)
 
 
-def test_queue_of_none_takes_work_only_for_a_free_worker():
+def test_queue_of_size_zero_accepts_work_only_for_a_free_worker():
     made = queue(size=0, workers=2, running=1)
     fill(made, "a")
     problem(made)
@@ -123,14 +131,14 @@ def test_bytes_are_held_until_the_work_is_done():
     assert made.bytes_held == 0 and not made.is_running(running)
 
 
-def test_who_would_wait_too_long_is_turned_away():
+def test_a_request_that_would_wait_too_long_is_turned_away():
     made = queue(size=100, max_wait_s=10, workers=2, each_s=4.0)
     fill(made, *"abcdef")
     assert made.predicted_wait_s() == pytest.approx(12)
     assert "about 12.0 s" in problem(made).detail
 
 
-def test_who_would_miss_the_deadline_is_turned_away():
+def test_a_request_that_would_miss_its_deadline_is_turned_away():
     made = queue(size=100, max_wait_s=60, each_s=4.0)
     fill(made, "a", "b")
     made.check_room(deadline_s=9)
@@ -170,17 +178,17 @@ def test_time_to_come_back_is_at_least_a_second():
     assert int(problem(made).headers()["retry-after"]) >= 1
 
 
-# Who leaves
+# Leaving
 
 
-def test_who_leaves_is_forgotten_at_once():
+def test_a_withdrawn_entry_is_forgotten_at_once():
     made = queue()
     a, b, c = fill(made, "a", "b", "c", num_bytes=10)
     made.withdraw(b)
     made.withdraw(b)
     assert (made.num_waiting, made.bytes_held, made.predicted_wait_s()) == (2, 20, pytest.approx(2))
     assert order(made) == "a c"
-    made.withdraw(a)  # it is in work; only its end frees its bytes
+    made.withdraw(a)  # it is running, so only its end frees its bytes
     assert (made.num_running, made.bytes_held) == (3, 20)
     made.done(a)
     made.done(a)
@@ -203,7 +211,7 @@ def test_thousands_that_come_and_go_leave_nothing():
     )
 
 
-# How long things take
+# Service times
 
 
 def test_first_guess_gives_way_to_the_first_measurement():
@@ -267,7 +275,7 @@ def test_picture_without_digest_is_never_refused():
     assert not quarantine.refused("")
 
 
-def test_only_so_many_are_remembered():
+def test_the_number_of_remembered_pictures_is_limited():
     quarantine = Quarantine(Clock())
     for number in range(MAX_SUSPECTS + 1):
         quarantine.strike(str(number))

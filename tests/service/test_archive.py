@@ -1,5 +1,4 @@
-"""Archives of strangers: what is a picture comes out under a number of ours, and nothing else
-happens."""
+"""Archives from strangers: pictures come out under our numbers, and nothing else happens."""
 
 import io
 import json
@@ -16,7 +15,7 @@ from humanparse.service.problems import Problem
 
 
 def zipped(*entries, method=zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of (name or ZipInfo, bytes)."""
+    """A zip of (name or ZipInfo, bytes) pairs."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as made:
         for name, data in entries:
@@ -134,7 +133,7 @@ def test_entries_of_the_same_name_are_all_there(unpack):
     ],
     ids=["empty", "two bytes", "picture", "cut short", "nonsense at the end", "noise"],
 )
-def test_what_is_no_zip_is_refused(unpack, data):
+def test_anything_but_a_zip_is_refused(unpack, data):
     assert refused(unpack, data).code == "bad_request"
 
 
@@ -208,9 +207,9 @@ def test_an_encrypted_entry_fails_alone(unpack):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_ways_of_packing_that_unpack_without_a_bound_are_not_accepted(unpack, method):
+def test_compression_methods_without_a_memory_limit_are_refused(unpack, method):
     _, files, entries = unpack(zipped(("a.jpg", b"A" * 1000), method=method))
-    assert not files and "not accepted" in entries[0]["problem"]["detail"]
+    assert not files and "not supported" in entries[0]["problem"]["detail"]
 
 
 def test_entries_that_share_bytes_are_refused(unpack):

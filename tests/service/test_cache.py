@@ -1,4 +1,4 @@
-"""Answers that are kept: right or not at all, whatever happens to disk, Redis and clock."""
+"""Cached responses are right or absent, whatever happens to the disk, Redis and the clock."""
 
 import asyncio
 import os
@@ -15,9 +15,9 @@ import pytest
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.service.cache import Cache, Cached, cache_key
 from humanparse.service.cache import tiers as cache_module
-from humanparse.service.cache.disk import Disk
+from humanparse.service.cache.disk import DiskTier
 from humanparse.service.cache.entry import Damaged, decode, encode
-from humanparse.service.cache.memory import OVERHEAD, Memory
+from humanparse.service.cache.memory import OVERHEAD, MemoryTier
 from humanparse.service.clock import SteadyClock
 from humanparse.service.settings import Settings
 
@@ -33,8 +33,8 @@ class Clock:
         return self.now
 
 
-class Told:
-    """Stands for Metrics."""
+class FakeMetrics:
+    """Stands in for Metrics."""
 
     def __init__(self):
         self.results, self.bytes = [], None
@@ -61,7 +61,7 @@ async def started(settings, metrics=None):
 
 
 def kept(folder, answer=ANSWER, key=KEY):
-    """Let a server keep an answer on the disk, and end."""
+    """Let a server keep a response on disk, and stop."""
 
     async def keep():
         async with started(settings(folder)) as cache:
@@ -72,7 +72,7 @@ def kept(folder, answer=ANSWER, key=KEY):
 
 
 def asked(folder, key=KEY, metrics=None, **given):
-    """What a new server, with nothing in memory, knows of a key."""
+    """What a new server, with nothing in memory, has for a key."""
 
     async def ask():
         async with started(settings(folder, **given), metrics) as cache:
@@ -105,11 +105,11 @@ def test_another_version_of_the_package_has_other_keys(monkeypatch):
 @pytest.mark.parametrize(
     "key", ["", "../../etc/passwd", KEY.upper(), KEY + "\n", KEY[:-1], "a/" + KEY[2:]]
 )
-def test_what_is_no_key_is_refused(tmp_path, key):
+def test_anything_but_a_key_is_refused(tmp_path, key):
     with pytest.raises(ValueError, match="not a key"):
         asked(tmp_path, key)
     with pytest.raises(ValueError, match="not a key"):
-        Disk(tmp_path, 1000, 10, time.time).get(key)
+        DiskTier(tmp_path, 1000, 10, time.time).get(key)
 
 
 # Entries
@@ -119,7 +119,7 @@ def test_an_entry_comes_back_as_it_was():
     assert decode(KEY, encode(KEY, ANSWER, 12.5)) == (ANSWER, 12.5)
 
 
-def test_any_changed_missing_or_added_byte_is_found_out():
+def test_any_changed_missing_or_added_byte_is_detected():
     data = encode(KEY, ANSWER, 12.5)
     changed = [
         data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(len(data))
@@ -130,7 +130,7 @@ def test_any_changed_missing_or_added_byte_is_found_out():
             decode(KEY, damaged)
 
 
-def test_an_entry_under_the_name_of_another_is_found_out():
+def test_an_entry_under_another_name_is_detected():
     with pytest.raises(Damaged, match="another key"):
         decode(OTHER, encode(KEY, ANSWER, 12.5))
 
@@ -138,8 +138,8 @@ def test_an_entry_under_the_name_of_another_is_found_out():
 # Memory
 
 
-def test_what_was_not_used_for_longest_leaves_memory_first():
-    memory = Memory(2 * (OVERHEAD + 100), 60, Clock())
+def test_the_least_recently_used_entry_leaves_memory_first():
+    memory = MemoryTier(2 * (OVERHEAD + 100), 60, Clock())
     for key in ("a", "b"):
         memory.put(key, Cached({}, b"x" * 90), 1000)
     memory.get("a")
@@ -148,8 +148,8 @@ def test_what_was_not_used_for_longest_leaves_memory_first():
     assert memory.num_bytes == 2 * (OVERHEAD + 92)
 
 
-def test_what_is_larger_than_memory_is_not_kept_and_drives_nothing_out():
-    memory = Memory(1000, 60, Clock())
+def test_an_entry_larger_than_memory_is_not_kept_and_evicts_nothing():
+    memory = MemoryTier(1000, 60, Clock())
     memory.put("a", Cached({}, b"x"), 1000)
     memory.put("b", Cached({}, b"x" * 2000), 1000)
     assert memory.get("a") and memory.get("b") is None
@@ -157,7 +157,7 @@ def test_what_is_larger_than_memory_is_not_kept_and_drives_nothing_out():
 
 def test_memory_forgets_by_age_to_the_second():
     clock = Clock()
-    memory = Memory(10_000, 60, clock)
+    memory = MemoryTier(10_000, 60, clock)
     memory.put("a", ANSWER, clock.now)
     memory.put("b", ANSWER, clock.now)
     clock.now += 60
@@ -167,7 +167,7 @@ def test_memory_forgets_by_age_to_the_second():
 
 
 def test_a_caller_may_change_the_head_it_got():
-    memory = Memory(10_000, 60, Clock())
+    memory = MemoryTier(10_000, 60, Clock())
     memory.put("a", ANSWER, 1000)
     memory.get("a").head["people"] = 7
     assert memory.get("a").head["people"] == 2
@@ -188,9 +188,9 @@ def test_a_cache_of_no_size_keeps_nothing(tmp_path):
 
 def test_an_answer_survives_a_restart(tmp_path):
     kept(tmp_path)
-    told = Told()
-    assert asked(tmp_path, metrics=told) == Cached(ANSWER.head, ANSWER.body, "disk")
-    assert told.results == ["hit_disk"] and told.bytes()["disk"] > 0
+    metrics = FakeMetrics()
+    assert asked(tmp_path, metrics=metrics) == Cached(ANSWER.head, ANSWER.body, "disk")
+    assert metrics.results == ["hit_disk"] and metrics.bytes()["disk"] > 0
     assert asked(tmp_path, OTHER) is None
 
 
@@ -218,7 +218,7 @@ def test_what_was_found_on_disk_is_in_memory_then(tmp_path):
 def test_a_damaged_file_is_a_miss_and_is_deleted(tmp_path, damage):
     file = kept(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
-    disk, damaged = Disk(tmp_path / "cache", 10**6, 60, time.time), False
+    disk, damaged = DiskTier(tmp_path / "cache", 10**6, 60, time.time), False
     try:
         assert disk.get(KEY) is None
     except Damaged:
@@ -226,20 +226,20 @@ def test_a_damaged_file_is_a_miss_and_is_deleted(tmp_path, damage):
     assert damaged and not file.exists()
 
 
-def test_damage_is_counted_and_the_answer_kept_anew(tmp_path):
+def test_damage_is_counted_and_the_response_kept_again(tmp_path):
     file = kept(tmp_path)
     good = file.read_bytes()
-    told = Told()
+    metrics = FakeMetrics()
 
     async def ask():
-        async with started(settings(tmp_path), told) as cache:
+        async with started(settings(tmp_path), metrics) as cache:
             file.write_bytes(good[:-1] + b"?")
             found = await cache.get(KEY)
             await cache.put(KEY, ANSWER)
             return found, cache.problems
 
     assert asyncio.run(ask()) == (None, [])
-    assert told.results == ["corrupt", "miss"]
+    assert metrics.results == ["corrupt", "miss"]
     assert asked(tmp_path).body == ANSWER.body
 
 
@@ -263,7 +263,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path, what):
     assert outside == ({KEY} if what != "file" else set()) and (tmp_path / "elsewhere").exists()
 
 
-def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path):
+def test_a_pipe_in_place_of_a_file_delays_nobody(tmp_path):
     file = kept(tmp_path)
     file.unlink()
     os.mkfifo(file)
@@ -308,17 +308,20 @@ def test_a_disk_that_hangs_is_not_waited_for_and_recovers(tmp_path, monkeypatch)
     monkeypatch.setattr(cache_module, "DISK_WAIT_S", 0.05)
     monkeypatch.setattr(cache_module, "PAUSE_S", 0.2)
     kept(tmp_path)
-    slow, right = [True], Disk.get
+    slow, right = [True], DiskTier.get
 
     def hanging(disk, key):
         time.sleep(0.3 if slow[0] else 0)
         return right(disk, key)
 
-    monkeypatch.setattr(Disk, "get", hanging)
+    monkeypatch.setattr(DiskTier, "get", hanging)
 
     async def ask():
         async with started(settings(tmp_path)) as cache:
-            found = [await cache.get(KEY), await cache.get(KEY)]  # the second does not even ask
+            found = [
+                await cache.get(KEY),
+                await cache.get(KEY),
+            ]  # the second time it does not even ask
             problems = cache.problems
             slow[0] = False
             await asyncio.sleep(0.5)
@@ -329,10 +332,10 @@ def test_a_disk_that_hangs_is_not_waited_for_and_recovers(tmp_path, monkeypatch)
     assert later.tier == "disk" and not left
 
 
-def test_the_disk_is_bounded_and_what_was_not_used_for_longest_goes_first(tmp_path):
+def test_the_disk_is_limited_and_the_least_recently_used_entry_goes_first(tmp_path):
     keys = [cache_key(str(number), "m", "f", {}) for number in range(4)]
     size = len(encode(keys[0], Cached({}, b"x" * 1000), 0.0))
-    disk = Disk(tmp_path, 3 * size, 60, time.time)
+    disk = DiskTier(tmp_path, 3 * size, 60, time.time)
     for key in keys[:3]:
         disk.put(key, Cached({}, b"x" * 1000), time.time())
     disk.get(keys[0])
@@ -346,7 +349,7 @@ def test_the_disk_is_bounded_and_what_was_not_used_for_longest_goes_first(tmp_pa
 
 
 def killed_while_writing(target) -> Path:
-    """Ends without a last word while it writes a file; returns the half of it."""
+    """Be killed while writing a file; returns the half-written file."""
     before = set(target.parent.iterdir())
     code = (
         "import os, sys; from pathlib import Path; from humanparse.system.files import whole_file\n"
@@ -361,7 +364,7 @@ def killed_while_writing(target) -> Path:
 
 def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_files(tmp_path):
     clock = Clock()
-    disk = Disk(tmp_path, 10**6, 60, clock)
+    disk = DiskTier(tmp_path, 10**6, 60, clock)
     disk.put(KEY, ANSWER, clock.now - 50)
     disk.put(OTHER, ANSWER, clock.now)
     (tmp_path / KEY[:2] / ("f" * 64)).write_text("no entry")
@@ -369,7 +372,7 @@ def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_fi
     os.utime(left, (time.time() - 7200,) * 2)
     writing = killed_while_writing(tmp_path / KEY[:2] / KEY)
     clock.now += 20
-    new = Disk(tmp_path, 10**6, 60, clock)
+    new = DiskTier(tmp_path, 10**6, 60, clock)
     new.sweep()
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {OTHER, writing.name}
     assert new.num_bytes == len(encode(OTHER, ANSWER, 0.0))
@@ -377,10 +380,10 @@ def test_a_sweep_counts_what_another_server_wrote_and_deletes_old_and_strange_fi
 
 
 def test_a_full_folder_is_brought_within_bounds_at_start(tmp_path):
-    big = Disk(tmp_path, 10**6, 60, time.time)
+    big = DiskTier(tmp_path, 10**6, 60, time.time)
     for number in range(5):
         big.put(cache_key(str(number), "m", "f", {}), ANSWER, time.time())
-    small = Disk(tmp_path, big.num_bytes // 2, 60, time.time)
+    small = DiskTier(tmp_path, big.num_bytes // 2, 60, time.time)
     small.sweep()
     assert 0 < small.num_bytes <= big.num_bytes // 2
     assert small.num_bytes == sum(
@@ -392,7 +395,7 @@ def test_a_full_folder_is_brought_within_bounds_at_start(tmp_path):
 
 
 def test_an_answer_is_as_old_after_a_restart_as_before(tmp_path):
-    """And its age is counted from when it was made, wherever it was found."""
+    """Its age counts from when it was created, wherever it was found."""
     kept(tmp_path)
     assert asked(tmp_path, cache_age_s=60) is not None
     time.sleep(1.1)
@@ -412,7 +415,7 @@ def test_setting_the_wall_clock_changes_no_age_not_even_over_a_restart(tmp_path)
     assert clock.now() - start == pytest.approx(20)
 
 
-def test_what_a_server_left_that_was_killed_while_it_saved_the_clock_goes(tmp_path):
+def test_leftovers_of_a_server_killed_while_saving_the_clock_are_deleted(tmp_path):
     left = killed_while_writing(tmp_path / "clock.json")
     os.utime(left, (time.time() - 7200,) * 2)
     SteadyClock(tmp_path / "clock.json").save()
@@ -448,7 +451,7 @@ def test_a_damaged_clock_file_starts_a_new_clock(tmp_path, content):
 
 @pytest.fixture
 def redis_server(tmp_path):
-    """A Redis of its own: (port, start, stop)."""
+    """A Redis server for the tests: (port, start, stop)."""
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
@@ -497,9 +500,7 @@ def shared(folder, port, **given) -> Settings:
     return settings(folder, cache_disk_mb=0, redis_url=f"redis://127.0.0.1:{port}/0", **given)
 
 
-def test_an_address_that_cannot_be_read_and_a_missing_client_are_told_in_one_line(
-    tmp_path, monkeypatch
-):
+def test_an_invalid_address_and_a_missing_client_are_reported_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="redis_url cannot be read") as caught:
         Cache(settings(tmp_path, redis_url="http://:secret@host"))
     assert "secret" not in str(caught.value)
@@ -533,7 +534,7 @@ def test_an_answer_expires_in_redis_and_keeps_its_age_on_its_way_through(tmp_pat
             await asyncio.sleep(0.7)
             async with started(shared(tmp_path / "two", port, cache_age_s=1)) as two:
                 first = await two.get(KEY)
-                # 1.2 s old now, though in this server's memory for half a second only
+                # 1.2 s old now, but only half a second of that in this server's memory
                 await asyncio.sleep(0.5)
                 return first, await two.get(KEY)
 
@@ -541,21 +542,21 @@ def test_an_answer_expires_in_redis_and_keeps_its_age_on_its_way_through(tmp_pat
     assert first.body == ANSWER.body and second is None
 
 
-def test_what_somebody_else_put_into_redis_is_not_served_and_goes(tmp_path, redis_server):
+def test_foreign_entries_in_redis_are_not_served_but_deleted(tmp_path, redis_server):
     port, _, _ = redis_server
-    told = Told()
+    metrics = FakeMetrics()
 
     async def ask():
-        async with started(shared(tmp_path, port), told) as cache:
+        async with started(shared(tmp_path, port), metrics) as cache:
             client = cache._shared._redis
             await client.set("humanparse:1:" + KEY, encode(OTHER, ANSWER, 0.0))
             return await cache.get(KEY), await client.exists("humanparse:1:" + KEY)
 
     assert asyncio.run(ask()) == (None, 0)
-    assert told.results == ["corrupt", "miss"]
+    assert metrics.results == ["corrupt", "miss"]
 
 
-def test_many_questions_at_once_are_no_trouble(tmp_path, redis_server):
+def test_many_look_ups_at_once_are_no_trouble(tmp_path, redis_server):
     port, _, _ = redis_server
 
     async def ask():

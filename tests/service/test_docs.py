@@ -1,5 +1,7 @@
-"""The operator's page says what is: every setting, error and metric, and its examples. What lies in
-deploy/: tests/deploy."""
+"""The operator's page is right about every setting, error and metric, and its examples work.
+
+For the files in deploy/, see tests/deploy.
+"""
 
 import re
 import shutil
@@ -19,7 +21,7 @@ PAGE = (ROOT / "docs/service.md").read_text()
 
 
 @pytest.mark.parametrize("row", fields(Settings), ids=lambda row: row.name)
-def test_every_setting_stands_in_the_table_with_default_and_unit(row):
+def test_every_setting_is_in_the_table_with_default_and_unit(row):
     value = row.default
     shown = (
         ",".join(value)
@@ -33,7 +35,7 @@ def test_every_setting_stands_in_the_table_with_default_and_unit(row):
 
 
 @pytest.mark.parametrize("code", KINDS)
-def test_every_error_stands_in_the_table(code):
+def test_every_error_is_in_the_table(code):
     kind = KINDS[code]
     assert re.search(
         rf"\| {kind.status} \| `{code}`: .* \| {'yes' if kind.retryable else 'no'} \|", PAGE

@@ -12,7 +12,7 @@ from fake_run import FakeRun
 from starlette.testclient import TestClient
 
 from humanparse.service.app import create_app
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.jobs import service as jobs_module
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -22,7 +22,7 @@ class FakeDispatcher:
     """A Dispatcher whose work is done by a FakeRun."""
 
     def __init__(self):
-        self.run, self.held = FakeRun(), Held()
+        self.run, self.held = FakeRun(), ByteBudget()
 
     async def start(self):
         pass

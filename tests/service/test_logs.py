@@ -1,4 +1,4 @@
-"""The log: one line an event, and nothing that a client sends can make it two."""
+"""The log has one line per event, and nothing that a client sends can make it two."""
 
 import io
 import json
@@ -15,7 +15,7 @@ NASTY = "a\nb\r\x1b[31m\x7f\x85\u2028\u202e\x00\udcff"
 
 
 class Log:
-    """The log in memory."""
+    """A log in memory."""
 
     def __init__(self, settings: Settings):
         self._stream = io.StringIO()
@@ -55,7 +55,7 @@ def test_lines_of_a_request_carry_its_id(log):
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_nothing_ends_a_line_or_steers_a_terminal(log, log_format):
+def test_nothing_ends_a_line_or_controls_a_terminal(log, log_format):
     stream = log(log_format=log_format)
     logging.getLogger("humanparse").info(
         "got %s", NASTY, extra=logs.extra(path=NASTY, deep={"x": [NASTY]})
@@ -104,7 +104,7 @@ def test_the_level_is_the_settings(log):
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["yes"]
 
 
-def test_warnings_of_the_libraries_come_in_our_form_and_their_chatter_not_at_all(log):
+def test_libraries_warnings_have_our_format_and_lower_levels_are_left_out(log):
     stream = log()
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("uvicorn.error").warning("careful")
@@ -123,13 +123,13 @@ def test_configuring_twice_writes_once_and_leaves_the_root_logger_alone(log):
     assert logging.getLogger().handlers == before
 
 
-def test_whoever_reads_the_log_may_stall(monkeypatch):
-    monkeypatch.setattr(logs, "MOST_LINES", 100)
+def test_the_reader_of_the_log_may_stall(monkeypatch):
+    monkeypatch.setattr(logs, "MAX_LINES", 100)
     reading, writing = os.pipe()
     with loggers_restored(), open(writing, "w") as stream, open(reading) as reader:
         handler = logs.configure(Settings(), stream)
         for _ in range(1000):
-            # more than a pipe holds: would block for ever
+            # more than a pipe holds, so this would block for ever
             logging.getLogger("humanparse").info("x" * 1000)
         written = dropped = 0
         while written + dropped < 1000:
@@ -142,7 +142,7 @@ def test_whoever_reads_the_log_may_stall(monkeypatch):
     assert written >= 100 and dropped > 0
 
 
-def test_nobody_reading_the_log_is_no_error():
+def test_a_log_without_a_reader_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
     with loggers_restored(), open(writing, "w") as stream:

@@ -1,4 +1,4 @@
-"""The figures: what is counted, and that clients cannot make up labels."""
+"""Metrics: what is counted, and that clients cannot make up labels."""
 
 import os
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ def test_a_request_is_counted_with_method_route_and_status():
     assert found["humanparse_in_flight",] == 0
 
 
-def test_what_clients_make_up_is_other():
+def test_whatever_clients_make_up_is_counted_as_other():
     metrics = Metrics()
     metrics.request_done("BREW", "", 404, 0.2)
     metrics.rejected("made_up")
@@ -51,7 +51,7 @@ def test_what_clients_make_up_is_other():
     assert found["humanparse_rejected_total", "other"] == 1
 
 
-def test_a_reply_tells_its_stages_people_and_size():
+def test_a_reply_is_counted_with_its_stages_people_and_size():
     metrics = Metrics()
     metrics.observe_reply(
         {"people": 2, "megapixels": 1.5, "timings_ms": {"network": 120, "unheard_of": 1}},
@@ -62,7 +62,7 @@ def test_a_reply_tells_its_stages_people_and_size():
     assert found["humanparse_stage_seconds_sum", "network"] == pytest.approx(0.12)
     assert found["humanparse_people_found_sum",] == 2
     assert found["humanparse_image_megapixels_sum",] == 1.5
-    metrics.observe_reply({}, queued_ms=0)  # an answer without a picture
+    metrics.observe_reply({}, queued_ms=0)  # a reply without a picture
 
 
 def test_counters_count():
@@ -76,7 +76,7 @@ def test_counters_count():
     assert found["humanparse_rejected_total", "queue_full"] == 1
 
 
-def test_gauges_are_asked_for_when_they_are_read():
+def test_gauges_are_computed_when_they_are_read():
     metrics = Metrics()
     metrics.bind(dispatcher_status=lambda: STATUS)
     metrics.bind(cache_stats=lambda: {"memory": 10, "disk": 20}, jobs_stats=lambda: {"queued": 1})
@@ -90,13 +90,13 @@ def test_gauges_are_asked_for_when_they_are_read():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux tells")
-def test_the_web_process_tells_its_memory_and_open_files():
+def test_the_web_process_reports_its_memory_and_open_files():
     found = samples(Metrics())
     assert found["humanparse_memory_bytes", "web"] > 1e6
     assert found["process_open_fds",] > 0
 
 
-def test_a_source_that_fails_does_not_take_the_others_with_it():
+def test_a_source_that_fails_does_not_stop_the_others():
     metrics = Metrics()
     metrics.bind(dispatcher_status=lambda: 1 / 0, cache_stats=lambda: {"memory": 1})
     found = samples(metrics)

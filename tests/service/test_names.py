@@ -1,4 +1,4 @@
-"""Names of clients' files: harmless, and each picture's its own."""
+"""Names of clients' files are harmless, and each picture has its own."""
 
 import pytest
 from hypothesis import given

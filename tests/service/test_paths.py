@@ -1,4 +1,4 @@
-"""Below a path, all is as it is at the root: decisions by paths, and what clients are told."""
+"""Below a path, everything is as at the root: decisions by path, and what clients see."""
 
 import json
 import re
@@ -21,7 +21,7 @@ PROXY = ("127.0.0.1", 1)
 
 
 def stripped(client: TestClient):
-    """Asks as a proxy does that takes /hp off."""
+    """Send requests as a proxy that removes /hp does."""
     return lambda method, path, **given: client.request(method, path.removeprefix("/hp"), **given)
 
 
@@ -46,7 +46,7 @@ def by_another_server(app, settings):
 
 
 def by_another_application(app, settings):
-    # Starlette does not start what is mounted.
+    # Starlette does not start a mounted application.
     outer = FastAPI(lifespan=lambda outer: app.router.lifespan_context(app))
     outer.mount("/hp", app)
     return TestClient(outer, base_url="http://localhost"), lambda client: client.request
@@ -54,8 +54,7 @@ def by_another_application(app, settings):
 
 @pytest.fixture(params=[by_setting, by_header, by_another_server, by_another_application])
 def ask(request, settings, dispatcher):
-    """ask(method, path as the client sees it, …) → the answer of a service below /hp with a
-    token."""
+    """Return ask(method, path as the client sees it, …) for a service below /hp with a token."""
     settings = replace(settings, token=SECRET, job_max_mb=3)
     client, way = request.param(create_app(settings, dispatcher=dispatcher), settings)
     with client:
@@ -130,7 +129,7 @@ def test_at_the_root_nothing_is_different(client):
     assert "servers" not in client.get("/openapi.json").json()
 
 
-# Who says so
+# Where the prefix comes from
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_at_the_root_nothing_is_different(client):
         (PROXY, ["hp"], ""),
     ],
 )
-def test_a_plain_path_is_believed_from_a_proxy_that_is_trusted(peer, given, expected):
+def test_a_plain_path_from_a_trusted_proxy_is_accepted(peer, given, expected):
     def app(scope, receive, send):
         seen.update(scope)
         return send({"type": "http.response.start", "status": 204, "headers": []})
@@ -163,7 +162,7 @@ def test_a_plain_path_is_believed_from_a_proxy_that_is_trusted(peer, given, expe
     assert seen["path"] == f"{expected}/parse" and seen["raw_path"] == seen["path"].encode()
 
 
-def test_what_a_proxy_says_goes_before_the_setting_and_is_told_to_nobody_else(dispatcher, tmp_path):
+def test_a_proxys_prefix_precedes_the_setting_and_is_used_for_no_other_client(dispatcher, tmp_path):
     settings = Settings(port=0, data_dir=str(tmp_path), log_level="error", root_path="/set")
     app = create_app(settings, dispatcher=dispatcher)
     with served(app, settings) as running, running.connect() as client:
@@ -186,7 +185,7 @@ def test_what_a_proxy_says_goes_before_the_setting_and_is_told_to_nobody_else(di
         "/ä",
     ],
 )
-def test_a_root_path_that_is_no_plain_path_is_refused(text):
+def test_a_root_path_must_be_a_plain_path(text):
     with pytest.raises(OptionError, match="root_path is"):
         Settings(root_path=text)
     assert Settings(root_path="/a/b.c/").root_path == "/a/b.c"

@@ -1,5 +1,4 @@
-"""The pool: whatever happens to a worker, another takes its place, and in the end no process is
-left."""
+"""The pool: another worker replaces each that ends, and in the end no process is left."""
 
 import asyncio
 import os
@@ -33,7 +32,7 @@ class Metrics:
 
 
 def with_pool(use, *, command=FAKE, **given):
-    """The result of `await use(pool)`. The pool has two workers."""
+    """Return `await use(pool)`, with a pool of two workers."""
 
     async def main():
         pool = WorkerPool(
@@ -262,7 +261,7 @@ def test_start_that_is_cancelled_leaves_no_process(after_s):
         await asyncio.wait({starting})
         if starting.cancelled():
             assert not pool._workers
-        else:  # it was ready already
+        else:  # it was already ready
             starting.result()
             await pool.stop()
 

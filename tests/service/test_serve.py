@@ -131,7 +131,7 @@ def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
         until(lambda: not any(_runs(pid) for pid in children))
 
 
-def test_a_token_opens_the_door(tmp_path):
+def test_a_token_gives_access(tmp_path):
     with serve(tmp_path, environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
         assert httpx.get(served.url + "/healthz").status_code == 200
         assert httpx.get(served.url + "/models").json()["code"] == "unauthorized"
@@ -163,10 +163,10 @@ def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
         (["--model", "broken.onnx"], 3, "broken.onnx"),
         (["--model", "no-such-model"], 3, "no-such-model"),
         (["--host", "0.0.0.0"], 2, "HUMANPARSE_TOKEN"),
-        (["--port", "TAKEN"], 2, "something else does already"),
+        (["--port", "TAKEN"], 2, "the port is in use"),
     ],
 )
-def test_a_start_that_cannot_be_is_one_line(tmp_path, served, flags, code, words):
+def test_a_start_that_fails_prints_one_line(tmp_path, served, flags, code, words):
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     flags = [served.url.rsplit(":", 1)[1] if flag == "TAKEN" else flag for flag in flags]
     command = [

@@ -1,4 +1,4 @@
-"""The process: how it starts, how it says that it cannot, and how it ends."""
+"""The server process: how it starts, how it reports that it cannot, and how it ends."""
 
 import asyncio
 import inspect
@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import Server as UvicornServer
 
 from humanparse.errors import BrokenModel, OptionError
-from humanparse.service.http.middleware import Edge
+from humanparse.service.http.middleware import ServiceMiddleware
 from humanparse.service.server import bind, run
 from humanparse.service.settings import Settings
 
@@ -31,7 +31,7 @@ QUICK = {"port": 0, "log_level": "error", "drain_s": 5}
 def made(lifespan=None, **options) -> tuple[FastAPI, Settings]:
     settings = Settings(**(QUICK | options))
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(ServiceMiddleware, settings=settings)
 
     @app.get("/hello")
     async def hello():
@@ -66,7 +66,7 @@ def test_an_address_in_use_is_one_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
-            OptionError, match=f"cannot listen on 127.0.0.1:{port}: something else does already"
+            OptionError, match=f"cannot listen on 127.0.0.1:{port}: the port is in use"
         ):
             run(*made(port=port))
 
@@ -81,7 +81,7 @@ def test_an_address_that_is_taken_while_we_start_is_the_same_clear_error():
             first.listen()
             yield
 
-        with pytest.raises(OptionError, match="something else does already"):
+        with pytest.raises(OptionError, match="the port is in use"):
             run(*made(lifespan, port=port))
 
 
@@ -171,7 +171,7 @@ def test_requests_on_their_way_over_idle_connections_are_answered():
     with served(*made()) as running, running.connect() as client, running.connect() as fresh:
         assert client.get().status == 200
         running.stop()
-        time.sleep(0.25)  # it has noticed, and would have closed what seems idle
+        time.sleep(0.25)  # by now it would have closed what seems idle
         assert client.get().headers["connection"] == "close"
         assert fresh.get().status == 200
         assert client.is_closed() and fresh.is_closed()
@@ -204,12 +204,12 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end():
         assert time.monotonic() - begun < 5
 
 
-# Signals, which only a process of its own can get
+# Signals, which need a process of their own
 
 PROGRAM = """
     import asyncio, contextlib, sys, time
     from fastapi import FastAPI
-    from humanparse.service.http.middleware import Edge
+    from humanparse.service.http.middleware import ServiceMiddleware
     from humanparse.service.server import run
     from humanparse.service.settings import Settings
 
@@ -223,7 +223,7 @@ PROGRAM = """
         print("ended", flush=True)
 
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(Edge, settings=settings)
+    app.add_middleware(ServiceMiddleware, settings=settings)
 
     @app.get("/slow")
     async def slow():
@@ -307,20 +307,22 @@ def test_sighup_reloads():
         assert client.answer().status == 200
 
 
-def test_nobody_reading_the_output_is_no_reason_to_fail():
+def test_an_output_without_a_reader_is_no_reason_to_fail():
     with Process(start_s=0.2) as program:
         program.process.stdout.close()
         time.sleep(0.5)
         assert program.process.poll() is None
-        program.process.stdout = None  # for communicate() not to look at it
+        program.process.stdout = None  # so that communicate() does not look at it
 
 
-# What we rely on
+# What we rely on in uvicorn
 
 
 def test_uvicorn_is_built_as_we_expect():
-    """If this fails, uvicorn has changed: read protocol.py, door.py and server.py against its
-    source."""
+    """If this fails, uvicorn has changed.
+
+    Compare http/connection.py, http/transport.py and server.py with it.
+    """
     handle = inspect.getsource(H11Protocol.handle_events)
     assert "except h11.RemoteProtocolError:" in handle and "self.send_400_response(msg)" in handle
     assert "connection.shutdown()" in inspect.getsource(UvicornServer.shutdown)

@@ -1,4 +1,4 @@
-"""Every limit is one row, and can be said as a flag, as a variable or in Python."""
+"""Every limit is one row, and can be set as an option, as a variable or in Python."""
 
 from dataclasses import fields
 
@@ -14,7 +14,7 @@ from humanparse.service.settings import Settings, is_loopback
 ROWS = fields(Settings)
 
 
-def test_workers_share_the_cores_out():
+def test_workers_divide_the_cores():
     settings = Settings()
     assert settings.workers >= 1 and settings.threads >= 1
     assert Settings(workers=3).workers == 3
@@ -68,7 +68,7 @@ def test_impossible_values_are_refused(wrong):
         Settings(**wrong)
 
 
-def test_strangers_need_a_token_unless_said_otherwise():
+def test_other_machines_need_a_token_unless_no_auth_is_set():
     with pytest.raises(OptionError, match=r"HUMANPARSE_TOKEN.*--no-auth"):
         Settings(host="0.0.0.0")
     assert Settings(host="0.0.0.0", token="secret").token == "secret"
@@ -94,8 +94,8 @@ def test_which_addresses_only_this_machine_can_reach(host, expected):
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """The settings that `humanparse serve` hands on."""
+def given_to_serve(monkeypatch):
+    """The settings that `humanparse serve` passes on."""
     seen = []
     monkeypatch.setattr(server, "serve", lambda settings: seen.append(settings) or 0)
     return seen
@@ -110,7 +110,7 @@ def test_every_row_is_a_flag_with_its_default_and_variable_in_the_help():
         assert f"HUMANPARSE_{row.name.upper()}]" in shown
 
 
-def test_flags_reach_the_settings(told):
+def test_flags_reach_the_settings(given_to_serve):
     given = [
         "serve",
         "--port",
@@ -125,15 +125,19 @@ def test_flags_reach_the_settings(told):
     ]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
-    assert (told[0].port, told[0].max_body_mb, told[0].no_auth) == (8001, 2.5, True)
-    assert told[0].cors_origins == ("https://a.example", "https://b.example")
+    assert (given_to_serve[0].port, given_to_serve[0].max_body_mb, given_to_serve[0].no_auth) == (
+        8001,
+        2.5,
+        True,
+    )
+    assert given_to_serve[0].cors_origins == ("https://a.example", "https://b.example")
 
 
-def test_a_flag_goes_before_its_variable(told):
+def test_a_flag_goes_before_its_variable(given_to_serve):
     CliRunner().invoke(
         app, ["serve", "--port", "8001"], env={"HUMANPARSE_PORT": "8002", "HUMANPARSE_WORKERS": "3"}
     )
-    assert (told[0].port, told[0].workers) == (8001, 3)
+    assert (given_to_serve[0].port, given_to_serve[0].workers) == (8001, 3)
 
 
 def test_a_wrong_setting_is_one_line_and_bad_usage():

@@ -1,4 +1,4 @@
-"""Frames arrive as they were sent; anything else is told apart from a frame."""
+"""Frames arrive as they were sent; anything else is recognised as invalid."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ def frame(head: dict, blob: bytes = b"") -> bytes:
 
 
 def read(data: bytes, frames: int = 1) -> list[wire.Frame]:
-    """What the server reads from these bytes."""
+    """Return what the server reads from these bytes."""
 
     async def read_all():
         reader = asyncio.StreamReader()
@@ -75,7 +75,7 @@ def test_frame_that_breaks_off_is_an_end(length):
         wire.LENGTHS.pack(100_000, 0) + b"[" * 100_000,
     ],
 )
-def test_nonsense_is_told_apart(data):
+def test_invalid_data_is_recognised(data):
     with pytest.raises(wire.WireError):
         read(data)
     with pytest.raises(wire.WireError):
@@ -84,6 +84,6 @@ def test_nonsense_is_told_apart(data):
 
 def test_what_the_other_side_would_refuse_is_not_sent():
     file = io.BytesIO()
-    with pytest.raises(wire.WireError, match="the most is"):
+    with pytest.raises(wire.WireError, match="the maximum is"):
         wire.send_frame(file, {"text": "x" * wire.MAX_HEAD_BYTES})
     assert file.getvalue() == b""

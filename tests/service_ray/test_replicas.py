@@ -1,4 +1,4 @@
-"""The replicas as the dispatcher sees them, with a deployment that answers as a test wants it."""
+"""The replicas as the dispatcher sees them, with a deployment that replies as a test wants."""
 
 import asyncio
 import importlib.util
@@ -13,7 +13,7 @@ from humanparse.ray import cluster
 from humanparse.ray.replicas import Replicas, State
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.dispatcher import Dispatcher, WorkItem
 from humanparse.service.work.process import WorkerDied
 
 pytestmark = [
@@ -27,8 +27,10 @@ PARSE = {"do": "parse", "model": "first"}
 
 
 class Made:
-    """A deployment. act: what becomes of a task, given its head; raises or returns what a replica
-    would."""
+    """A deployment.
+
+    act: what becomes of a task, given its head; raises or returns what a replica would.
+    """
 
     def __init__(self, running=2, act=None, message="", needed=2):
         self.needed, self.running, self.message, self.act = (
@@ -89,7 +91,7 @@ def replicas(made, **settings) -> Replicas:
 
 
 def run(made, work, **settings):
-    """The result of `work`, given replicas that have started."""
+    """Return the result of `work`, called with replicas that have started."""
 
     async def whole():
         these = replicas(made, **settings)
@@ -158,7 +160,7 @@ def test_a_replica_that_dies_costs_a_second_attempt_and_nothing_else():
         )
         await dispatcher.start()
         try:
-            return await dispatcher.run(Task(PARSE, b"abc", "digest")), dispatcher.status()
+            return await dispatcher.run(WorkItem(PARSE, b"abc", "digest")), dispatcher.status()
         finally:
             await dispatcher.stop(1)
 
@@ -183,7 +185,7 @@ def test_no_more_tasks_go_out_than_there_are_replicas():
     assert run(Made(), work) == [True, True, False]
 
 
-def test_where_replicas_may_become_more_the_queue_shows():
+def test_with_autoscaling_more_tasks_go_out_than_there_are_replicas():
     async def work(these):
         return sum(these.take() is not None for _ in range(100))
 
@@ -199,16 +201,18 @@ def test_requests_that_named_no_model_are_answered_while_the_models_change():
         )
         await these.call(PARSE, b"", 5)
         await soon(lambda: these.models == made.models, "the models")
-        # it stood in the queue meanwhile
+        # it was in the queue meanwhile
         await these.call({"do": "parse", "model": "first"}, b"", 5)
-        await these.call({"do": "parse", "model": "another"}, b"", 5)  # somebody asked for that one
+        await these.call(
+            {"do": "parse", "model": "another"}, b"", 5
+        )  # the client asked for that one
         return [head["default"] for head in made.heads]
 
     made = Made()
     assert run(made, work) == [True, True, True, False]
 
 
-def test_a_reload_that_failed_is_told():
+def test_a_failed_reload_is_reported():
     async def work(these):
         made.about = made.about | {"reload_error": "model.onnx is damaged"}
         await these.reload()
@@ -237,17 +241,18 @@ def test_an_archive_is_unpacked_here_where_its_file_is(tmp_path):
 def test_a_model_that_cannot_be_loaded_ends_the_start_at_once():
     made = Made(
         running=0,
-        message="Traceback …\nhumanparse.errors.BrokenModel: x.onnx is not a model\nRetrying 2 more times",
+        message="Traceback …\nhumanparse.errors.BrokenModel: x.onnx is not a model\n"
+        "Retrying 2 more times",
     )
     with pytest.raises(ModelError, match=r"^x\.onnx is not a model$"):
         run(made, None)
     assert made.stopped
 
 
-def test_a_cluster_without_room_is_told():
+def test_a_cluster_without_room_is_reported():
     with pytest.raises(
         OptionError,
-        match=r"0 of 2 replicas started within 1 s .*3 processors and 0\.5 GPUs.*no room",
+        match=r"0 of 2 replicas started within 1 s .*3 CPUs and 0\.5 GPUs.*no room",
     ):
         run(
             Made(running=0, message="there is no room"),
@@ -258,7 +263,7 @@ def test_a_cluster_without_room_is_told():
         )
 
 
-def test_no_ray_and_an_old_ray_are_told(monkeypatch):
+def test_a_missing_ray_and_an_old_ray_are_reported(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.57.1")
     with pytest.raises(OptionError, match=r"Ray 2\.57\.1 .*2\.58"):
         cluster.join(None, cpus=1, object_store_bytes=1)

@@ -1,7 +1,9 @@
-"""Past one machine: the service with its workers on a Ray cluster.
+"""Beyond one machine: parsing on a Ray cluster, for the service and for batches.
 
-replica.py       a replica, the worker of another machine: picture in, finished answer out
+replica.py       a replica, a worker on another machine: picture in, finished response out
 replicas.py      all replicas, as the service's dispatcher sees them
-online.py        `humanparse serve --ray`: our web server in front of the replicas
+server.py        `humanparse serve --ray`: our web server in front of the replicas
 application.py   the same as an application of Ray Serve, for its config files
+batch.py         `humanparse batch` on a cluster
+cluster.py       connects to a Ray, or starts one
 """

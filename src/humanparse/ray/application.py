@@ -1,8 +1,8 @@
-"""The service as an application of Ray Serve, for config files: `serve run deploy/ray/serve.yaml`,
-KubeRay.
+"""The service as an application of Ray Serve, for config files and KubeRay.
 
-Two deployments: `Web`, our application behind Ray Serve's HTTP proxy, and `Parser`, the replicas.
-What the config file says of a deployment goes before what is said here.
+`serve run deploy/ray/serve.yaml` starts it. It has two deployments: `Web`, our application behind
+Ray Serve's HTTP proxy, and `Parser`, the replicas. What the config file says about a deployment
+takes precedence over what is said here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,21 @@ EVERYONE = "0.0.0.0"  # Ray Serve's own default
 
 
 def build(args: Mapping[str, Any]) -> Any:
-    """The application, bound. args: settings of `humanparse serve` by name; environment variables
-    count too, where it runs."""
+    """Return the bound application.
+
+    Args:
+        args: Settings of `humanparse serve` by name; where it runs, environment variables count
+            too.
+
+    Returns:
+        Ray Serve's application.
+
+    Raises:
+        OptionError: For settings that are impossible.
+    """
     from ray import serve
 
-    # here only to have mistakes told at once: the replicas read them anew
+    # read here only to report mistakes at once; the replicas read them again
     settings = _settings(args, host="127.0.0.1")
 
     def web() -> Any:
@@ -41,61 +51,70 @@ def build(args: Mapping[str, Any]) -> Any:
 
 
 def _web(args: Mapping[str, Any]) -> Any:
-    """The ASGI application, inside a replica of `Web`. Raises OptionError if strangers could come
-    in without a token."""
+    """The ASGI application, inside a replica of `Web`.
+
+    Raises OptionError if other machines could use it without a token.
+    """
     from humanparse.ray.replica import keep_to_rays_address
     from humanparse.service import logs
 
     keep_to_rays_address()
     settings = _settings(args, host=_proxy_host())
     logs.configure(settings)
-    return app_in_front_of(TheirDeployment(), settings)
+    return app_in_front_of(ConfigFileDeployment(), settings)
 
 
-class TheirDeployment:
-    """The replicas of the config file, which Ray Serve starts and ends. Implements
-    `replicas.Deployment`."""
+class ConfigFileDeployment:
+    """The replicas of the config file, which Ray Serve starts and stops.
+
+    Implements `replicas.Deployment`.
+    """
 
     needed = 1
 
-    def __init__(self):
+    def __init__(self) -> None:
         from ray import serve
 
         self._app = serve.get_replica_context().app_name
 
     def start(self) -> None:
-        """They are started beside us."""
+        """Do nothing: Ray Serve starts them beside us."""
 
     def handle(self) -> Any:
+        """Return Ray Serve's DeploymentHandle."""
         from ray import serve
 
         return serve.get_deployment_handle(PARSER, app_name=self._app)
 
     def state(self) -> State:
+        """Return the current state of the replicas."""
         return state(self._app, self.needed)
 
     def reload(self) -> None:
-        """The config file does that: `user_config` of `Parser`."""
+        """Do nothing: the config file reloads them, with `user_config` of `Parser`."""
 
     def stop(self) -> None:
-        """They end with the application."""
+        """Do nothing: they end with the application."""
 
     def leave(self) -> None:
-        """We are inside it."""
+        """Do nothing: we are inside Ray."""
 
 
 def _settings(args: Mapping[str, Any], host: str) -> Settings:
-    given = {
+    given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in args.items()
     }
     return Settings.from_env(**{"host": host, "ray": True} | given)
 
 
 def _proxy_host() -> str:
-    """Where Ray Serve's HTTP proxies listen: that, and not our `host`, decides who can come in."""
+    """Where Ray Serve's HTTP proxies listen, which decides who has access, unlike our `host`."""
     from ray.serve.context import _get_global_client
 
+    client = _get_global_client()
+    if client is None:
+        return EVERYONE
     try:
-        return _get_global_client().get_serve_details()["http_options"]["host"] or EVERYONE
-    except (AttributeError, KeyError, TypeError):  # a Ray whose inner side looks different
+        return client.get_serve_details()["http_options"]["host"] or EVERYONE
+    except (AttributeError, KeyError, TypeError):  # a Ray with other internals
         return EVERYONE

@@ -1,9 +1,9 @@
-"""Slices → outcomes on a Ray cluster: Ray Data's map_batches over a pool of actors, one core each.
+"""Slices → outcomes on a Ray cluster: Ray Data's map_batches on a pool of one-core actors.
 
 Slices go to the cluster in rounds, so that neither the driver nor Ray ever holds the whole list. A
-worker reads its slices by itself; what it finds comes back in small blocks. When a worker or its
-node dies, Ray does the slice again elsewhere, and outcomes that had come already are dropped by
-their keys (see run.py).
+worker reads its slices itself, and its outcomes come back in small blocks. When a worker or its
+node dies, Ray does the slice again elsewhere; outcomes that have already arrived are recognised by
+their keys and dropped (batch/run.py).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
+from typing import Any
 
 from humanparse.batch.manifest import Manifest
 from humanparse.batch.sources import Slice
@@ -22,20 +23,28 @@ from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.ray import cluster
 from humanparse.system.cores import usable_cores
 
-# pictures in a round for every worker: minutes of work, beside the seconds that a round costs
-ROUND_A_WORKER = 2000
-SUPPOSED = 1000  # pictures in a tar file whose number is not known
-OUTCOMES_TOGETHER = 16  # outcomes that a worker hands over at a time,
-BLOCK_BYTES = 4_000_000  # which Ray joins up to so many bytes
-OBJECT_STORE_BYTES = 200_000_000  # of our own Ray: for outcomes on their way
+# pictures per worker in a round: minutes of work, compared with seconds of overhead
+ROUND_PER_WORKER = 2000
+ASSUMED = 1000  # pictures in a tar file whose number is unknown
+OUTCOMES_PER_TABLE = 16  # outcomes that a worker yields at once
+BLOCK_BYTES = 4_000_000  # Ray joins them up to this size
+OBJECT_STORE_BYTES = 200_000_000  # of a Ray that we start, for outcomes on their way
 
 
 @contextmanager
 def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
-    """A Ray to work on, that of `address` ("host:port", "auto") or one of our own with so many
-    cpus. Gives its processors.
+    """Connect to a Ray while the context is open.
 
-    Raises as `cluster.join` does.
+    Args:
+        address: "host:port" or "auto"; None starts a Ray on this machine.
+        cpus: Processors of a Ray that is started here; None for all.
+
+    Yields:
+        The number of its processors.
+
+    Raises:
+        MissingExtra: Without Ray or pyarrow.
+        OptionError: If `cluster.join` cannot connect.
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingExtra("work on a cluster needs Ray", "ray")
@@ -53,33 +62,44 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
 def outcomes(
     slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers: int
 ) -> Iterator[Outcome | SliceDone]:
-    """What becomes of every picture that the manifest does not know, as it comes from at most so
-    many workers.
+    """Yield the outcome of every picture that the manifest does not know, as soon as it is there.
 
-    Call it within `connected`. Raises HumanParseError when Ray gives up. Close it
-    (`contextlib.closing`).
+    Call it within `connected`, and close it (`contextlib.closing`).
+
+    Args:
+        slices: The slices to work on.
+        manifest: What is already done.
+        work: What to do with each picture.
+        workers: The maximum number of workers.
+
+    Yields:
+        Outcomes; SliceDone after the last one of a named slice.
+
+    Raises:
+        HumanParseError: If Ray gives up.
     """
     import ray
 
     context = ray.data.DataContext.get_current()
-    # after ray.data was imported, which sets it
+    # must come after the import of ray.data, which sets the level
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context.enable_progress_bars = False
     context.target_max_block_size = BLOCK_BYTES
     todo = _unknown(slices, manifest)
     for first in todo:
-        begun = list(_round(chain([first], todo), workers * ROUND_A_WORKER))
+        begun = list(_round(chain([first], todo), workers * ROUND_PER_WORKER))
         with closing(_one_round(begun, work, min(workers, len(begun)))) as ended:
             try:
                 yield from ended
             except ray.exceptions.RayError as error:
                 raise HumanParseError(
-                    f"Ray gave up: {cluster.first_line(error)}; the same command goes on from here"
+                    f"Ray gave up: {cluster.first_line(error)}; "
+                    "run the same command again to continue"
                 ) from error
 
 
 def _unknown(slices: Iterator[Slice], manifest: Manifest) -> Iterator[tuple[Slice, list[str]]]:
-    """What is left of the slices, and the keys in them that are known."""
+    """The parts of the slices that are still to do, with the known keys in them."""
     for one in slices:
         if one.listed:
             left = tuple((key, url) for key, url in one.listed if not manifest.known(key))
@@ -98,29 +118,32 @@ def _unknown(slices: Iterator[Slice], manifest: Manifest) -> Iterator[tuple[Slic
 def _round(
     todo: Iterator[tuple[Slice, list[str]]], pictures: int
 ) -> Iterator[tuple[Slice, list[str]]]:
-    """As many slices as hold so many pictures."""
+    """As many slices as are needed for this number of pictures."""
     for one, known in todo:
         yield one, known
-        pictures -= SUPPOSED if one.size is None else one.size
+        pictures -= ASSUMED if one.size is None else one.size
         if pictures <= 0:
             return
 
 
 def _one_round(
     begun: list[tuple[Slice, list[str]]], work: Work, workers: int
-) -> Iterator[Outcome | SliceDone]:
+) -> Generator[Outcome | SliceDone, None, None]:
     import ray
 
     rows = [{"slice": one.to_json(), "known": json.dumps(known)} for one, known in begun]
     found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        Worker,
+        RayWorker,
         fn_constructor_args=(work,),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=1,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
     )
-    for batch in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+    batches: Iterable[Any] = found.iter_batches(
+        batch_size=None, batch_format="pyarrow", prefetch_batches=1
+    )
+    for batch in batches:
         for one in batch.to_pylist():
             yield (
                 SliceDone(one["slice"])
@@ -136,22 +159,28 @@ def _one_round(
             )
 
 
-class Worker:
-    """An actor of the pool: a parser of one thread, and the slices that come to it."""
+class RayWorker:
+    """An actor of the pool: a parser with one thread, and the slices that it is given."""
 
     def __init__(self, work: Work):
         self._work, self._parser = work, work.parser(threads=1)
 
-    def __call__(self, batch) -> Iterator:
-        """pyarrow's table of slices → tables of outcomes; the last row of a named slice says that
-        it is done."""
+    def __call__(self, batch: Any) -> Iterator[Any]:
+        """Do the slices.
+
+        Args:
+            batch: A pyarrow table of slices.
+
+        Yields:
+            Tables of outcomes; the last row of a named slice says that it is done.
+        """
         for row in batch.to_pylist():
             one, known = Slice.from_json(row["slice"]), set(json.loads(row["known"]))
-            found: list[dict] = []
+            found: list[dict[str, Any]] = []
             with closing(one.items(known.__contains__)) as items:
                 for item in items:
                     found.append(_plain(self._work.outcome(self._parser, item, one.name)))
-                    if len(found) == OUTCOMES_TOGETHER:
+                    if len(found) == OUTCOMES_PER_TABLE:
                         yield _table(found)
                         found = []
             if one.name:
@@ -159,11 +188,11 @@ class Worker:
             yield _table(found)
 
 
-def _plain(outcome: Outcome) -> dict:
+def _plain(outcome: Outcome) -> dict[str, Any]:
     return {**vars(outcome), "blobs": list(outcome.blobs), "last": False}
 
 
-def _table(outcomes: list[dict]):
+def _table(outcomes: list[dict[str, Any]]) -> Any:
     import pyarrow as pa
 
     kinds = [

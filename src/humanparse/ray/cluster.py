@@ -1,9 +1,8 @@
-"""A Ray to work on: one that runs already, or one of our own that ends with us. Another's Ray is
-left as it was.
+"""A Ray to work on: one that is already running, or one of our own that ends with us.
 
-Ray's token authentication is on unless the environment says otherwise (`RAY_AUTH_MODE`). Our own
-Ray is bound to loopback, has no dashboard, tells nobody of its use, and has a token that only its
-processes know, unless one was given.
+Somebody else's Ray is left as it was. Ray's token authentication is on unless the environment says
+otherwise (`RAY_AUTH_MODE`). Our own Ray is bound to loopback, has no dashboard, sends no usage
+statistics, and has a token that only its processes know, unless one was given.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from contextlib import contextmanager, nullcontext
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.extras import EXTRAS
 
-# before it, Ray Serve's replicas take pickles from whoever reaches their port, token or not
+# in older ones, Ray Serve's replicas accept pickles from anybody who reaches their port
 OLDEST = (2, 58)
 CONNECT_S = 10.0
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -34,10 +33,10 @@ QUIET = {
     "RAY_SERVE_LOG_TO_STDERR": "0",
 }
 SILENT = {"RAY_BACKEND_LOG_LEVEL": "fatal"}
-# what Ray does on a laptop: 127.0.0.1 stays what it is
+# as Ray does on a laptop: do not replace 127.0.0.1 by another address
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OUR_OWN = {
-    "RAY_enable_worker_prestart": "0",  # a process for each processor would start at once, and idle
+    "RAY_enable_worker_prestart": "0",  # it would start an idle process for each processor
     "RAY_prestart_worker_first_driver": "0",
 }
 
@@ -47,13 +46,22 @@ log = logging.getLogger(__name__)
 def join(
     address: str | None, *, cpus: int, object_store_bytes: int, silent: bool = False
 ) -> Callable[[], None]:
-    """Connect to the Ray at `address` ("host:port", "auto"), or without one start our own, with so
-    many processors and so much memory for objects on their way. Returns what ends it, or leaves it.
+    """Connect to a running Ray, or start one.
 
-    silent: nothing is to reach the terminal meanwhile, from other threads neither. Call it in a
-    thread that lives as long as
-    the work: Ray's processes end with it. Raises MissingExtra without Ray, OptionError for an
-    address where no Ray answers, or one that does not let us in.
+    Call it in a thread that lives as long as the work, since Ray's processes end with it.
+
+    Args:
+        address: "host:port" or "auto"; None starts a Ray on this machine.
+        cpus: The number of processors of a Ray that is started.
+        object_store_bytes: The memory for objects of a Ray that is started.
+        silent: Suppress all terminal output meanwhile, including that of other threads.
+
+    Returns:
+        A function that disconnects, and ends a Ray that was started.
+
+    Raises:
+        MissingExtra: Without Ray.
+        OptionError: If no Ray answers at the address, or it refuses our token, or Ray is too old.
     """
     _check_installed()
     _prepare(address, QUIET | SILENT if silent else QUIET)
@@ -62,10 +70,10 @@ def join(
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if ours
     }
     try:
-        with _stderr_unheard() if silent else nullcontext():
+        with _stderr_discarded() if silent else nullcontext():
             return _connect(address) if address else _start(cpus, object_store_bytes)
     finally:
-        for number, handler in on_stop.items():  # Ray puts its own in their place
+        for number, handler in on_stop.items():  # Ray has replaced them
             signal.signal(number, handler)
 
 
@@ -77,13 +85,14 @@ def _check_installed() -> None:
     found = version("ray")
     if tuple(int(part) for part in found.split(".")[:2]) < OLDEST:
         raise OptionError(
-            f"Ray {found} is installed, but {'.'.join(map(str, OLDEST))} is the oldest that is safe to serve with: "
+            f"Ray {found} is installed, but the oldest version that is safe to serve with is "
+            f"{'.'.join(map(str, OLDEST))}: "
             f"pip install --upgrade '{EXTRAS['ray'][0]}'"
         )
 
 
 def _prepare(address: str | None, wanted: dict[str, str]) -> None:
-    """Set what Ray reads from the environment, where nobody has set it yet."""
+    """Set what Ray reads from the environment, unless it is already set."""
     wanted = wanted | {"RAY_AUTH_MODE": "token"}
     if not address:
         wanted |= OUR_OWN | ON_LOOPBACK
@@ -94,7 +103,7 @@ def _prepare(address: str | None, wanted: dict[str, str]) -> None:
     os.environ.update({name: value for name, value in wanted.items() if name not in os.environ})
     if os.environ["RAY_AUTH_MODE"] != "token":
         log.warning(
-            "RAY_AUTH_MODE is %r: whoever reaches this Ray can run programs on it",
+            "RAY_AUTH_MODE is %r: anybody who can reach this Ray can run programs on it",
             os.environ["RAY_AUTH_MODE"],
         )
 
@@ -108,7 +117,7 @@ def _connect(address: str) -> Callable[[], None]:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except ray.exceptions.AuthenticationError as error:
         raise OptionError(
-            f"the Ray at {address} does not let us in ({first_line(error)}): "
+            f"the Ray at {address} refuses access ({first_line(error)}): "
             "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to its token"
         ) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -119,7 +128,7 @@ def _connect(address: str) -> Callable[[], None]:
 def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
     import ray
 
-    # not /tmp/ray: others may write there
+    # not /tmp/ray, where others may write
     folder = tempfile.mkdtemp(prefix="hp", dir=_short_folder())
 
     def end() -> None:
@@ -134,7 +143,7 @@ def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
             include_dashboard=False,
             log_to_driver=False,
             configure_logging=False,
-            # which Ray opens to everybody, but `folder` lets nobody in
+            # Ray makes it accessible to everybody, but `folder` is ours alone
             _temp_dir=os.path.join(folder, "ray"),
         )
     except BaseException:
@@ -144,9 +153,11 @@ def _start(cpus: int, object_store_bytes: int) -> Callable[[], None]:
 
 
 @contextmanager
-def _stderr_unheard() -> Iterator[None]:
-    """Ray's core tells the terminal that it obeys RAY_BACKEND_LOG_LEVEL; what goes wrong comes as
-    an exception."""
+def _stderr_discarded() -> Iterator[None]:
+    """Discard stderr while the context is open.
+
+    Ray's core announces there that it obeys RAY_BACKEND_LOG_LEVEL; errors arrive as exceptions.
+    """
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -158,25 +169,24 @@ def _stderr_unheard() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raises OptionError if nobody listens there; Ray itself would try for the better part of a
-    minute."""
+    """Raise OptionError if nothing listens there; Ray itself would try for most of a minute."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
     except (OSError, ValueError) as error:
         raise OptionError(
-            f"no Ray answers at {address}: {error}; give the HOST:PORT of its head"
+            f"no Ray answers at {address}: {error}; give the HOST:PORT of its head node"
         ) from None
 
 
 def _short_folder() -> str | None:
-    """Ray's sockets lie below the folder, and their paths may have 107 characters."""
+    """Where Ray's sockets go: their paths may have at most 107 characters."""
     folder = tempfile.gettempdir()
     return folder if len(folder) < 30 else "/tmp"
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first; Ray's go on for pages."""
+    """Return the first line of an error's text; Ray's errors have pages of it."""
     return next(
         (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
     )

@@ -1,8 +1,8 @@
-"""A replica: the worker of another machine. JSON and a picture in, JSON and a finished answer out.
+"""A replica: a worker on another machine. JSON and a picture in, JSON and a finished response out.
 
-The picture is decoded and parsed in a child process that this one watches over, as in the service
-without Ray: a picture that crashes it, takes too long or takes it over costs one request, and never
-meets Ray or its token.
+The picture is decoded and parsed in a child process, as in the service without Ray. A picture that
+crashes the child, takes too long or takes it over costs one request, and never reaches Ray or its
+token.
 """
 
 from __future__ import annotations
@@ -26,8 +26,14 @@ from humanparse.service.work.process import Worker, WorkerDied, worker_command
 
 
 def options(settings: Settings) -> dict[str, Any]:
-    """What a replica must know of the settings, in plain JSON values: how models are run and
-    workers are kept."""
+    """Return what a replica needs to know of the settings: how models are run and workers are kept.
+
+    Args:
+        settings: The service's settings.
+
+    Returns:
+        Plain JSON values, by the settings' names.
+    """
     about = [one.name for one in fields(Settings) if one.metadata["group"] in ("Models", "Workers")]
     return {
         name: getattr(settings, name)
@@ -37,14 +43,17 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 class Replica:
-    """Does one task at a time. Its models are its `user_config`: {"models": [names], "reload":
-    whatever was not there before}."""
+    """Does one task at a time.
+
+    Its models come in its `user_config`: {"models": [names], "reload": a value that changes to have
+    them reloaded}.
+    """
 
     def __init__(self, options: Mapping[str, Any]):
         keep_to_rays_address()
         self._options = dict(options)
         self._pool: WorkerPool | None = None
-        self._loaded: dict[str, Any] = {}  # what the service is told of the models
+        self._loaded: dict[str, Any] = {}  # what the service is told about the models
         self._about: dict[str, Any] = {
             "replica": serve.get_replica_context().replica_id.unique_id,
             "reload_error": "",
@@ -53,11 +62,16 @@ class Replica:
         self._idle = asyncio.Event()
 
     async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Load these models, and let go of those of before once they have nothing to do; if they
-        cannot be loaded, those stay.
+        """Load these models, and stop the old workers when they are idle; if loading fails, the old
+        ones stay.
 
-        Ray Serve sends no requests meanwhile, and asks a few replicas at a time. Raises ModelError
-        if there are none of before.
+        Ray Serve sends no requests meanwhile, and reconfigures a few replicas at a time.
+
+        Args:
+            user_config: See the class.
+
+        Raises:
+            ModelError: If the models cannot be loaded and there are no old ones.
         """
         chosen = Settings(**self._options, models=tuple(user_config["models"]), workers=1)
         pool = WorkerPool(chosen, worker_command(), self._idle.set)
@@ -70,10 +84,9 @@ class Replica:
             return
         async with self._turn:
             old, self._pool = self._pool, pool
-        self._loaded = {
-            "models": pool.models,
-            "loaded_s": pool.slots[0].worker.ready.get("loaded_s", 1.0),
-        }
+        first = pool.slots[0].worker
+        loaded_s = first.ready.get("loaded_s", 1.0) if first else 1.0
+        self._loaded = {"models": pool.models, "loaded_s": loaded_s}
         self._about |= {
             "reload_error": "",
             "edition": _edition(pool.models),
@@ -83,8 +96,17 @@ class Replica:
             await old.stop()
 
     async def __call__(self, head: str, picture: bytes, timeout_s: float) -> tuple[str, bytes]:
-        """The answer to one task; or {"timeout": true} or {"died": how, "from_outside": bool}, as
-        `Worker.call` raises them."""
+        """Do one task.
+
+        Args:
+            head: The work item's head, as JSON.
+            picture: The picture's file.
+            timeout_s: Time limit in seconds.
+
+        Returns:
+            The reply's head, as JSON, and its blob. {"timeout": true} and {"died": how,
+            "from_outside": bool} stand for the exceptions of `Worker.call`.
+        """
         try:
             async with asyncio.timeout(timeout_s), self._turn:
                 answer, body = await self._work(json.loads(head), picture, timeout_s)
@@ -95,8 +117,10 @@ class Replica:
         return json.dumps(answer | self._about), body
 
     async def check_health(self) -> None:
-        """Parse a tiny picture, unless a request is at it, which has a deadline of its own. Raises
-        what goes wrong."""
+        """Parse a tiny picture, unless a request is in progress, which has its own deadline.
+
+        Raises whatever goes wrong.
+        """
         if self._pool is None or self._turn.locked():
             return
         async with asyncio.timeout(PROBE_S), self._turn:
@@ -109,21 +133,23 @@ class Replica:
     async def _work(
         self, head: dict[str, Any], picture: bytes, timeout_s: float
     ) -> tuple[dict[str, Any], bytes]:
-        # the client named no model; this replica may have others by now
+        # the client named no model, and this replica may have other models by now
         if head.pop("default", False):
             head = self._with_a_model_of_ours(head)
-        worker = await self._worker()
+        pool = self._pool
+        assert pool is not None  # Ray Serve calls `reconfigure` first
+        worker = await self._worker(pool)
         try:
             answer, body = await worker.call(head, picture, timeout_s)
         finally:
-            self._pool.give_back(worker)
+            pool.give_back(worker)
         if head["do"] == "probe":
             answer |= self._loaded
         return answer, body
 
-    async def _worker(self) -> Worker:
-        """The child, once it has nothing to do."""
-        while (worker := self._pool.take()) is None:
+    async def _worker(self, pool: WorkerPool) -> Worker:
+        """The child process, once it is idle."""
+        while (worker := pool.take()) is None:
             self._idle.clear()
             await self._idle.wait()
         return worker
@@ -134,19 +160,27 @@ class Replica:
 
 
 class LeastBusy(FIFOMixin, RequestRouter):
-    """Sends each request to the replica with the fewest: of two chosen at random, both may be busy
-    while a third is idle."""
+    """Sends each request to the replica with the fewest requests.
 
-    async def choose_replicas(self, candidate_replicas, pending_request=None):
+    Ray Serve's default compares two replicas chosen at random; both may be busy while a third is
+    idle.
+    """
+
+    async def choose_replicas(
+        self, candidate_replicas: list[Any], pending_request: Any = None
+    ) -> list[list[Any]]:
+        """Return all replicas, of which Ray Serve takes the least busy one."""
         if pending_request is not None:
-            # or, with all of them busy, it would ask without a pause
+            # otherwise, when all are busy, it would ask again without a pause
             pending_request.routing_context.should_backoff = True
         return [list(candidate_replicas)]
 
 
 def keep_to_rays_address() -> None:
-    """Ray Serve is about to open a port of this process, for calls between deployments, to all
-    networks: only to Ray's own."""
+    """Bind Ray Serve's port for calls between deployments to Ray's own address alone.
+
+    Ray Serve is about to open it in this process on all network interfaces.
+    """
     from grpc.aio import _server
 
     address, add_port = ray.util.get_node_ip_address(), _server.Server.add_insecure_port
@@ -157,5 +191,5 @@ def keep_to_rays_address() -> None:
 
 
 def _edition(models: list[dict[str, Any]]) -> str:
-    """The same for replicas that have loaded the same."""
+    """A text that is the same for replicas that have loaded the same models."""
     return hashlib.sha256(json.dumps(models, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""The replicas, as the service's dispatcher sees them: so many tasks at a time, and what became of
-each.
+"""The replicas as the service's dispatcher sees them: it may have a number of tasks in progress.
 
-Takes the place of `service.pool.WorkerPool`. Ray Serve keeps the replicas running and chooses one
-for each task; the queue, its priorities, deadlines and the second attempt stay with the dispatcher.
+This takes the place of `service.work.pool.WorkerPool`. Ray Serve keeps the replicas running and
+chooses one for each task; the queue, its priorities, deadlines and the second attempt stay with the
+dispatcher.
 """
 
 from __future__ import annotations
@@ -26,44 +26,53 @@ from humanparse.service.work.process import Worker, WorkerDied, worker_command
 from humanparse.service.work.wire import Frame
 
 POLL_S = 1.0
-# a replica tells that its time is over; one that does not within this much more is gone
+# a replica reports a timeout itself; one that is this much later is gone
 LATE_S = 5.0
-AGAIN_S = 1.0  # when a client that Ray Serve turned away may come again, at least
-SPREAD_S = 3.0  # over which such clients are told to come
-# what a replica says of itself in every answer
+AGAIN_S = 1.0  # the earliest retry of a client that Ray Serve turned away
+SPREAD_S = 3.0  # such retries are spread over this time
+# what a replica reports about itself in every reply
 ABOUT = ("replica", "reload_error", "edition", "loaded_at")
 
 log = logging.getLogger(__name__)
 
 
 class Deployment(Protocol):
-    """The replicas' deployment in Ray Serve: ours, or a config file's. needed: replicas without
-    which we cannot start."""
+    """The replicas' deployment in Ray Serve: ours, or that of a config file.
+
+    Attributes:
+        needed: The number of replicas without which the service cannot start.
+    """
 
     needed: int
 
     def start(self) -> None:
-        """Begin to have replicas; called in the thread of the event loop."""
+        """Start the replicas; called in the thread of the event loop."""
 
     def handle(self) -> Any:
-        """Ray Serve's DeploymentHandle."""
+        """Return Ray Serve's DeploymentHandle."""
 
     def state(self) -> State:
-        """How the replicas are, now. May take some time."""
+        """Return the current state of the replicas. May take some time."""
 
     def reload(self) -> None:
-        """Have every replica load its models anew, some at a time."""
+        """Have every replica reload its models, a few at a time."""
 
     def stop(self) -> None:
-        """Have no more replicas. May take some time."""
+        """Stop the replicas. May take some time."""
 
     def leave(self) -> None:
-        """Let go of Ray; called in the thread of the event loop."""
+        """Disconnect from Ray; called in the thread of the event loop."""
 
 
 class State(NamedTuple):
-    """running: replicas that take tasks; starting: others that are to. steady: nothing is being
-    changed."""
+    """The state of the replicas.
+
+    Attributes:
+        running: How many accept tasks.
+        starting: How many others are being started.
+        steady: Whether nothing is being changed.
+        message: What Ray Serve says about them.
+    """
 
     running: int
     starting: int
@@ -71,38 +80,65 @@ class State(NamedTuple):
     message: str
 
 
-class Seat:
-    """The right to one task of the replicas, whichever does it; to the dispatcher, a worker."""
+class ReplicaLease:
+    """Permission to have one task done by any replica.
+
+    To the dispatcher it is a worker.
+    """
 
     def __init__(self, replicas: Replicas):
         self._replicas = replicas
 
     async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
-        """The answer to one task. Raises TimeoutError, WorkerDied, or Problem queue_full where Ray
-        Serve takes no more."""
+        """Have one task done.
+
+        Args:
+            head: The work item's head.
+            blob: The picture's file.
+            timeout_s: Time limit in seconds.
+
+        Returns:
+            The head and the blob of the reply.
+
+        Raises:
+            TimeoutError: If it takes too long.
+            WorkerDied: If the replica or its child process ends.
+            Problem: queue_full, if Ray Serve accepts no more.
+        """
         return await self._replicas.call(head, blob, timeout_s)
 
     def kill(self, reason: str) -> None:
-        """Nothing: the replica has ended the work, or is gone."""
+        """Do nothing: the replica has ended the work, or is gone."""
 
 
-class Place(NamedTuple):
-    """One replica, for `Dispatcher.status`."""
+class ReplicaFacts(NamedTuple):
+    """What `Dispatcher.status` asks about a running replica."""
+
+    last_success: float
+    rss_mb: float
+    ready: dict[str, Any]
+
+
+class ReplicaSlot(NamedTuple):
+    """The place of one replica, for `Dispatcher.status`."""
 
     alive: bool
-    worker: Place.Facts | None = None
-
-    class Facts(NamedTuple):
-        last_success: float
-        rss_mb: float
-        ready: dict[str, Any]
+    worker: ReplicaFacts | None = None
 
 
 class Replicas:
-    """Tasks go to the replicas, as many at a time as they can do.
+    """Sends tasks to the replicas, as many at the same time as they can do.
 
-    `on_idle` is called whenever there may be room for more, `on_crash` whenever a replica's child
-    has ended in the middle.
+    Args:
+        settings: The service's settings.
+        deployment: The replicas' deployment.
+        on_idle: Called whenever there may be room for more tasks.
+        on_crash: Called whenever a replica's child process has died during a task.
+
+    Attributes:
+        models: What the replicas report about their models.
+        restarts: Always 0; Ray Serve restarts replicas.
+        crashes: How many children have died.
     """
 
     def __init__(
@@ -122,50 +158,52 @@ class Replicas:
         self._handle: Any = None
         self._state = State(0, deployment.needed, False, "")
         self._in_work = 0
-        # the names that the first model has had: what answers a client who names none
+        # the names that the first model has had, which is used when a client names none
         self._firsts: set[str] = set()
-        self._edition = ""  # of the models that we tell of
+        self._edition = ""  # of the models that we report
         self._loaded_at = 0.0  # when a replica last loaded that edition, on its clock
         self._stale = False  # a replica has loaded others since
         self._last_success = time.monotonic()
         self._last_probe = 0.0
         self._loaded_s = 1.0
-        # the last answer of each replica, the latest last
+        # the last report of each replica, the latest last
         self._heard_of: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._responses: set[Any] = set()
         self._watching: asyncio.Task[None] | None = None
 
     # For the dispatcher
 
-    def take(self) -> Seat | None:
-        """A seat, to be given back; None if the replicas have enough to do."""
+    def take(self) -> ReplicaLease | None:
+        """Return a lease, to be given back; None if the replicas have enough to do."""
         if self._in_work >= self._room:
             return None
         self._in_work += 1
-        return Seat(self)
+        return ReplicaLease(self)
 
-    def give_back(self, seat: Seat) -> None:
-        """The work is done, well or badly."""
+    def give_back(self, lease: ReplicaLease) -> None:
+        """Take back a lease whose work is done, successfully or not."""
         self._in_work -= 1
 
     @property
     def num_alive(self) -> int:
+        """How many replicas run."""
         return self._state.running
 
     @property
     def num_idle(self) -> int:
+        """How many replicas have no task."""
         return max(0, self._state.running - self._in_work)
 
     @property
-    def slots(self) -> list[Place]:
-        """A place for each replica that runs or is to run."""
+    def slots(self) -> list[ReplicaSlot]:
+        """A place for each replica that runs or is being started."""
         memory = [float(said.get("rss_mb", 0.0)) for said in reversed(self._heard_of.values())]
         memory += [0.0] * (self._state.running - len(memory))
         alive = [
-            Place(True, Place.Facts(self._last_success, mb, {"loaded_s": self._loaded_s}))
+            ReplicaSlot(True, ReplicaFacts(self._last_success, mb, {"loaded_s": self._loaded_s}))
             for mb in memory[: self._state.running]
         ]
-        return alive + [Place(False)] * self._state.starting
+        return alive + [ReplicaSlot(False)] * self._state.starting
 
     @property
     def last_reload_error(self) -> str:
@@ -177,22 +215,29 @@ class Replicas:
 
     @property
     def _room(self) -> int:
-        """Tasks at a time. Where replicas may become more, more go out than run: by those that
-        wait, Ray Serve sees the need."""
+        """How many tasks may be in progress.
+
+        With autoscaling, that is more than there are replicas: Ray Serve sees from the waiting
+        tasks that more are needed.
+        """
         if self._settings.ray_max_replicas:
             return max(
                 self._state.running,
-                math.ceil(self._settings.most_replicas * self._settings.ray_target_requests),
+                math.ceil(self._settings.max_replicas * self._settings.ray_target_requests),
             )
         return self._state.running
 
     # From start to stop
 
     async def start(self) -> None:
-        """All replicas are ready. Raises ModelError if the models cannot be loaded, OptionError if
-        there is no place for them."""
+        """Start the replicas, and return when they are ready.
+
+        Raises:
+            ModelError: If the models cannot be loaded.
+            OptionError: If the cluster has no room for them.
+        """
         try:
-            self._deployment.start()  # here, not in a thread of the pool: see `cluster.join`
+            self._deployment.start()  # not in a thread of the pool: see `cluster.join`
             self._handle = self._deployment.handle()
             await self._until_ready()
         except BaseException:
@@ -201,6 +246,7 @@ class Replicas:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
+        """Cancel all tasks, and stop the replicas."""
         for response in list(self._responses):
             response.cancel()
         if self._watching:
@@ -215,20 +261,20 @@ class Replicas:
             self._deployment.leave()
 
     async def reload(self) -> None:
-        """Have the models loaded anew, a few replicas at a time; if they cannot be, the old ones
-        stay (`last_reload_error`)."""
+        """Have the models reloaded, a few replicas at a time.
+
+        If they cannot be loaded, the old ones stay; see `last_reload_error`.
+        """
         await asyncio.to_thread(self._deployment.reload)
         await self._poll()
-        end = time.monotonic() + self._settings.worker_start_s * max(
-            2, self._settings.most_replicas
-        )
+        end = time.monotonic() + self._settings.worker_start_s * max(2, self._settings.max_replicas)
         while not self._state.steady and time.monotonic() < end:
             await asyncio.sleep(POLL_S / 4)
             await self._poll()
         await self._probe()
 
     async def _until_ready(self) -> None:
-        """As many replicas run as are needed, and one of them has parsed a tiny picture."""
+        """Return when as many replicas run as are needed, and one has parsed a tiny picture."""
         end = time.monotonic() + self._settings.worker_start_s
         while True:
             await self._poll()
@@ -243,8 +289,10 @@ class Replicas:
             await asyncio.sleep(POLL_S / 4)
 
     async def _watch(self) -> None:
-        """Know how the replicas are; let them parse a tiny picture where nothing else is done, or
-        where their models changed."""
+        """Keep track of the state of the replicas.
+
+        They parse a tiny picture when they are idle, or when their models have changed.
+        """
         while True:
             await asyncio.sleep(POLL_S)
             try:
@@ -257,7 +305,7 @@ class Replicas:
                 if self._state.running and (self._stale or idle):
                     await self._probe()
             except Exception as error:
-                log.error("the replicas cannot be asked: %s", _line(error))
+                log.error("cannot get the state of the replicas: %s", _line(error))
 
     async def _poll(self) -> None:
         try:
@@ -266,16 +314,18 @@ class Replicas:
             self._state = State(0, self._deployment.needed, False, "")
             raise
         if state.running != self._state.running:
-            log.info("%d replicas run, %d are being started", state.running, state.starting)
+            log.info("%d replicas are running, %d are being started", state.running, state.starting)
         self._state = state
-        # of those that are gone, nothing has come for the longest time
+        # those that are gone have reported nothing for the longest time
         while len(self._heard_of) > state.running:
             self._heard_of.popitem(last=False)
         self._on_idle()
 
     async def _probe(self) -> None:
-        """Have any replica parse a tiny picture and tell of its models; those of the newest edition
-        are ours from then on."""
+        """Have any replica parse a tiny picture and report its models.
+
+        From then on, we report the models of the newest edition.
+        """
         self._last_probe = time.monotonic()
         try:
             found, _ = await self.call({"do": "probe"}, b"", PROBE_S)
@@ -294,10 +344,10 @@ class Replicas:
                 False,
             )
 
-    # A task
+    # Tasks
 
     async def call(self, head: Mapping[str, Any], blob: bytes, timeout_s: float) -> Frame:
-        """See `Seat.call`."""
+        """Have one task done; see `ReplicaLease.call`."""
         if head["do"] == "unzip":
             return await _here(head, timeout_s)
         default = head.get("model") in self._firsts
@@ -305,7 +355,7 @@ class Replicas:
         return self._heard(json.loads(answer)), body
 
     async def _asked(self, head: str, blob: bytes, timeout_s: float) -> tuple[str, bytes]:
-        """What a replica answers, with Ray's errors turned into ours."""
+        """A replica's reply; Ray's errors become ours."""
         from ray import exceptions as ray_errors
         from ray.serve import exceptions as serve_errors
 
@@ -316,34 +366,38 @@ class Replicas:
                 return await response
         except TimeoutError:
             response.cancel()
-            raise WorkerDied("the replica did not answer in time", from_outside=True) from None
+            raise WorkerDied("the replica did not reply in time", from_outside=True) from None
         except serve_errors.BackPressureError:
             raise Problem(
                 "queue_full",
-                "all replicas have as much waiting as may; try again later",
+                "the queues of all replicas are full; try again later",
                 retry_after_s=AGAIN_S + random.uniform(0, SPREAD_S),
             ) from None
         except serve_errors.DeploymentUnavailableError:
             raise Problem(
-                "not_ready", "no replica is running; some are being started", retry_after_s=AGAIN_S
+                "not_ready",
+                "no replica is running yet; try again in a moment",
+                retry_after_s=AGAIN_S,
             ) from None
         except ray_errors.OutOfMemoryError as error:
             raise WorkerDied(_line(error)) from None
         except ray_errors.RayTaskError:
-            raise  # a mistake of ours in the replica
+            raise  # a bug of ours in the replica
         except (ray_errors.RayError, serve_errors.RayServeException) as error:
             raise WorkerDied(_line(error), from_outside=True) from None
         finally:
             self._responses.discard(response)
 
     def _heard(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Note what a replica says of itself. Raises what it says of the task, as `Worker.call`
-        does."""
+        """Note what a replica reports about itself.
+
+        Raises what it says about the task, as `Worker.call` does.
+        """
         about = {name: answer.pop(name) for name in ABOUT if name in answer}
         before = self._heard_of.pop(about["replica"], {}).get("reload_error", "")
         if about["reload_error"] not in ("", before):
             log.error(
-                "replica %s cannot load the models anew, the old ones stay: %s",
+                "replica %s cannot reload the models, the old ones stay: %s",
                 about["replica"],
                 about["reload_error"],
             )
@@ -364,7 +418,7 @@ class Replicas:
 
 
 async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
-    """Do a task that is about files of this machine in a child of ours, which then ends."""
+    """Do a task about files of this machine in a child process, which then ends."""
     worker = await Worker.spawn(worker_command())
     try:
         await worker.load({"models": [], "options": {"threads": 1}}, timeout_s)
@@ -374,8 +428,7 @@ async def _here(head: Mapping[str, Any], timeout_s: float) -> Frame:
 
 
 def _our_error(message: str) -> HumanParseError | None:
-    """The error of ours for which a replica did not start, out of the traceback that Ray Serve
-    tells of."""
+    """Our error that kept a replica from starting, from the traceback in Ray Serve's message."""
     found = re.findall(r"humanparse\.errors\.(\w+): (.+)", message)
     if not found:
         return None
@@ -387,8 +440,9 @@ def _too_few(state: State, needed: int, settings: Settings) -> str:
     gpus = f" and {settings.ray_gpus_per_replica:g} GPUs" if settings.ray_gpus_per_replica else ""
     said = " ".join(state.message.split())[:500] or "nothing"
     return (
-        f"{state.running} of {needed} replicas started within {settings.worker_start_s:g} s (worker_start_s); "
-        f"each claims {settings.cpus_per_replica:g} processors{gpus}. Ray says: {said}"
+        f"{state.running} of {needed} replicas started within {settings.worker_start_s:g} s "
+        f"(worker_start_s); each reserves {settings.cpus_per_replica:g} CPUs{gpus}. "
+        f"Ray says: {said}"
     )
 
 

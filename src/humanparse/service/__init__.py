@@ -1,2 +1,1 @@
-"""The HTTP service: `humanparse serve`. A request walks protocol → app → routes → admission →
-workers → answer."""
+"""The HTTP service, `humanparse serve`. A request passes through http → api → work → child."""

@@ -1,4 +1,4 @@
-"""create_app: the parts of the service put together."""
+"""`create_app` puts the parts of the service together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from humanparse.service.api.cached import Front
 from humanparse.service.api.v2 import inference_routes
 from humanparse.service.cache import Cache
 from humanparse.service.http.disconnect import ClientGone
-from humanparse.service.http.middleware import Edge, problem_response
+from humanparse.service.http.middleware import ServiceMiddleware, problem_response
 from humanparse.service.jobs import Jobs, jobs_routes
 from humanparse.service.metrics import Metrics
 from humanparse.service.page.routes import page_routes
@@ -24,7 +24,7 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import Dispatcher
 
-CLIENT_GONE = 499  # nobody reads it; the log does
+CLIENT_GONE = 499  # for the log alone: the client is gone
 STATUS_CODES = {
     404: "not_found",
     405: "method_not_allowed",
@@ -36,11 +36,21 @@ STATUS_CODES = {
 def create_app(
     settings: Settings | None = None, *, dispatcher: Dispatcher | None = None
 ) -> FastAPI:
-    """The service as an ASGI application; without settings, with those of the environment.
+    """Return the service as an ASGI application.
 
-    `humanparse serve` runs it with receive deadlines and an orderly end; another server lacks
-    these. app.state: settings, dispatcher, front, cache, jobs, metrics, draining (True once it is
-    to end), reload().
+    `humanparse serve` adds timeouts for slow clients and an orderly shutdown; under another server
+    the application lacks both.
+
+    Args:
+        settings: The service's settings; None reads them from the environment.
+        dispatcher: What does the work; None starts worker processes on this machine.
+
+    Returns:
+        The application. Its `state` holds settings, dispatcher, front, cache, jobs, metrics,
+        draining (True once it is about to stop) and reload().
+
+    Raises:
+        OptionError: For settings that are impossible.
     """
     settings = settings or Settings.from_env()
     app = FastAPI(
@@ -49,8 +59,8 @@ def create_app(
         lifespan=_lifespan,
         openapi_url=None,
         docs_url=None,
-        redoc_url=None,  # pages.py has them
-        description="Every person in a photo, and every body part and garment of theirs, pixel by pixel.",
+        redoc_url=None,  # page/routes.py serves them
+        description="Every person in a photo, with their body parts and garments, pixel by pixel.",
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     state = app.state
@@ -74,15 +84,14 @@ def create_app(
     ):
         app.include_router(router)
     held = state.dispatcher.held
-    app.add_middleware(Edge, settings=settings, metrics=state.metrics, held=held)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=state.metrics, held=held)
     _answer_errors(app)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Start the parts, and stop them in reverse. What cannot be started is raised, and the rest is
-    stopped again."""
+    """Start the parts, and stop them in reverse order, also when one of them cannot be started."""
     state = app.state
     async with AsyncExitStack() as stack:
         await state.dispatcher.start()
@@ -95,7 +104,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _answer_errors(app: FastAPI) -> None:
-    """Every error in the one shape of problems.py."""
+    """Give every error the one shape of problems.py."""
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem) -> Response:
@@ -121,7 +130,7 @@ def _answer_errors(app: FastAPI) -> None:
 
 def _http_detail(request: Request, code: str) -> str:
     if code == "not_found":
-        return "there is nothing at this path; /docs lists what there is"
+        return "there is nothing at this path; see /docs for the paths that exist"
     if code == "method_not_allowed":
-        return f"this path is not for {request.method}; the header Allow says what it is for"
-    return "the request cannot be read"
+        return f"this path does not allow {request.method}; see the Allow header"
+    return "the request could not be read"

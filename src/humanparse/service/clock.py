@@ -1,9 +1,9 @@
-"""A clock for ages on disk: no change of the wall clock moves it, and it goes on over a restart of
-the service.
+"""A clock for the age of files: changes of the wall clock do not move it, and it continues when the
+service is restarted.
 
-It counts the machine's seconds since it was switched on. Beside it, a small file holds what it
-showed last; after a restart of the machine only the wall clock knows how long it was off, so then,
-and only then, that one is asked.
+It counts the seconds since the machine was started. A small file holds its last reading. After a
+restart of the machine only the wall clock knows how long it was off, so only then is the wall clock
+used.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def seconds_since_boot() -> float:
-    """Counts on while the machine sleeps, where the system has such a clock."""
+    """Return the seconds since boot, including sleep where the system has such a clock."""
     boot_clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot_clock is None else time.clock_gettime(boot_clock)
 
 
 def boot_id() -> str:
-    """Another text after each start of the machine; "" where there is none."""
+    """Return a text that changes with every start of the machine; "" where there is none."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -35,8 +35,16 @@ def boot_id() -> str:
 
 
 class SteadyClock:
-    """Seconds on a time scale of its own, about those since 1970. Several clocks of one file show
-    the same."""
+    """Seconds on a time scale of its own, which is close to seconds since 1970.
+
+    Several clocks that share a file show the same time.
+
+    Args:
+        file: Where the last reading is kept.
+        ticks: Seconds since the machine was started.
+        wall: Seconds since 1970.
+        boot: Identifies the start of the machine.
+    """
 
     def __init__(
         self,
@@ -51,13 +59,14 @@ class SteadyClock:
         self._saved: float | None = None
 
     def now(self) -> float:
+        """Return the time, in seconds."""
         return self._ticks() + self._offset
 
     def save(self) -> None:
-        """Note in the file what it shows, for the next start. Costs nothing if that was done within
-        the last minute.
+        """Save the reading for the next start; does nothing within a minute of the last time.
 
-        Raises OSError.
+        Raises:
+            OSError: If the file cannot be written.
         """
         if self._saved is not None and self.now() - self._saved < SAVE_S:
             return
@@ -68,7 +77,7 @@ class SteadyClock:
         self._saved = self.now()
 
     def _continued(self) -> float:
-        """What it should show now, by the file; the wall clock's time if there is no file."""
+        """Return the time by the file; without a usable file, that of the wall clock."""
         try:
             data = json.loads(self._file.read_bytes())
             boot, ticks, wall, now = (

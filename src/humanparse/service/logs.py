@@ -1,14 +1,13 @@
-"""The log: one line an event, to standard error, as JSON or as text for people. Never picture
-content or file names.
+"""The log: one line per event on standard error, as JSON or as text.
 
     {"time": "2026-11-21T06:17:02.120Z", "level": "info", "message": "POST /parse 200",
     "request_id": "…", "status": 200, …}
 
-What a client sent may stand in a line (a path, an id) but cannot end it or steer a terminal:
-control characters are escaped. Lines are written by a thread of their own: whoever reads our output
-may stall (a full pipe, Ctrl-S in a terminal) without the service stalling with it. Only the logger
-`humanparse`, and those of the libraries that carry our requests, are set up; the root logger is
-left alone.
+A line never holds a picture's content or a file's name. Text from a client may appear in it (a
+path, an id), but cannot end the line or control a terminal, because control characters are escaped.
+A thread writes the lines, so that the service goes on when its output stalls (a full pipe, Ctrl-S
+in a terminal). Only the logger `humanparse` and those of the libraries that carry our requests are
+configured; the root logger is left alone.
 """
 
 from __future__ import annotations
@@ -27,19 +26,26 @@ from typing import Any, TextIO
 
 from humanparse.service.settings import Settings
 
-# Which request a line belongs to: set by the edge, and inherited by what a request starts.
+# The request that a line belongs to: set by the middleware, inherited by the request's tasks.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
-# Libraries whose warnings belong into our log: they would otherwise go past it, in another form.
+# Libraries whose warnings belong in our log, in the same form.
 LIBRARIES = ("uvicorn.error", "asyncio")
-MOST_LINES = 10_000  # that may wait to be written; further ones are dropped, and counted
-FLUSH_S = 1.0  # how long the end of the process waits for them
+MAX_LINES = 10_000  # lines that may wait to be written; further ones are dropped, and counted
+FLUSH_S = 1.0  # how long the process waits for them when it ends
 
 
-def configure(settings: Settings, stream: TextIO | None = None) -> Background:
-    """Send our log to `stream` (standard error if None) as the settings want it. Can be called
-    again."""
-    handler = Background(stream or sys.stderr)
+def configure(settings: Settings, stream: TextIO | None = None) -> BackgroundHandler:
+    """Set up the log as the settings say. Can be called more than once.
+
+    Args:
+        settings: log_format and log_level are used.
+        stream: Where the lines go; None for standard error.
+
+    Returns:
+        The handler, to be flushed before the process ends.
+    """
+    handler = BackgroundHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     _take_over("humanparse", handler, settings.log_level.upper())
     for name in LIBRARIES:
@@ -47,10 +53,10 @@ def configure(settings: Settings, stream: TextIO | None = None) -> Background:
     return handler
 
 
-def _take_over(name: str, handler: Background, level: str) -> None:
+def _take_over(name: str, handler: BackgroundHandler, level: str) -> None:
     logger = logging.getLogger(name)
     for one in logger.handlers[:]:
-        if isinstance(one, Background):  # of an earlier call
+        if isinstance(one, BackgroundHandler):  # of an earlier call
             logger.removeHandler(one)
             one.close()
     logger.addHandler(handler)
@@ -58,12 +64,17 @@ def _take_over(name: str, handler: Background, level: str) -> None:
     logger.propagate = False
 
 
-class Background(logging.Handler):
-    """Writes lines in a thread; never waits for it while the service runs."""
+class BackgroundHandler(logging.Handler):
+    """Writes lines in a thread of its own, and never waits for it while the service runs.
+
+    The standard library's QueueHandler and QueueListener would not be shorter. Their thread ends
+    only when the output takes everything, and a full queue is reported as an error, so each of
+    their methods would have to be replaced.
+    """
 
     def __init__(self, stream: TextIO):
         super().__init__()
-        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_LINES)
         self._dropped = 0
         self._thread = threading.Thread(
             target=self._write_on, args=(_writer(stream),), name="log", daemon=True
@@ -71,6 +82,7 @@ class Background(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Queue the formatted line; drop and count it if the queue is full."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
@@ -79,13 +91,13 @@ class Background(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until all is written, but not for ever."""
+        """Wait until everything is written, but at most FLUSH_S."""
         done = self._lines.all_tasks_done
         with done:
             done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_S)
 
     def close(self) -> None:
-        """Can be called again, and is: by each logger that has this handler."""
+        """Write what is left, and end the thread. Each logger with this handler may call it."""
         self.flush()
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):
@@ -95,7 +107,7 @@ class Background(logging.Handler):
 
     def _write_on(self, write: Callable[[str], None]) -> None:
         while (line := self._lines.get()) is not None:
-            # nobody reads it, or it is closed: no reason to stop
+            # the stream is closed or has no reader: no reason to stop
             with contextlib.suppress(OSError, ValueError):
                 write(line + "\n")
                 if self._dropped:
@@ -103,7 +115,7 @@ class Background(logging.Handler):
                     record = logging.makeLogRecord(
                         {
                             "levelname": "WARNING",
-                            "msg": f"{dropped} lines were dropped from this log",
+                            "msg": f"{dropped} log lines were dropped",
                         }
                     )
                     write(self.format(record) + "\n")
@@ -112,14 +124,19 @@ class Background(logging.Handler):
 
 
 def _writer(stream: TextIO) -> Callable[[str], None]:
-    """A function that writes to a stream; if it is a file, past Python's buffer, whose lock must
-    not be held at exit."""
+    """Return a function that writes to a stream.
+
+    A file is written past Python's buffer, whose lock must not be held when the process ends.
+    """
     try:
         number = stream.fileno()
     except (OSError, ValueError, AttributeError):
-        return lambda text: stream.write(text)
+        number = -1
 
     def write(text: str) -> None:
+        if number < 0:
+            stream.write(text)
+            return
         data = text.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(number, data) :]
@@ -128,26 +145,30 @@ def _writer(stream: TextIO) -> Callable[[str], None]:
 
 
 def extra(**fields: Any) -> dict[str, Any]:
-    """Further fields of a line: `logger.info("replaced", extra=logs.extra(worker=2))`."""
+    """Return further fields of a line: `logger.info("replaced", extra=logs.extra(worker=2))`."""
     return {"fields": fields}
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line, pure ASCII."""
+    """One JSON object per line, in pure ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
         data = _fields(record)
         if record.exc_info:
             data["exception"] = self.formatException(record.exc_info)
-        # JSON leaves DEL as it is; a terminal need not.
+        # JSON does not escape DEL, which a terminal may act on.
         return json.dumps(data, ensure_ascii=True, default=str).replace("\x7f", "\\u007f")
 
 
 class TextLines(logging.Formatter):
-    """`2026-11-21T06:17:02.120Z info POST /parse 200 request_id=… status=200`; a traceback below,
-    indented."""
+    """Text: `2026-11-21T06:17:02.120Z info POST /parse 200 request_id=… status=200`.
+
+    A traceback follows, indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and those of the traceback."""
         data = _fields(record)
         line = " ".join([data.pop("time"), data.pop("level"), visible(data.pop("message"))])
         line += "".join(f" {name}={_value(value)}" for name, value in data.items())
@@ -160,7 +181,7 @@ class TextLines(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What both forms show of an event, in order."""
+    """What both formats show of an event, in order."""
     when = (
         datetime.fromtimestamp(record.created, UTC)
         .isoformat(timespec="milliseconds")
@@ -176,14 +197,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    """A field's value in a text line; in quotes if it could be taken for something else."""
+    """A field's value in a text line, in quotes if it could be mistaken for something else."""
     text = visible(value if isinstance(value, str) else json.dumps(value, default=str))
     plain = text and not set(text) & set(' "=')
     return text if plain else '"' + text.replace('"', '\\"') + '"'
 
 
 def visible(text: str) -> str:
-    """The text with every control character, line end and other invisible character spelled out."""
+    """Return the text with every invisible character, such as a line end, written as an escape."""
     return "".join(
         one if one.isprintable() else one.encode("unicode_escape", "backslashreplace").decode()
         for one in text

@@ -1,7 +1,6 @@
-"""What Prometheus is told: counters and histograms kept here, and gauges that are asked for when it
-comes.
+"""Metrics for Prometheus: counters and histograms, and gauges that are computed at each scrape.
 
-Nothing a client chooses becomes a label of its own: unknown paths, methods and codes are "other".
+Nothing that a client chooses becomes a label: unknown paths, methods and codes are "other".
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from humanparse.service.problems import KINDS
 from humanparse.system.memory import resident_bytes
 
 logger = logging.getLogger(__name__)
-disable_created_metrics()  # a second series for each counter, which nobody reads
+disable_created_metrics()  # they would add a second series to each counter
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 STAGES = ("queue", "read", "preprocess", "network", "postprocess", "answer")
@@ -36,42 +35,40 @@ MEGAPIXELS = (0.25, 0.5, 1, 2, 4, 8, 12, 20, 40)
 
 
 class Metrics:
-    """The figures of one service, in a registry of their own."""
+    """The metrics of one service, in a registry of their own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "humanparse_requests",
-            "Requests that were answered.",
+            "Requests answered.",
             ("method", "route", "code"),
             registry=registry,
         )
         self._request_seconds = Histogram(
             "humanparse_request_seconds",
-            "From a request's head to the end of its answer.",
+            "Time from a request's head to the end of its response.",
             ("route",),
             buckets=SECONDS,
             registry=registry,
         )
-        self._in_flight = Gauge(
-            "humanparse_in_flight", "Requests that are not yet answered.", registry=registry
-        )
+        self._in_flight = Gauge("humanparse_in_flight", "Requests in progress.", registry=registry)
         self._stage_seconds = Histogram(
             "humanparse_stage_seconds",
-            "How long a stage took.",
+            "Duration of each stage.",
             ("stage",),
             buckets=SECONDS,
             registry=registry,
         )
         self._restarts = Counter(
             "humanparse_worker_restarts",
-            "Workers replaced, and why.",
+            "Workers replaced, by reason.",
             ("reason",),
             registry=registry,
         )
         self._rejected = Counter(
             "humanparse_rejected",
-            "Requests answered with a problem, by its code.",
+            "Requests answered with a problem, by code.",
             ("code",),
             registry=registry,
         )
@@ -79,7 +76,10 @@ class Metrics:
             "humanparse_cache", "Look-ups in the cache.", ("result",), registry=registry
         )
         self._people = Histogram(
-            "humanparse_people_found", "People in a picture.", buckets=PEOPLE, registry=registry
+            "humanparse_people_found",
+            "People found in a picture.",
+            buckets=PEOPLE,
+            registry=registry,
         )
         self._megapixels = Histogram(
             "humanparse_image_megapixels",
@@ -98,8 +98,14 @@ class Metrics:
         jobs_stats: Callable[[], Mapping[str, float]] | None = None,
         troubles: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        """Where the gauges come from: the Dispatcher's `status`, the cache's bytes by tier, the
-        jobs' number by state, and what /readyz lists as degraded."""
+        """Set the functions that the gauges ask at each scrape.
+
+        Args:
+            dispatcher_status: The Dispatcher's `status`.
+            cache_stats: Bytes in the cache, by tier.
+            jobs_stats: Number of jobs, by state.
+            troubles: What /readyz lists as degraded.
+        """
         self._live.sources |= {
             name: source
             for name, source in (
@@ -112,11 +118,18 @@ class Metrics:
         }
 
     def request_begun(self) -> None:
+        """Count a request as in progress."""
         self._in_flight.inc()
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request that was begun has come to its end. route: its template; "" if there is no such
-        path."""
+        """Record the end of a request.
+
+        Args:
+            method: Its method, as it came.
+            route: The template of its path; "" if there is no such path.
+            status: The status of the response.
+            seconds: How long it took.
+        """
         self._in_flight.dec()
         self._requests.labels(
             method if method in METHODS else "other", route or "other", str(status)
@@ -124,18 +137,24 @@ class Metrics:
         self._request_seconds.labels(route or "other").observe(seconds)
 
     def rejected(self, code: str) -> None:
+        """Count a request answered with a problem."""
         self._rejected.labels(code if code in KINDS else "other").inc()
 
     def worker_restarted(self, reason: str) -> None:
+        """Count a worker that was replaced."""
         self._restarts.labels(reason).inc()
 
     def cache_result(self, result: str) -> None:
-        """result: hit_memory, hit_disk, hit_redis, miss or corrupt."""
+        """Count a look-up: hit_memory, hit_disk, hit_redis, miss or corrupt."""
         self._cache.labels(result).inc()
 
     def observe_reply(self, head: Mapping[str, Any], queued_ms: float) -> None:
-        """What a worker's reply says of its picture. head: people, megapixels and timings_ms, each
-        optional."""
+        """Record what a worker reports about a picture.
+
+        Args:
+            head: The reply's head; people, megapixels and timings_ms are used where they are there.
+            queued_ms: How long the picture waited, in milliseconds.
+        """
         timings_ms = {"queue": queued_ms} | dict(head.get("timings_ms") or {})
         for stage in STAGES:
             if stage in timings_ms:
@@ -146,18 +165,18 @@ class Metrics:
             self._megapixels.observe(head["megapixels"])
 
     def render(self) -> bytes:
-        """The figures in Prometheus's text format."""
+        """Return the metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class _Live(Collector):
-    """The gauges, asked for at each scrape."""
+    """The gauges, computed at each scrape."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sources: dict[str, Callable[[], Any]] = {}
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return ()  # else the registry would collect once to learn the names
+        return ()  # otherwise the registry would collect once to learn the names
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         status = self._ask("status")
@@ -170,19 +189,18 @@ class _Live(Collector):
             _memory(status),
         )
         if (cache := self._ask("cache")) is not None:
-            yield _gauge("humanparse_cache_bytes", "Answers kept.", "tier", cache)
+            yield _gauge("humanparse_cache_bytes", "Bytes of cached responses.", "tier", cache)
         if (jobs := self._ask("jobs")) is not None:
             yield _gauge("humanparse_jobs", "Jobs by state.", "state", jobs)
         if (troubles := self._ask("troubles")) is not None:
             yield GaugeMetricFamily(
                 "humanparse_degraded",
-                "What does not work as it should, as /readyz lists it.",
+                "Number of parts that /readyz lists as degraded.",
                 value=len(troubles),
             )
 
     def _ask(self, name: str) -> Any:
-        """A source's answer; None without one. A broken source must not take the other figures with
-        it."""
+        """A source's value; None without one. A broken source must not stop the other metrics."""
         try:
             return self.sources[name]() if name in self.sources else None
         except Exception:
@@ -192,14 +210,14 @@ class _Live(Collector):
 
 def _dispatcher_gauges(status: Any) -> Iterator[GaugeMetricFamily]:
     yield GaugeMetricFamily(
-        "humanparse_queue_depth", "Requests that wait for a worker.", value=status.queued
+        "humanparse_queue_depth", "Requests waiting for a worker.", value=status.queued
     )
     yield GaugeMetricFamily(
-        "humanparse_queue_bytes", "Pictures held, waiting or in work.", value=status.bytes_held
+        "humanparse_queue_bytes", "Bytes of pictures, waiting or in work.", value=status.bytes_held
     )
     yield GaugeMetricFamily(
         "humanparse_predicted_wait_seconds",
-        "How long a new request would wait.",
+        "Predicted wait of a new request.",
         value=status.predicted_wait_s,
     )
     states = {state: getattr(status, state) for state in ("idle", "busy", "starting")}
@@ -207,7 +225,7 @@ def _dispatcher_gauges(status: Any) -> Iterator[GaugeMetricFamily]:
     if status.last_success_age_s is not None:
         yield GaugeMetricFamily(
             "humanparse_last_success_age_seconds",
-            "Since something was parsed.",
+            "Time since a picture was parsed.",
             value=status.last_success_age_s,
         )
 

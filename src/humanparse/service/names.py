@@ -1,4 +1,4 @@
-"""Names of clients' files, for people to tell pictures apart by. No file of ours is called so."""
+"""Names of clients' files, shown to people to tell pictures apart. No file of ours uses them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def clean_name(name: str) -> str:
-    """A file's path as its client knows it: "C:\\photos\\..\\a.jpg" becomes "photos/a.jpg".
+    r"""Return a file's path as its client knows it: "C:\photos\..\a.jpg" becomes "photos/a.jpg".
 
-    It leads nowhere, holds nothing that could upset a terminal or a log, and is at most MAX_NAME
-    letters long, of which the last ones are kept.
+    The result leads nowhere, holds nothing that could upset a terminal or a log, and has at most
+    MAX_NAME characters, of which the last ones are kept.
     """
     steps = _DRIVE.sub("", name, count=1) if _DRIVE.match(name) else name
     kept = [step for step in steps.replace("\\", "/").split("/") if step not in ("", ".", "..")]
@@ -23,10 +23,13 @@ def clean_name(name: str) -> str:
 
 
 def tell_apart(names: Sequence[str]) -> list[str]:
-    """The names in their order, each once: the second a.jpg becomes a-2.jpg, or the next that is
-    free.
+    """Make names unique: the second a.jpg becomes a-2.jpg, or the next name that is free.
 
-    What has no name, "", keeps none.
+    Args:
+        names: The names, in order.
+
+    Returns:
+        The names in the same order, each used once. An empty name, "", stays empty.
     """
     taken = set(names)
     seen: set[str] = set()

@@ -1,8 +1,6 @@
-"""What a request may ask for beside its picture: the options of /parse, /predict, /v1/batch and
-jobs, checked.
+"""The options of a request beside its picture, checked: for /parse, /predict, /v1/batch and jobs.
 
-They arrive as form fields, in the query or as keys of a JSON body; whatever the way, the same words
-mean the same.
+They arrive as form fields, in the query or as keys of a JSON body, and mean the same in each.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.vocabulary import FORMAT_SUFFIXES, MIN_SIDE, PALETTES
 
-ANSWER = "answer"  # the format of /parse: one JSON with everything; the others are single files
-TENSORS = "tensors"  # of /v2 alone: inference_protocol.py
+ANSWER = "answer"  # /parse's default format: one JSON with everything; the others are files
+TENSORS = "tensors"  # for /v2 alone (api/v2.py)
 FILES = tuple(FORMAT_SUFFIXES)
 INCLUDE = ("rle", "polygons", "overlay", "colormap", "labels")
 PICTURES = ("png", "jpeg", "webp")
@@ -25,12 +23,17 @@ STYLES = ("colormap", "overlay", "outlines", "cutout")
 
 @dataclass(frozen=True)
 class Options:
-    """What one request asks for.
+    """The options of one request.
 
-    model: a name, or "" for the service's first. format: ANSWER or one of FILES. include: of
-    INCLUDE, what the answer carries beside boxes and scores. min_score: 0 to 1, None for the
-    model's. palette: of the colours. max_side: longest side of the network's input in pixels, None
-    for the model's. style, encoding: of /predict's picture, else "".
+    Attributes:
+        model: The model's name, or "" for the service's first model.
+        format: ANSWER or one of FILES.
+        include: Those of INCLUDE that the response holds beside boxes and scores.
+        min_score: From 0 to 1; None for the model's default.
+        palette: The name of the colours.
+        max_side: The longest side of the network's input in pixels; None for the model's default.
+        style: What /predict draws, else "".
+        encoding: The encoding of /predict's picture, else "".
     """
 
     model: str = ""
@@ -43,7 +46,7 @@ class Options:
     encoding: str = ""
 
     def head(self) -> dict[str, Any]:
-        """The task for a worker, in plain JSON values."""
+        """Return the head of the work item, in plain JSON values."""
         return {"do": "parse", **asdict(self), "include": list(self.include)}
 
 
@@ -52,10 +55,17 @@ PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
 
 
 def parse_options(fields: Mapping[str, Any], settings: Settings) -> Options:
-    """The options of /parse, /v1/batch and jobs. fields: text, JSON values or lists of them, by
-    name.
+    """Return the options of /parse, /v1/batch or a job.
 
-    Raises Problem bad_option for an unknown name or an impossible value.
+    Args:
+        fields: Texts, JSON values or lists of them, by option name.
+        settings: The service's settings.
+
+    Returns:
+        The options, with defaults for those that are not given.
+
+    Raises:
+        Problem: bad_option, for an unknown name or an impossible value.
     """
     _refuse_unknown(fields, NAMES)
     return Options(
@@ -66,10 +76,19 @@ def parse_options(fields: Mapping[str, Any], settings: Settings) -> Options:
 
 
 def picture_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> Options:
-    """The options of /predict. accept: the request's Accept header.
+    """Return the options of /predict.
 
-    Raises Problem bad_option as `parse_options`, and not_acceptable if none of our encodings is
-    wanted.
+    Args:
+        fields: Texts, JSON values or lists of them, by option name.
+        accept: The request's Accept header.
+        settings: The service's settings.
+
+    Returns:
+        The options, with defaults for those that are not given.
+
+    Raises:
+        Problem: bad_option as for `parse_options`; not_acceptable if the client accepts none of our
+            encodings.
     """
     _refuse_unknown(fields, PICTURE_NAMES)
     style = _choice(fields, "style", STYLES, "colormap")
@@ -81,10 +100,18 @@ def picture_options(fields: Mapping[str, Any], accept: str, settings: Settings) 
 
 
 def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
-    """The encoding of PICTURES that the Accept header likes best; JPEG, or PNG for what is
-    transparent, where it has no say.
+    """Return the encoding of PICTURES that the Accept header prefers.
 
-    Raises Problem not_acceptable if it wants none of them.
+    Args:
+        accept: The header; where it has no preference, JPEG is chosen, or PNG for transparent
+            pictures.
+        transparent: Whether the picture is transparent, which JPEG cannot be.
+
+    Returns:
+        "jpeg", "png" or "webp".
+
+    Raises:
+        Problem: not_acceptable, if it accepts none of them.
     """
     order = ("png", "webp") if transparent else ("jpeg", "png", "webp")
     wishes = [_wish(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
@@ -123,7 +150,7 @@ def _refuse_unknown(fields: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def _single(fields: Mapping[str, Any], name: str) -> Any:
-    """The value of an option that may be given once; "" counts as not given."""
+    """The value of an option that may be given only once; "" counts as not given."""
     value = fields.get(name)
     if isinstance(value, list | tuple):
         if len(value) > 1:
@@ -147,7 +174,7 @@ def _choice(fields: Mapping[str, Any], name: str, choices: Sequence[str], defaul
     return value
 
 
-def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> float | None:
+def _number(fields: Mapping[str, Any], name: str, minimum: float, maximum: float) -> float | None:
     value = _single(fields, name)
     if value is None:
         return None
@@ -155,23 +182,26 @@ def _number(fields: Mapping[str, Any], name: str, least: float, most: float) -> 
         number = float(value)
     except (ValueError, OverflowError):
         number = float("nan")
-    if not least <= number <= most:
+    if not minimum <= number <= maximum:
         raise Problem(
-            "bad_option", f"{name} is {_shown(value)}; give a number from {least:g} to {most:g}"
+            "bad_option",
+            f"{name} is {_shown(value)}; give a number from {minimum:g} to {maximum:g}",
         )
     return number
 
 
-def _side(fields: Mapping[str, Any], most: int) -> int | None:
-    number = _number(fields, "max_side", MIN_SIDE, most)
+def _side(fields: Mapping[str, Any], maximum: int) -> int | None:
+    number = _number(fields, "max_side", MIN_SIDE, maximum)
     if number is not None and number != int(number):
         raise Problem("bad_option", f"max_side is {number:g}; give a whole number of pixels")
     return None if number is None else int(number)
 
 
 def _include(value: Any) -> tuple[str, ...]:
-    """ "rle,overlay", or a list of such; in the order of INCLUDE, each once. "none" leaves the
-    masks out."""
+    """The names in "rle,overlay" or a list of such texts, each once and in the order of INCLUDE.
+
+    "none" leaves the masks out.
+    """
     if value is None or value == "" or value == []:
         return ("rle",)
     texts = value if isinstance(value, list | tuple) else [value]
@@ -208,7 +238,7 @@ def _wish(part: str) -> tuple[str, float]:
 
 
 def _weight(kind: str, wishes: Sequence[tuple[str, float]]) -> float:
-    """How much a media type is liked: the most exact wish decides."""
+    """How much a media type is preferred: the most specific pattern decides."""
     for pattern in (kind, "image/*", "*/*"):
         for wish, weight in wishes:
             if wish == pattern:

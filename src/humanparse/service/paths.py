@@ -1,18 +1,20 @@
-"""Below which path clients reach the service, and what a request asks for without it.
+"""The path below which clients reach the service, and the path that a request asks for without it.
 
-A proxy that serves the service at https://example.org/hp/ takes /hp off each request. What clients
-are told (links, Location, redirects) must have it again; what a path decides (who needs a token,
-how large a body may be) must not depend on it. ASGI carries it as `root_path`, and `path` begins
-with it. The first of these three that says one is believed:
+A proxy that serves us at https://example.org/hp/ removes /hp from each request. What clients see
+(links, Location, redirects) must contain it again. What a path decides (who needs a token, how
+large a body may be) must not depend on it. ASGI carries the prefix as `root_path`, and `path`
+begins with it. It comes from the first of these that gives one:
     the server or application around ours, such as `uvicorn --root-path`
-    the header X-Forwarded-Prefix of a proxy in trusted_proxies
+    the X-Forwarded-Prefix header of a proxy in trusted_proxies
     the setting root_path
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from humanparse.errors import OptionError
@@ -20,30 +22,34 @@ from humanparse.service.settings import plain_root
 
 
 def put_below(scope: Scope, prefix: str) -> None:
-    """Write into a request that its client sees it below `prefix`, which was taken off."""
+    """Add `prefix`, which a proxy removed, to a request's paths."""
     scope["root_path"] = prefix
     scope["path"] = prefix + scope["path"]
     scope["raw_path"] = prefix.encode() + scope.get("raw_path", b"")
 
 
 def route_path(scope: Scope) -> str:
-    """The path without `root_path`, read as Starlette's router does, so that no decision misses it.
+    """Return the path without `root_path`, as Starlette's router reads it.
 
-    The path is as it came where it does not begin with root_path.
+    A path that does not begin with root_path is returned as it came.
     """
     path, prefix = scope["path"], scope.get("root_path", "")
     return path[len(prefix) :] if prefix and f"{path}/".startswith(f"{prefix}/") else path
 
 
 def root_of(request: Request) -> str:
-    """The prefix of all links to paths of this service: "" or, for instance, "/hp"."""
+    """Return the prefix of all links to this service: "" or, for example, "/hp"."""
     return request.scope.get("root_path", "").rstrip("/")
 
 
 class ProxyHeaders(ProxyHeadersMiddleware):
-    """uvicorn's middleware for X-Forwarded-For and -Proto, which takes X-Forwarded-Prefix too."""
+    """uvicorn's middleware for X-Forwarded-For and -Proto, extended by X-Forwarded-Prefix."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # uvicorn has its own types for ASGI, which do not fit Starlette's.
+    def __init__(self, app: ASGIApp, trusted_proxies: list[str]):
+        super().__init__(app, trusted_proxies)  # type: ignore[arg-type]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             peer = (scope.get("client") or ("",))[0]
             if peer in self.trusted_hosts and (prefix := _forwarded_prefix(scope)):
@@ -52,9 +58,9 @@ class ProxyHeaders(ProxyHeadersMiddleware):
 
 
 def _forwarded_prefix(scope: Scope) -> str:
-    """What all proxies together have taken off; each adds its own to the end.
+    """The prefixes that all proxies have removed; each proxy appends its own.
 
-    Returns "" if one of them says anything else than a plain path.
+    "" if one of them is not a plain path.
     """
     values = [value for name, value in scope["headers"] if name == b"x-forwarded-prefix"]
     try:

@@ -1,4 +1,4 @@
-"""The shapes of bodies, for the OpenAPI document: what is promised to clients, field by field."""
+"""The shapes of request and response bodies for the OpenAPI document, field by field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Box = Annotated[
     Field(
         min_length=4,
         max_length=4,
-        description="x0, y0, x1, y1 in pixels; x1 and y1 lie just outside.",
+        description="x0, y0, x1, y1 in pixels; x1 and y1 are exclusive.",
     ),
 ]
 Base64 = Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
@@ -33,41 +33,44 @@ class Rle(BaseModel):
 
 
 class Region(BaseModel):
-    """Pixels of a part or person."""
+    """The pixels of a part or person."""
 
     score: Score
     box: Box
     area: Annotated[int, Field(ge=0, description="Number of pixels.")]
     mask: Annotated[
-        Rle | None, Field(description="Only if `include` holds rle, as it does by default.")
+        Rle | None, Field(description="Only if `include` contains rle, as it does by default.")
     ] = None
     polygons: Annotated[
         list[list[float]] | None,
         Field(
-            description="Closed outlines, x, y, x, y, … in pixels; only if `include` holds polygons."
+            description="Closed outlines, x, y, x, y, … in pixels; "
+            "only if `include` contains polygons."
         ),
     ] = None
 
 
-class PartAnswer(Region):
+class ParsedPart(Region):
     """One body part or garment of one person."""
 
     label: str
     class_id: int
 
 
-class PersonAnswer(Region):
+class ParsedPerson(Region):
     """One person; their parts lie inside their mask."""
 
-    id: Annotated[int, Field(ge=1, description="1, 2, …; their value in the person map.")]
-    parts: list[PartAnswer]
+    id: Annotated[int, Field(ge=1, description="1, 2, …; the value in the person map.")]
+    parts: list[ParsedPart]
 
 
-class ParseAnswer(BaseModel):
-    """The answer of /parse. `labels`, `scores` and `result_image` are what clients of older
-    services read."""
+class ParseResponse(BaseModel):
+    """The response of /parse.
 
-    model_config = ConfigDict(title="ParseAnswer")
+    Clients of older services read `labels`, `scores` and `result_image`.
+    """
+
+    model_config = ConfigDict(title="ParseResponse")
 
     success: bool
     labels: Annotated[
@@ -75,11 +78,11 @@ class ParseAnswer(BaseModel):
     ]
     scores: Annotated[list[float], Field(description="Their scores, in the same order.")]
     result_image: Annotated[
-        Base64, Field(description="The label map in colours, a PNG of the photo's size, in base64.")
+        Base64, Field(description="The label map in colour, a PNG of the photo's size, in base64.")
     ]
-    people: Annotated[list[PersonAnswer], Field(description="By falling score.")]
+    people: Annotated[list[ParsedPerson], Field(description="By descending score.")]
     loose_parts: Annotated[
-        list[PartAnswer], Field(description="Parts that belong to none of the people found.")
+        list[ParsedPart], Field(description="Parts that belong to none of the people found.")
     ]
     width: int
     height: int
@@ -91,29 +94,32 @@ class ParseAnswer(BaseModel):
     palette: Annotated[list[list[int]], Field(description="Red, green, blue of each class.")]
     timings_ms: dict[str, float]
     overlay: Annotated[
-        Base64 | None, Field(description="The photo in colours, PNG; if `include` holds overlay.")
+        Base64 | None,
+        Field(description="The photo with coloured parts, PNG; if `include` contains overlay."),
     ] = None
     colormap: Annotated[
-        Base64 | None, Field(description="As result_image; if `include` holds colormap.")
+        Base64 | None, Field(description="As result_image; if `include` contains colormap.")
     ] = None
     label_map: Annotated[
-        Base64 | None, Field(description="PNG whose values are classes; if `include` holds labels.")
+        Base64 | None,
+        Field(description="PNG whose values are classes; if `include` contains labels."),
     ] = None
     person_map: Annotated[
         Base64 | None,
         Field(
-            description="PNG whose values are people's ids, 0 nobody; if `include` holds labels."
+            description="PNG whose values are the ids of people, 0 for none; "
+            "if `include` contains labels."
         ),
     ] = None
 
 
-class ProblemAnswer(BaseModel):
+class ProblemResponse(BaseModel):
     """Every error, as application/problem+json (RFC 9457)."""
 
     type: str
     title: str
     status: int
-    detail: Annotated[str, Field(description="What arrived, what was expected and what to do.")]
+    detail: Annotated[str, Field(description="What arrived, what was expected, what to do.")]
     instance: Annotated[str, Field(description="The path of the request.")]
     code: Annotated[
         str,
@@ -127,21 +133,23 @@ class ProblemAnswer(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """One picture of a batch: its result, or what was wrong with it."""
+    """One picture of a batch: its result, or its problem."""
 
-    index: Annotated[int, Field(ge=0, description="Place of the picture in the request, from 0.")]
+    index: Annotated[
+        int, Field(ge=0, description="Position of the picture in the request, from 0.")
+    ]
     result: dict[str, Any] | None = None
-    problem: ProblemAnswer | None = None
+    problem: ProblemResponse | None = None
 
 
-class BatchAnswer(BaseModel):
-    """The answer of /v1/batch, in the order of the pictures."""
+class BatchResponse(BaseModel):
+    """The response of /v1/batch, in the order of the pictures."""
 
     results: list[BatchItem]
 
 
-class ModelAnswer(BaseModel):
-    """One model that answers here."""
+class ModelInfo(BaseModel):
+    """One model that this service offers."""
 
     name: str
     label_set: str
@@ -151,24 +159,30 @@ class ModelAnswer(BaseModel):
     sha256: str
 
 
-class ModelsAnswer(BaseModel):
-    """The models; the first answers where none is named."""
+class ModelsResponse(BaseModel):
+    """The models; the first is used when a request names none."""
 
-    models: list[ModelAnswer]
+    models: list[ModelInfo]
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
+    """The server is alive."""
+
     status: str
 
 
-class VersionAnswer(BaseModel):
+class VersionResponse(BaseModel):
+    """The version of the package and of the API."""
+
     humanparse: str
     api: str
 
 
-class ReadyAnswer(BaseModel):
-    """The state of the service. `degraded` names what does not work as it should although pictures
-    are answered."""
+class ReadyResponse(BaseModel):
+    """The state of the service.
+
+    `degraded` names what does not work as it should although pictures are answered.
+    """
 
     status: str
     workers: dict[str, int]
@@ -178,50 +192,54 @@ class ReadyAnswer(BaseModel):
     degraded: list[str]
 
 
-# Pieces of the OpenAPI document that FastAPI cannot derive
+# Parts of the OpenAPI document that FastAPI cannot derive
 
 
 def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The JSON schema of each option."""
+    """Return the JSON schema of each option."""
     return {
-        "model": {"type": "string", "description": "Name of a model, see /models; else the first."},
+        "model": {
+            "type": "string",
+            "description": "Name of a model, see /models; the first by default.",
+        },
         "format": {
             "type": "string",
             "enum": [ANSWER, *FILES],
-            "description": "A file instead of the answer.",
+            "description": "A file instead of the JSON answer.",
         },
         "include": {
             "type": "array",
             "items": {"type": "string", "enum": [*INCLUDE, "none"]},
-            "description": "What the answer carries beside boxes and scores; rle if not given.",
+            "description": "What the answer contains beside boxes and scores; rle by default.",
         },
         "min_score": {
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "Leave out what scores below.",
+            "description": "Leave out people and parts with a lower score.",
         },
         "palette": {
             "type": "string",
             "enum": list(PALETTES),
-            "description": "Colours of the pictures.",
+            "description": "The colours of the classes.",
         },
         "max_side": {
             "type": "integer",
             "minimum": MIN_SIDE,
             "maximum": settings.max_side,
-            "description": "Longest side of the network's input in pixels: smaller is faster and sees less.",
+            "description": "Longest side of the network's input in pixels; "
+            "smaller is faster but less accurate.",
         },
         "style": {
             "type": "string",
             "enum": list(STYLES),
-            "description": "What is drawn; colormap if not given.",
+            "description": "What is drawn; colormap by default.",
         },
     }
 
 
 def query_parameters(names: tuple[str, ...], settings: Settings) -> list[dict[str, Any]]:
-    """The options as parameters of the query."""
+    """Return the options as parameters of the query."""
     schemas = option_schemas(settings)
     spread = {"style": "form", "explode": False}
     return [
@@ -234,7 +252,16 @@ def query_parameters(names: tuple[str, ...], settings: Settings) -> list[dict[st
 def request_body(
     names: tuple[str, ...], settings: Settings, *, several: bool = False
 ) -> dict[str, Any]:
-    """The ways in which pictures and options may arrive."""
+    """Return the ways in which pictures and options may arrive.
+
+    Args:
+        names: The options that the endpoint takes.
+        settings: The service's settings.
+        several: Whether the request may hold several pictures.
+
+    Returns:
+        An OpenAPI request body.
+    """
     options = {name: schema for name, schema in option_schemas(settings).items() if name in names}
     file = {"type": "string", "format": "binary", "description": "The picture's file."}
     text = {
@@ -261,16 +288,16 @@ def request_body(
 
 
 def file_response() -> dict[str, Any]:
-    """The answers of /parse other than JSON: one of FILES."""
+    """Return the description of /parse's responses, JSON or one of FILES."""
     file = {"schema": {"type": "string", "format": "binary"}}
     return {
-        "description": "The answer, or the file that `format` names",
+        "description": "The JSON answer, or the file that `format` names",
         "content": {"image/png": file, "application/octet-stream": file},
     }
 
 
 def picture_response() -> dict[str, Any]:
-    """The answer of /predict."""
+    """Return the description of /predict's response."""
     picture = {"schema": {"type": "string", "format": "binary"}}
     return {
         "description": "The coloured picture",
@@ -279,12 +306,18 @@ def picture_response() -> dict[str, Any]:
 
 
 def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The errors of an endpoint by status, from their codes, with those that any request may
-    meet."""
+    """Return the errors of an endpoint by status.
+
+    Args:
+        codes: The endpoint's codes; those that any request may meet are added.
+
+    Returns:
+        OpenAPI responses.
+    """
     by_status: dict[int, list[str]] = {}
     for code in (*codes, "unauthorized", "internal_error"):
         by_status.setdefault(problems.KINDS[code].status, []).append(code)
-    reference = {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}
+    reference = {"schema": {"$ref": "#/components/schemas/ProblemResponse"}}
     return {
         status: {
             "description": "; ".join(f"{one}: {problems.KINDS[one].title}" for one in names),

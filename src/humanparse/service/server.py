@@ -1,12 +1,13 @@
-"""The service as a process: opens the door, runs the app, and ends as it is told.
+"""The service as a process: it listens, runs the app, and stops on signals.
 
-SIGTERM, SIGINT   not ready at once; open for drain_delay_s more; what is in work is answered within drain_s; exit code 0
-a second one      the end, at once
+SIGTERM, SIGINT   not ready from now on, but still open for drain_delay_s;
+                  requests in progress are answered within drain_s; exit code 0
+a second one      stops at once
 SIGHUP            app.state.reload()
 
-The app's lifespan is run here rather than by uvicorn, so that what keeps the service from starting
-comes out as the error it is. Relies on uvicorn.Server's startup, capture_signals and should_exit;
-tests/service/test_server.py holds them fast.
+The app's lifespan is run here instead of by uvicorn, so that the error that keeps the service from
+starting is raised as it is. This relies on uvicorn.Server's startup, capture_signals and
+should_exit; tests/service/test_server.py is a regression test for them.
 """
 
 from __future__ import annotations
@@ -31,26 +32,45 @@ from humanparse.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-SPARE_FILES = 256  # open files beside those of the clients: workers, databases, the cache
-LAST_WORD_S = 0.1  # for the answers of requests that did not end in time
-BACKLOG = 1024  # connections that the system keeps until we take them
+SPARE_FILES = 256  # open files beside client connections: workers, databases, the cache
+LAST_WORD_S = 0.1  # for the responses to requests that did not end in time
+BACKLOG = 1024  # connections that the system queues until we accept them
 
 
 def serve(settings: Settings) -> int:
-    """Run the service until it is told to end. Returns the exit code.
+    """Run the service until it is told to stop.
 
-    Raises OptionError if it cannot listen there, and whatever the app raises if it cannot start,
-    such as ModelError.
+    Args:
+        settings: The service's settings.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        OptionError: If it cannot listen at the address.
+        HumanParseError: Whatever the app raises when it cannot start, such as ModelError.
     """
-    # here, because it is slow to import and `bind` may fail first
+    # imported here, because it is slow to import and not always needed
     from humanparse.service.app import create_app
 
     return run(create_app(settings), settings)
 
 
 def run(app: FastAPI, settings: Settings, on_ready: Callable[[Server], None] | None = None) -> int:
-    """Like `serve`, for an app that is there already. on_ready: called once requests are served;
-    None prints the address."""
+    """Run an existing app, as `serve` does.
+
+    Args:
+        app: The application.
+        settings: The service's settings.
+        on_ready: Called once requests are served; None prints the address.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        OptionError: If it cannot listen at the address.
+        HumanParseError: Whatever the app raises when it cannot start.
+    """
     log = logs.configure(settings)
     _allow_open_files(settings.max_connections + POLITE_REFUSALS + SPARE_FILES)
     try:
@@ -75,7 +95,7 @@ async def _run(
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which keeps quiet, tells when it is ready, and stops in our order."""
+    """uvicorn's server, made quiet: it reports when it is ready, and stops in our order."""
 
     def __init__(
         self,
@@ -100,8 +120,9 @@ class Server(uvicorn.Server):
                 backlog=BACKLOG,
                 workers=1,
                 h11_max_incomplete_event_size=settings.max_header_kb * 1000,
-                timeout_keep_alive=settings.keep_alive_s,
-                timeout_graceful_shutdown=settings.drain_s,
+                # annotated as int, but used as seconds in floats
+                timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]
+                timeout_graceful_shutdown=settings.drain_s,  # type: ignore[arg-type]
             )
         )
         self._app, self._settings, self._listener, self._on_ready = (
@@ -115,6 +136,7 @@ class Server(uvicorn.Server):
         self.stopping = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and report that the service is ready. Raises OptionError if it cannot listen."""
         try:
             await super().startup(sockets)
         except OSError as error:  # two may bind to an address, but only one can listen
@@ -125,10 +147,11 @@ class Server(uvicorn.Server):
 
     @property
     def address(self) -> str:
-        """Where it is, with the port that it really has."""
+        """The server's URL, with the port that is really used."""
         return _address(self._settings.host, self._listener.getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all connections, within drain_s where a request is in progress."""
         await super().shutdown(sockets)
         if left := list(self.server_state.connections):  # drain_s is over
             await asyncio.sleep(LAST_WORD_S)
@@ -137,7 +160,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0)  # for asyncio to close them
 
     def stop(self) -> None:
-        """Begin to end: not ready from now on, closed after drain_delay_s."""
+        """Begin to stop: not ready from now on, closed after drain_delay_s."""
         self.stopping = True
         self._app.state.draining = True
         logger.info("stopping")
@@ -153,11 +176,12 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn's own way begins too late, and raises the signals anew at the end; see below
+        """Do nothing, since uvicorn's way begins too late and raises the signals again."""
         yield
 
     @contextlib.contextmanager
     def listening_to_signals(self) -> Iterator[None]:
+        """Handle signals while the context is open; without effect outside the main thread."""
         loop = asyncio.get_running_loop()
         handlers = {signal.SIGTERM: self._on_stop_signal, signal.SIGINT: self._on_stop_signal}
         if hasattr(signal, "SIGHUP"):  # not on Windows
@@ -165,7 +189,7 @@ class Server(uvicorn.Server):
         try:
             for one, handler in handlers.items():
                 loop.add_signal_handler(one, handler, one)
-        # not in the main thread, as in tests: then there are no signals
+        # not the main thread, as in tests, so there are no signals
         except (ValueError, RuntimeError):
             handlers = {}
         try:
@@ -176,8 +200,8 @@ class Server(uvicorn.Server):
 
     def _on_stop_signal(self, number: signal.Signals) -> None:
         if self.stopping:
-            # Not sys.exit: that would wait for whatever made somebody send a second signal. Workers
-            # end with their pipes.
+            # Not sys.exit, which would wait for whatever led to the second signal. The workers end
+            # when their pipes close.
             os._exit(128 + number)
         self.stop()
 
@@ -194,12 +218,17 @@ class Server(uvicorn.Server):
             await self._app.state.reload()
             logger.info("reloaded")
         except Exception:
-            logger.exception("could not reload; what was there stays")
+            logger.exception("the reload failed; the old models stay")
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A socket at the address, not yet listening: until the service is ready, clients are refused.
-    Raises OptionError."""
+    """Return a socket at the address that does not listen yet.
+
+    Until the service is ready, clients are refused.
+
+    Raises:
+        OptionError: If the address cannot be used.
+    """
     try:
         found = socket.getaddrinfo(
             settings.host.strip("[]"),
@@ -223,11 +252,9 @@ def bind(settings: Settings) -> socket.socket:
 def _cannot_listen(settings: Settings, error: OSError) -> OptionError:
     where = f"cannot listen on {_address(settings.host, settings.port).removeprefix('http://')}"
     if error.errno == errno.EADDRINUSE:
-        return OptionError(
-            f"{where}: something else does already; choose another port, or 0 for a free one"
-        )
+        return OptionError(f"{where}: the port is in use; choose another, or 0 for a free one")
     if error.errno == errno.EACCES:
-        return OptionError(f"{where}: ports below 1024 are for administrators; choose another")
+        return OptionError(f"{where}: ports below 1024 need administrator rights; choose another")
     return OptionError(f"{where}: {error.strerror or error}")
 
 
@@ -237,13 +264,12 @@ def _address(host: str, port: int) -> str:
 
 
 def _print_ready(server: Server) -> None:
-    with contextlib.suppress(OSError):  # nobody reads our output: no reason not to serve
+    with contextlib.suppress(OSError):  # a closed output is no reason not to serve
         print(f"humanparse is ready at {server.address}", flush=True)
 
 
 def _allow_open_files(num_files: int) -> None:
-    """Raise this process's limit of open files as far as it may, so that max_connections is what
-    limits."""
+    """Raise this process's limit of open files, so that max_connections is what limits."""
     try:
         import resource
     except ImportError:  # not on Windows

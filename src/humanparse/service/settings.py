@@ -1,7 +1,6 @@
-"""Every limit and choice of the service: one row each, with its default, its unit and what it
-means.
+"""Every limit and choice of the service: one row each, with its default, unit and meaning.
 
-A row becomes a flag of `humanparse serve` (`--max-body-mb`) and an environment variable
+A row becomes an option of `humanparse serve` (`--max-body-mb`) and an environment variable
 (`HUMANPARSE_MAX_BODY_MB`); docs/service.md lists them all. 1 MB = 1 000 000 bytes, 1 kB = 1 000
 bytes.
 """
@@ -22,7 +21,7 @@ from humanparse.system.home import home_if_any
 from humanparse.vocabulary import DEVICES, PRECISIONS
 
 PREFIX = "HUMANPARSE_"
-NOWHERE = Path(os.devnull)  # no folder can be made below it
+NOWHERE = Path(os.devnull)  # no folder can be created below it
 
 
 def row(
@@ -31,274 +30,372 @@ def row(
     *,
     unit: str = "",
     group: str,
-    least: float | None = None,
-    most: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
 ) -> Any:
-    """A setting: its default, what it means, its unit, the heading it stands under, and the range
-    it may have."""
+    """Return a setting as a dataclass field.
+
+    Args:
+        default: The value if nothing is given.
+        help: What it means; also the option's help text.
+        unit: The unit of the value.
+        group: The heading that it is listed under.
+        minimum: The smallest value that is allowed.
+        maximum: The largest value that is allowed.
+
+    Returns:
+        The field, with the other arguments in its metadata.
+    """
     return field(
         default=default,
-        metadata={"help": help, "unit": unit, "group": group, "least": least, "most": most},
+        metadata={
+            "help": help,
+            "unit": unit,
+            "group": group,
+            "minimum": minimum,
+            "maximum": maximum,
+        },
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the service is told. Raises OptionError for an impossible value, and for an open door:
-    see `_check_door`."""
+    """The settings of the service.
 
-    # Where it listens, and who may come in
+    Raises:
+        OptionError: For an impossible value, and for a non-loopback host without a token (see
+            `_check_access`).
+    """
+
+    # Where it listens, and who has access
     host: str = row("127.0.0.1", "Address to listen on.", group="Address")
     port: int = row(
-        7860, "Port to listen on; 0 takes a free one.", group="Address", least=0, most=65535
+        7860, "Port to listen on; 0 picks a free one.", group="Address", minimum=0, maximum=65535
     )
     token: str = row(
-        "", "What clients must send as `Authorization: Bearer TOKEN`.", group="Address"
+        "", "Token that clients must send as `Authorization: Bearer TOKEN`.", group="Address"
     )
     no_auth: bool = row(False, "Serve other machines without a token.", group="Address")
     cors_origins: tuple[str, ...] = row(
-        (), "Origins whose pages may call this service, with commas between.", group="Address"
+        (), "Origins whose pages may call this service, separated by commas.", group="Address"
     )
     allowed_hosts: tuple[str, ...] = row(
         (),
-        "Host names answered beside localhost and IP addresses, with commas between, or `*`. Empty: any, but none on "
-        "a loopback address without a token.",
+        "Host names to answer to besides localhost and IP addresses, separated by commas,"
+        " or `*`. Empty: any name, but none on a loopback address without a token.",
         group="Address",
     )
     trusted_proxies: tuple[str, ...] = row(
         ("127.0.0.1",),
-        "Addresses of proxies whose X-Forwarded-For, -Proto and -Prefix are believed, "
-        "with commas between.",
+        "Addresses of proxies whose X-Forwarded-For, -Proto and -Prefix headers are "
+        "trusted, separated by commas.",
         group="Address",
     )
     root_path: str = row(
         "",
-        "Path, such as /hp, that a proxy takes off requests without saying so in "
+        "Path, such as /hp, that a proxy removes from requests without sending "
         "X-Forwarded-Prefix; links begin with it.",
         group="Address",
     )
 
-    # What works
+    # Models and workers
     models: tuple[str, ...] = row(
         ("humanparse-small",),
-        "Models, with commas between; the first answers when none is named.",
+        "Models, separated by commas; the first is used when a request names none.",
         group="Models",
     )
     engine: str = row(
         "auto",
-        "What runs the models: onnxruntime, openvino, or auto for the faster one.",
+        "Engine that runs the models: onnxruntime, openvino, or auto for the faster one.",
         group="Models",
     )
     precision: str = row(
-        "fp32", "Of a float model's arithmetic: fp32, or bf16 with OpenVINO.", group="Models"
+        "fp32", "Arithmetic of a float model: fp32, or bf16 with OpenVINO.", group="Models"
     )
     device: str = row(
         "cpu", "Where the models run: cpu, or cuda with onnxruntime-gpu.", group="Models"
     )
     workers: int = row(
         0,
-        "Processes that parse; 0 chooses by cores.",
+        "Number of worker processes; 0 chooses by the number of cores.",
         unit="processes",
         group="Workers",
-        least=0,
-        most=256,
+        minimum=0,
+        maximum=256,
     )
     threads: int = row(
         0,
-        "Threads of each worker; 0 shares out the cores.",
+        "Threads per worker; 0 divides the cores among the workers.",
         unit="threads",
         group="Workers",
-        least=0,
-        most=256,
+        minimum=0,
+        maximum=256,
     )
     worker_start_s: float = row(
-        60, "Time for a worker to load its models.", unit="s", group="Workers", least=1
+        60, "How long a worker may take to load its models.", unit="s", group="Workers", minimum=1
     )
     worker_max_requests: int = row(
-        2000, "A worker is replaced after that many.", unit="requests", group="Workers", least=1
+        2000,
+        "Replace a worker after this many requests.",
+        unit="requests",
+        group="Workers",
+        minimum=1,
     )
     worker_max_memory_mb: int = row(
-        2000, "A worker that holds more is replaced.", unit="MB", group="Workers", least=100
+        2000,
+        "Replace a worker that holds more memory than this.",
+        unit="MB",
+        group="Workers",
+        minimum=100,
     )
     probe_s: float = row(
         20,
-        "An idle worker parses a tiny picture every so often.",
+        "An idle worker parses a tiny picture at this interval.",
         unit="s",
         group="Workers",
-        least=0.1,
+        minimum=0.1,
     )
     ready_window_s: float = row(
-        60, "Ready means: something was parsed that recently.", unit="s", group="Workers", least=0.1
+        60,
+        "The service counts as ready if something was parsed within this time.",
+        unit="s",
+        group="Workers",
+        minimum=0.1,
     )
 
-    # Replicas on a cluster, in place of processes here: humanparse.ray
+    # Replicas on a cluster instead of processes on this machine: humanparse.ray
     ray: bool = row(
         False,
-        "Parse in replicas on a Ray cluster; then `workers` is their number, at least.",
+        "Parse in replicas on a Ray cluster; `workers` is then their minimum number.",
         group="Ray",
     )
     ray_address: str = row(
         "",
-        "Where that Ray is, such as head.example:6379; empty: one of our own, here.",
+        "Address of the Ray cluster, such as head.example:6379; empty: start a Ray on "
+        "this machine.",
         group="Ray",
     )
     ray_app: str = row(
         "humanparse",
-        "Name in Ray Serve; another service on the same Ray needs another.",
+        "Name of the application in Ray Serve; each service on a Ray cluster needs its own.",
         group="Ray",
     )
     ray_max_replicas: int = row(
         0,
-        "Most replicas, by the length of the queue; 0 keeps their number.",
+        "Maximum number of replicas when scaling with the queue; 0 keeps their number fixed.",
         unit="replicas",
         group="Ray",
-        least=0,
-        most=10000,
+        minimum=0,
+        maximum=10000,
     )
     ray_target_requests: float = row(
         1,
-        "More waiting or in work for each replica means: more replicas.",
+        "Scale up when there are more queued or running requests per replica than this.",
         unit="requests",
         group="Ray",
-        least=0.1,
-        most=100,
+        minimum=0.1,
+        maximum=100,
     )
     ray_upscale_delay_s: float = row(
-        10, "A queue this long in time brings more replicas.", unit="s", group="Ray", least=0
+        10,
+        "How long the queue must be too long before replicas are added.",
+        unit="s",
+        group="Ray",
+        minimum=0,
     )
     ray_downscale_delay_s: float = row(
-        120, "Idle replicas end after that.", unit="s", group="Ray", least=0
+        120, "Idle replicas are stopped after this time.", unit="s", group="Ray", minimum=0
     )
     ray_cpus_per_replica: float = row(
         0,
-        "Processors that a replica claims; 0 claims as many as `threads`.",
+        "CPUs that a replica reserves; 0 reserves as many as `threads`.",
         unit="processors",
         group="Ray",
-        least=0,
+        minimum=0,
     )
     ray_gpus_per_replica: float = row(
-        0, "GPUs that a replica claims, in whole or in part.", unit="GPUs", group="Ray", least=0
+        0,
+        "GPUs that a replica reserves; fractions are allowed.",
+        unit="GPUs",
+        group="Ray",
+        minimum=0,
     )
 
-    # What one request may be
-    max_header_kb: int = row(32, "Largest request head.", unit="kB", group="Requests", least=1)
-    max_body_mb: float = row(32, "Largest request body.", unit="MB", group="Requests", least=0.001)
+    # Limits of one request
+    max_header_kb: int = row(
+        32, "Maximum size of a request's head.", unit="kB", group="Requests", minimum=1
+    )
+    max_body_mb: float = row(
+        32, "Maximum size of a request's body.", unit="MB", group="Requests", minimum=0.001
+    )
     max_fields: int = row(
-        16, "Most fields of a form, its file not counted.", unit="fields", group="Requests", least=1
+        16,
+        "Maximum number of fields in a form, not counting its file.",
+        unit="fields",
+        group="Requests",
+        minimum=1,
     )
     max_megapixels: float = row(
         40.0,
-        "Larger photos are refused before they are decoded.",
+        "Maximum size of a photo; larger ones are refused before they are decoded.",
         unit="MP",
         group="Requests",
-        least=0.001,
+        minimum=0.001,
     )
     max_side: int = row(
         2048,
-        "Largest `max_side` that a request may ask for.",
+        "Maximum value of the option `max_side` of a request.",
         unit="pixels",
         group="Requests",
-        least=64,
+        minimum=64,
     )
     batch_max_images: int = row(
-        16, "Most images of one /v1/batch.", unit="images", group="Requests", least=1
+        16,
+        "Maximum number of images in one /v1/batch request.",
+        unit="images",
+        group="Requests",
+        minimum=1,
     )
     deadline_s: float = row(
-        30, "Time from the complete request to its answer.", unit="s", group="Requests", least=0.1
+        30,
+        "Time limit from the complete request to its response.",
+        unit="s",
+        group="Requests",
+        minimum=0.1,
     )
 
-    # What a connection may do
+    # Limits of a connection
     header_timeout_s: float = row(
-        10, "Time for a request's head to arrive.", unit="s", group="Connections", least=0.1
+        10, "Time limit for a request's head to arrive.", unit="s", group="Connections", minimum=0.1
     )
     body_timeout_s: float = row(
-        30, "Time for a request's body to arrive.", unit="s", group="Connections", least=0.1
+        30, "Time limit for a request's body to arrive.", unit="s", group="Connections", minimum=0.1
     )
     write_timeout_s: float = row(
-        30, "Time for a client that does not read on.", unit="s", group="Connections", least=0.1
+        30,
+        "Time limit for a client that has stopped reading its response.",
+        unit="s",
+        group="Connections",
+        minimum=0.1,
     )
     keep_alive_s: float = row(
-        15, "An idle connection is closed after that.", unit="s", group="Connections", least=0.1
+        15, "Close an idle connection after this time.", unit="s", group="Connections", minimum=0.1
     )
     max_connections: int = row(
-        1000, "Connections at a time.", unit="connections", group="Connections", least=1
+        1000,
+        "Maximum number of open connections.",
+        unit="connections",
+        group="Connections",
+        minimum=1,
     )
 
     # The queue
-    queue_size: int = row(64, "Requests that may wait.", unit="requests", group="Queue", least=0)
+    queue_size: int = row(
+        64,
+        "Maximum number of requests waiting in the queue.",
+        unit="requests",
+        group="Queue",
+        minimum=0,
+    )
     queue_max_mb: float = row(
-        512, "Bodies held at a time, waiting or in work.", unit="MB", group="Queue", least=1
+        512,
+        "Maximum size of all request bodies held, waiting or in progress.",
+        unit="MB",
+        group="Queue",
+        minimum=1,
     )
     answers_max_mb: float = row(
         256,
-        "Answers held at a time that clients have not taken yet.",
+        "Maximum size of all responses that clients have not read yet.",
         unit="MB",
         group="Queue",
-        least=1,
+        minimum=1,
     )
     max_wait_s: float = row(
-        10, "A request that would wait longer is turned away.", unit="s", group="Queue", least=0
+        10,
+        "Turn away a request that would wait longer than this.",
+        unit="s",
+        group="Queue",
+        minimum=0,
     )
 
-    # Results that are kept
+    # The cache
     cache_mb: float = row(
-        128, "Answers kept in memory; 0 keeps none.", unit="MB", group="Cache", least=0
+        128,
+        "Size of the response cache in memory; 0 turns it off.",
+        unit="MB",
+        group="Cache",
+        minimum=0,
     )
     cache_disk_mb: float = row(
-        0, "Answers kept on disk; 0 keeps none.", unit="MB", group="Cache", least=0
+        0,
+        "Size of the response cache on disk; 0 turns it off.",
+        unit="MB",
+        group="Cache",
+        minimum=0,
     )
     cache_age_s: float = row(
-        86400, "Answers are forgotten after that.", unit="s", group="Cache", least=1
+        86400, "Cached responses expire after this time.", unit="s", group="Cache", minimum=1
     )
     redis_url: str = row(
-        "", "A Redis that several servers share, such as redis://localhost:6379/0.", group="Cache"
+        "",
+        "A Redis server shared by several services, such as redis://localhost:6379/0.",
+        group="Cache",
     )
 
     # Jobs
     data_dir: str = row(
-        "", "Folder of jobs and the disk cache; empty: inside HUMANPARSE_HOME.", group="Jobs"
+        "", "Folder for jobs and the disk cache; empty: inside HUMANPARSE_HOME.", group="Jobs"
     )
-    job_max_images: int = row(1000, "Most images of one job.", unit="images", group="Jobs", least=1)
+    job_max_images: int = row(
+        1000, "Maximum number of images in one job.", unit="images", group="Jobs", minimum=1
+    )
     job_max_mb: float = row(
         1000,
-        "Largest upload of one job, and of its unpacked images.",
+        "Maximum size of a job's upload, and of its unpacked images.",
         unit="MB",
         group="Jobs",
-        least=0.001,
+        minimum=0.001,
     )
-    max_jobs: int = row(100, "Jobs kept, whatever their state.", unit="jobs", group="Jobs", least=1)
+    max_jobs: int = row(
+        100, "Maximum number of jobs kept, in any state.", unit="jobs", group="Jobs", minimum=1
+    )
     jobs_max_mb: float = row(
         10000,
-        "Files of all jobs together, uploads and results.",
+        "Maximum size of the files of all jobs, uploads and results.",
         unit="MB",
         group="Jobs",
-        least=0.001,
+        minimum=0.001,
     )
     job_age_s: float = row(
         86400,
-        "A finished job and its files are deleted after that.",
+        "Delete a finished job and its files after this time.",
         unit="s",
         group="Jobs",
-        least=1,
+        minimum=1,
     )
 
-    # How it ends and what it tells
+    # Shutdown and log
     drain_s: float = row(
-        30, "On SIGTERM: time for requests in flight.", unit="s", group="Operation", least=0
+        30,
+        "Time limit on SIGTERM for requests in progress.",
+        unit="s",
+        group="Operation",
+        minimum=0,
     )
     drain_delay_s: float = row(
         0,
-        "On SIGTERM: time to be not ready but still open, for load balancers.",
+        "Time on SIGTERM to stay open while reporting not ready, for load balancers.",
         unit="s",
         group="Operation",
-        least=0,
+        minimum=0,
     )
-    log_format: str = row("json", "Log lines as json or text.", group="Operation")
+    log_format: str = row("json", "Format of the log: json or text.", group="Operation")
     log_level: str = row(
-        "info", "What is logged: debug, info, warning or error.", group="Operation"
+        "info", "Lowest level to log: debug, info, warning or error.", group="Operation"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         cores = usable_cores()
         if self.workers == 0:
             object.__setattr__(self, "workers", cores)
@@ -318,17 +415,19 @@ class Settings:
             raise OptionError("models is empty; name at least one")
         if self.ray_max_replicas and self.ray_max_replicas < self.workers:
             raise OptionError(
-                f"ray_max_replicas is {self.ray_max_replicas}, fewer than the {self.workers} of workers; "
-                "raise it, lower workers, or leave it at 0"
+                f"ray_max_replicas is {self.ray_max_replicas}, less than workers, {self.workers}; "
+                "raise it, lower workers, or set it to 0"
             )
-        self._check_door()
+        self._check_access()
 
     @property
     def folder(self) -> Path:
-        """Where jobs and the cache on disk are kept. A user without a home has none: they are as on
-        a broken disk.
+        """The folder of jobs and of the disk cache.
 
-        Raises OptionError for a ~ in `data_dir` that stands for nothing.
+        For a user without a home directory no such folder can be created, as on a broken disk.
+
+        Raises:
+            OptionError: If `data_dir` begins with a ~ that cannot be expanded.
         """
         if not self.data_dir:
             return (home_if_any() or NOWHERE) / "service"
@@ -336,31 +435,41 @@ class Settings:
             return Path(self.data_dir).expanduser()
         except RuntimeError as error:
             raise OptionError(
-                f"data_dir is {self.data_dir!r}: {error} Give the folder's whole path"
+                f"data_dir is {self.data_dir!r}: {error} Give the folder's absolute path"
             ) from None
 
     @property
-    def most_replicas(self) -> int:
-        """Replicas on Ray at a time, at most."""
+    def max_replicas(self) -> int:
+        """The largest number of replicas on Ray."""
         return max(self.workers, self.ray_max_replicas)
 
     @property
     def cpus_per_replica(self) -> float:
-        """Processors that a replica on Ray claims."""
+        """CPUs that a replica on Ray reserves."""
         return self.ray_cpus_per_replica or self.threads
 
-    def _check_door(self) -> None:
+    def _check_access(self) -> None:
         if is_loopback(self.host) or self.token or self.no_auth:
             return
         raise OptionError(
-            f"{self.host} can be reached by other machines: set HUMANPARSE_TOKEN to a secret that clients must send, "
-            "or say --no-auth if something in front keeps strangers out"
+            f"other machines can reach {self.host}: set HUMANPARSE_TOKEN to a secret that clients "
+            "must send, or give --no-auth if something in front controls access"
         )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **given: Any) -> Settings:
-        """The settings of the environment variables; `given` go first. Raises OptionError for what
-        cannot be read."""
+        """Return the settings of the environment variables.
+
+        Args:
+            environ: The environment variables.
+            **given: Settings that take precedence over the environment.
+
+        Returns:
+            The settings.
+
+        Raises:
+            OptionError: For a value that cannot be read or is impossible.
+        """
         kinds = get_type_hints(cls)
         found = {
             one.name: _read(one.name, text, kinds[one.name])
@@ -378,19 +487,21 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-# Plain names with slashes between. Anything else in a Location could lead to another place.
+# Plain names separated by slashes. Anything else could make a Location header lead elsewhere.
 ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 
 def plain_root(text: str) -> str:
-    """A root_path without a slash at its end, such as "/hp"; "" for none.
+    """Return a root_path without its final slash, such as "/hp"; "" for none.
 
-    Raises OptionError if it is not a plain path.
+    Raises:
+        OptionError: If it is not a plain path.
     """
     root = text.strip().rstrip("/")
     if root and not ROOT_PATH.fullmatch(root):
         raise OptionError(
-            f"root_path is {text!r} but should be a path such as /hp, of letters, digits and . _ ~ -"
+            f"root_path is {text!r} but should be a path such as /hp, "
+            "made of letters, digits and . _ ~ -"
         )
     return root
 
@@ -418,11 +529,11 @@ def _read(name: str, text: str, kind: Any) -> Any:
 
 
 def _check_range(name: str, value: Any, rules: Mapping[str, Any]) -> None:
-    least, most, unit = rules["least"], rules["most"], f" {rules['unit']}".rstrip()
-    if least is not None and not value >= least:  # not `<`, which would let NaN pass
-        raise OptionError(f"{name} is {value}; the least is {least:g}{unit}")
-    if most is not None and not value <= most:
-        raise OptionError(f"{name} is {value}; the most is {most:g}{unit}")
+    minimum, maximum, unit = rules["minimum"], rules["maximum"], f" {rules['unit']}".rstrip()
+    if minimum is not None and not value >= minimum:  # not `<`, which would let NaN pass
+        raise OptionError(f"{name} is {value}; the minimum is {minimum:g}{unit}")
+    if maximum is not None and not value <= maximum:
+        raise OptionError(f"{name} is {value}; the maximum is {maximum:g}{unit}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

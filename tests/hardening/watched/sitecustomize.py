@@ -1,7 +1,6 @@
-"""Writes down what a Python process opens, imports, starts, unpickles, and where it connects to,
-from its first line on.
+"""Records what a Python process opens, imports, starts, unpickles and connects to.
 
-test_process.py puts this folder into PYTHONPATH and names a folder for the notes in WATCHED.
+test_process.py puts this folder into PYTHONPATH, and names a folder for the notes in WATCHED.
 """
 
 import json

@@ -12,7 +12,7 @@ from humanparse.service.cache import Cache, Cached
 from humanparse.service.options import Options
 from humanparse.service.problems import Problem
 from humanparse.service.work.admission import INTERACTIVE
-from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.dispatcher import Dispatcher, WorkItem
 
 HASH_IN_THREAD = 1_000_000  # bytes: hashing more would hold up the other requests
 
@@ -43,7 +43,7 @@ class Front:
         service that is busy."""
         model = self.model(options.model)
         digest = await _sha256(picture)
-        task = Task(replace(options, model=model["name"]).head(), picture, digest)
+        task = WorkItem(replace(options, model=model["name"]).head(), picture, digest)
         key = self._cache.key(digest, model["name"], model["sha256"], task.head)
         if known := await self._cache.get(key):
             return Answer(known.body, known.head, cached=True)

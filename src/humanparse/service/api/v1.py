@@ -48,7 +48,7 @@ def picture_routes(settings: Settings) -> APIRouter:
     @router.post(
         "/parse",
         summary="People, parts and garments of one picture",
-        response_model=schemas.ParseAnswer | dict[str, Any],
+        response_model=schemas.ParseResponse | dict[str, Any],
         responses={
             200: schemas.file_response(),
             **schemas.problem_responses(*RECEIVING, *PICTURE, *BUSY),
@@ -89,7 +89,7 @@ def picture_routes(settings: Settings) -> APIRouter:
     @router.post(
         "/v1/batch",
         summary="Several pictures, each with its own result or error",
-        response_model=schemas.BatchAnswer,
+        response_model=schemas.BatchResponse,
         responses=schemas.problem_responses(*RECEIVING, *BUSY),
         openapi_extra={
             "parameters": schemas.query_parameters(NAMES, settings),
@@ -117,14 +117,14 @@ def operation_routes() -> APIRouter:
     """What operators and their machines ask."""
     router = APIRouter(tags=["operation"])
 
-    @router.get("/healthz", summary="The server is alive", response_model=schemas.HealthAnswer)
+    @router.get("/healthz", summary="The server is alive", response_model=schemas.HealthResponse)
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @router.get(
         "/readyz",
         summary="Pictures are answered",
-        response_model=schemas.ReadyAnswer,
+        response_model=schemas.ReadyResponse,
         responses=schemas.problem_responses("not_ready"),
     )
     async def readyz(request: Request) -> Response:
@@ -161,7 +161,7 @@ def operation_routes() -> APIRouter:
     @router.get(
         "/version",
         summary="Versions",
-        response_model=schemas.VersionAnswer,
+        response_model=schemas.VersionResponse,
         responses=schemas.problem_responses(),
     )
     async def version() -> Response:
@@ -170,7 +170,7 @@ def operation_routes() -> APIRouter:
     @router.get(
         "/models",
         summary="The models that answer here",
-        response_model=schemas.ModelsAnswer,
+        response_model=schemas.ModelsResponse,
         responses=schemas.problem_responses(),
     )
     async def models(request: Request) -> Response:

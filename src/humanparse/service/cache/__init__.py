@@ -1,9 +1,8 @@
-"""Finished answers that are kept: in memory, then on disk, then in a Redis that several servers
-share.
+"""Cached responses: in memory, then on disk, then in a Redis that several servers share.
 
-    entry.py   what an entry is as bytes, and its checksum
-    memory.py, disk.py, shared.py   the three places
-    cache.py   one after the other
+entry.py    an entry as bytes, with its checksum
+memory.py, disk.py, redis.py    the three tiers
+tiers.py    one after another
 """
 
 from humanparse.service.cache.entry import Cached, cache_key

@@ -1,8 +1,8 @@
-"""Answers in files that survive a restart: <folder>/ab/abcdef…, named by their key, written whole,
-checked when read.
+"""Responses in files that survive a restart: <folder>/ab/abcdef…, named by their key.
 
-All of it blocks, so cache.py calls it in threads of its own. Several servers may share the folder:
-each sweeps it now and then, and takes what the others wrote into account.
+A file is written as a whole, and checked when it is read. Everything here blocks, so tiers.py calls
+it in threads. Several servers may share the folder: each of them sweeps it at intervals, and so
+learns of the files that the others wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from humanparse.service.cache.entry import KEY, PREFIX, Cached, Damaged, created_of, decode, encode
 from humanparse.system.files import remove_leftovers, write_private
 
-# No link is followed, and no pipe that somebody put there is waited for.
+# Follow no link, and do not wait for a pipe that somebody put there.
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NOFOLLOW", 0)
@@ -27,9 +27,18 @@ _FLAGS = (
 )
 
 
-class Disk:
-    """max_bytes and max_age_s bound what is kept; now: a clock that goes on over a restart, in
-    seconds."""
+class DiskTier:
+    """Responses in a folder.
+
+    Args:
+        folder: The folder; it need not exist.
+        max_bytes: The size of all files together.
+        max_age_s: Older entries are deleted.
+        now: A clock in seconds that continues over a restart.
+
+    Attributes:
+        num_bytes: The size of all files that are known.
+    """
 
     def __init__(self, folder: Path, max_bytes: int, max_age_s: float, now: Callable[[], float]):
         self._folder, self._max_bytes, self._max_age_s, self._now = (
@@ -39,16 +48,20 @@ class Disk:
             now,
         )
         self.num_bytes = 0
-        # key → bytes, what was not used for longest first
+        # key → bytes, least recently used first
         self._index: OrderedDict[str, int] = OrderedDict()
-        # written or read since the last sweep began
+        # keys written or read since the last sweep began
         self._fresh: set[str] = set()
-        # of these three; never held over work on files
+        # for these three; never held during file operations
         self._lock = threading.Lock()
 
     def get(self, key: str) -> tuple[Cached, float] | None:
-        """An entry and when it was created; None if there is none. Raises OSError, and Damaged
-        after the file is deleted."""
+        """Return an entry and when it was created; None if there is none.
+
+        Raises:
+            OSError: If the disk fails.
+            Damaged: For a damaged file, which is deleted.
+        """
         path = self._path(key)
         try:
             data = self._read(path)
@@ -67,21 +80,28 @@ class Disk:
         return cached, created
 
     def put(self, key: str, cached: Cached, created: float) -> None:
-        """Raises OSError if it cannot be written."""
+        """Write an entry, and delete the least recently used ones if there are too many bytes.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         data = encode(key, cached, created)
         if len(data) > self._max_bytes:
             return
         path = self._path(key)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._refuse_links(path)
-        # a power cut may damage it; then the checksum tells
+        # if a power cut damages it, the checksum will show it
         write_private(path, data, durable=False)
         self._note(key, len(data))
         self._make_room()
 
     def sweep(self) -> None:
-        """Look at every file: delete what is too old or none of ours, and count what there is.
-        Raises OSError."""
+        """Look at every file: delete what is too old or not ours, and count the rest.
+
+        Raises:
+            OSError: If the disk fails.
+        """
         with self._lock:
             self._fresh.clear()
         found = sorted(self._found())
@@ -94,7 +114,7 @@ class Disk:
         self._make_room()
 
     def _found(self) -> Iterator[tuple[float, str, int]]:
-        """Last use, key and size of every entry that may stay."""
+        """The last use, key and size of every entry that may stay."""
         if not self._folder.is_dir() or self._folder.is_symlink():
             return
         with os.scandir(self._folder) as shards:
@@ -103,7 +123,7 @@ class Disk:
             remove_leftovers(Path(folder))  # of servers that were killed while they wrote
             with os.scandir(folder) as files:
                 for file in files:
-                    # one bad file, or one that another server has just deleted
+                    # ignore a bad file, or one that another server has just deleted
                     with suppress(OSError):
                         details = file.stat(follow_symlinks=False)
                         if self._may_stay(Path(file.path), details):
@@ -121,9 +141,8 @@ class Disk:
             return False
         return True
 
-    def _read(self, path: Path, most: int = -1) -> bytes:
-        """The bytes of a file; raises Damaged for anything that is no plain file of a possible
-        size."""
+    def _read(self, path: Path, max_bytes: int = -1) -> bytes:
+        """The bytes of a file; raises Damaged unless it is a regular file of a possible size."""
         self._refuse_links(path)
         try:
             descriptor = os.open(path, _FLAGS)
@@ -137,10 +156,10 @@ class Disk:
             details = os.fstat(descriptor)
             if not stat.S_ISREG(details.st_mode) or details.st_size > self._max_bytes:
                 raise Damaged("not a file that was written here")
-            return file.read(most)
+            return file.read(max_bytes)
 
     def _refuse_links(self, path: Path) -> None:
-        """Whoever can write into the folder shall not lead us out of it."""
+        """Somebody who can write into the folder must not be able to lead us out of it."""
         for folder in (path.parent, self._folder):
             if folder.is_symlink():
                 raise Damaged("a link instead of a folder")

@@ -1,8 +1,9 @@
-"""One cached answer as bytes, with a checksum over everything, its key included: a swapped file is
-found out.
+"""One cached response as bytes.
 
-    magic 8 | sha256 of all that follows 32 | key 32 | created 8 (float) | length of head 4 | length
-    of body 8 | head | body
+The checksum covers everything including the key, so that swapped files are detected.
+
+    magic 8 | sha256 of all that follows 32 | key 32 | created 8 (float) | length of head 4 |
+    length of body 8 | head | body
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from humanparse import __version__
 
-FORMAT = 1  # to be raised when answers or entries change and the package's version does not
+FORMAT = 1  # raise it when responses or entries change but the package's version does not
 MAGIC = b"HPCache\x01"
 KEY = re.compile(r"[0-9a-f]{64}")
 _SUM_END = len(MAGIC) + 32
@@ -28,8 +29,13 @@ PREFIX = _SUM_END + 32 + _LENGTHS.size  # bytes before the head
 
 @dataclass(frozen=True)
 class Cached:
-    """A finished body, and what the worker noted of it in plain JSON values. tier: where it was
-    found."""
+    """A cached response.
+
+    Attributes:
+        head: What the worker reported about it, in plain JSON values.
+        body: The finished body.
+        tier: Where it was found.
+    """
 
     head: dict[str, Any]
     body: bytes
@@ -37,12 +43,21 @@ class Cached:
 
 
 class Damaged(ValueError):
-    """Bytes that are not the entry they should be."""
+    """Bytes that are not the entry that they should be."""
 
 
 def cache_key(digest: str, model: str, model_sha256: str, options: Mapping[str, Any]) -> str:
-    """The name of an answer, sha256 in hex: of the picture (digest), the model and its file, the
-    options and our version."""
+    """Return the name of a response: the SHA-256, in hex, of everything that it depends on.
+
+    Args:
+        digest: The SHA-256 of the picture.
+        model: The model's name.
+        model_sha256: The SHA-256 of the model's file.
+        options: The request's options.
+
+    Returns:
+        64 hex digits. Our version is part of the key, too.
+    """
     parts = [FORMAT, __version__, digest, model, model_sha256, options]
     return hashlib.sha256(
         json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -50,7 +65,7 @@ def cache_key(digest: str, model: str, model_sha256: str, options: Mapping[str, 
 
 
 def encode(key: str, cached: Cached, created: float) -> bytes:
-    """created: seconds, by the clock of whoever keeps the entry."""
+    """Return an entry as bytes. created: in seconds, on the clock of whoever keeps the entry."""
     head = json.dumps(cached.head, separators=(",", ":")).encode()
     rest = b"".join(
         (bytes.fromhex(key), _LENGTHS.pack(created, len(head), len(cached.body)), head, cached.body)
@@ -59,8 +74,11 @@ def encode(key: str, cached: Cached, created: float) -> bytes:
 
 
 def decode(key: str, data: bytes) -> tuple[Cached, float]:
-    """The entry of that key and when it was created. Raises Damaged for anything that `encode` did
-    not write for this key."""
+    """Return the entry with this key, and when it was created.
+
+    Raises:
+        Damaged: For anything that `encode` did not write for this key.
+    """
     if len(data) < PREFIX or data[: len(MAGIC)] != MAGIC:
         raise Damaged("not an entry")
     if hashlib.sha256(memoryview(data)[_SUM_END:]).digest() != data[len(MAGIC) : _SUM_END]:
@@ -80,8 +98,10 @@ def decode(key: str, data: bytes) -> tuple[Cached, float]:
 
 
 def created_of(prefix: bytes) -> float | None:
-    """When an entry was created, by its first PREFIX bytes; None if they are not those of an entry.
-    Nothing is checked."""
+    """Return when an entry was created, from its first PREFIX bytes.
+
+    None if they are not those of an entry; the checksum is not checked.
+    """
     if len(prefix) < PREFIX or prefix[: len(MAGIC)] != MAGIC:
         return None
     created = _LENGTHS.unpack_from(prefix, _SUM_END + 32)[0]

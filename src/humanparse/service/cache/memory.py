@@ -1,4 +1,4 @@
-"""Answers in memory, bounded by bytes and by age; what was not used for longest goes first."""
+"""Responses in memory, limited by bytes and by age; the least recently used one goes first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from collections.abc import Callable
 
 from humanparse.service.cache.entry import Cached
 
-OVERHEAD = 500  # bytes: about what Python keeps of an entry beside its content
+OVERHEAD = 500  # bytes that Python needs for an entry beside its content, about
 
 
-class Memory:
-    """max_bytes: 0 keeps nothing; max_age_s: older answers are not given; now: the clock in
-    seconds."""
+class MemoryTier:
+    """Responses in memory.
+
+    Args:
+        max_bytes: The size of all entries together; 0 keeps nothing.
+        max_age_s: Older entries are not returned.
+        now: The clock, in seconds.
+
+    Attributes:
+        num_bytes: The size of all entries.
+    """
 
     def __init__(self, max_bytes: int, max_age_s: float, now: Callable[[], float]):
         self.num_bytes = 0
@@ -22,6 +30,7 @@ class Memory:
         self._entries: OrderedDict[str, tuple[bytes, bytes, float]] = OrderedDict()
 
     def get(self, key: str) -> Cached | None:
+        """Return an entry; None if there is none."""
         self._forget_old()
         if key not in self._entries:
             return None
@@ -30,10 +39,11 @@ class Memory:
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        # a head of its own, which the caller may change
+        # a new head, which the caller may change
         return Cached(json.loads(head), body, "memory")
 
     def put(self, key: str, cached: Cached, created: float) -> None:
+        """Keep an entry; the least recently used ones make room for it."""
         self._drop(key)
         entry = (json.dumps(cached.head, separators=(",", ":")).encode(), cached.body, created)
         if _size(entry) > self._max_bytes:
@@ -44,8 +54,7 @@ class Memory:
             self._drop(next(iter(self._entries)))
 
     def _forget_old(self) -> None:
-        """Let go of those at the cold end that are too old, so that they do not stay for want of a
-        question."""
+        """Drop old entries at the unused end, so that they do not stay until somebody asks."""
         while self._entries:
             key, (_, _, created) = next(iter(self._entries.items()))
             if self._now() - created <= self._max_age_s:

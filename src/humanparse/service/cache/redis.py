@@ -1,19 +1,33 @@
-"""Answers in a Redis that several servers share. Their clocks may differ, so Redis alone counts an
-entry's age."""
+"""Responses in a Redis that several servers share.
+
+The servers' clocks may differ, so only Redis measures the age of entries.
+"""
 
 from __future__ import annotations
 
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.service.cache.entry import Cached, Damaged, decode, encode
 
-TIMEOUT_S = 0.2  # an answer computed anew is better than one waited for
+TIMEOUT_S = 0.2  # computing a response again is better than waiting for it
 MAX_CONNECTIONS = 16
 PREFIX = "humanparse:1:"
 
 
-class Shared:
-    """max_bytes: larger entries are not sent. Raises MissingExtra without the package, OptionError
-    for an impossible url."""
+class RedisTier:
+    """Responses in Redis.
+
+    Args:
+        url: The address of the server.
+        max_bytes: Larger entries are not sent.
+        max_age_s: Older entries are deleted.
+
+    Raises:
+        MissingExtra: If the package redis is not installed.
+        OptionError: For a URL that cannot be read.
+
+    Attributes:
+        errors: The exceptions that `get` and `put` raise if the server fails.
+    """
 
     def __init__(self, url: str, max_bytes: int, max_age_s: float):
         try:
@@ -40,10 +54,14 @@ class Shared:
         self._max_bytes, self._max_age_s = max_bytes, max_age_s
 
     async def get(self, key: str) -> tuple[Cached, float] | None:
-        """An entry and its age in seconds. Raises one of `errors`, and Damaged after the entry is
-        deleted."""
+        """Return an entry and its age in seconds; None if there is none.
+
+        Raises one of `errors`, and Damaged for a damaged entry, which is deleted.
+        """
         async with self._redis.pipeline(transaction=True) as pipeline:
-            data, rest_ms = await pipeline.get(PREFIX + key).pttl(PREFIX + key).execute()
+            pipeline.get(PREFIX + key)
+            pipeline.pttl(PREFIX + key)
+            data, rest_ms = await pipeline.execute()
         if data is None:
             return None
         try:
@@ -54,11 +72,12 @@ class Shared:
         return cached, max(0.0, self._max_age_s - max(0, rest_ms) / 1000)
 
     async def put(self, key: str, cached: Cached, age_s: float) -> None:
-        """Raises one of `errors`."""
+        """Store an entry. age_s: how old it is already, in seconds. Raises one of `errors`."""
         data = encode(key, cached, 0.0)
         rest_ms = int((self._max_age_s - age_s) * 1000)
         if rest_ms > 0 and len(data) <= self._max_bytes:
             await self._redis.set(PREFIX + key, data, px=rest_ms)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._redis.aclose()

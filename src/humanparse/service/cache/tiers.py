@@ -1,8 +1,7 @@
-"""The cache as the routes see it: memory, then disk, then Redis. Trouble with one of them never
-reaches an answer.
+"""The cache as the routes see it: memory, then disk, then Redis.
 
-A place that fails is left alone for a few seconds, and named in `problems`; what is slow to keep is
-kept behind the answer's back.
+Trouble with a tier never affects a response: a tier that fails is not used for a few seconds, and
+is named in `problems`. Slow writes happen after the response has been sent.
 """
 
 from __future__ import annotations
@@ -15,34 +14,43 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from humanparse.service.cache.disk import Disk
+from humanparse.service.cache.disk import DiskTier
 from humanparse.service.cache.entry import KEY, Cached, Damaged, cache_key
-from humanparse.service.cache.memory import Memory
-from humanparse.service.cache.redis import Shared
+from humanparse.service.cache.memory import MemoryTier
+from humanparse.service.cache.redis import RedisTier
 from humanparse.service.clock import SteadyClock
+from humanparse.service.metrics import Metrics
 from humanparse.service.settings import Settings
 
 T = TypeVar("T")
 
 MB = 1_000_000
-PAUSE_S = 5.0  # a place that failed is left alone for that long
+PAUSE_S = 5.0  # a tier that failed is not used for this long
 DISK_WAIT_S = 1.0  # a disk that takes longer counts as failed
 SWEEP_S = 300.0
-MAX_KEEPING = 64  # answers being written at a time; what comes beyond is not kept
-MAX_SHARED_MB = 16  # largest answer sent to Redis
+MAX_KEEPING = 64  # responses being written at the same time; further ones are not kept
+MAX_SHARED_MB = 16  # the largest response that is sent to Redis
 
 log = logging.getLogger(__name__)
 
 
-class Place:
-    """What goes wrong with one place, in words without paths, and how long to leave it alone."""
+class CircuitBreaker:
+    """Stops using a tier for a while after it failed.
+
+    Args:
+        name: The tier's name, for people.
+        errors: The exceptions that mean that it failed.
+
+    Attributes:
+        trouble: What is wrong, without paths or addresses; "" if nothing is.
+    """
 
     def __init__(self, name: str, errors: tuple[type[BaseException], ...]):
         self.name, self.trouble = name, ""
         self._errors, self._until = errors, 0.0
 
-    async def tried(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """The work's result; None if it fails or the place is left alone. Raises Damaged."""
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the work's result; None if it fails or the tier is not used. Raises Damaged."""
         now = asyncio.get_running_loop().time()
         if now < self._until:
             return None
@@ -54,40 +62,50 @@ class Place:
             self._until = now + PAUSE_S
             if not self.trouble:
                 log.warning("the cache %s does not work: %r", self.name, error)
-            self.trouble = f"the cache {self.name} does not work ({_words(error)}); answers are computed instead"
+            self.trouble = (
+                f"the cache {self.name} does not work ({_words(error)}); "
+                "responses are computed instead"
+            )
             return None
         self.trouble = ""
         return result
 
 
 class Cache:
-    """Finished answers by key. start() before, stop() after; both never fail for want of a disk or
-    a Redis.
+    """Finished responses by key. A failing disk or Redis makes neither `start` nor `stop` fail.
 
-    num_bytes: what is kept in "memory" and "disk". problems: what does not work, for people.
-    counts: what came of each
-    question: hit_memory, hit_disk, hit_redis, miss and corrupt.
+    Args:
+        settings: The service's settings.
+        metrics: Where look-ups are counted.
+
+    Attributes:
+        num_bytes: The bytes in "memory" and "disk".
+        problems: What does not work, for people.
+        counts: The results of all look-ups: hit_memory, hit_disk, hit_redis, miss and corrupt.
     """
 
     key = staticmethod(cache_key)
 
-    def __init__(self, settings: Settings, metrics: Any = None):
+    def __init__(self, settings: Settings, metrics: Metrics | None = None):
         self.counts: Counter[str] = Counter()
         self._metrics = metrics
         self._clock = SteadyClock(settings.folder / "clock.json")
-        self._memory = Memory(int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now)
-        self._disk = self._shared = None
+        self._memory = MemoryTier(
+            int(settings.cache_mb * MB), settings.cache_age_s, self._clock.now
+        )
+        self._disk: DiskTier | None = None
+        self._shared: RedisTier | None = None
         if settings.cache_disk_mb:
-            self._disk = Disk(
+            self._disk = DiskTier(
                 settings.folder / "cache",
                 int(settings.cache_disk_mb * MB),
                 settings.cache_age_s,
                 self._clock.now,
             )
         if settings.redis_url:
-            self._shared = Shared(settings.redis_url, MAX_SHARED_MB * MB, settings.cache_age_s)
-        self._on_disk = Place("on disk", (OSError, TimeoutError))
-        self._in_redis = Place("in Redis", self._shared.errors if self._shared else ())
+            self._shared = RedisTier(settings.redis_url, MAX_SHARED_MB * MB, settings.cache_age_s)
+        self._on_disk = CircuitBreaker("on disk", (OSError, TimeoutError))
+        self._in_redis = CircuitBreaker("in Redis", self._shared.errors if self._shared else ())
         self._threads: ThreadPoolExecutor | None = None
         self._keeping: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.Task[None] | None = None
@@ -96,21 +114,24 @@ class Cache:
 
     @property
     def num_bytes(self) -> dict[str, int]:
+        """The bytes in each tier of this machine."""
         return {"memory": self._memory.num_bytes} | (
             {"disk": self._disk.num_bytes} if self._disk else {}
         )
 
     @property
     def problems(self) -> list[str]:
-        return [place.trouble for place in (self._on_disk, self._in_redis) if place.trouble]
+        """What does not work, for people."""
+        return [one.trouble for one in (self._on_disk, self._in_redis) if one.trouble]
 
     async def start(self) -> None:
+        """Start the threads of the disk tier."""
         if self._disk is not None:
             self._threads = ThreadPoolExecutor(3, thread_name_prefix="cache")
             self._sweeping = asyncio.create_task(self._sweep_now_and_then(self._disk))
 
     async def stop(self) -> None:
-        """Wait for what is being written, and close."""
+        """Wait for what is being written, and close all tiers."""
         if self._keeping:
             await asyncio.wait(self._keeping, timeout=2 * DISK_WAIT_S)
         tasks = [*self._keeping, *([self._sweeping] if self._sweeping else [])]
@@ -123,7 +144,10 @@ class Cache:
             await self._shared.close()
 
     async def get(self, key: str) -> Cached | None:
-        """The answer of that key, or None; what a slower place knew is kept in the faster ones."""
+        """Return the response with that key, or None.
+
+        One that a slower tier had is copied to the faster tiers.
+        """
         if not KEY.fullmatch(key):
             raise ValueError(f"not a key of the cache: {key[:80]!r}")
         found = self._memory.get(key) or await self._from_disk(key) or await self._from_redis(key)
@@ -131,15 +155,15 @@ class Cache:
         return found
 
     async def put(self, key: str, cached: Cached) -> None:
-        """Keep an answer: in memory at once, elsewhere soon."""
+        """Keep a response: in memory at once, in the other tiers soon."""
         created = self._clock.now()
         self._memory.put(key, cached, created)
         if self._disk is not None:
-            self._soon(self._to_disk(key, cached, created))
+            self._soon(self._to_disk(self._disk, key, cached, created))
         if self._shared is not None:
-            self._soon(self._to_redis(key, cached))
+            self._soon(self._to_redis(self._shared, key, cached))
 
-    # Each place
+    # Each tier
 
     async def _from_disk(self, key: str) -> Cached | None:
         if self._disk is None:
@@ -163,25 +187,25 @@ class Cache:
         created = self._clock.now() - age_s
         self._memory.put(key, cached, created)
         if self._disk is not None:
-            self._soon(self._to_disk(key, cached, created))
+            self._soon(self._to_disk(self._disk, key, cached, created))
         return Cached(cached.head, cached.body, "redis")
 
-    async def _unless_damaged(self, place: Place, work: Callable[[], Awaitable[T]]) -> T | None:
+    async def _unless_damaged(
+        self, breaker: CircuitBreaker, work: Callable[[], Awaitable[T]]
+    ) -> T | None:
         try:
-            return await place.tried(work)
+            return await breaker.call(work)
         except Damaged as error:
-            log.warning("an entry of the cache %s was damaged and is gone: %s", place.name, error)
+            log.warning("a damaged entry of the cache %s was deleted: %s", breaker.name, error)
             self._count("corrupt")
             return None
 
-    async def _to_disk(self, key: str, cached: Cached, created: float) -> None:
-        disk = self._disk
+    async def _to_disk(self, disk: DiskTier, key: str, cached: Cached, created: float) -> None:
         await self._unless_damaged(
             self._on_disk, lambda: self._in_thread(disk.put, key, cached, created)
         )
 
-    async def _to_redis(self, key: str, cached: Cached) -> None:
-        shared = self._shared
+    async def _to_redis(self, shared: RedisTier, key: str, cached: Cached) -> None:
         await self._unless_damaged(self._in_redis, lambda: shared.put(key, cached, 0.0))
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
@@ -190,14 +214,14 @@ class Cache:
         async with asyncio.timeout(DISK_WAIT_S):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
-    async def _sweep_now_and_then(self, disk: Disk) -> None:
+    async def _sweep_now_and_then(self, disk: DiskTier) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
                 await loop.run_in_executor(self._threads, disk.sweep)
                 await loop.run_in_executor(self._threads, self._clock.save)
             except OSError as error:
-                log.warning("the cache on disk cannot be swept: %r", error)
+                log.warning("the cache on disk cannot be cleaned up: %r", error)
             await asyncio.sleep(SWEEP_S)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
@@ -215,7 +239,7 @@ class Cache:
 
 
 def _words(error: BaseException) -> str:
-    """What went wrong without paths and addresses: "No space left on device"."""
+    """What went wrong, without paths or addresses: "No space left on device"."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return "it takes too long" if isinstance(error, TimeoutError) else "it cannot be reached"

@@ -1,5 +1,7 @@
-"""In a worker: a picture and its options → the finished body of the answer. The web process only
-passes it on."""
+"""Inside a worker: a picture and its options → the finished body of the response.
+
+The web process only passes it on.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ from humanparse.weights.catalog import model_file
 
 
 class Loaded(NamedTuple):
-    """A model that is ready. sha256: of its file."""
+    """A model that is ready.
+
+    Attributes:
+        parser: The parser with the model.
+        sha256: The SHA-256 of the model's file, in hex.
+    """
 
     parser: HumanParser
     sha256: str
@@ -37,18 +44,26 @@ Models = Mapping[str, Loaded]  # by name, the service's first model first
 
 
 def load(models: Sequence[str], options: Mapping[str, Any]) -> dict[str, Loaded]:
-    """Open the models, and parse a tiny picture with each, so that the first request finds
-    everything warm.
+    """Open the models, and parse a tiny picture with each, so that the first request is not slow.
 
-    options: of HumanParser, the same for all. Raises ModelError or MissingExtra for a model or
-    engine that cannot be had, OptionError for two of the same name.
+    Args:
+        models: Names or paths of models.
+        options: Options of HumanParser, the same for all models.
+
+    Returns:
+        The models by name, in the same order.
+
+    Raises:
+        ModelError: For a model that cannot be loaded.
+        MissingExtra: For an engine that is not installed.
+        OptionError: For two models with the same name.
     """
     loaded: dict[str, Loaded] = {}
     for model in models:
         parser = HumanParser(model, **options)
         if parser.name in loaded:
             raise OptionError(
-                f"two of the models are called {parser.name!r}; clients could not tell them apart"
+                f"two of the models are called {parser.name!r}; rename one, to tell them apart"
             )
         loaded[parser.name] = Loaded(parser, sha256_of(model_file(model)))
     probe(loaded)
@@ -62,7 +77,7 @@ def probe(models: Models) -> None:
 
 
 def describe(models: Models) -> list[dict[str, Any]]:
-    """What clients may know of each model, in plain JSON values."""
+    """Return what clients may know about each model, in plain JSON values."""
     return [
         {
             "name": name,
@@ -81,10 +96,17 @@ def describe(models: Models) -> list[dict[str, Any]]:
 def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dict[str, Any], bytes]:
     """Parse one picture.
 
-    head: `Options.head()`, in jobs with the picture's "source"; picture: the file's bytes.
+    Args:
+        models: The models by name.
+        head: `Options.head()`; for jobs also the picture's "source".
+        picture: The picture's file.
 
-    Returns what to note of it, and the finished body. Raises ImageError for the picture,
-    UnknownModel for the model.
+    Returns:
+        What the server should know about the result, and the finished body.
+
+    Raises:
+        ImageError: For a picture that cannot be read.
+        UnknownModel: For a model that is not loaded.
     """
     model = _model(models, head["model"])
     parsing = _with_options(model.parser, head).parse(picture)
@@ -110,12 +132,12 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
 def _model(models: Models, name: str) -> Loaded:
     name = name or next(iter(models))
     if name not in models:
-        raise UnknownModel(f"there is no model {name!r} here; there are {', '.join(models)}")
+        raise UnknownModel(f"there is no model {name!r} here; choose from {', '.join(models)}")
     return models[name]
 
 
 def _with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
-    """The parser with the request's options; it shares the model that is loaded."""
+    """The parser with the request's options; it shares the loaded model."""
     if head["min_score"] is None and head["max_side"] is None:
         return loaded
     min_score = loaded.min_score if head["min_score"] is None else head["min_score"]
@@ -128,12 +150,12 @@ def _with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
 
 
 def _stem(source: str) -> str:
-    """What the results of a file are called: its path without ending, in one piece."""
+    """The name of a file's results: its path without suffix, as a single name."""
     return str(PurePosixPath(source).with_suffix("")).replace("/", "_")
 
 
 def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Media type and bytes of the form that was asked for."""
+    """The media type and bytes of the format that was requested."""
     if head["style"]:
         return f"image/{head['encoding']}", _picture(
             parsing, head["style"], head["palette"], head["encoding"]
@@ -153,11 +175,11 @@ def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes
         return formats.encode_picture(render.cutout(parsing, crop=False), encoding)
     if style == "outlines":
         return formats.encode_picture(render.outlines(parsing), encoding)
-    draw = {
-        "colormap": render.colormap,
-        "overlay": lambda *args, **kw: render.overlay(*args, legend=False, **kw),
-    }[style]
-    return formats.encode_picture(draw(parsing, palette=palette), encoding)
+    if style == "overlay":
+        return formats.encode_picture(
+            render.overlay(parsing, palette=palette, legend=False), encoding
+        )
+    return formats.encode_picture(render.colormap(parsing, palette=palette), encoding)
 
 
 def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:

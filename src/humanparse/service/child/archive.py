@@ -1,13 +1,12 @@
-"""In a worker: a zip of pictures → numbered files. Nothing in an archive is believed: not its
-names, not its sizes.
+"""Inside a worker: a zip of pictures → numbered files. Neither names nor sizes in it are trusted.
 
     <to>/0000.bin, 0001.bin, …    the pictures as they were, in the archive's order
-    <to>/entries.json             for each: {"source": its path, for people, "size": bytes}, or with
+    <to>/entries.json             for each: {"source": its path, for people, "size": bytes}, or
                                   "problem" instead of "size"
 
-What cannot be a picture for the client (folders, links, hidden files, what macOS adds) is left out;
-an entry that cannot be unpacked keeps its number and says why. The limits count bytes as they are
-unpacked.
+Whatever cannot be a client's picture (folders, links, hidden files, files that macOS adds) is
+skipped. An entry that cannot be unpacked keeps its number, and its problem is noted. The limits
+apply to the bytes that are really unpacked.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from humanparse.service.problems import Problem, storage_problem
 
 MB = 1_000_000
 CHUNK = 65_536
-MAX_RATIO = 200  # unpacked over packed bytes; photos are near 1
-# small entries may be that large whatever their ratio: a drawing of one colour packs well
+MAX_RATIO = 200  # unpacked to packed bytes; photos are near 1
+# entries up to this size may have any ratio: a drawing in one colour packs well
 RATIO_FREE = 1 * MB
 LOCAL_HEADER = 30  # bytes of an entry's own header before its name
-DIRECTORY_FREE, DIRECTORY_PER_IMAGE = 1 * MB, 1_000  # bytes the list of entries may have
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
+DIRECTORY_FREE, DIRECTORY_PER_IMAGE = 1 * MB, 1_000  # maximum bytes of the central directory
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a limit on memory
 ENCRYPTED = 0x1 | 0x40
 LITTER = ("thumbs.db", "desktop.ini")
 ENTRIES = "entries.json"
@@ -51,8 +50,8 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Limits:
-    """most images, bytes of one, bytes of all."""
+class ArchiveLimits:
+    """Maximum number of images, bytes of one image, and bytes of all."""
 
     max_images: int
     max_image_bytes: int
@@ -60,12 +59,21 @@ class Limits:
 
 
 def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
-    """Unpack head["path"] into the folder head["to"]; max_images, max_image_mb and max_mb bound it.
+    """Unpack an archive into a folder.
 
-    Returns {"images": how many, "skipped": the first names left out}. Raises Problem for an archive
-    that is refused as a whole, OSError for the disk (storage_full where that is why).
+    Args:
+        head: "path" of the archive, "to", the folder, and the limits max_images, max_image_mb and
+            max_mb.
+
+    Returns:
+        {"images": how many, "skipped": the first names that were skipped}.
+
+    Raises:
+        Problem: For an archive that is refused as a whole; storage_full for a disk that fails.
     """
-    limits = Limits(head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB))
+    limits = ArchiveLimits(
+        head["max_images"], int(head["max_image_mb"] * MB), int(head["max_mb"] * MB)
+    )
     to = Path(head["to"])
     try:
         with _BoundedFile(head["path"], limits.max_images) as file, _open(file) as archive:
@@ -87,17 +95,17 @@ def unzip(head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _BoundedFile(io.BufferedReader):
-    """zipfile reads the list of entries at one go; it must not be as large as the sender likes."""
+    """Limits the central directory, which zipfile reads in one piece, whatever its size."""
 
     def __init__(self, path: str, max_images: int):
         super().__init__(io.FileIO(path))
-        self._most = DIRECTORY_FREE + DIRECTORY_PER_IMAGE * max_images
+        self._max_bytes = DIRECTORY_FREE + DIRECTORY_PER_IMAGE * max_images
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > self._most:
+        if size is not None and size > self._max_bytes:
             raise Problem(
                 "body_too_large",
-                "the archive lists far more files than a job may have; send several jobs",
+                "the archive lists far more files than a job may have; split it into several jobs",
             )
         return super().read(size)
 
@@ -106,28 +114,31 @@ def _open(file: io.BufferedReader) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except _BROKEN:
-        raise Problem("bad_request", "the archive is not a zip file, or a damaged one") from None
+        raise Problem("bad_request", "the archive is not a zip file, or it is damaged") from None
 
 
 def _refuse_overlaps(infos: list[zipfile.ZipInfo], end: int) -> None:
-    """Entries that share bytes are how small archives unpack to petabytes. end: where the list of
-    entries starts."""
+    """Refuse entries that share bytes, with which small archives unpack to petabytes.
+
+    end: where the central directory begins.
+    """
     before = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < before:
-            raise Problem("bad_request", "the archive's entries overlap; pack it anew")
+            raise Problem("bad_request", "the archive's entries overlap; create it again")
         before = info.header_offset + LOCAL_HEADER + info.compress_size
     if before > end:
-        raise Problem("bad_request", "the archive's entries reach beyond its end; pack it anew")
+        raise Problem("bad_request", "the archive's entries reach beyond its end; create it again")
 
 
-def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: Limits) -> None:
+def _refuse_too_many(wanted: list[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
     if not wanted:
-        raise Problem("bad_request", "the archive holds no files")
+        raise Problem("bad_request", "the archive contains no files")
     if len(wanted) > limits.max_images:
         raise Problem(
             "body_too_large",
-            f"the archive holds {len(wanted)} files; a job has at most {limits.max_images} images",
+            f"the archive contains {len(wanted)} files; a job may have at most "
+            f"{limits.max_images} images",
         )
 
 
@@ -140,22 +151,24 @@ def _is_wanted(info: zipfile.ZipInfo) -> bool:
 
 
 def _is_dir(info: zipfile.ZipInfo) -> bool:
-    # what ZipInfo.is_dir says too, but older Pythons fail there over an empty name
+    # like ZipInfo.is_dir, which fails for an empty name in older Pythons
     return info.filename.endswith("/")
 
 
-# One entry after the other
+# Entries, one after another
 
 
 class _Room:
-    """How many bytes may still be unpacked, those of entries that then fail included."""
+    """How many bytes may still be unpacked, including those of entries that fail later."""
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: ArchiveLimits):
         self._limits, self._left = limits, limits.max_bytes
 
     def take(self, num_bytes: int, size: int, packed: int) -> None:
-        """num_bytes more of an entry that has reached `size` bytes out of `packed`. Raises Problem
-        as `_write` does."""
+        """Count num_bytes more of an entry that has unpacked to `size` bytes from `packed`.
+
+        Raises Problem as `_write` does.
+        """
         self._left -= num_bytes
         if self._left < 0:
             raise Problem(
@@ -165,7 +178,7 @@ class _Room:
         if size > RATIO_FREE and size > MAX_RATIO * packed:
             raise Problem(
                 "body_too_large",
-                f"the archive holds a file that unpacks to more than {MAX_RATIO} times its size",
+                f"the archive contains a file that unpacks to more than {MAX_RATIO} times its size",
             )
         if size > self._limits.max_image_bytes:
             raise Problem(
@@ -189,16 +202,16 @@ def _unpack(
 
 
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, room: _Room) -> int:
-    """Unpack one entry and return its size. Raises Problem: body_too_large for the whole archive,
-    another for this entry."""
+    """Unpack one entry and return its size.
+
+    Raises Problem: body_too_large to refuse the whole archive, another code for this entry alone.
+    """
     if info.flag_bits & ENCRYPTED:
         raise Problem(
             "broken_image", "the file is encrypted in the archive; pack it without a password"
         )
     if info.compress_type not in METHODS:
-        raise Problem(
-            "broken_image", "the file is packed in a way that is not accepted; pack it with deflate"
-        )
+        raise Problem("broken_image", "the file's compression method is not supported; use deflate")
     size = 0
     try:
         with archive.open(info) as source, open(path, "xb") as file:

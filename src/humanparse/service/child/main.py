@@ -1,10 +1,9 @@
-"""A worker: the child process that decodes pictures and runs the models. `python -m
-humanparse.service.child.main`
+"""A worker: the child process that decodes pictures and runs the models.
 
-It speaks `wire` over stdin and stdout. The first frame says what to load, and is answered by
-{"ready": true, …} or {"fatal": "one line"}; then each task is answered by one frame with the task's
-"id". When stdin ends, the worker ends at
-once, whatever it is doing: so none outlives its server, not even one that was killed.
+It is started by `python -m humanparse.service.child.main`, and speaks `wire` over stdin and stdout.
+The first frame says what to load; the reply is {"ready": true, …} or {"fatal": "one line"}. After
+that, each task is answered by one frame with the task's "id". When stdin ends, the worker ends at
+once, whatever it is doing, so that none outlives its server, not even a server that was killed.
 """
 
 from __future__ import annotations
@@ -25,16 +24,19 @@ from humanparse.service.problems import KINDS, Problem
 from humanparse.service.work import wire
 from humanparse.system.memory import peak_bytes, resident_bytes
 
-Answer = Callable[[Mapping[str, Any], bytes], wire.Frame]
+Handler = Callable[[Mapping[str, Any], bytes], wire.Frame]
 
-NICENESS = 5  # when cores are short, the server's quick answers go before the models
+NICENESS = 5  # when cores are short, the server's quick responses go before the models
 OOM_SCORE = 500  # of 1000: when memory runs out, the kernel takes a worker before the server
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Load, then answer tasks until stdin ends. Returns the exit status of a worker that could not
-    load."""
+    """Load the models, then do tasks until stdin ends.
+
+    Returns:
+        The exit status of a worker that could not load; otherwise the process ends with stdin.
+    """
     _leave_signals_to_the_server()
     source, sink = _take_wire()
     frames: queue.SimpleQueue[wire.Frame] = queue.SimpleQueue()
@@ -53,20 +55,25 @@ def main() -> int:
         _send(sink, *_reply(answers, *frames.get()))
 
 
-def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Answer], dict[str, Any]]:
-    """What answers each kind of task, and what the server is told about it."""
+def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Handler], dict[str, Any]]:
+    """The handler of each kind of task, and what the server is told about the models."""
     _share_cores(hello["options"]["threads"])
     from humanparse.service.child import answers
 
     start = time.perf_counter()
     models = answers.load(hello["models"], hello["options"])
-    tasks: dict[str, Answer] = {
+
+    def probe(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
+        answers.probe(models)
+        return {}, b""
+
+    handlers: dict[str, Handler] = {
         "parse": lambda head, blob: answers.answer(models, head, blob),
-        "probe": lambda head, blob: (answers.probe(models) or {}, b""),
+        "probe": probe,
         "unzip": _unzip,
     }
     loaded_s = time.perf_counter() - start
-    return tasks, {
+    return handlers, {
         "models": answers.describe(models),
         "loaded_s": round(loaded_s, 3),
         "rss_mb": rss_mb(),
@@ -79,8 +86,8 @@ def _unzip(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
     return archive.unzip(head), b""
 
 
-def _reply(answers: Mapping[str, Answer], task: Mapping[str, Any], blob: bytes) -> wire.Frame:
-    """The answer to one task; an error becomes {"problem": {"code", "detail"}}."""
+def _reply(answers: Mapping[str, Handler], task: Mapping[str, Any], blob: bytes) -> wire.Frame:
+    """The reply to one task; an error becomes {"problem": {"code", "detail"}}."""
     try:
         head, body = answers[task["do"]](task, blob)
     except Exception as error:
@@ -89,24 +96,26 @@ def _reply(answers: Mapping[str, Answer], task: Mapping[str, Any], blob: bytes) 
 
 
 def _problem(error: Exception) -> dict[str, Any]:
-    """What a client may know of an error. Only errors raised on purpose are quoted: others may
-    speak of this machine."""
+    """What a client may know about an error.
+
+    Only errors raised on purpose are quoted; others may describe this machine.
+    """
     if isinstance(error, Problem):
         return {"code": error.code, "detail": error.detail}
     if isinstance(error, MissingExtra):
         return {
             "code": "not_an_image",
-            "detail": f"this service cannot read such pictures ({error}); send a JPEG or PNG",
+            "detail": f"this service cannot read this format ({error}); send a JPEG or PNG",
         }
     if isinstance(error, HumanParseError) and error.code in KINDS:
         return {"code": error.code, "detail": str(error)}
     if isinstance(error, MemoryError):
         return {
             "code": "image_too_large",
-            "detail": "the picture needs more memory than there is; send a smaller one",
+            "detail": "the picture needs more memory than is available; send a smaller one",
         }
     traceback.print_exception(error)
-    return {"code": "internal_error", "detail": "the parser failed in a way that was not foreseen"}
+    return {"code": "internal_error", "detail": "the parser failed unexpectedly"}
 
 
 def _one_line(error: Exception) -> str:
@@ -117,8 +126,10 @@ def _one_line(error: Exception) -> str:
 
 
 def _take_wire() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for frames alone: whatever else is printed, also by native code, goes to
-    stderr."""
+    """Reserve stdin and stdout for frames.
+
+    Whatever else is printed, also by native code, goes to stderr.
+    """
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -129,8 +140,10 @@ def _take_wire() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read(source: BinaryIO, frames: queue.SimpleQueue[wire.Frame]) -> None:
-    """Pass on frames; the process ends with stdin, even while the main thread is inside native
-    code."""
+    """Pass on frames.
+
+    The process ends with stdin, even while the main thread is inside native code.
+    """
     try:
         while True:
             frames.put(wire.receive_frame(source))
@@ -149,16 +162,20 @@ def _send(sink: BinaryIO, head: Mapping[str, Any], blob: bytes = b"") -> None:
 
 
 def _leave_signals_to_the_server() -> None:
-    """Ctrl-C and a stop of the whole service reach the workers too; it is the server that ends
-    them, when all is answered."""
+    """Ignore signals that reach the whole process group, such as Ctrl-C.
+
+    The server ends the workers when every request is answered.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _stand_back() -> None:
-    """Leave cores and memory to the server, go when it goes, and leave no core file behind, which
-    would hold pictures."""
+    """Leave cores and memory to the server, and end when it ends.
+
+    No core file is written, since it would contain pictures.
+    """
     if sys.platform == "win32":
         return
     import ctypes
@@ -167,25 +184,26 @@ def _stand_back() -> None:
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
-        # for native code that keeps `_read` from running
+        # in case native code keeps `_read` from running
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(OOM_SCORE))
         except OSError:
-            pass  # not allowed in this container; then all processes are alike
+            pass  # not allowed in this container, so all processes are equal
 
 
 def _share_cores(threads: int) -> None:
-    """Keep numerical libraries to the worker's threads; they read this once, when they are
-    loaded."""
+    """Limit numerical libraries to the worker's threads; they read this once, when loaded."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
         os.environ.setdefault(name, str(threads))
 
 
 def rss_mb() -> float:
-    """Memory that this process holds, in MB; its peak where that is all that is known; 0 where
-    nothing is."""
+    """Return this process's resident memory in MB.
+
+    Where only the peak is known, that is returned; where nothing is known, 0.
+    """
     return round((resident_bytes() or peak_bytes() or 0) / 1e6, 1)
 
 

@@ -1,8 +1,7 @@
-"""In a worker: a result → the output tensors of the Open Inference Protocol, whose names
-inference_protocol.py gives.
+"""Inside a worker: a result → output tensors of the Open Inference Protocol, named in api/v2.py.
 
-The body is the length of the JSON, 8 bytes, big-endian; the JSON list of the outputs; then the
-bytes of those that are binary.
+The body is the length of the JSON in 8 bytes, big-endian; then the JSON list of the outputs; then
+the bytes of those that are binary.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +18,26 @@ from humanparse.result import Parsing
 
 LENGTH = struct.Struct(">Q")
 BYTES_LENGTH = struct.Struct("<I")  # before every element of a binary BYTES tensor
-ROWS_AT_ONCE = 256  # of a map, written as text: bounds memory
+ROWS_AT_ONCE = 256  # rows of a map that are written as text at once, to limit memory
 
 
 def encode(parsing: Parsing, wanted: Sequence[str]) -> bytes:
-    """wanted: labels, people and result in any order; "labels:binary" wants its bytes and not
-    numbers in JSON."""
-    described, tail = [], []
+    """Encode the outputs of one picture.
+
+    Args:
+        parsing: The result.
+        wanted: Any of labels, people and result; "labels:binary" requests bytes instead of numbers
+            in JSON.
+
+    Returns:
+        The body, as described at the top of this file.
+    """
+    described: list[bytes] = []
+    tail: list[bytes] = []
     for one in wanted:
         name, _, form = one.partition(":")
         datatype, shape, value = _tensor(parsing, name)
-        head = {"name": name, "datatype": datatype, "shape": shape}
+        head: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
         if form == "binary":
             data = _as_bytes(value)
             head["parameters"] = {"binary_data_size": len(data)}

@@ -1,2 +1,1 @@
-"""HTTP itself: connections and patience with clients, hosts, tokens, limits. It knows no photo and
-no model."""
+"""HTTP itself: connections, slow clients, hosts, tokens, limits. It knows no photo and no model."""

@@ -1,4 +1,4 @@
-"""Who may come in: clients that send the token, if one is set."""
+"""Access: clients that send the token, if one is set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-# The page asks for the token, the description of the API holds no secret, probes have no token.
+# The page asks for the token, the API's description is no secret, and probes have no token.
 OPEN_PATHS = (
     "/",
     "/docs",
@@ -25,41 +25,44 @@ OPEN_PATHS = (
 OPEN_PREFIX = "/static/"
 
 
-class Auth:
-    """Raises Problem unauthorized for a request without the token; the page's files and the probes
-    need none."""
+class AuthMiddleware:
+    """Refuses requests without the token; the page's files and the probes need none.
+
+    Raises:
+        Problem: unauthorized, from the call.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings):
         self._app = app
         self._expected = _digest(settings.token.encode()) if settings.token else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._expected is not None and not is_open(scope) and not self._has_token(scope):
+        expected = self._expected
+        if expected is not None and not is_open(scope) and not _has_token(scope, expected):
             raise Problem(
                 "unauthorized",
-                "this service wants its token in the header: Authorization: Bearer TOKEN",
+                "this service needs its token in the header: Authorization: Bearer TOKEN",
             )
         await self._app(scope, receive, send)
 
-    def _has_token(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
-            return False
-        kind, _, token = given[0].partition(b" ")
-        return kind.lower() == b"bearer" and hmac.compare_digest(
-            _digest(token.strip()), self._expected
-        )
-
 
 def is_open(scope: Scope) -> bool:
-    """Whether this needs no token."""
+    """Whether this request needs no token."""
     path = route_path(scope)
     return scope["method"] in ("GET", "HEAD") and (
         path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
     )
 
 
+def _has_token(scope: Scope, expected: bytes) -> bool:
+    """Whether the request has exactly one token, and its digest is this one."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) != 1:
+        return False
+    kind, _, token = given[0].partition(b" ")
+    return kind.lower() == b"bearer" and hmac.compare_digest(_digest(token.strip()), expected)
+
+
 def _digest(token: bytes) -> bytes:
-    # Compared as digests: compare_digest takes longer for longer secrets, but these are all of one
-    # length.
+    # compare_digest takes longer for longer secrets; digests all have the same length.
     return hashlib.sha256(token).digest()

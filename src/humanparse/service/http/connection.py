@@ -1,18 +1,19 @@
-"""HTTP/1.1 on one connection: uvicorn's h11 protocol, with an end to its patience.
+"""HTTP/1.1 on one connection: uvicorn's h11 protocol with timeouts.
 
-uvicorn waits for ever for a request to arrive and for its answer to be read. Here every wait has an
-end:
-    head     from the connection, or a later request's first byte, to the end of the head: header_timeout_s
-    body     from there to the end of the body: body_timeout_s, and once more for each max_body_mb that has come
-    answer   something must be taken in each write_timeout_s (door.py)
-    idle     between two requests: keep_alive_s (uvicorn's own)
-What is refused here is a problem like every other (problems.py), except that its connection is
-always closed.
+uvicorn waits for ever for a request to arrive and for its response to be read. Here every wait has
+a limit:
+    head      header_timeout_s, from the connection, or the first byte of a later request, to the
+              end of the head
+    body      body_timeout_s, from there to the end of the body, and once more for each
+              max_body_mb received
+    response  write_timeout_s, in each of which the client must read something (transport.py)
+    idle      keep_alive_s between two requests (uvicorn's own)
+A refusal is a problem like every other (problems.py), except that it always closes the connection.
 
-Relies on these parts of uvicorn's H11Protocol, which tests/service/test_protocol.py holds fast:
-connection_made, data_received, on_response_complete, connection_lost and shutdown as they are
-called; send_400_response called where an h11 error is handled; the attributes conn, cycle, flow,
-transport, connections and server_state.
+This relies on parts of uvicorn's H11Protocol: that connection_made, data_received,
+on_response_complete, connection_lost and shutdown are called; that send_400_response is called
+while an h11 error is handled; and the attributes conn, cycle, flow, transport, connections and
+server_state. tests/service/test_connection.py is a regression test for them.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from humanparse.service.http.middleware import HEADERS
-from humanparse.service.http.transport import MB, Door
+from humanparse.service.http.transport import MB, PatientTransport
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-# connections beyond the limit that are told so; further ones are just cut off
+# connections beyond the limit that get a response; further ones are just cut off
 POLITE_REFUSALS = 100
-REFUSED_S = 2.0  # how long a refused client is heard out
-# when the service stops: for requests that are on their way over connections which seem idle
+REFUSED_S = 2.0  # how long a refused client may still send
+# on shutdown, for requests that are on their way over connections that seem idle
 LAST_CALL_S = 0.3
 
-# what uvicorn would say of a request, the edge has said already
+# the middleware has already logged what uvicorn would
 quiet = logging.getLogger("humanparse.uvicorn")
 quiet.setLevel(logging.CRITICAL)
 
 
 def protocol_class(settings: Settings, metrics: Metrics | None = None) -> type[asyncio.Protocol]:
-    """What uvicorn's option `http` takes."""
+    """Return a protocol class with these settings, for uvicorn's option `http`."""
     return type("HttpProtocol", (PatientProtocol,), {"settings": settings, "metrics": metrics})
 
 
@@ -53,21 +54,25 @@ class PatientProtocol(H11Protocol):
 
     settings: Settings
     metrics: Metrics | None
-    transport: Door
+    transport: PatientTransport
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.logger = quiet
-        self._waits_for = ""  # "head" or "body" while the clock runs
-        self._clock: asyncio.TimerHandle | None = None
-        self._body_bytes = 0  # that came since the clock was started
-        self._silent = True  # nothing has come yet
+        self._waits_for = ""  # "head" or "body" while the timer runs
+        self._timer: asyncio.TimerHandle | None = None
+        self._body_bytes = 0  # received since the timer was started
+        self._silent = True  # nothing was received yet
         self._stopping = False
 
-    # What asyncio and uvicorn call
+    # Called by asyncio and uvicorn
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(Door(transport, self.settings, self._has_unread, self._doors))
+    # as in uvicorn, and as asyncio means it: a stream protocol gets a Transport
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the timer for the head, or refuse the connection if there are too many."""
+        super().connection_made(
+            PatientTransport(transport, self.settings, self._has_unread, self._transports)
+        )
         too_many = len(self.connections) - self.settings.max_connections
         if too_many > POLITE_REFUSALS:
             self.transport.abort()
@@ -75,14 +80,15 @@ class PatientProtocol(H11Protocol):
             self._refuse(
                 Problem(
                     "too_many_connections",
-                    "as many clients as may be are connected",
+                    "the maximum number of clients is connected; try again in a moment",
                     retry_after_s=1,
                 )
             )
         else:
-            self._start_clock("head")
+            self._start_timer("head")
 
     def data_received(self, data: bytes) -> None:
+        """Pass on what was received, and update the timer."""
         if self.transport.lingering:
             return self.transport.throw_away(len(data))
         self._silent = False
@@ -93,19 +99,23 @@ class PatientProtocol(H11Protocol):
         self._follow(has_bytes=True)
 
     def on_response_complete(self) -> None:
+        """Close the connection if the body was not read, and update the timer."""
         super().on_response_complete()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
-            self.transport.close()  # answered without waiting for the body
+            self.transport.close()  # the response did not wait for the body
         self._follow(has_bytes=bool(self.conn.trailing_data[0]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_clock()
+        """Stop all timers."""
+        self._stop_timer()
         self.transport.forget()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """The server stops: a request in work is answered, and one that is just arriving gets its
-        chance."""
+        """Prepare for the end of the server.
+
+        A request in progress is answered, and one that is just arriving gets its chance.
+        """
         self._stopping = True
         if self._current is not None:
             self._current.keep_alive = False
@@ -115,25 +125,27 @@ class PatientProtocol(H11Protocol):
             self.loop.call_later(LAST_CALL_S, self._close_if_idle)
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn calls this while it handles h11's error, which knows more than `msg`."""
-        # In a body, h11 says the same of a line between chunks that does not end.
+        """Refuse the request. uvicorn calls this while it handles h11's error, which says more than
+        `msg`.
+        """
+        # h11 has the same hint for an endless line between the chunks of a body.
         if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431 and self._current is None:
             limit = f"{self.settings.max_header_kb} kB"
             self._refuse(
                 Problem(
                     "header_too_large",
-                    f"the head of the request is larger than the {limit} taken here",
+                    f"the request head is larger than the {limit} allowed here",
                 )
             )
         else:
-            self._refuse(Problem("bad_request", "this is not HTTP as it should be"))
+            self._refuse(Problem("bad_request", "this is not valid HTTP"))
 
     # How long the client may take
 
     def _follow(self, has_bytes: bool) -> None:
-        """Start, keep or stop the clock after something has come or an answer has ended."""
+        """Start, keep or stop the timer after something was received or a response has ended."""
         if self.transport.is_closing():
-            return self._stop_clock()
+            return self._stop_timer()
         state = self.conn.their_state
         wait = (
             "body" if state is h11.SEND_BODY else "head" if state is h11.IDLE and has_bytes else ""
@@ -141,38 +153,38 @@ class PatientProtocol(H11Protocol):
         if wait != self._waits_for or (
             wait == "body" and self._body_bytes >= self.settings.max_body_mb * MB
         ):
-            self._start_clock(wait)
+            self._start_timer(wait)
 
-    def _start_clock(self, wait: str) -> None:
-        """Wait for the head or the body from now on; with "" for nothing."""
-        self._stop_clock()
+    def _start_timer(self, wait: str) -> None:
+        """Start the timer for the head or the body; "" stops it."""
+        self._stop_timer()
         self._waits_for, self._body_bytes = wait, 0
         if wait:
             self._unset_keepalive_if_required()
             seconds = (
                 self.settings.header_timeout_s if wait == "head" else self.settings.body_timeout_s
             )
-            self._clock = self.loop.call_later(seconds, self._too_late)
+            self._timer = self.loop.call_later(seconds, self._too_late)
 
-    def _stop_clock(self) -> None:
+    def _stop_timer(self) -> None:
         self._waits_for = ""
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_late(self) -> None:
-        self._clock = None
+        self._timer = None
         if self.transport.is_closing():
             return
         if self._silent:
-            # browsers keep connections in reserve: there is no request to answer
+            # browsers open spare connections; there is no request to answer
             self.transport.close()
         elif (
             self._waits_for == "body"
             and self._current is not None
             and _keeps_waiting(self._current)
         ):
-            self._start_clock("body")  # it is we who do not read on
+            self._start_timer("body")  # it is we who have stopped reading
         else:
             self._refuse(
                 Problem(
@@ -185,7 +197,7 @@ class PatientProtocol(H11Protocol):
         if self._current is None:
             self.transport.close()
 
-    # Refusing
+    # Refusals
 
     @property
     def _current(self) -> RequestResponseCycle | None:
@@ -193,14 +205,14 @@ class PatientProtocol(H11Protocol):
         return self.cycle if self.cycle is not None and not self.cycle.response_complete else None
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer in the app's place, if nothing was answered yet, and close."""
+        """Respond instead of the app, if it has not responded yet, and close the connection."""
         if self.transport.is_closing():
             return
         state: dict[str, Any] = {}
         if (cycle := self._current) is not None:
             state = cycle.scope["state"]
-            state["refused"] = problem  # for the edge, which logs and counts it
-            # the app sees http.disconnect, and what it sends goes nowhere
+            state["refused"] = problem  # for the middleware, which logs and counts it
+            # the app sees http.disconnect, and what it sends is discarded
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
@@ -208,11 +220,11 @@ class PatientProtocol(H11Protocol):
         elif self.metrics is not None:
             self.metrics.rejected(problem.code)
         bodiless = cycle is not None and cycle.scope["method"] == "HEAD"
-        self.transport.write(self._answer(problem, state.get("request_id", ""), bodiless))
+        self.transport.write(self._response(problem, state.get("request_id", ""), bodiless))
         self.transport.linger(REFUSED_S)
 
-    def _answer(self, problem: Problem, request_id: str, bodiless: bool) -> bytes:
-        """Not through h11, which after an error has no say any more."""
+    def _response(self, problem: Problem, request_id: str, bodiless: bool) -> bytes:
+        """The bytes of the response. h11 cannot write it after an error."""
         body = problem.body(request_id=request_id)
         headers = (
             HEADERS | problem.headers() | {"content-length": str(len(body)), "connection": "close"}
@@ -225,15 +237,15 @@ class PatientProtocol(H11Protocol):
         head += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*head, "", ""]).encode() + (b"" if bodiless else body)
 
-    # What the door asks
+    # For the transport
 
     def _has_unread(self) -> bool:
         return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
-    def _doors(self) -> list[Door]:
-        return [connection.transport for connection in self.connections]
+    def _transports(self) -> list[PatientTransport]:
+        return [one.transport for one in self.connections if isinstance(one, PatientProtocol)]
 
 
 def _keeps_waiting(cycle: RequestResponseCycle) -> bool:
-    """Whether it is the app that does not want the rest of the body yet."""
+    """Whether it is the app that does not read the rest of the body yet."""
     return cycle.flow.read_paused or cycle.waiting_for_100_continue

@@ -1,5 +1,4 @@
-"""Clients that hang up before they have their response: work that nobody waits for any longer is
-cancelled."""
+"""Clients that disconnect before they have their response: their work is cancelled."""
 
 from __future__ import annotations
 
@@ -13,13 +12,21 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client hung up: nobody waits for the answer."""
+    """The client has disconnected, so the response has no reader."""
 
 
 async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The work's result; if the client hangs up first, the work is cancelled and ClientGone raised.
+    """Await work for a client, and cancel it if the client disconnects.
 
-    The request's body must have been read before.
+    Args:
+        request: The client's request, whose body must have been read already.
+        work: The work.
+
+    Returns:
+        The work's result.
+
+    Raises:
+        ClientGone: If the client disconnected first.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request.receive))
     try:

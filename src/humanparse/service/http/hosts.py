@@ -1,9 +1,9 @@
-"""Which names this service answers to, and which web pages may make it work.
+"""Which host names this service answers to, and which web pages may use it.
 
-Whoever listens on this machine alone, without a token, trusts everybody here, and so every page
-that a browser here shows. A stranger's page could give its own name our address (DNS rebinding) and
-then read our answers: such a request still carries the stranger's name as its Host. Or it could
-send us a form without reading the answer: browsers then say `cross-site`.
+A service that listens on loopback without a token trusts everybody on this machine, and therefore
+every page in a browser on it. A foreign page could point its own host name at our address (DNS
+rebinding) and then read our responses; such a request still carries the foreign name in its Host
+header. Or it could submit a form without reading the response; browsers mark that as `cross-site`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ ANY = "*"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-class Hosts:
-    """Raises Problem unknown_host for a Host that is not ours, and foreign_page for work sent by
-    another site's page.
+class HostMiddleware:
+    """Refuses foreign host names, and work requested by another site's page.
 
-    localhost and every IP address are ours: a rebound name is a name. Clients that are no browser
-    may leave Host away.
+    localhost and every IP address are accepted, since rebinding needs a name. Clients other than
+    browsers may omit Host.
+
+    Raises:
+        Problem: unknown_host or foreign_page, from the call.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings):
@@ -42,13 +44,13 @@ class Hosts:
         ):
             raise Problem(
                 "unknown_host",
-                "this service does not answer to the name in the header Host; "
-                "ask for localhost or an address, or list the name in allowed_hosts",
+                "this service does not answer to the name in the Host header; "
+                "use localhost or an IP address, or list the name in allowed_hosts",
             )
         if self._checks_page and self._is_foreign(scope["method"], headers):
             raise Problem(
                 "foreign_page",
-                "a page of another site sent this; list its origin in cors_origins if it may",
+                "a page of another site sent this; to allow it, list its origin in cors_origins",
             )
         await self._app(scope, receive, send)
 
@@ -56,8 +58,7 @@ class Hosts:
         return name in ("", "localhost") or name in self._names or _is_address(name)
 
     def _is_foreign(self, method: str, headers: dict[bytes, bytes]) -> bool:
-        """Whether a browser says that another site's page, which is not listed, wants something
-        done."""
+        """Whether a browser says that an unlisted site's page requests work."""
         cross = headers.get(b"sec-fetch-site") == b"cross-site" and method not in SAFE_METHODS
         return cross and not self._origins & {headers.get(b"origin"), ANY.encode()}
 

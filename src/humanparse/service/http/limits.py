@@ -1,16 +1,16 @@
-"""How much a request may bring, and how much all requests together.
+"""Limits on the size of one request's body, and of all bodies together.
 
-Bytes are counted as they arrive: a chunked body declares no length, and a declared length is only a
-promise. The bodies
-held at a time are bounded likewise, by what has arrived: a client that announces much and sends
-little blocks nobody. Uploads of jobs go to disk as they come, so they do not count there.
+Bytes are counted as they arrive, because a chunked body declares no length, and a declared length
+is only a promise. The limit on all bodies together also counts what has arrived, so that a client
+that announces much and sends little blocks nobody. Uploads of jobs go to disk as they arrive, so
+they do not count there.
 """
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.paths import route_path
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -18,20 +18,26 @@ from humanparse.service.settings import Settings
 MB = 1_000_000
 
 
-class Limits:
-    """Raises Problem for a framing or body that is not taken, out of the call or of `receive`.
+class BodyLimits:
+    """Refuses bodies that are malformed or too large, from the call or from `receive`.
 
-    held: what is held already, by others too.
+    Args:
+        app: The application inside.
+        settings: The service's settings.
+        held: Bytes that are held already, also by others.
+
+    Raises:
+        Problem: bad_request, body_too_large or queue_full.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, held: Held):
+    def __init__(self, app: ASGIApp, settings: Settings, held: ByteBudget):
         self._app = app
         self._settings = settings
         self.held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length, path = declared_length(scope), route_path(scope)
-        held = Held() if _is_job(path) else self.held
+        held = ByteBudget() if _is_job(path) else self.held
         body = _Body(receive, send, self.limit_bytes(path), length, held, _hint(path))
         try:
             body.check(length or 0)
@@ -42,13 +48,12 @@ class Limits:
             body.release()
 
     def limit_bytes(self, path: str) -> float:
-        """The largest body that path takes."""
+        """Return the maximum size of a body for that path."""
         limits = self._settings
         if _is_job(path):
             return limits.job_max_mb * MB
         pictures = limits.batch_max_images if _is_batch(path) else 1
-        # What is larger than all that may be held could never come in, however often it is sent
-        # again.
+        # A body larger than queue_max_mb could never be accepted, however often it is sent.
         return min(limits.max_body_mb * pictures, limits.queue_max_mb) * MB
 
 
@@ -61,7 +66,7 @@ class _Body:
         send: Send,
         limit_bytes: float,
         length: int | None,
-        held: Held,
+        held: ByteBudget,
         hint: str,
     ):
         self._receive, self._send = receive, send
@@ -79,8 +84,7 @@ class _Body:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            # Some libraries turn an error of `receive` into an answer of their own: not in place of
-            # ours.
+            # Some libraries turn an error from `receive` into a response; ours takes precedence.
             self.answered = self.problem is None or message["status"] == self.problem.status
         if self.answered:
             await self._send(message)
@@ -91,15 +95,14 @@ class _Body:
         self._held.num_bytes += more
 
     def check(self, total: int, more: int | None = None) -> None:
-        """Raises Problem if a body of `total` bytes is too large, or if there is no room for `more`
-        (default: all) now."""
+        """Raise Problem if `total` bytes are too large, or `more` (default: all) find no room."""
         if total > self._limit_bytes:
             detail = _too_large(self._length, self._limit_bytes, self._hint)
             self.problem = Problem("body_too_large", detail)
         elif not self._held.has_room(total if more is None else more):
             self.problem = Problem(
                 "queue_full",
-                "too many uploads at this moment; try again a little later",
+                "too many uploads at the moment; try again a little later",
                 retry_after_s=1,
             )
         if self.problem:
@@ -127,19 +130,28 @@ def _hint(path: str) -> str:
 
 def _too_large(length: int | None, limit_bytes: float, hint: str) -> str:
     what = "the body" if length is None else f"the body of {length / MB:.3g} MB"
-    return f"{what} is larger than the {limit_bytes / MB:g} MB taken here; {hint}"
+    return f"{what} is larger than the {limit_bytes / MB:g} MB allowed here; {hint}"
 
 
 def declared_length(scope: Scope) -> int | None:
-    """Bytes that the head announces; 0 without a body, None for a chunked one. Raises Problem if it
-    contradicts itself."""
+    """Return the length of the body that the head declares.
+
+    Args:
+        scope: The ASGI scope.
+
+    Returns:
+        The length in bytes; 0 without a body, None for a chunked one.
+
+    Raises:
+        Problem: bad_request, if the head contradicts itself.
+    """
     lengths = {value for name, value in scope["headers"] if name == b"content-length"}
     chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
     if chunked and lengths:
-        # Two parties may read such a request differently: the way to smuggle one past a proxy.
+        # A proxy may read such a request differently from us (request smuggling).
         raise Problem(
             "bad_request",
-            "the head has both Content-Length and Transfer-Encoding; send one of them",
+            "the head has both Content-Length and Transfer-Encoding; send only one of them",
         )
     if chunked:
         return None
@@ -147,5 +159,5 @@ def declared_length(scope: Scope) -> int | None:
         return 0
     text = lengths.pop()
     if lengths or not text.isdigit() or len(text) > 18:
-        raise Problem("bad_request", "the header Content-Length is not one number")
+        raise Problem("bad_request", "the Content-Length header is not a single number")
     return int(text)

@@ -1,13 +1,15 @@
-"""What every request passes before it reaches a route, and every answer on its way out.
+"""What every request passes before it reaches a route, and every response on its way out.
 
 From the outside in:
-    Edge     names the request; adds the headers that every answer carries; one log line and the figures at its end
-    CORS     only if other origins are allowed in; outside of what follows, so that their pages can read errors too
-    Errors   whatever is raised becomes a problem (problems.py); a stack goes to the log and nowhere else
-    Hosts    the name that was asked for, and the page that asks (hosts.py)
-    Auth     the token (auth.py); before the limits, so that strangers hold no memory
-    Limits   framing, size of the body, bytes held by all (limits.py)
-    the app  its routes add what the log should know to `request.state.log`, a dict
+    ServiceMiddleware  the request's id, headers of every response, the log line, the metrics
+    CorsMiddleware     only if other origins are allowed; outside what follows, so that their pages
+                       can read errors too
+    ErrorMiddleware    turns whatever is raised into a problem (problems.py); stack traces go to the
+                       log and nowhere else
+    HostMiddleware     host names and pages of other sites (hosts.py)
+    AuthMiddleware     the token (auth.py); before the limits, so that strangers hold no memory
+    BodyLimits         framing, size of the body, bytes held by all (limits.py)
+    the app            its routes add fields of the log line to `request.state.log`, a dict
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from humanparse.service import logs
-from humanparse.service.held import Held
-from humanparse.service.http.auth import Auth
-from humanparse.service.http.hosts import Hosts
-from humanparse.service.http.limits import MB, Limits, declared_length
+from humanparse.service.budget import ByteBudget
+from humanparse.service.http.auth import AuthMiddleware
+from humanparse.service.http.hosts import HostMiddleware
+from humanparse.service.http.limits import MB, BodyLimits, declared_length
 from humanparse.service.metrics import METHODS, Metrics
 from humanparse.service.paths import put_below, route_path
 from humanparse.service.problems import Problem
@@ -39,7 +41,7 @@ from humanparse.service.settings import Settings
 logger = logging.getLogger(__name__)
 access = logging.getLogger("humanparse.access")
 
-# On every answer; one that sets a header itself, as the page does with its policy, keeps its own.
+# On every response, unless it sets the header itself, as the page does with its policy.
 HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -49,31 +51,40 @@ HEADERS = {
     "cache-control": "no-store",
 }
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-CLIENT_GONE = 499  # the status that the log gives a request whose client hung up before its answer
-# bytes of an unread body that are read before an early answer, to keep the connection
+CLIENT_GONE = 499  # logged as the status if the client disconnected before its response
+# bytes of an unread body that are read before an early response, to keep the connection
 REST_TO_READ = 64_000
-# Asked for every few seconds: not worth a line while all is well.
+# Requested every few seconds: not logged above debug while all is well.
 PROBES = ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 
-class Edge:
-    """The middleware around the app; see the top of this file."""
+class ServiceMiddleware:
+    """The outermost middleware, which contains the others; see the top of this file.
+
+    Args:
+        app: The application.
+        settings: The service's settings.
+        metrics: Where requests are counted.
+        held: The bytes held by all requests; None for a limit of queue_max_mb.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         settings: Settings,
         metrics: Metrics | None = None,
-        held: Held | None = None,
+        held: ByteBudget | None = None,
     ):
         self._app = app
         self._metrics = metrics or Metrics()
         self._root_path = settings.root_path
-        held = held or Held(settings.queue_max_mb * MB)
-        self._inner: ASGIApp = Errors(Hosts(Auth(Limits(app, settings, held), settings), settings))
+        held = held or ByteBudget(settings.queue_max_mb * MB)
+        self._inner: ASGIApp = ErrorMiddleware(
+            HostMiddleware(AuthMiddleware(BodyLimits(app, settings, held), settings), settings)
+        )
         if settings.cors_origins:
-            self._inner = Errors(
-                Cors(
+            self._inner = ErrorMiddleware(
+                CorsMiddleware(
                     self._inner,
                     allow_origins=settings.cors_origins,
                     allow_methods=METHODS,
@@ -97,8 +108,7 @@ class Edge:
             logs.request_id.reset(token)
 
     def _record(self, exchange: _Exchange) -> None:
-        """The request's log line and figures. Only the path's template is told: a real one may hold
-        what it should not."""
+        """Write the log line and the metrics, with the path's template: a path may hold secrets."""
         scope, status, seconds = (
             exchange.scope,
             exchange.final_status(),
@@ -135,7 +145,7 @@ class Edge:
 
 
 class _Exchange:
-    """One request and its answer, as seen from the outside."""
+    """One request and its response, as seen from outside."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send):
         self.scope, self._receive, self._send = scope, receive, send
@@ -146,7 +156,7 @@ class _Exchange:
         state = scope.setdefault("state", {})
         state["request_id"], state["log"] = self.request_id, {}
         self._length: int | None = None
-        with contextlib.suppress(Problem):  # Limits will say it
+        with contextlib.suppress(Problem):  # BodyLimits raises it
             self._length = declared_length(scope)
         self._all_read = self._length == 0
 
@@ -167,11 +177,11 @@ class _Exchange:
         await self._send(message)
 
     async def _settle_rest(self) -> None:
-        """Before an early answer, read a small rest of the body: then the connection can be used
-        again.
+        """Before an early response, read a small rest of the body, so that the connection can be
+        reused.
 
-        Not if the client waits to be told whether to send it at all; and a large rest is cheaper to
-        cut off.
+        Not if the client waits to be told whether to send it at all. A large rest is cheaper to cut
+        off.
         """
         if (
             self._length is None
@@ -190,31 +200,32 @@ class _Exchange:
             headers["connection"] = "close"
 
     def final_status(self) -> int:
-        """The status for the log; notes its code if nobody else did."""
+        """The status for the log; adds the code if it is missing."""
         if self.started:
             return self.status
-        # The protocol may have answered in the app's place; it leaves the problem here.
+        # The protocol may have responded instead of the app; it leaves the problem here.
         refused: Problem | None = self.scope["state"].get("refused")
         self.scope["state"]["log"]["code"] = refused.code if refused else "client_gone"
         return refused.status if refused else CLIENT_GONE
 
 
-class Cors(CORSMiddleware):
-    """Starlette's, which refuses a browser's question in plain text; raises Problem instead."""
+class CorsMiddleware(CORSMiddleware):
+    """Starlette's, but it raises Problem for a refused preflight instead of sending plain text."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the response to a preflight request. Raises Problem bad_request to refuse it."""
         answer = super().preflight_response(request_headers)
         if answer.status_code >= 400:
             raise Problem(
                 "bad_request",
-                "pages of that origin may not send this: "
-                f"{bytes(answer.body).decode()}; the operator's setting cors_origins decides",
+                f"pages of that origin may not send this: {bytes(answer.body).decode()}; "
+                "the operator can allow it with the setting cors_origins",
             )
         return answer
 
 
-class Errors:
-    """Whatever is raised inside becomes an answer, if there is none yet."""
+class ErrorMiddleware:
+    """Turns whatever is raised inside into a response, unless one has been started."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -236,28 +247,28 @@ class Errors:
         except Problem as problem:
             await answer(problem)
         except ClientDisconnect:
-            pass  # in the middle of its body; the log line says it
+            pass  # while sending its body; the log line says so
         except asyncio.CancelledError:
             await answer(
                 Problem(
                     "shutting_down",
-                    "the service stopped before this was done; send it again",
+                    "the service stopped before the request was done; send it again",
                     retry_after_s=5,
                 )
             )
             raise
         except Exception:
-            logger.exception("a request ended with an error that was not foreseen")
+            logger.exception("unexpected error in a request")
             await answer(
                 Problem(
                     "internal_error",
-                    "the request could not be answered; the log of the service says why",
+                    "the request failed; the log of the service says why",
                 )
             )
 
 
 def problem_response(problem: Problem, scope: Scope) -> Response:
-    """The answer for a problem; its code goes to the log and the figures."""
+    """Return the response for a problem; its code goes into the log line and the metrics."""
     state: dict[str, Any] = scope.setdefault("state", {})
     state.setdefault("log", {})["code"] = problem.code
     instance = scope.get("raw_path", b"").decode("ascii", "replace")[:200]
@@ -272,7 +283,7 @@ def problem_response(problem: Problem, scope: Scope) -> Response:
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id that the client or a proxy gave, if it is a harmless one; else a new one."""
+    """Return the id that the client or a proxy gave, if it is harmless; otherwise a new one."""
     given = next(
         (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), ""
     )
@@ -280,7 +291,7 @@ def request_id_of(scope: Scope) -> str:
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the path that was found, such as /v1/jobs/{id}; "" if there is none."""
+    """Return the template of the matched path, such as /v1/jobs/{id}; "" if there is none."""
     return getattr(scope.get("route"), "path", "")
 
 

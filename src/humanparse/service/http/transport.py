@@ -1,7 +1,7 @@
-"""The way out of a connection: a transport that notices clients who do not read, and closes without
-losing the answer.
+"""A connection's way out: a transport with a timeout for clients that do not read, which closes
+without losing the response.
 
-uvicorn's protocol gets a Door in place of asyncio's transport and uses it like one.
+uvicorn's protocol uses a PatientTransport in place of asyncio's transport.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from typing import Any
 from humanparse.service.settings import Settings
 
 MB = 1_000_000
-# bytes that a client must take in each write_timeout_s, unless it takes all there is
-LEAST_TAKEN = 250_000
-CROWD_FROM = 64_000  # bytes unsent on one connection, from which on the sum over all is looked at
-LINGER_IDLE_S = 2.0  # a lingering connection over which nothing comes for that long is closed
+# bytes that a client must read in each write_timeout_s, unless it reads all there are
+MIN_READ = 250_000
+CHECK_TOTAL_FROM = 64_000  # bytes unsent on one connection from which the total is checked
+LINGER_IDLE_S = 2.0  # close a lingering connection if nothing arrives for this long
 
 
-class Door:
-    """An asyncio.Transport around another.
+class PatientTransport(asyncio.Transport):
+    """An asyncio.Transport that wraps another.
 
-    has_unread: whether the client may still be sending, so that close() has to linger.
-    others: every Door of the server; together they hold at most answers_max_mb that are not taken.
+    Args:
+        transport: The wrapped transport.
+        settings: The service's settings.
+        has_unread: Whether the client may still be sending, so that close() has to linger.
+        others: Returns every PatientTransport of the server; together they hold at most
+            answers_max_mb of unread responses.
+
+    Attributes:
+        waiting_since: Since when something has been unread by the client, in the loop's seconds.
+        lingering: Whether it is being closed, but still receives.
     """
 
     def __init__(
@@ -32,36 +40,35 @@ class Door:
         transport: asyncio.Transport,
         settings: Settings,
         has_unread: Callable[[], bool],
-        others: Callable[[], Iterable[Door]],
+        others: Callable[[], Iterable[PatientTransport]],
     ):
+        super().__init__()
         self._transport, self._settings = transport, settings
         self._has_unread, self._others = has_unread, others
         self._loop = asyncio.get_running_loop()
         self._written = 0  # bytes
-        self._taken_before = 0  # bytes that the client had taken when the watch began
+        self._read_before = 0  # bytes that the client had read when the watch began
         self._watch: asyncio.TimerHandle | None = None
-        # since when there has been something that the client does not take
         self.waiting_since = 0.0
         self.lingering = False
-        self._linger_clock: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_end, self._thrown_away, self._last_look = 0.0, 0, 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
     def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
         return self.lingering or self._transport.is_closing()
 
     def forget(self) -> None:
-        """The connection is gone."""
-        for clock in (self._watch, self._linger_clock):
-            if clock is not None:
-                clock.cancel()
-        self._watch = self._linger_clock = None
+        """Stop all timers: the connection is gone."""
+        for timer in (self._watch, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self._watch = self._linger_timer = None
 
-    # Clients who do not read
+    # Clients that do not read
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send data, and watch whether the client reads it."""
         if self.lingering:
             return
         self._written += len(data)
@@ -70,64 +77,64 @@ class Door:
 
     @property
     def num_unsent(self) -> int:
+        """Bytes that are still to be sent."""
         return self._transport.get_write_buffer_size()
 
     def _watch_unsent(self) -> None:
-        """As long as something is unsent, look after each write_timeout_s whether it becomes
-        less."""
+        """While something is unsent, check every write_timeout_s that the client reads enough."""
         if not self.num_unsent:
             return
         if self._watch is None:
             self.waiting_since = self._loop.time()
             self._watch_on()
-        if self.num_unsent > CROWD_FROM:
+        if self.num_unsent > CHECK_TOTAL_FROM:
             self._thin_out()
 
     def _watch_on(self) -> None:
-        self._taken_before = self._written - self.num_unsent
+        self._read_before = self._written - self.num_unsent
         self._watch = self._loop.call_later(self._settings.write_timeout_s, self._look)
 
     def _look(self) -> None:
         self._watch = None
         if not self.num_unsent:
             return
-        if self._written - self.num_unsent - self._taken_before < LEAST_TAKEN:
+        if self._written - self.num_unsent - self._read_before < MIN_READ:
             self._transport.abort()
         else:
             self._watch_on()
 
     def _thin_out(self) -> None:
-        """If the clients leave too much untaken in all, cut off the one that has been at it
-        longest."""
-        waiting = [door for door in self._others() if door.num_unsent and not door.is_closing()]
-        if sum(door.num_unsent for door in waiting) > self._settings.answers_max_mb * MB:
-            min(waiting, key=lambda door: door.waiting_since).abort()
+        """If all clients leave too much unread, cut off the one that has waited longest."""
+        waiting = [one for one in self._others() if one.num_unsent and not one.is_closing()]
+        if sum(one.num_unsent for one in waiting) > self._settings.answers_max_mb * MB:
+            min(waiting, key=lambda one: one.waiting_since).abort()
 
     # Closing
 
     def close(self) -> None:
+        """Close the connection, and linger if the client may still be sending."""
         if self._transport.is_closing() or not self._has_unread():
             self._transport.close()
         else:
             self.linger(self._settings.body_timeout_s)
 
     def linger(self, seconds: float) -> None:
-        """Send what there is and say that it was all, but hear the client out for a while.
+        """Send what is left and the end of the stream, but keep receiving for some seconds.
 
-        Were the connection closed with bytes unread, TCP would reset it, and the client might lose
-        the answer.
+        If the connection were closed with unread bytes, TCP would reset it, and the client might
+        lose the response.
         """
         if self.lingering:
             return
         self.lingering = True
         self._transport.resume_reading()
-        with contextlib.suppress(OSError):  # it is gone already
+        with contextlib.suppress(OSError):  # it is already gone
             self._transport.write_eof()
         self._linger_end = self._loop.time() + seconds
         self._linger_on()
 
     def throw_away(self, num_bytes: int) -> None:
-        """What the client still sends."""
+        """Count and discard what the client still sends."""
         self._thrown_away += num_bytes
         if self._thrown_away > 2 * self._settings.max_body_mb * MB:
             self.end()
@@ -135,7 +142,7 @@ class Door:
     def _linger_on(self) -> None:
         self._last_look = self._thrown_away
         wait_s = min(LINGER_IDLE_S, max(0, self._linger_end - self._loop.time()))
-        self._linger_clock = self._loop.call_later(wait_s, self._look_again)
+        self._linger_timer = self._loop.call_later(wait_s, self._look_again)
 
     def _look_again(self) -> None:
         if self._thrown_away > self._last_look and self._loop.time() < self._linger_end:
@@ -144,5 +151,55 @@ class Door:
             self.end()
 
     def end(self) -> None:
-        """Close without further ado; what is unsent still goes out if the client takes it."""
+        """Close without lingering; what is unsent still goes out if the client reads it."""
         self._transport.close()
+
+    # The rest of asyncio.Transport, passed on
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return information about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Set the protocol that receives."""
+        self._transport.set_protocol(protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the protocol that receives."""
+        return self._transport.get_protocol()
+
+    def is_reading(self) -> bool:
+        """Whether the protocol receives data."""
+        return self._transport.is_reading()
+
+    def pause_reading(self) -> None:
+        """Pass no data on to the protocol for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Pass data on to the protocol again."""
+        self._transport.resume_reading()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set from how many unsent bytes on the protocol is paused."""
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the limits, low and high."""
+        return self._transport.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return self._transport.get_write_buffer_size()
+
+    def can_write_eof(self) -> bool:
+        """Whether `write_eof` works."""
+        return self._transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Send the end of the stream after what is unsent."""
+        self._transport.write_eof()
+
+    def abort(self) -> None:
+        """Close at once; what is unsent is lost."""
+        self._transport.abort()

@@ -25,7 +25,7 @@ from humanparse.service.jobs.store_thread import Keeper
 from humanparse.service.names import MAX_NAME, tell_apart
 from humanparse.service.problems import KINDS, Problem, storage_problem
 from humanparse.service.settings import Settings
-from humanparse.service.work.dispatcher import BACKGROUND, Reply, Task
+from humanparse.service.work.dispatcher import BACKGROUND, Reply, WorkItem
 
 UNPACK_S = 300.0  # most time for unpacking an archive
 RETRY_S = (1.0, 4.0)  # pauses between the three tries of a picture
@@ -44,7 +44,7 @@ class Run(Protocol):
     """What does the work: the Dispatcher's method."""
 
     def __call__(
-        self, task: Task, *, priority: int, deadline_s: float | None = None
+        self, task: WorkItem, *, priority: int, deadline_s: float | None = None
     ) -> Awaitable[Reply]: ...
 
 
@@ -186,7 +186,7 @@ class Runner:
                 "gone", "the uploaded picture is no longer here; send it again in another job"
             ) from None
         head = job.options | {"source": item.source}
-        return await self._run(Task(head, picture, digest), priority=BACKGROUND)
+        return await self._run(WorkItem(head, picture, digest), priority=BACKGROUND)
 
     async def _unpack(self, job: Open) -> None:
         """The archive becomes pictures that wait; or else the job has failed."""
@@ -241,7 +241,7 @@ class Runner:
             await asyncio.to_thread(job.files.empty_inputs)
         except OSError as error:
             raise storage_problem(error) from error
-        await self._run(Task(head), priority=BACKGROUND, deadline_s=UNPACK_S)
+        await self._run(WorkItem(head), priority=BACKGROUND, deadline_s=UNPACK_S)
         return await asyncio.to_thread(_entries, job.files)
 
     # Again, and again

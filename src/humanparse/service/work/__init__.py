@@ -1,1 +1,1 @@
-"""The queue and the worker processes, as the server sees them. No NumPy, no engine."""
+"""The queue and the worker processes, seen from the server. No NumPy, no engine."""

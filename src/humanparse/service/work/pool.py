@@ -1,8 +1,8 @@
-"""As many workers as were asked for, ready: however one ends, another takes its place.
+"""The number of workers that was asked for, ready: when one ends, another takes its place.
 
-At once, or after a pause that grows while new ones keep ending early. A worker that has done
-enough, or holds too much memory, works on until its successor is ready, and so do all when the
-models are loaded anew.
+The replacement starts at once, or after a pause that grows while new workers keep ending early. A
+worker that has done enough, or holds too much memory, goes on working until its successor is ready.
+So do all workers when the models are reloaded.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from humanparse.errors import ModelError
 from humanparse.service.settings import Settings
 from humanparse.service.work.process import Worker, WorkerDied
 
-PROBE_S = 10  # for a worker to parse a tiny picture
-EARLY_S = 1  # one that lives no longer, and did nothing, counts as one that did not start
-# settings that are HumanParser's options
+if TYPE_CHECKING:
+    from humanparse.service.metrics import Metrics
+
+PROBE_S = 10  # time limit for a worker to parse a tiny picture
+EARLY_S = 1  # a worker that did nothing and ended within this time counts as not started
+# settings that are options of HumanParser
 MODEL_OPTIONS = ("engine", "precision", "device", "threads", "max_megapixels")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 
@@ -30,8 +33,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Slot:
-    """The place of one worker: who holds it, whether a successor is on its way, how often in a row
-    one ended early."""
+    """The place of one worker.
+
+    Attributes:
+        worker: The worker that holds it.
+        renewing: Whether a successor is being started.
+        failures: How many workers in a row ended early.
+    """
 
     worker: Worker | None = None
     renewing: bool = False
@@ -39,10 +47,12 @@ class Slot:
 
     @property
     def alive(self) -> bool:
+        """Whether its worker is alive."""
         return self.worker is not None and self.worker.alive
 
     @property
     def pause_s(self) -> float:
+        """How long to wait before the next start, in seconds."""
         return (
             min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
             if self.failures
@@ -51,18 +61,31 @@ class Slot:
 
 
 class WorkerPool:
-    """Keeps `settings.workers` workers ready. `on_idle` is called whenever one may be taken;
-    metrics counts restarts."""
+    """Keeps `settings.workers` workers ready.
+
+    Args:
+        settings: The service's settings.
+        command: The command that starts a worker.
+        on_idle: Called whenever a worker may be taken.
+        metrics: Where replaced workers are counted.
+
+    Attributes:
+        slots: The places of the workers.
+        models: What the newest worker reports about its models.
+        restarts: How many workers were replaced.
+        crashes: How many workers ended by themselves.
+        last_reload_error: Why the last reload failed, or "".
+    """
 
     def __init__(
         self,
         settings: Settings,
         command: Sequence[str],
         on_idle: Callable[[], None],
-        metrics: Any = None,
+        metrics: Metrics | None = None,
     ):
         self.slots = [Slot() for _ in range(settings.workers)]
-        self.models: list[dict[str, Any]] = []  # what the newest worker says of its models
+        self.models: list[dict[str, Any]] = []
         self.restarts = 0
         self.crashes = 0
         self.last_reload_error = ""
@@ -71,15 +94,15 @@ class WorkerPool:
         self._on_idle = on_idle
         self._metrics = metrics
         self._idle: deque[Worker] = deque()
-        # also those that still load, and those that are about to end
+        # also those that are still loading, and those that are about to end
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    # For who has work
+    # For the dispatcher
 
     def take(self) -> Worker | None:
-        """An idle worker, to be given back; None if all are busy."""
+        """Return an idle worker, to be given back; None if all are busy."""
         while self._idle:
             worker = self._idle.popleft()
             if worker.alive:
@@ -87,9 +110,9 @@ class WorkerPool:
         return None
 
     def give_back(self, worker: Worker) -> None:
-        """The work is done, well or badly."""
+        """Take back a worker whose work is done, successfully or not."""
         slot = self._slot_of(worker)
-        if slot is None:  # its successor is there
+        if slot is None:  # its successor has taken its place
             self._spawn(worker.end())
         elif not worker.alive:
             self._renew_soon(slot, worker.killed_for or "crashed")
@@ -102,21 +125,27 @@ class WorkerPool:
 
     @property
     def num_idle(self) -> int:
+        """How many workers are idle."""
         return sum(worker.alive for worker in self._idle)
 
     @property
     def num_alive(self) -> int:
+        """How many workers are alive."""
         return sum(slot.alive for slot in self.slots)
 
     # From start to stop
 
     async def start(self) -> None:
-        """All workers are ready. Raises ModelError if one cannot be; then none is left."""
+        """Start all workers, and return when they are ready.
+
+        Raises:
+            ModelError: If one cannot be started; then none is left running.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 for slot in self.slots:
                     group.create_task(self._fill(slot))
-        except BaseExceptionGroup as failures:  # the others fail in the same way
+        except BaseExceptionGroup as failures:  # the others fail for the same reason
             await self.stop()
             raise failures.exceptions[0] from None
         except BaseException:
@@ -125,7 +154,7 @@ class WorkerPool:
         self._spawn(self._probe_idle())
 
     async def stop(self) -> None:
-        """End all workers, whatever they do; none is left."""
+        """End all workers, whatever they are doing."""
         self._stopping = True
         for task in self._tasks:
             task.cancel()
@@ -133,8 +162,10 @@ class WorkerPool:
         await asyncio.gather(*(worker.end() for worker in self._workers))
 
     async def reload(self) -> None:
-        """Replace all workers, so that they load the models anew; if the first cannot, all stay:
-        see `last_reload_error`."""
+        """Replace all workers, so that they reload the models.
+
+        If the first new worker cannot load them, all old ones stay; see `last_reload_error`.
+        """
         if task := self._spawn(self._reload()):
             await asyncio.wait({task})
 
@@ -143,7 +174,7 @@ class WorkerPool:
             new = await self._start()
         except ModelError as error:
             self.last_reload_error = str(error)
-            log.error("the models cannot be loaded anew, the old ones stay: %s", error)
+            log.error("the models cannot be reloaded, the old ones stay: %s", error)
             return
         self.last_reload_error = ""
         self._install(self.slots[0], new, "reload")
@@ -166,7 +197,7 @@ class WorkerPool:
         return worker
 
     async def _start_patiently(self, slot: Slot) -> Worker:
-        """Try until one starts, with pauses that grow."""
+        """Try until a worker starts, with growing pauses."""
         while True:
             await asyncio.sleep(slot.pause_s)
             try:
@@ -180,10 +211,10 @@ class WorkerPool:
         self.models = new.ready.get("models", [])
         if old is not None:
             self.restarts += 1
-            log.info("worker %d takes the place of worker %d: %s", new.pid, old.pid, reason)
+            log.info("worker %d replaces worker %d: %s", new.pid, old.pid, reason)
             if self._metrics:
                 self._metrics.worker_restarted(reason)
-            if old in self._idle:  # else it ends when it is given back
+            if old in self._idle:  # otherwise it ends when it is given back
                 self._idle.remove(old)
                 self._spawn(old.end())
         self._offer(new)
@@ -192,10 +223,10 @@ class WorkerPool:
         self._idle.append(worker)
         self._on_idle()
 
-    # Successors
+    # Replacing workers
 
     def _ended(self, worker: Worker) -> None:
-        """The worker's process is gone, for whatever reason."""
+        """The worker's process has ended, for whatever reason."""
         self._workers.discard(worker)
         if worker.ready and not worker.killed_for:
             self.crashes += 1
@@ -206,7 +237,7 @@ class WorkerPool:
             self._renew_soon(slot, worker.killed_for or "crashed")
 
     def _worn(self, worker: Worker) -> str:
-        """Why a worker that still works is to be replaced; "" if it is not."""
+        """Why a working worker should be replaced; "" if it should not."""
         if worker.num_tasks >= self._settings.worker_max_requests:
             return "requests"
         return "memory" if worker.rss_mb > self._settings.worker_max_memory_mb else ""
@@ -224,12 +255,11 @@ class WorkerPool:
             slot.renewing = False
         if slot.worker is old or not slot.alive:
             self._install(slot, new, reason)
-        else:  # a reload was faster
+        else:  # a reload has replaced it already
             await new.end()
 
     async def _probe_idle(self) -> None:
-        """Now and then let workers that have nothing to do parse a tiny picture, one after the
-        other."""
+        """Regularly let idle workers parse a tiny picture, one after another."""
         while True:
             await asyncio.sleep(self._settings.probe_s / 2)
             for worker in list(self._idle):
@@ -238,8 +268,7 @@ class WorkerPool:
                     await self._probe(worker)
 
     def _is_due(self, worker: Worker) -> bool:
-        """Whether it has parsed nothing for some time: it was idle, or whatever came was no
-        picture."""
+        """Whether it has parsed nothing for probe_s: it was idle, or received no valid picture."""
         return time.monotonic() - worker.last_success >= self._settings.probe_s
 
     async def _probe(self, worker: Worker) -> None:

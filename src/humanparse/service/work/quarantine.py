@@ -1,5 +1,7 @@
-"""Pictures that stopped a worker twice: they are refused for an hour, so that one picture cannot
-stop every worker."""
+"""Pictures that stopped a worker twice are refused for an hour.
+
+Otherwise one picture could stop every worker.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,18 @@ from humanparse.service.problems import Problem
 REFUSED_S = 3600
 MAX_SUSPECTS = 1000
 
-Clock = Callable[[], float]  # seconds that never jump
+Clock = Callable[[], float]  # seconds; never jumps
 
 
 @dataclass
 class Quarantine:
-    """Pictures, by their digest, that stopped a worker twice with no success in between; for an
-    hour each.
+    """Pictures, by their digest, that stopped a worker twice without a success in between.
 
-    A picture that was answered is innocent: its worker was stopped by something else, such as
-    another process that took all memory.
+    A picture that was parsed successfully is innocent: something else stopped its worker, such as
+    another process that used up the memory.
+
+    Attributes:
+        clock: Seconds that never jump.
     """
 
     clock: Clock = time.monotonic
@@ -30,7 +34,7 @@ class Quarantine:
     _strikes: OrderedDict[str, list[float]] = field(default_factory=OrderedDict)
 
     def strike(self, digest: str) -> None:
-        """This picture stopped a worker."""
+        """Record that this picture stopped a worker."""
         if not digest:
             return
         times = self._strikes.pop(digest, [])
@@ -39,7 +43,7 @@ class Quarantine:
             self._strikes.popitem(last=False)
 
     def clear(self, digest: str) -> None:
-        """This picture was answered."""
+        """Record that this picture was parsed."""
         self._strikes.pop(digest, None)
 
     def refused(self, digest: str) -> bool:
@@ -51,9 +55,9 @@ class Quarantine:
         return len(times) == 2
 
     def check(self, digest: str) -> None:
-        """Raises Problem refused_image for a picture with two strikes."""
+        """Raise Problem refused_image for a picture with two strikes."""
         if self.refused(digest):
             raise Problem(
                 "refused_image",
-                "this picture stopped the parser twice; send it in another form, or another one",
+                "this picture stopped the parser twice; convert it, or send another one",
             )

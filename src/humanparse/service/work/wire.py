@@ -3,10 +3,10 @@
     4 bytes   length of the head, big-endian
     8 bytes   length of the blob, big-endian
     head      a JSON object in UTF-8
-    blob      bytes: a picture on the way in, a finished answer on the way out
+    blob      bytes: a picture on the way in, a finished response body on the way out
 
-Only JSON and bytes travel, and never pickle: a worker that a hostile picture took over can send a
-wrong answer, but cannot make the server run anything.
+Only JSON and bytes are sent, never pickles: a worker that a hostile picture took over can send a
+wrong reply, but cannot make the server execute anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 LENGTHS = struct.Struct(">IQ")
 MAX_HEAD_BYTES = 4_000_000
-# far above the largest answer; a damaged length must not make anyone wait for 2**60 bytes
+# far above the largest reply; a damaged length must not make anyone wait for 2**60 bytes
 MAX_BLOB_BYTES = 2**30
 
 Frame = tuple[dict[str, Any], bytes]
@@ -30,8 +30,12 @@ class WireError(Exception):
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
-    """The next head and blob. Raises EOFError where the other side ended, WireError for a damaged
-    frame."""
+    """Return the next head and blob.
+
+    Raises:
+        EOFError: If the other side has ended.
+        WireError: For a damaged frame.
+    """
     try:
         num_head, num_blob = _lengths(await reader.readexactly(LENGTHS.size))
         return _head(await reader.readexactly(num_head)), await reader.readexactly(num_blob)
@@ -42,30 +46,37 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame:
 async def write_frame(
     writer: asyncio.StreamWriter, head: Mapping[str, Any], blob: bytes = b""
 ) -> None:
-    """Send a frame, and wait until the pipe takes more. Raises ConnectionError where nobody reads
-    any longer."""
+    """Send a frame, and wait until the pipe accepts more.
+
+    Raises:
+        ConnectionError: If the pipe has no reader any more.
+        WireError: For a frame that the other side would refuse.
+    """
     writer.write(_opening(head, blob))
     writer.write(blob)
     await writer.drain()
 
 
 def receive_frame(file: BinaryIO) -> Frame:
-    """`read_frame` from a buffered binary file."""
+    """Return the next head and blob from a buffered binary file, as `read_frame` does."""
     num_head, num_blob = _lengths(_exactly(file, LENGTHS.size))
     return _head(_exactly(file, num_head)), _exactly(file, num_blob)
 
 
 def send_frame(file: BinaryIO, head: Mapping[str, Any], blob: bytes = b"") -> None:
-    """`write_frame` to a buffered binary file. Raises BrokenPipeError where nobody reads any
-    longer."""
+    """Write a frame to a buffered binary file.
+
+    Raises:
+        BrokenPipeError: If the pipe has no reader any more.
+        WireError: For a frame that the other side would refuse.
+    """
     file.write(_opening(head, blob))
     file.write(blob)
     file.flush()
 
 
 def _opening(head: Mapping[str, Any], blob: bytes) -> bytes:
-    """Everything of a frame but its blob. Raises WireError for a frame that the other side would
-    refuse."""
+    """The frame without its blob. Raises WireError for one that the other side would refuse."""
     data = json.dumps(head, separators=(",", ":")).encode()
     lengths = LENGTHS.pack(len(data), len(blob))
     _lengths(lengths)
@@ -76,7 +87,8 @@ def _lengths(data: bytes) -> tuple[int, int]:
     num_head, num_blob = LENGTHS.unpack(data)
     if num_head > MAX_HEAD_BYTES or num_blob > MAX_BLOB_BYTES:
         raise WireError(
-            f"a frame of {num_head} + {num_blob} bytes; the most is {MAX_HEAD_BYTES} + {MAX_BLOB_BYTES}"
+            f"a frame of {num_head} + {num_blob} bytes; "
+            f"the maximum is {MAX_HEAD_BYTES} + {MAX_BLOB_BYTES}"
         )
     return num_head, num_blob
 
@@ -87,7 +99,7 @@ def _head(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise WireError(f"the head of a frame is not JSON: {error}") from error
     if not isinstance(head, dict):
-        raise WireError(f"the head of a frame is a {type(head).__name__}; expected an object")
+        raise WireError(f"the head of a frame is a {type(head).__name__}; expected a JSON object")
     return head
 
 

@@ -1,5 +1,4 @@
-"""One worker's life: whatever happens to it, whoever waits for an answer hears of it, and no
-process is left."""
+"""One worker: its caller learns of everything that happens to it, and no process is left."""
 
 import asyncio
 import os
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses signals an
 
 
 def with_worker(use, command=FAKE, start_s=LONG_S, hello=HELLO):
-    """The result of `await use(worker)`."""
+    """Return `await use(worker)`."""
 
     async def main():
         worker = await Worker.spawn(command)
@@ -39,7 +38,7 @@ def act(name: str, **more) -> dict:
     return {"do": "parse", "act": name, **more}
 
 
-def test_worker_answers_one_task_after_the_other():
+def test_worker_does_one_task_after_another():
     async def use(worker):
         return [
             await worker.call(act("echo"), bytes([number]) * 300_000 + b"!", LONG_S)
@@ -65,7 +64,7 @@ def test_what_is_printed_does_not_reach_the_wire(caplog):
         ("broken", "broken_image", "breaks off"),
         ("heif", "not_an_image", "JPEG or PNG"),
         ("memory", "image_too_large", "smaller"),
-        ("surprise", "internal_error", "not foreseen"),
+        ("surprise", "internal_error", "failed unexpectedly"),
     ],
 )
 def test_errors_become_problems_and_the_worker_works_on(name, code, detail, caplog):

@@ -1,5 +1,4 @@
-"""Who may come in: names that are not ours, pages of other sites, guessed tokens; and what browsers
-are told."""
+"""Access: foreign host names, pages of other sites, guessed tokens; and what browsers see."""
 
 import ast
 import http.client
@@ -11,7 +10,7 @@ from served import serve
 
 from hardening.looking import ask, connected
 from humanparse.service.http import auth
-from humanparse.service.http.hosts import Hosts
+from humanparse.service.http.hosts import HostMiddleware
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -31,7 +30,7 @@ def served(tmp_path_factory):
 
 
 def asked(name: str, method: str = "GET", headers: dict[str, str] | None = None, **given) -> str:
-    """The code of the refusal, "" for none, without any server."""
+    """The code of the refusal, "" for none, without a server."""
     scope = {
         "type": "http",
         "method": method,
@@ -45,7 +44,7 @@ def asked(name: str, method: str = "GET", headers: dict[str, str] | None = None,
     async def app(scope, receive, send):
         passed.append(scope)
 
-    work = Hosts(app, Settings(**given))(scope, None, None)
+    work = HostMiddleware(app, Settings(**given))(scope, None, None)
     try:
         work.send(None)
     except StopIteration:
@@ -116,7 +115,7 @@ def test_work_sent_by_another_site_s_page_is_refused_unless_its_origin_is_listed
     assert asked("localhost", "POST", page, token="x") == "", "it has no token"
 
 
-def test_refusals_are_problems_also_in_answer_to_a_browser_s_question(served):
+def test_refused_preflight_requests_are_problems_too(served):
     status, headers, body = ask(served, "GET", "/healthz", headers={"host": "evil.example"})
     assert (status, json.loads(body)["code"]) == (421, "unknown_host") and headers[
         "content-type"
@@ -148,12 +147,12 @@ def test_http_1_0_without_a_host_is_answered(served):
 
 
 def test_tokens_are_compared_in_constant_time_and_nowhere_else():
-    """By source: a timing test on a shared machine would prove nothing."""
+    """Checked in the source: a timing test on a shared machine would prove nothing."""
     tree = ast.parse(inspect.getsource(auth))
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert "hmac.compare_digest" in calls and "hashlib.sha256" in calls
     compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Compare)]
-    assert not [text for text in compared if "_expected" in text and "is not None" not in text]
+    assert not [text for text in compared if "expected" in text and "is not None" not in text]
 
 
 def test_a_picture_part_without_a_file_name_is_a_picture_in_every_way_of_sending(served, photo):

@@ -1,5 +1,4 @@
-"""`humanparse serve --ray` on two Ray nodes, as its users meet it: what holds without Ray holds
-here."""
+"""`humanparse serve --ray` on two Ray nodes, as its users meet it: it works as without Ray."""
 
 import importlib.util
 import os
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs Ray on Linux: pip install '.[ray]'",
 )
 PHOTO = (Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg").read_bytes()
-# two cores may be busy with much else
+# the machine's two cores may be busy
 PATIENCE = ("--worker-start-s", "150", "--deadline-s", "100", "--max-wait-s", "100")
 
 
@@ -58,7 +57,7 @@ def cluster(_two_nodes):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    """The model that the service has loaded; tests replace it."""
+    """The model that the service has loaded; some tests replace it."""
     file = tmp_path_factory.mktemp("model") / "model.onnx"
     shutil.copy(model_file("humanparse-small"), file)
     return file
@@ -66,7 +65,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(cluster, model, tmp_path_factory):
-    """A server in front of a replica on each node."""
+    """A server in front of one replica on each node."""
     flags = (
         "--workers",
         "2",
@@ -100,7 +99,10 @@ def send(served, **given) -> httpx.Response:
 def send_many(
     served, clients: int, each: int = 1, during=lambda answers: None
 ) -> list[httpx.Response]:
-    """The answers to so many clients at a time; `during` is called while they come."""
+    """Return the responses to this many concurrent clients.
+
+    `during` is called while they arrive.
+    """
     answers: list[httpx.Response] = []
 
     def client():
@@ -292,7 +294,7 @@ def command(folder: Path, *flags: str) -> list[str]:
     ]
 
 
-def test_a_model_that_is_none_ends_the_start_with_one_line(cluster, tmp_path):
+def test_a_missing_model_ends_the_start_with_one_line(cluster, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"not a model")
     flags = [
         "--address",
@@ -318,7 +320,7 @@ def test_a_model_that_is_none_ends_the_start_with_one_line(cluster, tmp_path):
     )
 
 
-def test_without_its_token_a_ray_lets_nobody_in(cluster, tmp_path):
+def test_without_its_token_a_ray_refuses_access(cluster, tmp_path):
     strangers = {
         name: value
         for name, value in cluster.environment.items()
@@ -361,7 +363,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone_and_ends_with_the_servic
 def test_a_server_that_is_killed_leaves_nothing_that_works_on(tmp_path):
     with serve(tmp_path, "--ray", "--workers", "1", *PATIENCE) as served:
         ours = processes.descendants(served.process.pid)
-        # which look for the others for a minute
+        # which look for the other nodes for a minute
         agents = {pid for pid in ours if processes.command_line(pid).endswith("Agent")}
         assert len(ours) - len(agents) > 5
         [folder] = {ray_folder(pid) for pid in ours if processes.name(pid) == "raylet"}

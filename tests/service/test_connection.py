@@ -1,4 +1,4 @@
-"""Connections: every wait has an end, everything refused is a problem, and others never notice."""
+"""Connections: every wait has a limit, every refusal is a problem, others never notice."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from raw_http import request, served
 
-from humanparse.service.http.middleware import Edge
+from humanparse.service.http.middleware import ServiceMiddleware
 from humanparse.service.metrics import Metrics
 from humanparse.service.settings import Settings
 
@@ -37,7 +37,7 @@ def made(**options) -> tuple[FastAPI, Settings]:
     app.state.metrics = Metrics()
     app.state.gone = threading.Event()
     app.state.received = []
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=app.state.metrics)
 
     @app.get("/hello")
     async def hello(request: Request):
@@ -88,7 +88,7 @@ def figure(server, name: str, **labels: str) -> float:
 
 
 def eventually(condition) -> bool:
-    """What the server does after its answer takes a moment."""
+    """Wait for what the server does after its response."""
     end = time.monotonic() + 5
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -103,7 +103,7 @@ def test_a_head_that_trickles_in_is_answered_with_408(server):
         begun = time.monotonic()
         with pytest.raises(ConnectionError):
             for one in request("GET", "/hello", "X-Much: " + "x" * 5000 + "\r\n"):
-                client.send(bytes([one]))  # each byte would renew an idle timeout
+                client.send(bytes([one]))  # each byte would restart an idle timeout
                 time.sleep(0.02)
         assert time.monotonic() - begun < 10
     with server.connect() as client:
@@ -116,7 +116,7 @@ def test_a_head_that_trickles_in_is_answered_with_408(server):
         assert client.is_closed()
 
 
-def test_a_connection_without_any_request_is_closed_without_a_word(server):
+def test_a_connection_without_any_request_is_closed_without_a_response(server):
     with server.connect() as client:
         assert client.socket.recv(1000) == b""
 
@@ -163,7 +163,7 @@ def test_a_body_that_trickles_in_is_answered_with_408(server):
 
 
 def test_a_large_upload_has_more_time(server):
-    """Jobs: each max_body_mb that arrives brings another body_timeout_s."""
+    """For jobs: each max_body_mb that arrives adds another body_timeout_s."""
     app, settings = made(max_body_mb=0.1, job_max_mb=10, body_timeout_s=0.5)
 
     @app.post("/v1/jobs")
@@ -181,7 +181,7 @@ def test_a_large_upload_has_more_time(server):
 def test_a_client_that_does_not_read_is_cut_off(server):
     with server.connect() as client:
         client.send(request("GET", "/big?mb=20"))
-        time.sleep(1.5)  # two looks at what it has taken
+        time.sleep(1.5)  # two checks of what it has read
         received = 0
         try:
             while data := client.socket.recv(1 << 20):
@@ -267,11 +267,13 @@ def test_a_head_that_is_too_large_is_answered_with_431(server):
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n",
-        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabcdef\r\n0\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_answered_with_400(server, data):
+def test_invalid_http_is_answered_with_400(server, data):
     with server.connect() as client:
         client.send(data)
         answer = client.answer()
@@ -343,7 +345,10 @@ def test_requests_sent_in_one_go_are_answered_in_order(server):
 @pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
 def test_an_upgrade_is_ignored(server, upgrade):
     with server.connect() as client:
-        head = f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Key: dGhlIHNhbXBs\r\nSec-WebSocket-Version: 13\r\n"
+        head = (
+            f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBs\r\nSec-WebSocket-Version: 13\r\n"
+        )
         assert client.get("/hello", head).status == 200
         assert client.get().status == 200
 
@@ -356,7 +361,7 @@ def test_head_gets_no_body_even_for_a_timeout(server):
         assert client.is_closed()
 
 
-# Early answers
+# Early responses
 
 
 @pytest.mark.parametrize("num_bytes", [10, 60_000, 900_000])
@@ -366,13 +371,13 @@ def test_an_answer_without_reading_the_body_reaches_a_client_that_sends_first(se
         answer = client.answer()
         assert answer.json() == {"read": 0}
         if num_bytes == 10:
-            assert client.get().status == 200  # a small body is no reason to part
+            assert client.get().status == 200  # a small body is no reason to close the connection
 
 
 # Many connections, vanished clients
 
 
-def test_too_many_connections_are_told_so():
+def test_too_many_connections_get_a_response():
     app, settings = made(max_connections=3, header_timeout_s=10, keep_alive_s=10)
     with served(app, settings) as running:
         running.app = app
@@ -412,7 +417,7 @@ def test_clients_that_vanish_in_the_middle_of_a_body_leave_nothing(server):
 
 
 def mutated(rng: random.Random) -> bytes:
-    """One or two requests with something wrong, as a rule."""
+    """One or two requests, usually with something wrong."""
     data = bytearray(b"".join(rng.choice(REQUESTS) for _ in range(rng.choice([1, 1, 2]))))
     for _ in range(rng.choice([0, 1, 2, 3])):
         at = rng.randrange(len(data))
@@ -458,7 +463,7 @@ SNIPPETS = [
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_is_sent_is_answered_or_closed_and_none_of_it_is_an_error_of_ours(server, seed):
+def test_whatever_is_sent_is_answered_or_closed_without_an_internal_error(server, seed):
     rng, errors = random.Random(seed), io.StringIO()
     handler = logging.StreamHandler(errors)
     loggers = [logging.getLogger(name) for name in ("humanparse", "asyncio", "uvicorn.error")]
@@ -482,6 +487,6 @@ def test_whatever_is_sent_is_answered_or_closed_and_none_of_it_is_an_error_of_ou
 
 
 def test_nothing_was_left_behind(server):
-    """Last in this file: all that was refused above is gone."""
+    """Last in this file: everything refused above is gone."""
     assert eventually(lambda: not server.server.server_state.connections)
     assert figure(server, "humanparse_in_flight") == 0

@@ -1,4 +1,4 @@
-"""What every request passes: id, log line, figures, headers, errors, token, limits."""
+"""What every request passes: id, log line, metrics, headers, errors, token, limits."""
 
 import asyncio
 import io
@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse, Response
 from raw_http import loggers_restored, request, served
 
 from humanparse.service import logs
-from humanparse.service.held import Held
+from humanparse.service.budget import ByteBudget
 from humanparse.service.http import auth
-from humanparse.service.http.middleware import Edge, problem_response
+from humanparse.service.http.middleware import ServiceMiddleware, problem_response
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
@@ -27,13 +27,13 @@ from humanparse.service.settings import Settings
 SECRET = "s3cret-täken"
 
 
-def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
+def made(held: ByteBudget | None = None, **options) -> tuple[FastAPI, Settings]:
     settings = Settings(
         **({"port": 0, "log_level": "debug", "drain_s": 5, "max_body_mb": 1} | options)
     )
     app = FastAPI()
     app.state.metrics = Metrics()
-    app.add_middleware(Edge, settings=settings, metrics=app.state.metrics, held=held)
+    app.add_middleware(ServiceMiddleware, settings=settings, metrics=app.state.metrics, held=held)
 
     @app.exception_handler(Problem)
     async def problem(request: Request, error: Problem):
@@ -93,7 +93,7 @@ def made(held: Held | None = None, **options) -> tuple[FastAPI, Settings]:
 
 
 def send(app: FastAPI, *args, **kwargs) -> httpx.Response:
-    """A request without any server between."""
+    """Send a request without a server in between."""
 
     async def go():
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -105,7 +105,7 @@ def send(app: FastAPI, *args, **kwargs) -> httpx.Response:
 
 @pytest.fixture
 def lines():
-    """The log, as it was after the test's requests: a function that gives its lines."""
+    """Return a function that gives the log's lines after the test's requests."""
     stream = io.StringIO()
     with loggers_restored():
         handler = logs.configure(Settings(log_level="debug"), stream)
@@ -129,7 +129,7 @@ def server():
         yield running
 
 
-# Names
+# Request ids
 
 
 @pytest.mark.parametrize("given", ["abc", "a" * 64, "0.1-2_3"])
@@ -155,7 +155,7 @@ def test_any_other_request_id_is_replaced(given):
         "path": "/",
         "headers": [(b"x-request-id", given.encode("latin-1"))],
     }
-    asyncio.run(Edge(app, Settings())(scope, None, note))
+    asyncio.run(ServiceMiddleware(app, Settings())(scope, None, note))
     found = dict(sent[0]["headers"])[b"x-request-id"].decode()
     assert len(found) == 32 and found != given
 
@@ -185,13 +185,13 @@ def test_an_answer_keeps_its_own_policy():
     assert answer.headers.get_list("content-security-policy") == ["default-src 'self'"]
 
 
-def test_no_other_origin_is_let_in_unless_it_is_listed():
+def test_no_other_origin_is_allowed_unless_it_is_listed():
     assert (
         "access-control-allow-origin"
         not in send(made()[0], "GET", "/hello/you", headers={"Origin": "http://a.example"}).headers
     )
     app = made(cors_origins=("http://a.example",), token=SECRET)[0]
-    # no token: an error that its page can read
+    # no token, so an error that its page can read
     answer = send(app, "GET", "/busy", headers={"Origin": "http://a.example"})
     assert (
         answer.status_code == 401
@@ -220,11 +220,11 @@ def test_a_problem_is_an_answer_with_code_instance_and_request_id():
     assert (data["code"], data["instance"], data["request_id"]) == ("queue_full", "/busy", "me")
 
 
-def test_an_unforeseen_error_tells_the_log_and_not_the_client(lines):
+def test_an_unexpected_error_is_shown_to_the_log_and_not_to_the_client(lines):
     answer = send(made()[0], "GET", "/broken")
     assert answer.json()["code"] == "internal_error"
     assert "secret" not in answer.text and "RuntimeError" not in answer.text
-    (error,) = lines("not foreseen")
+    (error,) = lines("unexpected error in a request")
     assert "RuntimeError: /home/secret/path.py is broken" in error["exception"]
     assert error["request_id"] == answer.headers["x-request-id"]
 
@@ -237,10 +237,10 @@ def test_an_error_in_the_middle_of_an_answer_breaks_it_off(server):
         assert client.get("/hello/you").status == 200
 
 
-# Log and figures
+# Log and metrics
 
 
-def test_a_request_leaves_one_line_and_its_figures(lines):
+def test_a_request_leaves_one_line_and_its_metrics(lines):
     app, _ = made()
     send(app, "POST", "/echo?token=secret", content=b"abc")
     (line,) = lines("/echo")
@@ -257,7 +257,7 @@ def test_a_request_leaves_one_line_and_its_figures(lines):
     )
 
 
-def test_routes_can_add_to_the_line_and_paths_are_told_as_templates(lines):
+def test_routes_can_add_to_the_line_and_paths_are_logged_as_templates(lines):
     send(made()[0], "GET", "/hello/somebody")
     (line,) = lines("/hello")
     assert line["message"] == "GET /hello/{name} 200" and line["people"] == 3
@@ -273,7 +273,7 @@ def test_an_unknown_path_is_not_repeated(lines):
     assert app.state.metrics.registry.get_sample_value("humanparse_requests_total", labels) == 1
 
 
-def test_a_problem_stands_in_the_line_and_the_figures_with_its_code(lines):
+def test_a_problem_is_in_the_line_and_the_metrics_with_its_code(lines):
     app, _ = made()
     send(app, "GET", "/busy")
     assert lines("/busy")[0]["code"] == "queue_full"
@@ -285,12 +285,12 @@ def test_a_problem_stands_in_the_line_and_the_figures_with_its_code(lines):
     )
 
 
-def test_probes_are_only_told_when_debugging(lines):
+def test_probes_are_only_logged_when_debugging(lines):
     send(made()[0], "GET", "/healthz")
     assert lines("/healthz")[0]["level"] == "debug"
 
 
-def test_a_client_that_left_is_told_as_such():
+def test_a_client_that_left_is_logged_as_such():
     stream = io.StringIO()
     app, settings = made()
     with redirect_stderr(stream), served(app, settings) as running:
@@ -304,7 +304,7 @@ def test_a_client_that_left_is_told_as_such():
     assert (line["status"], line["code"]) == (499, "client_gone")
 
 
-def test_the_client_of_a_proxy_is_told_only_if_the_proxy_is_trusted():
+def test_the_client_of_a_proxy_is_logged_only_if_the_proxy_is_trusted():
     stream = io.StringIO()
     for proxies in (("127.0.0.1",), ("10.0.0.1",), ()):
         app, settings = made(trusted_proxies=proxies)
@@ -323,7 +323,7 @@ def test_the_client_of_a_proxy_is_told_only_if_the_proxy_is_trusted():
     "header",
     ["", "Bearer", "Bearer wrong", f"Basic {SECRET}", SECRET, f"Bearer {SECRET}x", "Bearer "],
 )
-def test_without_the_token_nobody_comes_in(header):
+def test_without_the_token_there_is_no_access(header):
     headers = {"Authorization": header.encode()} if header else {}
     answer = send(made(token=SECRET)[0], "POST", "/echo", content=b"abc", headers=headers)
     assert answer.json()["code"] == "unauthorized"
@@ -331,14 +331,14 @@ def test_without_the_token_nobody_comes_in(header):
 
 
 @pytest.mark.parametrize("kind", ["Bearer", "bearer", "BEARER"])
-def test_with_the_token_one_comes_in(kind):
+def test_with_the_token_there_is_access(kind):
     headers = {"Authorization": f"{kind} {SECRET}".encode()}
     assert send(made(token=SECRET)[0], "POST", "/echo", content=b"abc", headers=headers).json() == {
         "length": 3
     }
 
 
-def test_two_tokens_are_none():
+def test_two_tokens_count_as_none():
     headers = [("Authorization", f"Bearer {SECRET}".encode()), ("Authorization", b"Bearer other")]
     assert send(made(token=SECRET)[0], "POST", "/echo", headers=headers).status_code == 401
 
@@ -423,7 +423,7 @@ def test_an_app_that_swallows_the_refusal_does_not_get_past_it(content):
     ids=["requests", "requests-form", "requests-chunked", "httpx", "httpx-chunked"],
 )
 def test_clients_that_send_before_they_read_see_the_refusal(post):
-    """The limit is 5 MB, the body 8 MB: more than the sockets' buffers hold."""
+    """The limit is 5 MB, and the body of 8 MB is more than the sockets' buffers hold."""
     app, settings = made(log_level="error", max_body_mb=5)
     with served(app, settings) as running:
         for _ in range(3):
@@ -453,7 +453,7 @@ def test_the_limit_depends_on_what_is_asked_for(server):
     assert httpx.post(server.url + "/v1/batch", content=bytes(3_000_000)).json() == {
         "length": 3_000_000
     }
-    # never more than all may hold
+    # never more than queue_max_mb
     assert httpx.post(server.url + "/v1/batch", content=bytes(4_000_001)).status_code == 413
     assert httpx.post(server.url + "/v1/jobs", content=bytes(20_000_000)).json() == {
         "length": 20_000_000
@@ -471,7 +471,7 @@ def test_a_head_with_two_lengths_is_refused():
     )
 
 
-def test_uploads_in_progress_are_bounded_in_all(server):
+def test_uploads_in_progress_have_a_total_limit(server):
     holding = [server.connect() for _ in range(4)]
     for client in holding:
         client.send(request("POST", "/echo", body=bytes(999_000), length=999_001))
@@ -492,9 +492,9 @@ def test_uploads_in_progress_are_bounded_in_all(server):
 
 
 def test_what_others_hold_leaves_less_room_for_bodies():
-    held = Held(1_000_000)
+    held = ByteBudget(1_000_000)
     app, _ = made(held)
-    held.num_bytes = 800_000  # of a client who has gone, or of a job
+    held.num_bytes = 800_000  # of a client that has gone, or of a job
     assert send(app, "POST", "/echo", content=bytes(200_001)).status_code == 429
     assert send(app, "POST", "/echo", content=bytes(200_000)).status_code == 200
     held.num_bytes = 0
@@ -515,7 +515,7 @@ def test_what_was_held_is_given_back_however_a_request_ends():
     app, settings = made(queue_max_mb=1, log_level="error")
     with served(app, settings) as running:
         for _ in range(5):
-            with running.connect() as client:  # vanishes in the middle
+            with running.connect() as client:  # vanishes while sending
                 client.send(request("POST", "/echo", body=bytes(600_000), length=900_000))
             post = {"url": running.url + "/echo", "timeout": 20}
             assert httpx.post(content=bytes(1_000_001), **post).status_code == 413
@@ -538,7 +538,7 @@ def test_a_small_unread_body_does_not_cost_the_connection():
 
 
 def test_the_app_may_answer_from_several_threads_at_once():
-    """The parts hold no state of a request in themselves."""
+    """The middleware holds no state of a request outside the request."""
     app, settings = made(log_level="error")
     with served(app, settings) as running:
         wrong = []

@@ -1,5 +1,4 @@
-"""What becomes of a task: an answer, or one clear problem; whatever happens to workers, and whoever
-stops waiting."""
+"""A work item gets a reply or one clear problem, whatever happens to workers and callers."""
 
 import asyncio
 import os
@@ -17,20 +16,19 @@ from humanparse.errors import ModelError
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BACKGROUND, BATCH, INTERACTIVE
-from humanparse.service.work.dispatcher import Dispatcher, Task
+from humanparse.service.work.dispatcher import Dispatcher, WorkItem
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="uses signals")
 
 
-def task(act: str = "echo", blob: bytes = b"", digest: str = "") -> Task:
-    return Task({"do": "parse", "act": act}, blob, digest)
+def task(act: str = "echo", blob: bytes = b"", digest: str = "") -> WorkItem:
+    return WorkItem({"do": "parse", "act": act}, blob, digest)
 
 
 def with_dispatcher(use, *, command=FAKE, **given):
-    """The result of `await use(dispatcher)`. It has one worker; afterwards nothing is left of
-    anything."""
+    """Return `await use(dispatcher)`, with one worker; check that nothing is left afterwards."""
 
     async def main():
         dispatcher = Dispatcher(Settings(**{"workers": 1, "threads": 1, **given}), command=command)
@@ -42,7 +40,7 @@ def with_dispatcher(use, *, command=FAKE, **given):
             await dispatcher.stop(0)
         assert (dispatcher.status().queued, dispatcher.status().bytes_held) == (0, 0)
         assert dispatcher.held.num_bytes == 0
-        assert not dispatcher._answers and not dispatcher._serving and not dispatcher._pool._workers
+        assert not dispatcher._replies and not dispatcher._serving and not dispatcher._pool._workers
         return result
 
     return asyncio.run(main())
@@ -58,11 +56,11 @@ async def code_of(work) -> str:
 
 
 def busy(dispatcher, act="slow-0.3", **more) -> asyncio.Task:
-    """Something that keeps a worker busy."""
+    """Work that keeps a worker busy."""
     return asyncio.create_task(dispatcher.run(task(act), **more))
 
 
-# The ordinary way
+# The normal case
 
 
 def test_answer_comes_back_with_its_times():
@@ -74,7 +72,7 @@ def test_answer_comes_back_with_its_times():
     assert reply.worked_ms >= 50 and reply.queued_ms >= 0
 
 
-def test_many_at_a_time_each_get_their_own_answer():
+def test_many_concurrent_requests_each_get_their_own_reply():
     async def use(dispatcher):
         blobs = [random.randbytes(size) for size in range(1, 50)]
         replies = await asyncio.gather(*(dispatcher.run(task(blob=blob)) for blob in blobs))
@@ -83,7 +81,7 @@ def test_many_at_a_time_each_get_their_own_answer():
     with_dispatcher(use, workers=2)
 
 
-def test_what_the_worker_says_of_a_picture_is_a_problem():
+def test_what_the_worker_reports_about_a_picture_becomes_a_problem():
     async def use(dispatcher):
         with pytest.raises(Problem, match="breaks off") as caught:
             await dispatcher.run(task("broken"))
@@ -141,7 +139,7 @@ def test_bytes_of_work_are_held_until_it_is_done():
         work = asyncio.create_task(dispatcher.run(task("slow-0.1", bytes(900_000))))
         await asyncio.sleep(0.01)
         assert dispatcher.status().bytes_held == 900_000
-        assert dispatcher.held.num_bytes == 0  # its request counts them
+        assert dispatcher.held.num_bytes == 0  # the request counts them
         await work
         await soon(lambda: dispatcher.status().bytes_held == 0, "free bytes")
 
@@ -174,7 +172,7 @@ def test_a_picture_of_a_job_counts_until_it_is_done(act):
     with_dispatcher(use)
 
 
-# Nobody waits any longer
+# Callers that have gone
 
 
 def test_cancelled_request_leaves_the_queue_empty():
@@ -209,7 +207,7 @@ def test_answer_of_a_cancelled_request_is_dropped_and_the_worker_works_on():
 def test_request_that_is_cancelled_just_as_its_turn_comes_costs_nothing():
     async def use(dispatcher):
         work = asyncio.create_task(dispatcher.run(task("hang")))
-        await asyncio.sleep(0)  # it has a worker now, but the worker has heard nothing yet
+        await asyncio.sleep(0)  # it has a worker now, but the worker has not received it yet
         work.cancel()
         assert (await dispatcher.run(task(blob=b"ab"))).blob == b"ba"
         assert dispatcher.status().restarts == 0
@@ -298,7 +296,7 @@ def test_picture_that_crashes_two_workers_is_refused_from_then_on():
     with_dispatcher(use)
 
 
-def test_copies_of_a_bad_picture_that_wait_already_are_refused_in_their_turn():
+def test_waiting_copies_of_a_bad_picture_are_refused_in_their_turn():
     async def use(dispatcher):
         codes = await asyncio.gather(
             *(code_of(dispatcher.run(task("abort", b"", "bad"))) for _ in range(6))
@@ -353,7 +351,7 @@ def test_picture_that_uses_up_all_memory_twice_is_refused(monkeypatch):
     with_dispatcher(use)
 
 
-def test_models_are_known_while_all_workers_start_anew():
+def test_models_are_known_while_all_workers_restart():
     async def use(dispatcher):
         os.kill(dispatcher._pool.slots[0].worker.pid, signal.SIGKILL)
         await soon(lambda: dispatcher.status().starting == 1, "the death of the only worker")
@@ -363,7 +361,7 @@ def test_models_are_known_while_all_workers_start_anew():
     with_dispatcher(use)
 
 
-def test_answers_to_other_questions_are_never_passed_on():
+def test_replies_to_other_tasks_are_never_passed_on():
     async def use(dispatcher):
         for act in ("otherid", "garbage"):
             assert await code_of(dispatcher.run(task(act, b"x"))) == "worker_crashed"
@@ -386,7 +384,7 @@ def test_workers_are_killed_again_and_again_under_load_and_no_answer_is_wrong():
                     codes.append("done")
                 except Problem as problem:
                     codes.append(problem.code)
-                    # a problem may come without any waiting, and others want their turn
+                    # a problem may come at once, so let the others run
                     await asyncio.sleep(0.001)
 
         clients = [asyncio.create_task(client()) for _ in range(6)]
@@ -394,7 +392,7 @@ def test_workers_are_killed_again_and_again_under_load_and_no_answer_is_wrong():
         try:
             for _ in range(kills):
                 await soon(lambda: dispatcher._pool.num_alive, "a worker")
-                # the last kill may have hit it, and the news not be here yet
+                # the last kill may have hit it without our knowing yet
                 with suppress(ProcessLookupError):
                     os.kill(
                         random.choice(
@@ -454,7 +452,7 @@ def test_stop_after_its_grace_ends_what_is_left_with_a_clear_problem():
     with_dispatcher(use)
 
 
-def test_status_tells_what_goes_on():
+def test_status_shows_what_is_going_on():
     async def use(dispatcher):
         works = [busy(dispatcher, "slow-0.1") for _ in range(3)]
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The files of deploy/ray: valid, alike, and what they describe runs."""
+"""The files of deploy/ray are valid and agree with each other, and what they describe runs."""
 
 import importlib.util
 import re
@@ -89,13 +89,15 @@ def test_all_images_have_the_same_ray():
 
 @pytest.fixture(scope="module")
 def deployed(_two_nodes, tmp_path_factory):
-    """What `serve run` makes of the config file on two nodes: the address, and the file, to be
-    changed and deployed again."""
+    """What `serve run` makes of the config file on two nodes.
+
+    Returns the address, and the file, which can be changed and deployed again.
+    """
     _two_nodes.mend()
     folder, url = tmp_path_factory.mktemp("deployed"), f"http://127.0.0.1:{free_port()}"
     config = yaml.safe_load(CONFIG.read_text())
     config["http_options"]["port"] = int(url.rpartition(":")[2])
-    config["proxy_location"] = "HeadOnly"  # both nodes are one machine, with one such port
+    config["proxy_location"] = "HeadOnly"  # both nodes are on one machine, which has one such port
     config["applications"][0]["args"] |= {
         "data_dir": str(folder),
         "cache_mb": 0,
@@ -119,7 +121,7 @@ def deployed(_two_nodes, tmp_path_factory):
         assert process.poll() is None, (folder / "log.txt").read_text()
         yield url, folder / "serve.yaml"
     finally:
-        process.send_signal(signal.SIGINT)  # Serve ends with it, Ray stays
+        process.send_signal(signal.SIGINT)  # Ray Serve ends with it, Ray itself stays
         try:
             process.wait(60)
         finally:
@@ -139,7 +141,7 @@ def serve_run(cluster, file: Path, *flags: str) -> list[str]:
 
 
 def send_until(url: str, done, answers: list[httpx.Response]) -> None:
-    """Let four clients send the photo again and again until `done` returns."""
+    """Let four clients send the photo repeatedly until `done` returns."""
     enough = threading.Event()
 
     def client():
@@ -204,7 +206,7 @@ def test_another_model_in_the_file_takes_over_without_a_failed_request(deployed,
         "humanparse-small",
         "humanparse-other",
     }
-    # as before, with other children
+    # the same as before, with other children
     assert set(replicas) <= set(processes.replicas(_two_nodes.environment["RAY_TMPDIR"]))
     until(
         lambda: httpx.get(url + "/models").json()["models"][0]["name"] == "humanparse-other",
@@ -224,7 +226,7 @@ def test_a_long_queue_brings_more_replicas_and_all_listen_where_ray_does(deploye
             assert processes.listening(pid) <= {"127.0.0.1", "::1"}, processes.command_line(pid)
 
 
-def test_where_ray_serve_lets_strangers_in_they_need_a_token(monkeypatch):
+def test_where_ray_serve_accepts_other_machines_they_need_a_token(monkeypatch):
     from humanparse.errors import OptionError
     from humanparse.ray import application
 
