@@ -37,7 +37,7 @@ from humanparse.card import ModelCard
 from humanparse.engines import open_engine
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.labels import CIHP
 from humanparse.model.centre_parser import centre_parser
 from humanparse.model.m2fp import m2fp_r101
@@ -222,7 +222,7 @@ def m2fp_file(network: torch.nn.Module, folder: Path) -> Path:
     file = folder / "m2fp-r101-random.onnx"
     if not file.exists():
         card = ModelCard("m2fp-r101-random", CIHP, "queries", MULTI_PERSON, "none: random weights")
-        export(
+        write_onnx(
             network,
             file,
             card,

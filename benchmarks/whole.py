@@ -21,7 +21,7 @@ import numpy as np
 
 import humanparse
 from humanparse import HumanParser
-from humanparse.export.single_graph.whole import runner, write_whole
+from humanparse.export.single_graph.whole import runner, write_single_graph
 from humanparse.image import read_image
 from humanparse.weights.catalog import model_file
 
@@ -64,7 +64,7 @@ def main() -> None:
     print(machine.describe())
     parser = HumanParser(engine="onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
-        write_whole(model_file(None), Path(folder, "whole.onnx"))
+        write_single_graph(model_file(None), Path(folder, "whole.onnx"))
         run = runner(Path(folder, "whole.onnx"))
         run(np.zeros((64, 64, 3), np.uint8))
         print(

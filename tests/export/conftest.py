@@ -41,14 +41,14 @@ def m2fp(tmp_path_factory):
     pytest.importorskip("torch")
     from official import tiny_network
 
-    from humanparse.export.onnx import export
+    from humanparse.export.onnx import write_onnx
 
     out = tmp_path_factory.mktemp("m2fp") / "m2fp.onnx"
     rule = Preprocess(
         (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), short_side=96, filter="pil-bilinear"
     )
     card = ModelCard("m2fp-tiny", CIHP, "queries", rule, "Apache-2.0")
-    export(
+    write_onnx(
         tiny_network(),
         out,
         card,

@@ -16,7 +16,7 @@ from humanparse.cli import app
 from humanparse.engines import open_engine
 from humanparse.errors import BrokenModel, ModelError, OptionError
 from humanparse.export.m2fp import convert_checkpoint
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_graph_that_disagrees_is_not_kept(tmp_path, made, network):
     out = tmp_path / "wrong.onnx"
     out.write_bytes(b"what was there")
     with pytest.raises(ModelError, match="not written"):
-        export(
+        write_onnx(
             network,
             out,
             HumanParser(made).card,

@@ -52,7 +52,7 @@ def small(photos):
     pytest.importorskip("nncf")
     said = []
     out = photos.parent / "small.int8.onnx"
-    quantise(model_file(None), out, photos, say=said.append)
+    quantise(model_file(None), out, photos, log=said.append)
     assert "b.png is left out" in said[0]
     assert (
         said[1].startswith("only 1 photo to measure the ranges of values by")

@@ -12,7 +12,7 @@ from humanparse.errors import BrokenModel, ModelError, OptionError
 from humanparse.export.single_graph import whole
 from humanparse.export.single_graph.builder import Builder, Value
 from humanparse.export.single_graph.people import rectangles
-from humanparse.export.single_graph.whole import write_whole
+from humanparse.export.single_graph.whole import write_single_graph
 from humanparse.weights.catalog import model_file
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
@@ -21,7 +21,7 @@ onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "photo-to-maps.onnx"
-    write_whole(model_file(None), out)
+    write_single_graph(model_file(None), out)
     return out
 
 
@@ -131,15 +131,15 @@ def test_the_file_names_its_classes_but_is_no_model_of_humanparse(file):
 
 def test_another_head_is_refused_with_what_to_do(m2fp, tmp_path):
     with pytest.raises(OptionError, match="--to triton"):
-        write_whole(m2fp, tmp_path / "out.onnx")
+        write_single_graph(m2fp, tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch, hopper):
     cv2.imwrite(str(tmp_path / "photo.png"), hopper[..., ::-1])
-    monkeypatch.setattr(whole, "LEAST_AGREEMENT", 1.1)
+    monkeypatch.setattr(whole, "MIN_AGREEMENT", 1.1)
     with pytest.raises(ModelError, match="nothing was written"):
-        write_whole(model_file(None), tmp_path / "out.onnx", [tmp_path / "photo.png"])
+        write_single_graph(model_file(None), tmp_path / "out.onnx", [tmp_path / "photo.png"])
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
