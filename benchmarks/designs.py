@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from humanparse.export import m2fp as m2fp_onnx
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.model.bodypix import MobileNetV1, load_bodypix
 from humanparse.model.centre_parser import conv_bn, separable
 from humanparse.model.m2fp import M2FP
@@ -44,7 +44,7 @@ from humanparse.training.data import Data, open_data
 from humanparse.training.embedded import EmbeddedTask, spare_bf16
 from humanparse.training.export import CHECK_SIZES_HW, OUTPUTS
 from humanparse.training.export import TOLERANCE as CENTRES_TOLERANCE
-from humanparse.training.log import Journal
+from humanparse.training.log import TrainingLog
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.photos import TEACHER_FILE, load_photos
 from humanparse.training.recipe import Recipe, Stage
@@ -278,13 +278,13 @@ def learn(
             return step(*arguments)
 
         trial._step = timed
-        with Journal(out, 0, print) as journal:
-            trial.go(0, journal)
+        with TrainingLog(out, 0, print) as log:
+            trial.go(0, log)
         half = times[len(times) // 2 :]
         steps = round(minutes * 60 / ((half[-1] - half[0]) / (len(half) - 1)))
         real = run(steps)
-        with Journal(out, 0, print) as journal:
-            real.go(0, journal)
+        with TrainingLog(out, 0, print) as log:
+            real.go(0, log)
     real.task.network.load_state_dict(real.average.state)
     return real.task, steps
 
@@ -295,7 +295,7 @@ def exported(task: loop.Task, file: Path) -> HumanParser:
     for conv in task.network.modules():
         vars(conv).pop("forward", None)  # what spare_bf16 put there
     if isinstance(task, EmbeddedTask):
-        export(
+        write_onnx(
             task.network,
             file,
             task.card,
@@ -305,7 +305,7 @@ def exported(task: loop.Task, file: Path) -> HumanParser:
             units={"offset": 64},
         )
     else:
-        export(
+        write_onnx(
             task.network,
             file,
             task.card,

@@ -238,7 +238,7 @@ def test_pseudo_labels_are_a_folder_to_train_with(tmp_path, monkeypatch):
     (photos / "broken.jpg").write_bytes(b"no photo")
     monkeypatch.setattr(pseudo, "HumanParser", lambda *arguments, **options: Agreeing())
     told = []
-    assert pseudo.pseudo_label(photos, tmp_path / "out", say=told.append) == 1
+    assert pseudo.pseudo_label(photos, tmp_path / "out", log=told.append) == 1
     assert told[0].startswith("broken.jpg: left out")
     sample = open_dataset(tmp_path / "out").samples[0]
     assert (sample.load().label_map == stick_scene(0).classes).all()

@@ -15,7 +15,7 @@ from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.training import photos as P
 from humanparse.training import yardstick as Y
-from humanparse.training.scenes import FLIP_CLASSES, SceneMaker
+from humanparse.training.scenes import MIRRORED_CIHP, SceneMaker
 from humanparse.training.targets import MAX_TAUGHT, targets
 from humanparse.training.wears import IGNORE, LISTED, bits
 
@@ -164,7 +164,7 @@ def test_what_is_asked_of_a_person_follows_their_list(photos):
 
 
 def test_left_and_right_of_a_list_follow_a_mirrored_scene(photos):
-    assert FLIP_CLASSES[CIHP.index("Left-arm")] == CIHP.index("Right-arm")
+    assert MIRRORED_CIHP[CIHP.index("Left-arm")] == CIHP.index("Right-arm")
     labelled = photos.labelled[0]
     assert labelled.possible[0] >> CIHP.index("Left-leg") & 1
 

@@ -31,8 +31,8 @@ def scene(index: int, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def taken(scenes=scene, processes=2, say=lambda line: None) -> list[dict[str, torch.Tensor]]:
-    return list(batches(scenes, STEPS, LARGEST, processes, False, say))
+def taken(scenes=scene, processes=2, log=lambda line: None) -> list[dict[str, torch.Tensor]]:
+    return list(batches(scenes, STEPS, LARGEST, processes, False, log))
 
 
 def in_worker(do):
@@ -82,10 +82,10 @@ def test_too_little_shared_memory_is_found_before_the_first_batch_and_done_witho
     told = []
     need = (3 * 8 * 8 * 4 + 4 + 8) * (2 * workers.AHEAD + workers.HELD)
     room(need)
-    taken(say=told.append)
+    taken(log=told.append)
     assert told == []
     room(need - 1)
-    taken(say=told.append)
+    taken(log=told.append)
     (line,) = told
     assert "come through pipes" in line and "--shm-size" in line
 

@@ -20,10 +20,9 @@ from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
 from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.preprocess import Preprocess
-from humanparse.training.folder import mirrored_classes
 from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
-from humanparse.training.scenes import Scene
+from humanparse.training.scenes import Scene, mirrored_classes
 from humanparse.training.targets import targets
 
 AutoCast = Callable[[], AbstractContextManager]
@@ -72,7 +71,7 @@ class EmbeddedTask:
             )
         if teacher:
             self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
-            start_from(self.teacher, self.network)
+            init_from_bodypix(self.teacher, self.network)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         self.network.to(device=device, memory_format=memory_format)
@@ -141,7 +140,7 @@ class EmbeddedTask:
         """
         changed = anew and stage.backbone_share < 1
         if changed:
-            start_from(self.teacher, self.network, stage.backbone_share)
+            init_from_bodypix(self.teacher, self.network, stage.backbone_share)
         convolutions = (
             one for one in self.network.backbone.modules() if isinstance(one, nn.Conv2d)
         )
@@ -184,7 +183,7 @@ def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_from(teacher: BodyPix, model: CentreParser, share: float = 0.0) -> CentreParser:
+def init_from_bodypix(teacher: BodyPix, model: CentreParser, share: float = 0.0) -> CentreParser:
     """Give the model BodyPix's backbone and heads, but for `share` of its own weights there, as in
     arXiv 2109.01903."""
     for own, theirs in ((model.backbone, teacher.backbone), (model.teacher_heads, teacher.heads)):

@@ -22,7 +22,7 @@ from humanparse.image import read_image
 from humanparse.labels import LabelSet
 from humanparse.training.photos import MOSTLY_UNKNOWN
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.scenes import UNKNOWN_PERSON, Scene, mirrored_classes
 from humanparse.training.wears import (
     ANYTHING,
     IGNORE,
@@ -196,14 +196,6 @@ def folder_lists(folder: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
             f"{file} can be used with at most {MOST_CLASSES} classes, and there are {len(labels)}; take it away"
         )
     return read_wears(file, labels)
-
-
-def mirrored_classes(labels: LabelSet) -> np.ndarray:
-    """uint8 (256,): what each class is called in a mirrored photo."""
-    table = np.arange(256, dtype=np.uint8)
-    for left, right in labels.left_right_pairs:
-        table[[left, right]] = right, left
-    return table
 
 
 def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -58,7 +58,7 @@ MIXED = 0.2  # share of the lesser side from which a connected limb is both side
 
 
 def guess(
-    root: Path, out: Path, model: str | None = None, *, say: Callable[[str], None] = print
+    root: Path, out: Path, model: str | None = None, *, log: Callable[[str], None] = print
 ) -> int:
     """Write `out/NAME.png`, a class map for each training photo below `root` with a list; files
     that are there stay.
@@ -80,7 +80,7 @@ def guess(
             with whole_file(file) as part:
                 part.write_bytes(cv2.imencode(".png", guessed)[1].tobytes())
         if number % 200 == 0:
-            say(f"{number} of {len(photos)} photos")
+            log(f"{number} of {len(photos)} photos")
     return len(list(out.glob("*.png")))
 
 

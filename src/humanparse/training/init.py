@@ -48,7 +48,7 @@ class Taken:
         return text
 
 
-def load_start(start: str, network: nn.Module, labels: LabelSet) -> Taken:
+def load_init(start: str, network: nn.Module, labels: LabelSet) -> Taken:
     """Put into the network what `start` names: the embedded model by name, an .onnx file of its
     kind, a checkpoint of `humanparse train`, or an official M2FP checkpoint.
 

@@ -21,15 +21,15 @@ from humanparse.training.curves import draw_curves
 LOG, CURVES, BOARD = "log.jsonl", "curves.png", "tensorboard"
 
 
-class Journal:
+class TrainingLog:
     """folder: where log.jsonl, curves.png and, if TensorBoard is installed, tensorboard/ are. A
     context manager.
 
     done: the step that the run goes on from. say: called with each line for the terminal.
     """
 
-    def __init__(self, folder: Path, done: int, say: Callable[[str], None]):
-        self.folder, self.say = folder, say
+    def __init__(self, folder: Path, done: int, log: Callable[[str], None]):
+        self.folder, self.log = folder, log
         self.entries = (
             [entry for entry in read_log(folder / LOG) if entry.get("step", 0) <= done]
             if done
@@ -40,7 +40,7 @@ class Journal:
         self.file = (folder / LOG).open("a", encoding="utf-8")
         self.board = _board(folder / BOARD, done)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(self, *_) -> None:
@@ -60,7 +60,7 @@ class Journal:
             }
         )
         told = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self.say(
+        self.log(
             f"step {step}/{steps}  {more.get('photos_per_s', 0):.1f} photos/s  loss {total:.3f}  {told}"
         )
         self._scalars(
@@ -79,12 +79,12 @@ class Journal:
             }
         )
         told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self.say(f"step {step}  held out: {told}{'  (best so far)' if best else ''}")
+        self.log(f"step {step}  held out: {told}{'  (best so far)' if best else ''}")
         self._scalars(step, {f"held-out/{name}": value for name, value in figures.items()})
 
     def note(self, step: int, text: str) -> None:
         self._write({"step": step, "note": text})
-        self.say(text)
+        self.log(text)
 
     def draw(self) -> None:
         """Draw the curves anew."""

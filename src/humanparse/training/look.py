@@ -25,11 +25,11 @@ NAMED = 20  # bad files that the error itself names; more are listed before it
 Read = Callable[[Sample], tuple]
 
 
-def look_through(photos: Sequence[tuple[Sample, Read]], say: Callable[[str], None]) -> None:
+def look_through(photos: Sequence[tuple[Sample, Read]], log: Callable[[str], None]) -> None:
     """Read every photo with its labels, once.
 
     photos: each with what reads it: pixels, classes uint8 (H, W), and more.
-    say: called with a line now and then where it takes long. Raises OptionError that names all
+    log: called with a line now and then where it takes long. Raises OptionError that names all
     photos that cannot be learnt from, each with its reason; and if the labels of all of them hold
     no class but the background, where no lists say what people wear.
     """
@@ -41,10 +41,10 @@ def look_through(photos: Sequence[tuple[Sample, Read]], say: Callable[[str], Non
             if reason:
                 bad.append(f"{sample.image}: {reason.removeprefix(f'{sample.image.name} ')}")
             if time.monotonic() - told > TELL_EVERY_S:
-                say(f"looking through the photos: {number} of {len(photos)}")
+                log(f"looking through the photos: {number} of {len(photos)}")
                 told = time.monotonic()
     if bad:
-        raise OptionError(_told(bad, len(photos), say))
+        raise OptionError(_told(bad, len(photos), log))
     if photos and not with_class:
         raise OptionError(
             f"the labels of all {len(photos)} photos hold nothing but background (0) and unknown (255), so there "
@@ -64,12 +64,12 @@ def _read(photo: tuple[Sample, Read]) -> tuple[str, bool]:
     return "", bool(((classes > 0) & (classes != IGNORE)).any())
 
 
-def _told(bad: list[str], count: int, say: Callable[[str], None]) -> str:
-    """The message about bad files; where they are many, `say` lists them first."""
+def _told(bad: list[str], count: int, log: Callable[[str], None]) -> str:
+    """The message about bad files; where they are many, `log` lists them first."""
     more = ""
     if len(bad) > NAMED:
         for line in bad:
-            say(line)
+            log(line)
         more = f"; and {len(bad) - NAMED} more, all listed above"
     named = "; ".join(bad[:NAMED])
     return (

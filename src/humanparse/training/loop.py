@@ -29,13 +29,13 @@ from humanparse.training import checkpoint as checkpoints
 from humanparse.training.checkpoint import Average
 from humanparse.training.data import Data, classes_of, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
-from humanparse.training.export import export, network_of
-from humanparse.training.init import load_start
-from humanparse.training.log import Journal
+from humanparse.training.export import export_checkpoint, network_of
+from humanparse.training.init import load_init
+from humanparse.training.log import TrainingLog
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.memory import kept_memory
 from humanparse.training.output import check_room, run_folder
-from humanparse.training.quick_eval import measure
+from humanparse.training.quick_eval import measure_network
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
 from humanparse.training.workers import batches, workers_deaths_told
@@ -76,16 +76,16 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Trained:
     """Train by the recipe from the photos below `data`, and export the result to `out/model.onnx`.
 
     Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
     """
-    with run_folder(out, say):
-        last = _learn(recipe, data, out, resume, say)
+    with run_folder(out, log):
+        last = _learn(recipe, data, out, resume, log)
         weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
-        export(weights, out / MODEL)
+        export_checkpoint(weights, out / MODEL)
     return Trained(last, weights, out / MODEL)
 
 
@@ -95,21 +95,21 @@ def learn(
     out: Path,
     *,
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
 
     resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
-    say: called with each line for the user. Raises OptionError for data, a folder or a recipe that
+    log: called with each line for the user. Raises OptionError for data, a folder or a recipe that
     does not fit, and for a folder that another training writes to; BrokenModel for a file to start
     from that does not fit; HumanParseError if the disk fills up or a process that makes scenes
     dies.
     """
-    with run_folder(out, say):
-        return _learn(recipe, data, out, resume, say)
+    with run_folder(out, log):
+        return _learn(recipe, data, out, resume, log)
 
 
-def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[str], None]) -> Path:
+def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[str], None]) -> Path:
     last = out / LAST
     saved = _saved(last, recipe, resume)
     device = choose_device(recipe.device)
@@ -118,9 +118,9 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         torch.manual_seed(recipe.seed)
         if saved:
             _check_classes(saved.labels, classes_of(recipe, data), out)
-        look_at_data(recipe, data, say)
+        look_at_data(recipe, data, log)
         if word := word_before(data, out):
-            say(word)
+            log(word)
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(
@@ -129,7 +129,7 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         task = make_task(recipe, opened)
         check_room(out, task.network)
         started = (
-            load_start(recipe.init, task.network, opened.labels)
+            load_init(recipe.init, task.network, opened.labels)
             if recipe.init and not saved
             else None
         )
@@ -137,14 +137,14 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         task.train_mode()
         run = _Run(recipe, task, opened, device, out)
         done = run.restore(saved) if saved else 0
-        with Journal(out, done, say) as journal:
+        with TrainingLog(out, done, log) as training_log:
             if started:
-                journal.note(0, f"starts from {recipe.init}: {started}")
+                training_log.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
-                journal.say(f"goes on after step {done} of {recipe.steps}")
+                training_log.log(f"goes on after step {done} of {recipe.steps}")
             with workers_deaths_told():
-                run.go(done, journal)
-            journal.draw()
+                run.go(done, training_log)
+            training_log.draw()
     return last
 
 
@@ -191,12 +191,12 @@ class _Run:
         self.best = state["best"]
         return state["step"]
 
-    def go(self, done: int, journal: Journal) -> None:
+    def go(self, done: int, training_log: TrainingLog) -> None:
         """Take the steps that are left."""
-        with closing(self._batches(done, journal.say)) as left:
-            self._go(done, left, journal)
+        with closing(self._batches(done, training_log.log)) as left:
+            self._go(done, left, training_log)
 
-    def _go(self, done: int, left: Iterator[dict[str, Tensor]], journal: Journal) -> None:
+    def _go(self, done: int, left: Iterator[dict[str, Tensor]], training_log: TrainingLog) -> None:
         recipe = self.recipe
         costs, began, photos = {}, time.monotonic(), 0
         for step, batch in enumerate(left, start=done + 1):
@@ -212,7 +212,7 @@ class _Run:
                 means = {name: _mean_of_numbers(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
                 number = recipe.stages.index(stage) + 1
-                journal.trained(
+                training_log.trained(
                     step,
                     recipe.steps,
                     means,
@@ -221,7 +221,7 @@ class _Run:
                     photos_per_s=round(speed, 2),
                 )
                 if self.spoilt:
-                    journal.note(
+                    training_log.note(
                         step,
                         f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}",
                     )
@@ -230,17 +230,17 @@ class _Run:
                 step % recipe.validate_every == 0 or step == recipe.steps
             )
             if measured:
-                self._measure(step, journal)
+                self._measure(step, training_log)
                 began = time.monotonic()
             if measured or step % recipe.save_every == 0 or step == recipe.steps:
                 self._save(LAST, step)
-                journal.draw()
+                training_log.draw()
 
     def _average_anew(self) -> None:
         self.average = Average(self.task.network, self.recipe.ema)
         self.task.follow(self.average.state)
 
-    def _batches(self, done: int, say: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
+    def _batches(self, done: int, log: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
         largest = max(
             chain.from_iterable(stage.sizes for stage in self.recipe.stages),
             key=lambda size: size[0] ** 2 * size[1],
@@ -251,7 +251,7 @@ class _Run:
             largest,
             self.recipe.workers,
             self.device.type == "cuda",
-            say,
+            log,
         )
 
     def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
@@ -278,12 +278,12 @@ class _Run:
             self.spoilt += 1
         return {name: value.item() for name, value in parts.items()}
 
-    def _measure(self, step: int, journal: Journal) -> None:
+    def _measure(self, step: int, training_log: TrainingLog) -> None:
         """Measure the averaged weights on the held-out scenes, and keep them if they are the best
         so far."""
         network = network_of(self.recipe, self.task.card.labels)
         network.load_state_dict(self.average.state)
-        figures = measure(
+        figures = measure_network(
             network.to(self.device).eval(), self.task.card, self.device, self.data.held_out()
         )
         mean = float(np.mean(list(figures.values())))
@@ -291,7 +291,7 @@ class _Run:
         if best:
             self.best = mean
             self._save(BEST, step, figures=figures)
-        journal.validated(step, figures, best)
+        training_log.validated(step, figures, best)
 
     def _save(self, name: str, step: int, **more) -> None:
         state = {"step": step, "average": self.average.state, "best": self.best}

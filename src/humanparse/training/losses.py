@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE = 255
+from humanparse.training.wears import IGNORE
+
 WEIGHTS = {
     "classes": 0.6,
     "plain_classes": 0.4,

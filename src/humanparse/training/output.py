@@ -26,18 +26,18 @@ COPIES = 4 + 4 + 1 + 1
 
 
 @contextmanager
-def run_folder(out: Path, say: Callable[[str], None]) -> Iterator[None]:
+def run_folder(out: Path, log: Callable[[str], None]) -> Iterator[None]:
     """Inside, `out` is there and this process's alone, and a full disk raises HumanParseError with
     what to do.
 
-    say: called if another training holds the folder, which is waited for LOCK_S seconds.
+    log: called if another training holds the folder, which is waited for LOCK_S seconds.
     Raises OptionError if it still does then, and if the folder cannot be written to.
     """
     with ExitStack() as stack:
         try:
             out.mkdir(parents=True, exist_ok=True)
             waiting = partial(
-                say,
+                log,
                 f"another training writes to {out}, or has just been killed: waiting for its end",
             )
             stack.enter_context(lock_file(out / LOCK, LOCK_S, waiting))

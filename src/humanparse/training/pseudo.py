@@ -20,7 +20,8 @@ from humanparse.evaluation.datasets import PHOTO_ENDINGS
 from humanparse.image import read_image
 from humanparse.parser import HumanParser
 from humanparse.system.files import whole_file
-from humanparse.training.folder import IGNORE, mirrored_classes
+from humanparse.training.scenes import mirrored_classes
+from humanparse.training.wears import IGNORE
 
 MIN_PERSON_SCORE = 0.5  # of people that may teach; those below leave their pixels unknown
 MIN_SHARED = 0.5  # IoU above which two looks mean one person
@@ -33,7 +34,7 @@ def pseudo_label(
     model: str | None = None,
     *,
     scales: Sequence[float] = (0.75, 1.0, 1.25),
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> int:
     """Write `out/images`, `out/labels`, `out/persons` and `out/labels.txt`. Returns how many photos
     are labelled there.
@@ -56,7 +57,7 @@ def pseudo_label(
             try:
                 pixels = read_image(path).pixels
             except ImageError as error:
-                say(f"{path.name}: left out ({error})")
+                log(f"{path.name}: left out ({error})")
                 continue
             classes, people = sure_labels(plain, averaging, pixels)
             if (people > 0).any():
@@ -64,7 +65,7 @@ def pseudo_label(
                 _write(files["labels"], classes)
                 _write(files["images"], cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         if number % 50 == 0:
-            say(f"{number} of {len(paths)} photos")
+            log(f"{number} of {len(paths)} photos")
     return len(list((out / "images").glob("*.png")))
 
 

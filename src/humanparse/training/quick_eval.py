@@ -29,7 +29,7 @@ class TorchEngine:
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
 
-def measure(
+def measure_network(
     network: nn.Module, card: ModelCard, device: torch.device, scenes: Iterable[Scene]
 ) -> dict[str, float]:
     """`mIoU`, and where people are told apart `person PQ`, of the network on the scenes. Both 0 to

@@ -18,10 +18,10 @@ from typing import Any, get_type_hints
 from humanparse.errors import OptionError
 from humanparse.system.packaged import packaged
 from humanparse.system.text import read_text
+from humanparse.vocabulary import AUTO, DEVICES
 
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")
-DEVICES = ("auto", "cpu", "cuda")
 MULTIPLE = 32  # of a scene's side, in pixels: the stride of the coarsest features
 # What a run may change when it goes on: where and how it computes and what it tells, never what it
 # learns.
@@ -127,7 +127,7 @@ class Recipe:
     mirror_every: int = 0
     points: int = 12544
     seed: int = 1
-    device: str = "auto"
+    device: str = AUTO
     bf16: bool = True
     channels_last: bool = True
     workers: int = 2
@@ -303,7 +303,7 @@ def _words(kind: type) -> str:
 
 def _check(recipe: Recipe) -> None:
     """Raises OptionError for an impossible value."""
-    for key, choices in {"model": MODELS, "people": PEOPLE, "device": DEVICES}.items():
+    for key, choices in {"model": MODELS, "people": PEOPLE, "device": (AUTO, *DEVICES)}.items():
         if getattr(recipe, key) not in choices:
             raise OptionError(
                 f"{key} is {getattr(recipe, key)!r}; choose one of {', '.join(choices)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from humanparse.labels import CIHP
+from humanparse.labels import CIHP, LabelSet
 from humanparse.training.photos import IGNORE, UNKNOWN_PERSON, Photo, Photos
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
 from humanparse.training.wears import ANYTHING, bits, mirrored_bits
@@ -40,9 +40,17 @@ WITHOUT = {"everyday": "photo", "tagged": "photo", "unlabelled": "photo"}
 EVERYDAY_PASTED = 0.3  # share of the people pasted into scenes who come from everyday photos
 MIN_PASTED_PX = 1500  # people smaller than this in their own photo are not pasted elsewhere
 PARSED_PX = 480 * 640  # photos have about as many pixels when they are parsed
-FLIP_CLASSES = np.arange(256, dtype=np.uint8)
-for _left, _right in CIHP.left_right_pairs:
-    FLIP_CLASSES[[_left, _right]] = _right, _left
+
+
+def mirrored_classes(labels: LabelSet) -> np.ndarray:
+    """uint8 (256,): what each class is called in a mirrored photo."""
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in labels.left_right_pairs:
+        table[[left, right]] = right, left
+    return table
+
+
+MIRRORED_CIHP = mirrored_classes(CIHP)
 
 
 @dataclass
@@ -214,7 +222,7 @@ def paste_person(
     labels = warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
     # blurred edges and enclosed pixels: the person's, of no named class
     labels[labels == 0] = IGNORE
-    scene.classes[here] = (FLIP_CLASSES[labels] if flip else labels)[here]
+    scene.classes[here] = (MIRRORED_CIHP[labels] if flip else labels)[here]
     scene.person[here] = 1
     scene.num_people += 1
     scene.people[here] = scene.num_people
@@ -254,7 +262,7 @@ def _paste_photo(
         return scene
     labels = warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
     people = warp(photo.people, matrix, size, cv2.INTER_NEAREST)
-    scene.classes[inside] = (FLIP_CLASSES[labels] if flip else labels)[inside]
+    scene.classes[inside] = (MIRRORED_CIHP[labels] if flip else labels)[inside]
     scene.person[inside] = np.where(people < 0, teacher, people > 0)[inside]
     scene.people[inside] = np.where(people > 0, people + scene.num_people, people)[inside]
     scene.num_people += len(photo.possible)

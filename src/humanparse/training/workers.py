@@ -55,19 +55,19 @@ def batches(
     largest: tuple[int, int],
     workers: int,
     pin_memory: bool,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the tensors of each step.
 
     steps: the keys of each step's scenes. largest: side and number of the step that needs most.
-    workers: processes that make scenes, on Linux; 0 makes them here. say: called if there is too
+    workers: processes that make scenes, on Linux; 0 makes them here. log: called if there is too
     little of /dev/shm. Raises OptionError for what a worker could not read, RuntimeError (with the
     worker's traceback as a note) for what nobody foresaw; see also `workers_deaths_told`.
     """
     # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is
     # not safe.
     workers = workers if sys.platform == "linux" else 0
-    piped = workers > 0 and not _has_room(scenes, largest, workers, say)
+    piped = workers > 0 and not _has_room(scenes, largest, workers, log)
     loader = DataLoader(
         SceneTargets(scenes),
         batch_sampler=steps,
@@ -138,7 +138,7 @@ def workers_deaths_told() -> Iterator[None]:
 
 
 def _has_room(
-    scenes: Scenes, largest: tuple[int, int], workers: int, say: Callable[[str], None]
+    scenes: Scenes, largest: tuple[int, int], workers: int, log: Callable[[str], None]
 ) -> bool:
     """Whether all batches that are there at once go into /dev/shm; says so if they do not."""
     side, count = largest
@@ -150,7 +150,7 @@ def _has_room(
         free = 0
     if need <= free:
         return True
-    say(
+    log(
         f"{SHARED} has {free / 1e6:.0f} MB free and the workers' batches need up to {need / 1e6:.0f} MB, so they "
         "come through pipes, a little slower; to a container, --shm-size gives more"
     )

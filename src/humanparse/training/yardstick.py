@@ -19,8 +19,8 @@ from humanparse.evaluation.outfits import OutfitScore
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing, Person
-from humanparse.training.folder import mirrored_classes
 from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
+from humanparse.training.scenes import mirrored_classes
 
 LEAST_PERSON = 0.006  # share of the photo; smaller people are asked of nobody
 FOUND_IOU = 0.5  # of boxes
@@ -84,7 +84,7 @@ class Lists:
     steady: dict[str, Steady]
 
 
-def measure(parser: HumanParser, photos: Photos) -> Lists:
+def measure_lists(parser: HumanParser, photos: Photos) -> Lists:
     """All figures of the held-out photos with lists. photos: the validation split, see
     photos.py."""
     return Lists(

@@ -16,7 +16,7 @@ from humanparse.labels import LabelSet  # noqa: E402
 from humanparse.model.m2fp import m2fp_tiny  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
 from humanparse.training.checkpoint import Average  # noqa: E402
-from humanparse.training.export import export  # noqa: E402
+from humanparse.training.export import export_checkpoint  # noqa: E402
 from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import learn  # noqa: E402
 from humanparse.training.m2fp.task import M2FPTask  # noqa: E402
@@ -69,7 +69,7 @@ def test_a_small_m2fp_learns_composites_by_heart_and_its_file_parses_them(tmp_pa
     assert np.mean(costs[-5:]) < 0.15 * np.mean(costs[:5])
 
     checkpoints.save(tmp_path / "last.pt", RECIPE, OWN, step=steps, average=average.state, best=0.0)
-    export(tmp_path / "last.pt", tmp_path / "model.onnx")
+    export_checkpoint(tmp_path / "last.pt", tmp_path / "model.onnx")
     parser, score = HumanParser(tmp_path / "model.onnx"), Score(MeanIoU(len(OWN)))
     for scene in scenes:
         score.add(parser, scene)
@@ -94,7 +94,7 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
         validate_every=2,
         stages=(Stage(2, ((64, 2),), lr=1e-4, backbone_lr=1e-5, warmup_steps=1),),
     )
-    last = learn(recipe, folder, tmp_path / "run", say=told.append)
+    last = learn(recipe, folder, tmp_path / "run", log=told.append)
     assert (
         "these start anew: transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight"
         in told[0]

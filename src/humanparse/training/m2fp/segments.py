@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from humanparse.training.scenes import Scene
+from humanparse.training.wears import IGNORE
 
-IGNORE = 255
 NONE, UNKNOWN = -1, -2  # in the maps: of no segment, and nobody knows
 MAX_SEGMENTS = 256  # of one scene; the smallest of more are left unknown
 MIN_SEGMENT_PX = 16  # one cell of the mask logits; smaller segments are left unknown
