@@ -46,7 +46,7 @@ def test_every_bad_photo_is_named_with_its_reason_before_anything_is_learnt(tmp_
         look_at_data(Recipe(), folder, quiet)
     message = str(refused.value)
     assert message.startswith(
-        "4 of 6 photos cannot be learnt from; mend them, or move them away with their labels: "
+        "4 of 6 photos cannot be learnt from; repair them, or move them away with their labels: "
     )
     for words in (
         "01.png: ",
@@ -79,7 +79,7 @@ def test_the_second_folder_is_looked_at_together_with_the_first(tmp_path):
 
 
 def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "NAMED", 1)
+    monkeypatch.setattr(look, "MAX_NAMED", 1)
     folder, told = write_folder(tmp_path, 3), []
     for name in ("00", "01", "02"):
         cut_short(folder / f"images/{name}.png")
@@ -91,7 +91,7 @@ def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, mon
 
 
 def test_a_long_look_says_how_far_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "TELL_EVERY_S", -1.0)
+    monkeypatch.setattr(look, "LOG_EVERY_S", -1.0)
     told = []
     look_through(photos_of(write_folder(tmp_path, 2)), told.append)
     assert told == ["looking through the photos: 1 of 2", "looking through the photos: 2 of 2"]

@@ -250,7 +250,7 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
         torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
     )
     assert (
-        told[1] == "steps whose loss was no number, and which left the weights as they were: 1"
+        told[1] == "steps whose loss was not finite, and which left the weights as they were: 1"
         and len(told) == 3
     )
     # of the steps that gave a number

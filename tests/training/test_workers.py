@@ -16,7 +16,7 @@ from torch.utils.data import get_worker_info  # noqa: E402
 
 from humanparse.errors import HumanParseError, OptionError  # noqa: E402
 from humanparse.training import workers  # noqa: E402
-from humanparse.training.workers import batches, workers_deaths_told  # noqa: E402
+from humanparse.training.workers import batches, worker_death_as_error  # noqa: E402
 
 STEPS = [[(0, 4), (1, 4)], [(2, 8)], [(3, 4), (4, 4)]]  # of two scenes, one larger one, two
 LARGEST = (8, 1)
@@ -138,12 +138,12 @@ def test_without_workers_an_error_is_raised_as_it_is():
 @LINUX
 def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
     before = set(multiprocessing.active_children())
-    with pytest.raises(HumanParseError) as raised, workers_deaths_told():
+    with pytest.raises(HumanParseError) as raised, worker_death_as_error():
         taken(in_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))
     message = str(raised.value)
     assert (
-        "is gone" in message
-        and "set workers lower" in message
+        "has died" in message
+        and "use fewer workers" in message
         and "\n" not in message
         and "It is possible" not in message
     )
@@ -152,5 +152,5 @@ def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
 
 
 def test_other_errors_of_pytorch_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="sizes differ"), workers_deaths_told():
+    with pytest.raises(RuntimeError, match="sizes differ"), worker_death_as_error():
         raise RuntimeError("sizes differ")

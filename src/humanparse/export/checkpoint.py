@@ -82,8 +82,9 @@ class Checkpoint:
         size = len(blocks), len(self._tensor("backbone.stem.conv1.weight"))
         if size not in BUILDERS:
             raise BrokenModel(
-                f"{self.path} has a backbone of {size[0]} blocks in res4 and {size[1]} channels in "
-                "the stem, but only ResNet-50 (6 and 64) and ResNet-101 (23 and 64) can be converted"
+                f"{self.path} has a backbone of {size[0]} blocks in res4 and {size[1]} channels "
+                "in the stem, but only ResNet-50 (6 and 64) and ResNet-101 (23 and 64) can be "
+                "converted"
             )
         return BUILDERS[size]
 

@@ -121,8 +121,9 @@ def choose_labels(checkpoint: Checkpoint, name: str | None) -> LabelSet:
         return official
     if len(checkpoint.classes) != checkpoint.num_classes:
         raise BrokenModel(
-            f"configuration.json next to {checkpoint.path} names {len(checkpoint.classes)} classes, "
-            f"but the checkpoint has {checkpoint.num_classes}; give --labels, or move the file away"
+            f"configuration.json next to {checkpoint.path} names {len(checkpoint.classes)} "
+            f"classes, but the checkpoint has {checkpoint.num_classes}; give --labels, "
+            "or move the file away"
         )
     names = checkpoint.classes[:parts]
     # The official files spell some names differently ("Gloves" for "Glove"), but mean the same

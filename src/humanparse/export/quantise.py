@@ -132,7 +132,7 @@ def choose_photos(
     if not found:
         why = str(left_out) or ", ".join(PICTURE_ENDINGS)
         raise OptionError(
-            f"there are no pictures in {folder} ({why}); int8 needs some to measure ranges of values"
+            f"there are no pictures in {folder} ({why}); int8 needs some to measure values"
         )
     for note in left_out.notes():
         log(note)

@@ -153,7 +153,7 @@ def write_tensorrt(
 def _compare(
     model: Path, fixed: Path, inputs: Sequence[tuple[str, np.ndarray]], input_hw: tuple[int, int]
 ) -> tuple[Agreement, ...]:
-    """Compare the file of one size with the model, on each picture cropped or padded to that size."""
+    """Compare the file of one size with the model, on each picture cropped or padded to it."""
 
     def fitted(pixels: np.ndarray) -> np.ndarray:
         out = np.zeros((1, 3, *input_hw), np.float32)
@@ -220,8 +220,8 @@ def _readme(
     least, usual, largest = (_shape(size) for size in profile(rule))
     fixed = "model-{}x{}".format(*input_hw)
     trouble = (
-        f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; trtexec will tell whether "
-        "your version has them."
+        f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; "
+        "trtexec will tell whether your version has them."
         if strange
         else "All operators of both files are in the ONNX parser of TensorRT 8.6 and later."
     )
@@ -238,8 +238,8 @@ For photos of any size up to {WIDEST:g}:1 and 1:{WIDEST:g}:
     trtexec --onnx={ANY_SIZE} --saveEngine=model.plan --fp16 \\
         --minShapes={least} --optShapes={usual} --maxShapes={largest}
 
-Without `--fp16` both compute in fp32. An engine runs only on the kind of GPU and with the version of
-TensorRT that it was built with.
+Without `--fp16` both compute in fp32. An engine runs only on the kind of GPU and with the version
+of TensorRT that it was built with.
 
 The input `{INPUT}` is float32, 1x3xHxW, RGB, (value - {list(rule.mean)}) /
 {list(rule.std)}, with the photo in the {corner} and zeros up to multiples of

@@ -99,7 +99,9 @@ def _pseudo(options: argparse.Namespace) -> None:
     from humanparse.training.pseudo import pseudo_label
 
     done = pseudo_label(options.photos, options.out, options.model, scales=options.scales)
-    print(f"{options.out}: {done} photos labelled; to train with them, add --set also={options.out}")
+    print(
+        f"{options.out}: {done} photos labelled; to train with them, add --set also={options.out}"
+    )
 
 
 def _scales(text: str) -> tuple[float, ...]:
@@ -110,7 +112,9 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m humanparse.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    export = commands.add_parser("export", help="write a checkpoint as an ONNX file, checked against PyTorch")
+    export = commands.add_parser(
+        "export", help="write a checkpoint as an ONNX file, checked against PyTorch"
+    )
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
     export.set_defaults(run=_export)

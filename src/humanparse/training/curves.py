@@ -76,7 +76,7 @@ def _panel(
     last: float,
     limits: tuple[float, float] | None,
 ) -> None:
-    """Draw one set of axes with its curves. limits: of the values; None takes them from the curves."""
+    """Draw axes with their curves. limits: of the values; None takes them from the curves."""
     font = font_of(TYPE_PX)
     x0, x1, y0, y1 = LEFT, WIDTH - RIGHT, top + TOP, top + HEIGHT - BOTTOM
     values = [value for _, ys in series.values() for value in ys]

@@ -43,10 +43,8 @@ MAX_COUNTED = 200  # photos in which pixels are counted for the classes' weights
 class Maker(Protocol):
     """Makes the scenes of a run."""
 
-                                                    """Return scene number `index`; it is always the
-                                                    same one for the same number and size.
-                                                    """
-    def make(self, index: int, size: int) -> Scene: ...
+    def make(self, index: int, size: int) -> Scene:
+        """Return scene number `index`, the same one for the same number and size."""
 
 
 @dataclass(frozen=True)

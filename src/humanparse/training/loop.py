@@ -1,8 +1,8 @@
-"""The training loop: one recipe, one page, resumable after a kill at any moment.
+"""The training loop: one recipe, and a run that can continue after it was killed at any moment.
 
-Scene number i is a function of (seed, i), and a step is a run of scene numbers, so the step number
-is all that a restart needs to go on with the very scenes that were next. The learning rate follows
-the share of the stage's steps done.
+Scene number i is a function of (seed, i), and a step is a range of scene numbers, so the step
+number is all that a restart needs to continue with exactly the scenes that were next. The learning
+rate depends on the share of the stage's steps that are done.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ from humanparse.training.output import check_room, run_folder
 from humanparse.training.quick_eval import measure_network
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
-from humanparse.training.workers import batches, workers_deaths_told
+from humanparse.training.workers import batches, worker_death_as_error
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 
@@ -49,21 +49,38 @@ class Task(Protocol):
     card: ModelCard
     network: nn.Module
 
-    def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]: ...
-    def losses(
-        self, batch: dict[str, Tensor], step: int, autocast: AutoCast
-    ) -> dict[str, Tensor]: ...
-    def groups(self, weight_decay: float) -> list[dict]: ...
-    def train_mode(self) -> None: ...
-    def enter(self, stage: Stage, anew: bool) -> bool: ...
-    def follow(self, average: dict[str, Tensor]) -> None: ...
-    def to(self, device: torch.device, memory_format: torch.memory_format) -> None: ...
+    def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]:
+        """Return what the network sees of a scene, and its targets."""
+
+    def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
+        """Return each loss of a batch by name, weighted."""
+
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the optimiser's parameter groups; their "part" is "backbone" or "rest"."""
+
+    def train_mode(self) -> None:
+        """Put the network into training mode."""
+
+    def enter(self, stage: Stage, anew: bool) -> bool:
+        """Prepare for a stage; return whether weights were changed."""
+
+    def follow(self, average: dict[str, Tensor]) -> None:
+        """Use the averaged weights, which the loop updates in place."""
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
+        """Move the networks to a device."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Files of a finished run. weights: what `model` was exported from, the best where the recipe
-    measures, else the last."""
+    """The files of a finished run.
+
+    Attributes:
+        last: The last checkpoint.
+        weights: The checkpoint that `model` was exported from: the best one if the recipe measures,
+            else the last.
+        model: The .onnx file.
+    """
 
     last: Path
     weights: Path
@@ -78,9 +95,18 @@ def train(
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> Trained:
-    """Train by the recipe from the photos below `data`, and export the result to `out/model.onnx`.
+    """Train by a recipe and export the result to `out/model.onnx`.
 
-    Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
+    Args:
+        recipe: The recipe.
+        data: The data folder.
+        out: The run's folder.
+        resume: Whether to continue from `out/last.pt` if it exists, see `learn`.
+        log: Called with each line for the user.
+
+    Raises:
+        ModelError: If the exported file does not agree with PyTorch.
+        HumanParseError: As `learn` raises it.
     """
     with run_folder(out, log):
         last = _learn(recipe, data, out, resume, log)
@@ -97,13 +123,21 @@ def learn(
     resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
+    """Take all steps of the recipe, or those that are left, and return `out/last.pt`.
 
-    resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
-    log: called with each line for the user. Raises OptionError for data, a folder or a recipe that
-    does not fit, and for a folder that another training writes to; BrokenModel for a file to start
-    from that does not fit; HumanParseError if the disk fills up or a process that makes scenes
-    dies.
+    Args:
+        recipe: The recipe.
+        data: The data folder.
+        out: The run's folder.
+        resume: Whether to continue from `out/last.pt` if it exists; without it, a folder that holds
+            a run is an error.
+        log: Called with each line for the user.
+
+    Raises:
+        OptionError: For data, a folder or a recipe that does not fit, and for a folder that another
+            training writes to.
+        BrokenModel: For weights to start from that do not fit.
+        HumanParseError: If the disk is full, or a process that makes scenes dies.
     """
     with run_folder(out, log):
         return _learn(recipe, data, out, resume, log)
@@ -124,7 +158,8 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(
-                f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0"
+                f"{data} has nothing held out to measure on; "
+                "add a validation split, or set validate_every = 0"
             )
         task = make_task(recipe, opened)
         check_room(out, task.network)
@@ -142,36 +177,42 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
                 training_log.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
                 training_log.log(f"goes on after step {done} of {recipe.steps}")
-            with workers_deaths_told():
+            with worker_death_as_error():
                 run.go(done, training_log)
             training_log.draw()
     return last
 
 
 def make_task(recipe: Recipe, data: Data) -> Task:
-    """The network of the recipe, untrained, with what goes with it."""
+    """Return the recipe's network, untrained, as a task of the loop."""
     if recipe.model == "centre-parser":
         return EmbeddedTask(recipe, data.labels, data.class_weights, data.teacher)
     return M2FPTask(recipe, data.labels)
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes the first GPU, if there is one. Raises OptionError for a GPU that is not
-    there."""
+    """Return the device to train on.
+
+    Args:
+        name: "cpu", "cuda", or "auto" for the first GPU if there is one.
+
+    Raises:
+        OptionError: For a GPU that is not there.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError(
-            'device is cuda, but this PyTorch finds no GPU; set device = "cpu", or install a build for your GPU'
+            'device is cuda, but this PyTorch finds no GPU; set device = "cpu", '
+            "or install a build for your GPU"
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class _Run:
-    """A run under way: the network, its average and its optimiser, and how they are stepped,
-    measured and kept."""
+    """A run in progress: the network, its average and its optimiser."""
 
     def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
         self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
-        self._average_anew()
+        self._reset_average()
         self.optimiser = torch.optim.AdamW(
             task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99)
         )
@@ -179,10 +220,10 @@ class _Run:
             torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16
         )
         self.best = -1.0
-        self.spoilt = 0  # steps since the last line of the log whose loss was no number
+        self.skipped = 0  # steps since the last line of the log whose loss was not finite
 
     def restore(self, saved: checkpoints.Saved) -> int:
-        """Put everything where the checkpoint had it; returns the steps that are done."""
+        """Restore the state of a checkpoint, and return the number of steps done."""
         state = saved.state
         self.task.network.load_state_dict(state["model"])
         for name, value in state["average"].items():
@@ -198,18 +239,19 @@ class _Run:
 
     def _go(self, done: int, left: Iterator[dict[str, Tensor]], training_log: TrainingLog) -> None:
         recipe = self.recipe
-        costs, began, photos = {}, time.monotonic(), 0
+        costs: dict[str, list[float]] = {}
+        began, photos = time.monotonic(), 0
         for step, batch in enumerate(left, start=done + 1):
             photos += len(batch["pixels"])
             stage, within = stage_of(recipe, step)
             entered = within == 1 or step == done + 1
             if entered and self.task.enter(stage, anew=within == 1):
-                self._average_anew()
+                self._reset_average()
             rate = set_rates(self.optimiser, stage, within)
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)
             if step % recipe.log_every == 0 or step == recipe.steps:
-                means = {name: _mean_of_numbers(values) for name, values in costs.items()}
+                means = {name: _finite_mean(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
                 number = recipe.stages.index(stage) + 1
                 training_log.trained(
@@ -220,12 +262,13 @@ class _Run:
                     lr=float(f"{rate:.4g}"),
                     photos_per_s=round(speed, 2),
                 )
-                if self.spoilt:
+                if self.skipped:
                     training_log.note(
                         step,
-                        f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}",
+                        "steps whose loss was not finite, and which left the weights as they were: "
+                        f"{self.skipped}",
                     )
-                costs, began, photos, self.spoilt = {}, time.monotonic(), 0, 0
+                costs, began, photos, self.skipped = {}, time.monotonic(), 0, 0
             measured = recipe.validate_every and (
                 step % recipe.validate_every == 0 or step == recipe.steps
             )
@@ -236,7 +279,7 @@ class _Run:
                 self._save(LAST, step)
                 training_log.draw()
 
-    def _average_anew(self) -> None:
+    def _reset_average(self) -> None:
         self.average = Average(self.task.network, self.recipe.ema)
         self.task.follow(self.average.state)
 
@@ -255,8 +298,7 @@ class _Run:
         )
 
     def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
-        """What the network sees of scene number `index`, and what it should say. Runs in the worker
-        processes."""
+        """What the network sees of a scene, and its targets. Runs in the worker processes."""
         return self.task.encode(self.data.maker.make(index, size), index)
 
     def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
@@ -272,15 +314,14 @@ class _Run:
         if torch.isfinite(loss) and torch.isfinite(norm):
             self.optimiser.step()
             self.average.update(self.task.network, step)
-        else:  # one bad scene must not end a night's work, nor stay in BatchNorm's running figures
+        else:  # one bad scene must not end a long run, nor stay in BatchNorm's running statistics
             for buffer, before in zip(self.task.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)
-            self.spoilt += 1
+            self.skipped += 1
         return {name: value.item() for name, value in parts.items()}
 
     def _measure(self, step: int, training_log: TrainingLog) -> None:
-        """Measure the averaged weights on the held-out scenes, and keep them if they are the best
-        so far."""
+        """Measure the averaged weights on the held-out scenes, and save them if they are best."""
         network = network_of(self.recipe, self.task.card.labels)
         network.load_state_dict(self.average.state)
         figures = measure_network(
@@ -293,7 +334,7 @@ class _Run:
             self._save(BEST, step, figures=figures)
         training_log.validated(step, figures, best)
 
-    def _save(self, name: str, step: int, **more) -> None:
+    def _save(self, name: str, step: int, **more: Any) -> None:
         state = {"step": step, "average": self.average.state, "best": self.best}
         if name == LAST:
             state |= {
@@ -304,8 +345,10 @@ class _Run:
 
 
 class Steps:
-    """The scene numbers and size of each step from `first` to the recipe's end. No two steps share
-    a number."""
+    """The scene numbers and sizes of each step from `first` to the recipe's end.
+
+    No two steps share a scene number.
+    """
 
     def __init__(self, recipe: Recipe, first: int):
         self.recipe, self.first = recipe, first
@@ -316,16 +359,18 @@ class Steps:
             for within in range(stage.steps):
                 size, batch = stage.sizes[within % len(stage.sizes)]
                 if step >= self.first:
-                    yield [(scene + within * stage.most + slot, size) for slot in range(batch)]
+                    yield [
+                        (scene + within * stage.max_scenes + slot, size) for slot in range(batch)
+                    ]
                 step += 1
-            scene += stage.steps * stage.most
+            scene += stage.steps * stage.max_scenes
 
     def __len__(self) -> int:
         return self.recipe.steps - self.first
 
 
 def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
-    """The stage of a step, counted from 1, and which of its steps it is."""
+    """Return the stage of a step, counted from 1, and the number of the step within it."""
     for stage in recipe.stages:
         if step <= stage.steps:
             return stage, step
@@ -334,8 +379,16 @@ def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> float:
-    """Linear warm-up, then cosine to zero at the stage's last step. Returns the rate of what is not
-    backbone."""
+    """Set the learning rates: linear warm-up, then a cosine to zero at the stage's last step.
+
+    Args:
+        optimiser: The optimiser, with the groups of a task.
+        stage: The stage.
+        step: The number of the step within the stage, from 1.
+
+    Returns:
+        The rate of everything but the backbone.
+    """
     rate = (
         min(1.0, step / max(stage.warmup_steps, 1))
         * 0.5
@@ -346,15 +399,17 @@ def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> floa
     return rate * stage.lr
 
 
-def _mean_of_numbers(values: list[float]) -> float:
-    """The mean without NaN and infinity; NaN if there is nothing else."""
+def _finite_mean(values: list[float]) -> float:
+    """The mean of the finite values; NaN if there are none."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
 
 
 def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
-    """The checkpoint to go on from. Raises OptionError if there is one that must not be touched, or
-    of another recipe."""
+    """The checkpoint to continue from, if any.
+
+    Raises OptionError if there is one but `resume` is false, or if it is of another recipe.
+    """
     if not last.is_file():
         return None
     if not resume:
@@ -364,24 +419,24 @@ def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None
     saved = checkpoints.read(last)
     if changed := differences(recipe, saved.recipe):
         raise OptionError(
-            f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); choose another --out, or the same recipe"
+            f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); "
+            "choose another --out, or the same recipe"
         )
     return saved
 
 
 def _check_classes(before: LabelSet, now: LabelSet, out: Path) -> None:
-    """Raises OptionError if the data's classes are not those that the run began with, which its
-    weights mean."""
+    """Raise OptionError if the data's classes are not those that the run began with."""
     if what := difference(before, now, "the data's"):
         raise OptionError(
-            f"{out} holds a run of other classes: it has {what}; choose another --out, or the data it began with"
+            f"{out} holds a run with other classes: it has {what}; "
+            "choose another --out, or the data that it began with"
         )
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads, and OpenCV without its own, whose pool does not survive the
-    workers' fork."""
+    """Let PyTorch use `count` threads, and OpenCV none: its pool does not survive a fork."""
     torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
     cv2.setNumThreads(0)

@@ -340,9 +340,9 @@ def _one_outfit(
 ) -> Value:
     """The logits, (C - 1, rc), with those of each person's lesser garments lowered.
 
-    They are lowered by how much less there is of them than of the main garment. shares: (C - 1, rc),
-    probabilities. garments: their rows, with the power to which their share of the main garment is
-    raised.
+    They are lowered by how much less there is of them than of the main garment.
+    shares: (C - 1, rc), probabilities. garments: their rows, with the power to which their share of
+    the main garment is raised.
     """
     if not any(garments.values()):
         return logits
@@ -558,7 +558,7 @@ def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings)
 def _join_one(
     op: Builder, trip: Value, numbers: Value, points: Points, share: float, state: Sequence[Value]
 ) -> list[Value]:
-    """Join one point to the first higher one that it is too near to, whose box grows; or keep it."""
+    """Join a point to the first higher one that it is too near to, whose box grows, or keep it."""
     kept, left, top, right, bottom = state
     numbers, x, y = (op.seen(values) for values in (numbers, points.x, points.y))
     here = op.Reshape(trip + 1, [1])
@@ -615,8 +615,9 @@ def _loop(
 ) -> tuple[Value, ...]:
     """Add ONNX's Loop.
 
-    step: (trip, *state) → state; it writes into `body`. The state is one array of bools or integers,
-    or one of bools and others of float32. until_settled: end when a trip leaves the first as it was.
+    step: (trip, *state) → state; it writes into `body`. The state is one array of bools or
+    integers, or one of bools and others of float32. until_settled: end when a trip leaves the first
+    as it was.
     """
     onnx = the_onnx_package()
     kinds = [first] + [onnx.TensorProto.FLOAT] * (len(state) - 1)

@@ -143,8 +143,10 @@ def _around(
 
 
 def _prepare(op: Builder, photo_hw: Value, rule: Preprocess) -> tuple[Value, Value]:
-    """As Preprocess.__call__: the resized photo's size, int64 (2,), and the network's input, float32
-    (1, 3, H', W')."""
+    """As Preprocess.__call__: the resized photo's size and the network's input.
+
+    int64 (2,) and float32 (1, 3, H', W').
+    """
     resized_hw = _resized(op, photo_hw, rule)
     shrunk_hw = op.Min(resized_hw, photo_hw)
     # (1, H, W, 3)
