@@ -25,7 +25,7 @@ def kept_memory() -> Iterator[None]:
     If the C library is not glibc, this changes nothing.
     """
     c = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if not hasattr(c, "mallopt"):  # musl has none
+    if c is None or not hasattr(c, "mallopt"):  # musl has none
         yield
         return
     for option, value in KEEP.items():

@@ -98,5 +98,7 @@ def through_camera(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
         _, data = cv2.imencode(
             ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))]
         )
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just above
+        pixels = decoded
     return pixels

@@ -56,7 +56,7 @@ class Failed:
 
 def batches(
     scenes: Scenes,
-    steps: Iterable[Sequence[Key]],
+    steps: Iterable[list[Key]],
     largest: tuple[int, int],
     workers: int,
     pin_memory: bool,
@@ -128,12 +128,14 @@ def collate(
     Returns:
         The batch, or the first Failed among the scenes.
     """
+    scenes: list[Encoded] = []
     for one in encoded:
         if isinstance(one, Failed):
             return one
+        scenes.append(one)
     if not piped:
-        return default_collate(list(encoded))
-    return {name: np.stack([one[name] for one in encoded]) for name in encoded[0]}
+        return default_collate(scenes)
+    return {name: np.stack([one[name] for one in scenes]) for name in scenes[0]}
 
 
 def _end_workers(iterator: Iterator) -> None:
