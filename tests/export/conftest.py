@@ -1,4 +1,4 @@
-"""Photos, and the files of each export, made once for all tests of this folder."""
+"""Photos, and a small M2FP file, made once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def hopper() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def crowd(astronaut, hopper) -> np.ndarray:
-    """1350 wide, 600 high: both, and the first once more, mirrored."""
+    """1350 wide, 600 high: both people, and the first again, mirrored."""
     first, second = (cv2.resize(one, (450, 600)) for one in (astronaut, hopper))
     return np.concatenate([first, second, first[:, ::-1]], axis=1)
 

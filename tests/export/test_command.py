@@ -1,4 +1,4 @@
-"""`humanparse export` as a user meets it."""
+"""`humanparse export` as a user sees it."""
 
 import shutil
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
         (("--to", "triton", "-o", "x", "--overwrite"), "--overwrite is for openvino and onnx"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
+def test_bad_usage_is_reported_in_one_line(run, arguments, says, tmp_path):
     result = run(*arguments)
     assert (
         result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
@@ -71,7 +71,7 @@ def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
 
 @pytest.fixture
 def mine(tmp_path):
-    """A model of the user's own."""
+    """The user's own model."""
     shutil.copy(model_file(None), tmp_path / "mine.onnx")
     return tmp_path / "mine.onnx"
 
@@ -90,7 +90,7 @@ def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
     ("to", "out", "there"),
     [("onnx", "x.onnx", "x.onnx"), ("openvino", "x.xml", "x.bin")],
 )
-def test_what_is_there_is_written_over_only_if_that_is_wanted(
+def test_existing_files_are_replaced_only_with_overwrite(
     run, tmp_path, monkeypatch, to, out, there
 ):
     fake = replace(TARGETS[to], write=lambda request: Written(()))
@@ -102,6 +102,6 @@ def test_what_is_there_is_written_over_only_if_that_is_wanted(
     assert run("--to", to, "-o", out, "--overwrite").exit_code == 0
 
 
-def test_an_unknown_model_is_told(run):
+def test_an_unknown_model_is_reported(run):
     result = run("nothing", "--to", "triton", "-o", "x")
     assert result.exit_code == NO_MODEL and "there is no model 'nothing'" in result.stderr

@@ -1,4 +1,4 @@
-"""What a run starts from: taken over bit by bit, or refused with a reason."""
+"""What a run starts from: loaded exactly, or refused with a reason."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_weights_in_fp16_and_weights_that_are_stored_once_come_back_as_well(tmp_
     assert (network.pyramid.smooth4[1].bias.detach().numpy() == wanted).all()
 
 
-def test_for_other_classes_the_class_layer_starts_anew_and_says_so():
+def test_for_other_classes_the_class_layer_is_not_loaded_and_this_is_reported():
     network = centre_parser(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     taken = load_init("humanparse-small", network, OWN)
@@ -154,7 +154,7 @@ def test_an_int8_file_is_refused(tmp_path):
 
 
 def _checkpoint(folder, network):
-    """A checkpoint of ours in which one tensor has another shape."""
+    """A checkpoint of `humanparse train` in which one tensor has another shape."""
     state = network.state_dict()
     state["backbone.stem.conv1.weight"] = torch.zeros(9, 3, 3, 3)
     checkpoints.save(folder / "other.pt", TINY, OWN, step=1, average=state, best=0.0)

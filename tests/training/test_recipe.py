@@ -1,4 +1,4 @@
-"""Recipes: every key is known and checked, and an error says what was meant."""
+"""Recipes: every key is known and checked, and errors suggest what was meant."""
 
 import re
 from dataclasses import fields, replace

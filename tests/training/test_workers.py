@@ -1,5 +1,4 @@
-"""Batches come from worker processes as they would from here, and what goes wrong there is told in
-one line."""
+"""Workers make the same batches as the main process, and their errors are reported in one line."""
 
 import multiprocessing
 import os
@@ -36,7 +35,7 @@ def taken(scenes=scene, processes=2, log=lambda line: None) -> list[dict[str, to
 
 
 def in_worker(do):
-    """Scenes of which number 2 does that, if a worker makes it."""
+    """Scenes of which number 2 does something, if a worker makes it."""
 
     def scenes(index, size):
         if index == 2 and get_worker_info() is not None:
@@ -55,7 +54,7 @@ def failing(error: Exception):
 
 @pytest.fixture
 def room(monkeypatch):
-    """`room(bytes)` is what is free of /dev/shm."""
+    """`room(bytes)` sets what is free in /dev/shm."""
 
     def set_free(num_bytes: int) -> None:
         monkeypatch.setattr(
@@ -78,20 +77,20 @@ def test_batches_are_the_same_from_workers_in_either_way_and_from_here(room, fre
 
 
 @LINUX
-def test_too_little_shared_memory_is_found_before_the_first_batch_and_done_without(room):
-    told = []
+def test_too_little_shared_memory_is_found_before_the_first_batch_and_pipes_are_used(room):
+    lines = []
     need = (3 * 8 * 8 * 4 + 4 + 8) * (2 * workers.AHEAD + workers.HELD)
     room(need)
-    taken(log=told.append)
-    assert told == []
+    taken(log=lines.append)
+    assert lines == []
     room(need - 1)
-    taken(log=told.append)
-    (line,) = told
+    taken(log=lines.append)
+    (line,) = lines
     assert "come through pipes" in line and "--shm-size" in line
 
 
 @LINUX
-def test_no_shared_memory_at_all_is_done_without_too(monkeypatch, tmp_path):
+def test_pipes_are_used_too_if_there_is_no_shared_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "SHARED", tmp_path / "none")
     assert len(taken()) == 3
 
@@ -136,7 +135,7 @@ def test_without_workers_an_error_is_raised_as_it_is():
 
 
 @LINUX
-def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
+def test_the_death_of_a_worker_is_reported_with_advice_and_ends_the_others():
     before = set(multiprocessing.active_children())
     with pytest.raises(HumanParseError) as raised, worker_death_as_error():
         taken(in_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))

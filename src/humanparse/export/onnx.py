@@ -131,7 +131,8 @@ def _trace(network: _Outputs, file: Path, outputs: tuple[str, ...]) -> None:
         # The newer exporter needs another package and takes three times as long for the same graph.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         # Whether a size was fixed by tracing is checked afterwards.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        tracer_warning = torch.jit.TracerWarning  # type: ignore[attr-defined]  # public, undeclared
+        warnings.filterwarnings("ignore", category=tracer_warning)
         # The network is in eval mode.
         warnings.filterwarnings("ignore", "It is recommended that constant folding be turned off")
         torch.onnx.export(

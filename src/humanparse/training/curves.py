@@ -116,7 +116,7 @@ def _upper(series: Series) -> float:
     return max((max(ys[len(ys) // 10 :]) for _, ys in series.values()), default=1.0) or 1.0
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont) -> str:
+def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
     """The text, shortened to fit beside the axes."""
     while text_width(text, font) > RIGHT - 40 and len(text) > 4:
         text = text[:-1]

@@ -22,7 +22,6 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
 from humanparse.training.folder import (
-    IGNORE,
     FolderScenes,
     folder_lists,
     held_out_scenes,
@@ -34,6 +33,7 @@ from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import Scene, SceneMaker
 from humanparse.training.validate import composites, singles
+from humanparse.training.wears import IGNORE
 
 TRAINING_SPLITS = ("Training", "train")
 TEACHER_MASKS = "teacher.npz"  # in the run's folder: the teacher's masks of the photos

@@ -96,7 +96,8 @@ class EmbeddedTask:
             step: The number of the step, from 1.
             autocast: Sets the precision in which the networks compute; the losses stay fp32.
         """
-        known = student = {}
+        known: dict[str, Tensor] = {}
+        student: dict[str, Tensor] = {}
         with autocast():
             outputs = self.network(batch["pixels"])
             features = outputs.pop("features16")
@@ -118,6 +119,8 @@ class EmbeddedTask:
         Returns:
             "classes" and "wears", for the pixels of the scenes as they are.
         """
+        if self.average is None:
+            raise RuntimeError("the averaged weights are not followed: mirror_every is 0")
         outputs = self.average(batch["pixels"].flip(3))
         return {name: outputs[name].flip(3)[:, self.sides] for name in ("classes", "wears")}
 

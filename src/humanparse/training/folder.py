@@ -19,9 +19,9 @@ from humanparse.evaluation.datasets import Sample
 from humanparse.evaluation.truth import Truth
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
-from humanparse.training.photos import MOSTLY_UNKNOWN
+from humanparse.training.photos import MOSTLY_UNKNOWN, UNKNOWN_PERSON
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.scenes import UNKNOWN_PERSON, Scene, mirrored_classes
+from humanparse.training.scenes import Scene, mirrored_classes
 from humanparse.training.wears import (
     ANYTHING,
     IGNORE,

@@ -99,9 +99,10 @@ def guess_everyday(parser: HumanParser, photo: Photo) -> np.ndarray:
     Returns:
         uint8 (H, W): classes, LISTED or EITHER on described people; 0 elsewhere.
     """
-    guessed = np.where(photo.labels == LISTED, LISTED, 0).astype(np.uint8)
+    labels, people = photo.maps
+    guessed = np.where(labels == LISTED, LISTED, 0).astype(np.uint8)
     for number, wears in enumerate(photo.lists, start=1):
-        body = (photo.people == number) & (photo.labels == LISTED)
+        body = (people == number) & (labels == LISTED)
         if wears and body.any():
             window = _around(body)
             logits = class_logits(parser, photo.pixels[window], body[window])
@@ -120,6 +121,7 @@ def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.nd
     Returns:
         uint8 (H, W): classes, LISTED or EITHER on the person; 0 on the background, 255 unknown.
     """
+    (wears,) = filter(None, photo.lists)
     people = plain.parse(photo.pixels).person_map
     guessed = np.where(people > 0, IGNORE, 0).astype(np.uint8)
     if not people.any():
@@ -129,7 +131,7 @@ def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.nd
     body &= guessed != 0
     body &= ~outline_band(body)
     guessed[body] = constrained(
-        class_logits(parser, photo.pixels, body), body, photo.lists[0], parser.labels
+        class_logits(parser, photo.pixels, body), body, wears, parser.labels
     )
     return guessed
 

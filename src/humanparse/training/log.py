@@ -12,12 +12,22 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from humanparse.system.files import whole_file
 from humanparse.training.curves import draw_curves
 
 LOG, CURVES, BOARD = "log.jsonl", "curves.png", "tensorboard"
+
+
+class Board(Protocol):
+    """What is used of TensorBoard's writer."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Record a value."""
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
 
 
 class TrainingLog:
@@ -151,7 +161,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _board(folder: Path, done: int):
+def _board(folder: Path, done: int) -> Board | None:
     """TensorBoard's writer, or None where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter

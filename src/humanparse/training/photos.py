@@ -70,6 +70,13 @@ class Photo:
     possible: tuple[int, ...] = ()
     teacher: np.ndarray | None = None
 
+    @property
+    def maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """`labels` and `people` of a photo that has them. Raises ValueError for another."""
+        if self.labels is None or self.people is None:
+            raise ValueError(f"the photo {self.name} has no labels")
+        return self.labels, self.people
+
 
 @dataclass(frozen=True)
 class Photos:
@@ -371,7 +378,7 @@ def _with_teacher(photo: Photo, masks: dict[str, np.ndarray]) -> Photo:
     teacher = masks[photo.name].astype(np.float32) / 255
     if not _may_lack_outlines(photo):
         return replace(photo, teacher=teacher)
-    labels, people = photo.labels.copy(), photo.people.copy()
+    labels, people = (values.copy() for values in photo.maps)
     maybe = (
         cv2.resize(teacher, labels.shape[::-1], interpolation=cv2.INTER_LINEAR) > PASSER_BY
     ) & (people == 0)

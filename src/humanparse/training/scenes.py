@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from humanparse.labels import CIHP, LabelSet
-from humanparse.training.photos import IGNORE, UNKNOWN_PERSON, Photo, Photos
+from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.wears import ANYTHING, bits, mirrored_bits
+from humanparse.training.wears import ANYTHING, IGNORE, bits, mirrored_bits
 
 # The share of each kind of scene, and how much the teacher counts in it.
 KINDS = {
@@ -148,7 +148,8 @@ class SceneMaker:
     def _everyday(self, rng: np.random.Generator, size: int) -> Scene:
         """An everyday photo, usually about as large as it is when it is parsed."""
         photo = self.photos.everyday[rng.choice(len(self.everyday_rarity), p=self.everyday_rarity)]
-        zoom = np.sqrt(PARSED_PX / photo.people.size) * np.exp(rng.normal(0.05, 0.3))
+        height, width = photo.pixels.shape[:2]
+        zoom = np.sqrt(PARSED_PX / (height * width)) * np.exp(rng.normal(0.05, 0.3))
         return _paste_photo(rng, self._empty(rng, size), photo, zoom)
 
     def _tagged(self, rng: np.random.Generator, size: int) -> Scene:
@@ -240,7 +241,8 @@ def paste_person(
         flip: Whether to mirror the person.
         colours: Changes the colours of pixels, see `random_colours`.
     """
-    body = photo.people == number
+    labels, people = photo.maps
+    body = people == number
     ys, xs = np.nonzero(body)
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
     cut = np.s_[top:bottom, left:right]
@@ -253,7 +255,7 @@ def paste_person(
         return
     pixels = warp(colours(photo.pixels[cut]), matrix, size)
     scene.pixels = (scene.pixels * (1 - alpha) + pixels * alpha).astype(np.uint8)
-    labels = warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
+    labels = warp(labels[cut], matrix, size, cv2.INTER_NEAREST)
     # Blurred edges and enclosed pixels belong to the person, but their class is unknown.
     labels[labels == 0] = IGNORE
     scene.classes[here] = (MIRRORED_CIHP[labels] if flip else labels)[here]
@@ -296,8 +298,7 @@ def _paste_photo(
         scene.person[inside] = np.broadcast_to(teacher, inside.shape)[inside]
         scene.people[inside] = UNKNOWN_PERSON
         return scene
-    labels = warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
-    people = warp(photo.people, matrix, size, cv2.INTER_NEAREST)
+    labels, people = (warp(one, matrix, size, cv2.INTER_NEAREST) for one in photo.maps)
     scene.classes[inside] = (MIRRORED_CIHP[labels] if flip else labels)[inside]
     scene.person[inside] = np.where(people < 0, teacher, people > 0)[inside]
     scene.people[inside] = np.where(people > 0, people + scene.num_people, people)[inside]
@@ -323,7 +324,7 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
         points = centre + radius * rng.uniform(0.6, 1.4, (7, 1)) * np.stack(
             [np.cos(angles), np.sin(angles)], 1
         )
-    cv2.fillPoly(shape, [np.int32(points)], 255)
+    cv2.fillPoly(shape, [np.asarray(points).astype(np.int32)], 255)
     here = shape > 0
     height, width = texture.shape[:2]
     top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
@@ -341,7 +342,8 @@ def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
     """The people who may be cut out of everyday photos: described ones of some size."""
     found = []
     for photo in photos:
-        pixels = np.bincount(photo.people[photo.people > 0], minlength=len(photo.possible) + 1)
+        _, people = photo.maps
+        pixels = np.bincount(people[people > 0], minlength=len(photo.possible) + 1)
         found += [
             (photo, number)
             for number, one in enumerate(photo.possible, start=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from humanparse.labels import LabelSet
-from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.photos import UNKNOWN_PERSON
+from humanparse.training.scenes import Scene
 from humanparse.training.wears import ANYTHING, IGNORE, sets_of
 
 MIN_PERSON_PX = 100  # people with fewer visible pixels have no centre and no offsets

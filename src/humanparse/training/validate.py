@@ -167,13 +167,9 @@ def singles(photos: Photos) -> Iterator[Scene]:
     Unknown pixels outside the person (passers-by) do not count.
     """
     for photo in photos.labelled:
-        yield Scene(
-            photo.pixels,
-            photo.labels,
-            (photo.people > 0).astype(np.float32),
-            photo.people,
-            num_people=1,
-        )
+        labels, people = photo.maps
+        person = (people > 0).astype(np.float32)
+        yield Scene(photo.pixels, labels, person, people, num_people=1)
 
 
 def composites(photos: Photos) -> Iterator[Scene]:

@@ -47,7 +47,8 @@ class Everyday:
 
     def add(self, photo: Photo, parsing: Parsing) -> None:
         """Count how well a result agrees with a photo's outlines and lists."""
-        truth = photo.people.copy()
+        _, people = photo.maps
+        truth = people.copy()
         pixels = np.bincount(truth[truth > 0], minlength=len(photo.lists) + 1)
         small = pixels < MIN_PERSON * truth.size
         truth[(truth > 0) & small[np.maximum(truth, 0)]] = UNKNOWN_PERSON
@@ -56,7 +57,7 @@ class Everyday:
         self.person.add(asked, (parsing.person_map > 0).astype(np.uint8))
         for number, wears in enumerate(photo.lists, start=1):
             if wears and not small[number]:
-                found = _person_at(parsing, photo.people == number)
+                found = _person_at(parsing, people == number)
                 shares = _shares(parsing, found) if found else None
                 self.outfits.add(shares, wears.wears, wears.unsure, wears.main)
 
@@ -140,7 +141,7 @@ def tagged(parser: HumanParser, photos: Iterable[Photo]) -> OutfitScore:
     for photo in photos:
         parsing = parser.parse(photo.pixels)
         largest = max(parsing.people, key=lambda person: person.area, default=None)
-        wears = photo.lists[0]
+        (wears,) = filter(None, photo.lists)
         score.add(_shares(parsing, largest) if largest else None, wears.wears, wears.unsure)
     return score
 
@@ -163,12 +164,12 @@ def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
 
 def for_steadiness(photos: Iterable[Photo]) -> list[Photo]:
     """Return the first STEADY_PHOTOS photos with a person who is large enough."""
-    with_people = [
-        photo
-        for photo in photos
-        if (np.bincount(photo.people[photo.people > 0]) >= MIN_PERSON * photo.people.size).any()
-    ]
-    return with_people[:STEADY_PHOTOS]
+    return [photo for photo in photos if _has_large_person(photo)][:STEADY_PHOTOS]
+
+
+def _has_large_person(photo: Photo) -> bool:
+    _, people = photo.maps
+    return bool((np.bincount(people[people > 0]) >= MIN_PERSON * people.size).any())
 
 
 def report_lists(lists: Lists) -> str:

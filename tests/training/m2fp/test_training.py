@@ -1,4 +1,4 @@
-"""A small M2FP learns a few composites by heart, and its file parses them right."""
+"""A small M2FP learns a few composites by heart, and its exported file parses them correctly."""
 
 from dataclasses import replace
 
@@ -82,7 +82,7 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
     folder = write_folder(tmp_path / "photos", 3, persons=people == "apart")
     source = tmp_path / "pytorch_model.pt"
     torch.save({"model": official_state(tiny_network())}, source)
-    told = []
+    lines = []
     recipe = replace(
         RECIPE,
         people=people,
@@ -94,10 +94,10 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
         validate_every=2,
         stages=(Stage(2, ((64, 2),), lr=1e-4, backbone_lr=1e-5, warmup_steps=1),),
     )
-    last = learn(recipe, folder, tmp_path / "run", log=told.append)
+    last = learn(recipe, folder, tmp_path / "run", log=lines.append)
     assert (
         "these start from random values: "
-        "transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight" in told[0]
+        "transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight" in lines[0]
     )
     entries = read_log(tmp_path / "run/log.jsonl")
     assert [set(entry["losses"]) for entry in entries if "losses" in entry] == [
@@ -110,7 +110,7 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
     assert torch.equal(trained[norm], began[norm]) and not torch.equal(
         trained[weight], began[weight]
     )
-    # the whole person where people are told apart, and "no object"
+    # the whole person where people are lines apart, and "no object"
     rows = len(NAMES) + (people == "apart") + 1
     assert len(trained["transformer_decoder.class_embed.weight"]) == rows
 

@@ -66,7 +66,9 @@ def _numbered(keys: np.ndarray, elsewhere: np.ndarray) -> tuple[np.ndarray, list
     Tiny segments become unknown.
     """
     found, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    numbers, kept, areas = np.full(len(found), NONE), [], []
+    numbers = np.full(len(found), NONE)
+    kept: list[int] = []
+    areas: list[int] = []
     for index, (key, count) in enumerate(zip(found, counts, strict=True)):
         if key < 0:
             continue
