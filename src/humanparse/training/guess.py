@@ -179,8 +179,8 @@ def constrained(logits: np.ndarray, body: np.ndarray, wears: Wears, labels: Labe
     kinds = _kinds(wears, labels)
     if not kinds:
         return np.full(logits.shape[1], LISTED, np.uint8)
-    scores = [np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds]
-    scores = _with_main_garment(np.stack(scores), kinds, wears)  # (K, n)
+    of_kinds = [np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds]
+    scores = _with_main_garment(np.stack(of_kinds), kinds, wears)  # (K, n)
     won, kept = _with_what_is_listed(scores, kinds)
     odds = np.exp(scores - scores.max(0))
     unsure = odds[won, np.arange(odds.shape[1])] / odds.sum(0) < UNSURE
@@ -210,7 +210,9 @@ class _Kind:
 def _kinds(wears: Wears, labels: LabelSet) -> list[_Kind]:
     allowed = wears.wears | wears.unsure
     sided = {c for pair in labels.left_right_pairs for c in pair}
-    groups = [((c,), IGNORE) for c in range(1, len(labels)) if c not in sided]
+    groups: list[tuple[tuple[int, ...], int]] = [
+        ((c,), IGNORE) for c in range(1, len(labels)) if c not in sided
+    ]
     groups += [(pair, code) for code, pair in either(labels).items()]
     kinds = []
     for classes, code in groups:

@@ -287,7 +287,8 @@ def _stage(content: Any, where: str) -> Stage:
 
 def _typed(content: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
     """The values, each of its field's type. Raises OptionError."""
-    hints, values = get_type_hints(kind), {}
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
     for key, value in content.items():
         _known(key, kind, where)
         wanted = hints[key]
@@ -371,12 +372,12 @@ def _check(recipe: Recipe) -> None:
         for key in ("lr", "backbone_lr"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
-        for key, least in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
-            if getattr(stage, key) < least:
+        for key, lowest in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
+            if getattr(stage, key) < lowest:
                 raise OptionError(
-                    f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}"
+                    f"stage {number}: {key} is {getattr(stage, key)}; give at least {lowest}"
                 )
-    ranges = {
+    ranges: dict[str, tuple[float, float | None]] = {
         "also_share": (0, 1),
         "compose": (0, 1),
         "ema": (0, 1),

@@ -157,7 +157,9 @@ def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
         _, data = cv2.imencode(
             ".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
-        after = parser.parse(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just above
+        after = parser.parse(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
         jpeg.add(before, after.label_map, len(after.people))
     return {"mirrored": mirrored, "JPEG 90": jpeg}
 
