@@ -116,7 +116,9 @@ def look_at_data(recipe: Recipe, folder: Path, log: Callable[[str], None]) -> No
         OptionError: If the folder holds nothing to learn from, or if photos or labels cannot be
             read; it names all of them.
     """
-    photos, notes, labels = [], [], CIHP
+    photos: list[tuple[Sample, Callable[[Sample], tuple]]] = []
+    notes: list[str] = []
+    labels = CIHP
     if not (folder / "ccp").is_dir():
         train, held = _splits(folder, recipe.format or None, recipe.holdout)
         labels = train.labels or CIHP

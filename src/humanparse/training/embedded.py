@@ -24,6 +24,7 @@ from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
 from humanparse.training.scenes import Scene, mirrored_classes
 from humanparse.training.targets import targets
+from humanparse.training.workers import Encoded
 
 AutoCast = Callable[[], AbstractContextManager]
 CARD = ModelCard(
@@ -82,11 +83,12 @@ class EmbeddedTask:
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network and the teacher to a device."""
-        self.network.to(device=device, memory_format=memory_format)
+        # torch's types lack memory_format
+        self.network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         if device.type == "cpu":
             spare_bf16(self.network)
         if self.teacher:
-            self.teacher.to(device=device, memory_format=memory_format)
+            self.teacher.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
         """Return each loss of a batch by name, weighted.
@@ -165,6 +167,7 @@ class EmbeddedTask:
         """
         changed = anew and stage.backbone_share < 1
         if changed:
+            assert self.teacher is not None  # without it, __init__ has refused the recipe
             init_from_bodypix(self.teacher, self.network, stage.backbone_share)
         convolutions = (
             one for one in self.network.backbone.modules() if isinstance(one, nn.Conv2d)
@@ -174,7 +177,7 @@ class EmbeddedTask:
         return changed
 
 
-def encode(labels: LabelSet, scene: Scene, index: int) -> dict[str, np.ndarray]:
+def encode(labels: LabelSet, scene: Scene, index: int) -> Encoded:
     """Return what the network sees of a scene, and its targets. Runs in the worker processes.
 
     Args:
@@ -183,8 +186,11 @@ def encode(labels: LabelSet, scene: Scene, index: int) -> dict[str, np.ndarray]:
         index: Its number; it decides which pixel of each cell speaks for the cell.
     """
     pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
-    asked = targets(scene, STRIDE, 1 + index % 2, labels)
-    return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | asked
+    seen: dict[str, np.ndarray | np.float32] = {
+        "pixels": pixels,
+        "teacher_trust": np.float32(scene.teacher_trust),
+    }
+    return seen | targets(scene, STRIDE, 1 + index % 2, labels)
 
 
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
@@ -203,7 +209,7 @@ def spare_bf16(network: nn.Module) -> None:
             and conv.groups > 1
             and (conv.stride[0] > 1 or conv.kernel_size[0] > 3)
         ):
-            conv.forward = partial(_in_fp32, conv)
+            conv.forward = partial(_in_fp32, conv)  # type: ignore[method-assign]  # on purpose
 
 
 def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:

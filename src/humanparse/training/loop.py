@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ from humanparse.training.output import check_room, run_folder
 from humanparse.training.quick_eval import measure_network
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
-from humanparse.training.workers import batches, worker_death_as_error
+from humanparse.training.workers import Encoded, batches, worker_death_as_error
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 
@@ -46,10 +46,15 @@ LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 class Task(Protocol):
     """A kind of network, as the loop sees it."""
 
-    card: ModelCard
-    network: nn.Module
+    @property
+    def card(self) -> ModelCard:
+        """What the finished file says about itself."""
 
-    def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]:
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+
+    def encode(self, scene: Scene, index: int) -> Encoded:
         """Return what the network sees of a scene, and its targets."""
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
@@ -283,7 +288,9 @@ class _Run:
         self.average = Average(self.task.network, self.recipe.ema)
         self.task.follow(self.average.state)
 
-    def _batches(self, done: int, log: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
+    def _batches(
+        self, done: int, log: Callable[[str], None]
+    ) -> Generator[dict[str, Tensor], None, None]:
         largest = max(
             chain.from_iterable(stage.sizes for stage in self.recipe.stages),
             key=lambda size: size[0] ** 2 * size[1],
@@ -297,7 +304,7 @@ class _Run:
             log,
         )
 
-    def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
+    def _scene(self, index: int, size: int) -> Encoded:
         """What the network sees of a scene, and its targets. Runs in the worker processes."""
         return self.task.encode(self.data.maker.make(index, size), index)
 

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from humanparse.errors import ImageError, OptionError
-from humanparse.evaluation.datasets import PHOTO_ENDINGS
 from humanparse.image import read_image
 from humanparse.parser import HumanParser
 from humanparse.system.files import whole_file
 from humanparse.training.scenes import mirrored_classes
 from humanparse.training.wears import IGNORE
+from humanparse.vocabulary import PICTURE_ENDINGS
 
 MIN_PERSON_SCORE = 0.5  # the pixels of people with a lower score are unknown
 MIN_SHARED = 0.5  # the IoU above which two people are the same person
@@ -53,11 +53,10 @@ def pseudo_label(
         OptionError: For a folder without photos, and for a model that cannot be averaged (M2FP's
             query head).
     """
-    paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PHOTO_ENDINGS)
+    paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PICTURE_ENDINGS)
     if not paths:
-        raise OptionError(
-            f"there are no photos in {photos}; expected files that end in {' '.join(PHOTO_ENDINGS)}"
-        )
+        endings = " ".join(PICTURE_ENDINGS)
+        raise OptionError(f"there are no photos in {photos}; expected files that end in {endings}")
     plain, averaging = HumanParser(model), HumanParser(model, flip=True, scales=scales)
     for name in ("images", "labels", "persons"):
         (out / name).mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class TorchEngine:
 
     def __init__(self, network: nn.Module, card: ModelCard, device: torch.device):
         self.network, self.device = network, device
-        self.metadata = {METADATA_KEY: card.to_json()}
+        self.metadata: Mapping[str, str] = {METADATA_KEY: card.to_json()}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network on float32 (1, 3, H, W); return its outputs by name."""

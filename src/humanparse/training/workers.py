@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ AHEAD = 4  # batches that a worker makes in advance
 HELD = 2  # more batches in memory: the one being learnt from, and the one being passed on
 
 Key = tuple[int, int]  # a scene's number and its side in pixels
-Encoded = dict[str, np.ndarray]
+Encoded = Mapping[str, np.ndarray | np.float32]  # a scene's input and targets by name
 
 
 class Scenes(Protocol):
@@ -61,7 +61,7 @@ def batches(
     workers: int,
     pin_memory: bool,
     log: Callable[[str], None],
-) -> Iterator[dict[str, Tensor]]:
+) -> Generator[dict[str, Tensor], None, None]:
     """Yield the tensors of each step.
 
     Args:

@@ -619,21 +619,21 @@ def _loop(
     integers, or one of bools and others of float32. until_settled: end when a trip leaves the first
     as it was.
     """
-    onnx = the_onnx_package()
-    kinds = [first] + [onnx.TensorProto.FLOAT] * (len(state) - 1)
+    helper, types = the_onnx_package().helper, the_onnx_package().TensorProto
+    kinds = [first] + [types.FLOAT] * (len(state) - 1)
 
     def declared(end: str) -> list[onnx.ValueInfoProto]:
         values = [
             (f"{body.prefix}/{end}_{index}", kind, ["points"]) for index, kind in enumerate(kinds)
         ]
-        return [onnx.helper.make_tensor_value_info(*one) for one in values]
+        return [helper.make_tensor_value_info(*one) for one in values]
 
     def scalar(name: str, kind: int) -> onnx.ValueInfoProto:
-        return onnx.helper.make_tensor_value_info(f"{body.prefix}/{name}", kind, [])
+        return helper.make_tensor_value_info(f"{body.prefix}/{name}", kind, [])
 
     trip, go_on, begin = (
-        scalar("trip", onnx.TensorProto.INT64),
-        scalar("go_on", onnx.TensorProto.BOOL),
+        scalar("trip", types.INT64),
+        scalar("go_on", types.BOOL),
         declared("begin"),
     )
     old = [Value(body, one.name) for one in begin]
@@ -642,7 +642,7 @@ def _loop(
     if until_settled:
         changed = ~body.Equal(old[0], new[0])
         again = body.ReduceMax(body.cast(changed, np.float32), axes=[0], keepdims=0) > 0.5
-    ends = [scalar("again", onnx.TensorProto.BOOL), *declared("end")]
+    ends = [scalar("again", types.BOOL), *declared("end")]
     graph = body.subgraph(
         f"{body.prefix}_body", [trip, go_on, *begin], list(zip([again, *new], ends, strict=True))
     )

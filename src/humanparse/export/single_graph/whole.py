@@ -23,7 +23,8 @@ from humanparse.export.single_graph.builder import Builder, Value
 from humanparse.export.single_graph.people import Maps, find_people, paint
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
-from humanparse.parser import MIN_SCORE, HumanParser
+from humanparse.parser import HumanParser
+from humanparse.pipeline import MIN_SCORE
 from humanparse.postprocess import CentreSettings
 from humanparse.preprocess import Preprocess
 from humanparse.system.files import whole_file

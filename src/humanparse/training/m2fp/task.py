@@ -44,7 +44,8 @@ class M2FPTask:
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
         """Move the network to a device."""
-        self.network.to(device=device, memory_format=memory_format)
+        # torch's types lack memory_format
+        self.network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
         """Return each loss of a batch by name, weighted.
@@ -106,9 +107,10 @@ class _Encode:
 
     def __init__(self, num_parts: int, whole_people: bool):
         self.num_parts, self.whole_people = num_parts, whole_people
+        self.mean, self.std = (np.array(values, np.float32) for values in (MEAN, STD))
 
     def __call__(self, scene: Scene, index: int) -> dict[str, np.ndarray]:
-        pixels = (scene.pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+        pixels = (scene.pixels.astype(np.float32) - self.mean) / self.std
         return {"pixels": pixels.transpose(2, 0, 1)} | segments(
             scene, self.num_parts, self.whole_people
         )
