@@ -63,7 +63,7 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     assert (tmp_path / "run/curves.png").is_file()
 
     again = run(*arguments)
-    assert again.exit_code == 2 and "add --resume to go on with it" in again.stderr
+    assert again.exit_code == 2 and "add --resume to continue it" in again.stderr
     assert run(*arguments, "--resume").exit_code == 0
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_was_killed_goes_on_to_the_very_same_weights(data, straight, 
 
     lines = []
     learn(SMALL, data, out, resume=True, log=lines.append)
-    assert lines[0] == "goes on after step 3 of 6"
+    assert lines[0] == "continues after step 3 of 6"
     one, other = (checkpoints.read(folder / "last.pt").state for folder in (straight, out))
     for part in ("model", "average"):
         assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
@@ -204,7 +204,7 @@ def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
     ].startswith("step 1/1")
     again = []
     learn(recipe, data, tmp_path, resume=True, log=again.append)
-    assert again == ["goes on after step 1 of 1"]
+    assert again == ["continues after step 1 of 1"]
 
 
 def test_no_two_steps_share_a_scene_and_sizes_take_turns():

@@ -181,7 +181,7 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
             if started:
                 training_log.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
-                training_log.log(f"goes on after step {done} of {recipe.steps}")
+                training_log.log(f"continues after step {done} of {recipe.steps}")
             with worker_death_as_error():
                 run.go(done, training_log)
             training_log.draw()
@@ -421,7 +421,7 @@ def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None
         return None
     if not resume:
         raise OptionError(
-            f"{last.parent} holds a run; add --resume to go on with it, or choose another --out"
+            f"{last.parent} holds a run; add --resume to continue it, or choose another --out"
         )
     saved = checkpoints.read(last)
     if changed := differences(recipe, saved.recipe):
