@@ -70,9 +70,8 @@ def write_triton(model: Path, folder: Path) -> Written:
     with scratch_folder(folder) as scratch:
         batches = takes_batches(opened, scratch)
     outputs = _outputs(network)
-    with (
-        ExitStack() as stack
-    ):  # the ensemble is entered first and so appears last: it names the others
+    # The ensemble is entered first, so that it appears last: it names the others.
+    with ExitStack() as stack:
         ensemble, before, middle, after = (
             stack.enter_context(whole_folder(folder / one)) for one in made_names
         )

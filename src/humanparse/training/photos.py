@@ -2,16 +2,17 @@
 
 Folder layout, below one root (docs/training.md has it with its sources):
 
-    ccp/train/photos/*.jpg, ccp/train/labels/*.png   one labelled person each: CIHP classes, 255
-    unknown
-    ccp/unlabelled/*.jpg, ccp/tags.tsv               one person each, and the list of what they wear
-    coco/photos/*.jpg, coco/people.json              everyday photos: outlined people, many with a
-    list
-    backgrounds/*.jpg                                photos without people
-    teachers/bodypix_mnv1_075_dequant_fp16.npz       tells people from background where nothing else
-    does
+    ccp/train/photos/*.jpg     one labelled person each
+    ccp/train/labels/*.png     their CIHP classes, 255 unknown
+    ccp/unlabelled/*.jpg       one person each
+    ccp/tags.tsv               lists of what these people wear
+    coco/photos/*.jpg          everyday photos
+    coco/people.json           their people, outlined by hand, many with a list
+    backgrounds/*.jpg          photos without people
+    teachers/bodypix_mnv1_075_dequant_fp16.npz
+                               tells people from background where nothing else does
 
-All but the first and the backgrounds may be missing.
+All but the first two and the backgrounds may be missing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TEACHER_LONG_SIDE = 640
 UNKNOWN_PERSON = -1  # in Photo.people and Scene.people: there may be a person, but which is unknown
 # Of every ten blocks of 25 consecutive photo numbers, one is held out.
 VALIDATION_BLOCK, VALIDATION_EVERY = 25, 10
-TAGGED_BLOCKS = (4, 9)  # of the photos with tags, so many of every ten blocks
+TAGGED_BLOCKS = (4, 9)  # which of every ten blocks are held out of the photos with tags
 # Parts of the everyday photos, by a hash of their names.
 EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)
 # If more than this share of a labelled person's pixels is unknown, they may show any garment.
