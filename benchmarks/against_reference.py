@@ -1,22 +1,23 @@
-"""Bytes of a photo → result: ModelScope's own M2FP against ours, in turns, on the same weights.
+"""From a photo's bytes to the result: ModelScope's own M2FP against ours, on the same weights.
 
-    python benchmarks/against_reference.py --reference DIR --reference-python PYTHON [--rounds 5]
-    [--keep FOLDER]
-        [--size 640x480] [--threads 2] [--photos FOLDER] [--only fp32,bf16,...] [--markdown]
+    python benchmarks/against_reference.py --reference DIR --reference-python PYTHON
+        [--rounds 5] [--keep FOLDER] [--size 640x480] [--threads 2] [--photos FOLDER]
+        [--only fp32,bf16,...] [--markdown]
 
 DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP-R101 with the CIHP
 settings; PYTHON runs it. Its random weights go through `convert_checkpoint` as official ones would,
-and through `quantise` with the photos of FOLDER (default: those of the package). --keep holds the
+and through `quantise` with the photos of FOLDER (default: those of the package). --keep keeps the
 files for the next run.
 
-Each way runs in a process of its own and gets the same JPEG in turn, again and again; nobody else
-is told to work then. "ratio" is the median over the rounds of the reference's time by the way's
-own; "CPU" is processor time, which other programs disturb least; "memory" is the peak of the whole
-process, PyTorch or engine and weights included; "found" counts instances of the reference, and
-people and their parts of ours, which are joined where one person has several of a class.
+Each way runs in a process of its own; they take turns with the same JPEG, several times, and only
+one of them works at any moment. "ratio" is the median over the rounds of the reference's time
+divided by the way's own; "CPU" is processor time, which other programs disturb least; "memory" is
+the peak of the whole process, including PyTorch or the engine, and the weights; "found" counts
+instances for the reference, and for ours people and their parts, which are joined where one person
+has several of a class.
 
-With random weights no score passes a threshold. So the same scene of people and parts is laid over
-the raw outputs on both sides, between network and post-processing: its cost is in both times.
+With random weights no score passes a threshold. So the same scene of people and parts is added to
+the raw outputs on both sides, between network and post-processing; its cost is in both times.
 """
 
 from __future__ import annotations
@@ -57,14 +58,17 @@ torch.set_num_threads(int(threads))
 net = reference.build(seed=0)
 if scene == "save":
     torch.save({"model": net.state_dict()}, checkpoint)
-    json.dump({"model": {"classes": reference.CLASSES}}, open(checkpoint.replace("pytorch_model.pt", "configuration.json"), "w"))
+    configuration = checkpoint.replace("pytorch_model.pt", "configuration.json")
+    json.dump({"model": {"classes": reference.CLASSES}}, open(configuration, "w"))
     raise SystemExit
-data, scene = open(photo, "rb").read(), {name: torch.from_numpy(value) for name, value in np.load(scene).items()}
+data = open(photo, "rb").read()
+scene = {name: torch.from_numpy(value) for name, value in np.load(scene).items()}
 def parse():
     image = Image.open(io.BytesIO(data)).convert("RGB")
     width, height = image.size
     scale = min(640 / min(width, height), 1333 / max(width, height))
-    image = image.resize((int(width * scale + 0.5), int(height * scale + 0.5)), Image.Resampling.BILINEAR)
+    size = int(width * scale + 0.5), int(height * scale + 0.5)
+    image = image.resize(size, Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255) * 255.0
     with torch.no_grad():
         start = time.perf_counter()
@@ -94,7 +98,8 @@ def staged(pixels):
 parser.engine.run = staged
 def parse():
     parsing = parser.parse(data)
-    return parsing.timings_ms["network"] / 1000, len(parsing.people) + sum(len(person.parts) for person in parsing.people)
+    parts = sum(len(person.parts) for person in parsing.people)
+    return parsing.timings_ms["network"] / 1000, len(parsing.people) + parts
 """
 
 LOOP = """
@@ -122,7 +127,8 @@ def main() -> None:
         photo.write_bytes(machine.jpeg(size))
         cells = write_scene(scene, size)
         print(
-            f"photo of {options.size}, network input {cells[1] * 4}×{cells[0] * 4}, {options.threads} threads\n"
+            f"photo of {options.size}, network input {cells[1] * 4}×{cells[0] * 4}, "
+            f"{options.threads} threads\n"
         )
         common = [str(photo), str(scene), str(options.threads)]
         command = [
@@ -152,8 +158,10 @@ def main() -> None:
 
 
 def measure(ways: dict[str, Way], rounds: int) -> list[list[str]]:
-    """Every way so many times in turn, as the rows of a table. A way that cannot run here is said
-    and left out."""
+    """Run every way in turn, `rounds` times, and return the rows of a table.
+
+    A way that cannot run here is named and left out.
+    """
     for name in [name for name, way in ways.items() if not way.ready()]:
         print(f"left out: {name}: {ways.pop(name).why()}")
     times = {name: [] for name in ways}
@@ -183,7 +191,7 @@ def measure(ways: dict[str, Way], rounds: int) -> list[list[str]]:
 
 
 class Way:
-    """A parser in a process of its own that parses the photo each time it is told to."""
+    """A parser in a process of its own, which parses the photo once for each call."""
 
     def __init__(self, command: list[str]):
         quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
@@ -201,8 +209,7 @@ class Way:
         return self._line("ready") is not None
 
     def __call__(self) -> list[float]:
-        """Seconds, processor seconds, seconds of the network, peak MB, and how many people and
-        parts were found."""
+        """Return seconds, processor seconds, the network's seconds, peak MB, and findings."""
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         line = self._line("took")
@@ -215,7 +222,7 @@ class Way:
         self._process.wait()
 
     def why(self) -> str:
-        """The last line that it said on its way out."""
+        """Return the last line of its error output."""
         self._process.wait()
         self._errors.seek(0)
         return (self._errors.read().strip().splitlines() or ["it said nothing"])[-1]
@@ -228,7 +235,7 @@ class Way:
 
 
 def model_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
-    """The reference's weights as ours, in fp32 and int8; made where they are missing."""
+    """Return the reference's weights as our files, fp32 and int8; make those that are missing."""
     from humanparse.export.m2fp import convert_checkpoint
     from humanparse.export.quantise import quantise
 
@@ -257,8 +264,10 @@ def model_files(options: argparse.Namespace, folder: Path) -> dict[str, Path]:
 
 
 def write_scene(file: Path, size: tuple[int, int]) -> tuple[int, int]:
-    """What is laid over the raw outputs for a photo of that size: people and parts as ellipses.
-    Returns the mask size."""
+    """Write the scene that is added to the raw outputs for a photo: ellipses as people and parts.
+
+    Returns the height and width of the masks.
+    """
     from humanparse.export.m2fp import MULTI_PERSON
 
     cells = tuple(side // 4 for side in MULTI_PERSON.geometry(size[::-1]).input_hw)
@@ -295,13 +304,13 @@ def _options() -> argparse.Namespace:
         help="the Python that runs it",
     )
     parser.add_argument(
-        "--keep", type=Path, help="folder that keeps the checkpoint and the models made of it"
+        "--keep", type=Path, help="folder that keeps the checkpoint and the models made from it"
     )
     parser.add_argument(
         "--photos",
         type=Path,
         default=packaged(PHOTO).parent,
-        help="folder of photos that int8 is calibrated with",
+        help="folder of photos to calibrate int8 with",
     )
     parser.add_argument("--size", default="640x480", help="of the photo, as WIDTHxHEIGHT")
     parser.add_argument("--threads", type=int, default=2)

@@ -1,10 +1,9 @@
-"""Does the converted M2FP say what ModelScope's own code says? The full-size network with random
-weights, step by step.
+"""Does the converted M2FP agree with ModelScope's own code? The network of full size, step by step.
 
     python benchmarks/agreement.py --reference DIR [--photo PHOTO]
 
-DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP with the CIHP settings, and
-`CLASSES`, its class names; the Python that runs this needs both that and
+DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP with the CIHP settings and
+random weights, and `CLASSES`, its class names; the Python that runs this needs both that and
 humanparse[torch,openvino]. The weights go through `convert_checkpoint` as they would from
 ModelScope, and then these are compared:
 
@@ -12,10 +11,10 @@ ModelScope, and then these are compared:
     preprocessing   the network's input, for photos of several sizes
     postprocessing  instances, scores, masks and label maps, from the same raw outputs
     end to end      the same, from photo to label map, with each engine
-    single person   input and label map of the single-person way, from the same made-up raw outputs
+    single person   input and label map of the single-person model, from the same made-up outputs
 
-With random weights no score passes a threshold. So a scene of PEOPLE and parts is laid over the raw
-outputs, the same on both sides, before post-processing: several people and many classes come out.
+With random weights no score passes a threshold. So a scene of PEOPLE and parts is added to the raw
+outputs, the same on both sides, before post-processing: several people and many classes are found.
 """
 
 from __future__ import annotations
@@ -68,9 +67,8 @@ def main() -> None:
         )
         start = time.perf_counter()
         made = convert_checkpoint(checkpoint, file)
-        print(
-            f"converted {made.card.name} in {time.perf_counter() - start:.0f} s, difference {made.difference:.1e}"
-        )
+        seconds = time.perf_counter() - start
+        print(f"converted {made.card.name} in {seconds:.0f} s, difference {made.difference:.1e}")
         ours = load_network(read_checkpoint(checkpoint))
         engines = {name: open_engine(name, file) for name in ("onnxruntime", "openvino")}
         compare_network(net, ours, engines)
@@ -82,8 +80,10 @@ def main() -> None:
 
 
 def staged(outputs: dict) -> dict:
-    """The same outputs with a scene on top: people and parts as ellipses, whose edges the network's
-    own masks ripple."""
+    """Return the same outputs with a scene added: people and parts as ellipses.
+
+    The network's own masks make the edges uneven.
+    """
     logits, masks = (np.array(outputs[name]) for name in NAMES)
     rng = np.random.default_rng(0)
     rows, columns = (np.linspace(0, 1, side, dtype=np.float32) for side in masks.shape[2:])
@@ -108,7 +108,7 @@ def reference_raw(net: torch.nn.Module, image: torch.Tensor, photo_hw: tuple[int
 
 
 def compare_network(net, ours, engines) -> None:
-    """Random pictures through the reference, our network and the engines."""
+    """Run random pictures through the reference, our network and the engines."""
     mean, std = (
         torch.tensor(value).view(3, 1, 1) for value in (MULTI_PERSON.mean, MULTI_PERSON.std)
     )
@@ -125,8 +125,7 @@ def compare_network(net, ours, engines) -> None:
 
 
 def compare_photo(net, engines, photo: Image.Image) -> None:
-    """One photo: its input, its post-processing from the reference's raw outputs, and end to
-    end."""
+    """Compare one photo: its input, its post-processing alone, and everything from end to end."""
     pixels, geometry = MULTI_PERSON(np.asarray(photo))
     resized = geometry.resized_hw
     image = (
@@ -137,7 +136,8 @@ def compare_photo(net, engines, photo: Image.Image) -> None:
     raw = reference_raw(net, image, geometry.photo_hw)
     difference = np.abs(raw["images"].tensor.numpy() - pixels).max()
     print(
-        f"photo {photo.width}x{photo.height} → {resized[1]}x{resized[0]}: input differs by {difference:.1e}"
+        f"photo {photo.width}x{photo.height} → {resized[1]}x{resized[0]}: "
+        f"input differs by {difference:.1e}"
     )
     outputs = staged(raw["outputs"])
     raw["outputs"] = {name: torch.from_numpy(value) for name, value in outputs.items()}
@@ -150,8 +150,7 @@ def compare_photo(net, engines, photo: Image.Image) -> None:
 
 
 def compare_single(net, photo: Image.Image) -> None:
-    """One photo fitted into FIT_HW as the reference does it, and label maps from the same blurred
-    noise."""
+    """Compare one photo fitted into FIT_HW, and label maps from the same blurred noise."""
     from modelscope.models.cv.image_human_parsing.parsing_utils import center_to_target_size_test
 
     pixels, geometry = SINGLE_PERSON(np.asarray(photo))
@@ -205,10 +204,10 @@ def _compare_results(who: str, outputs, geometry, wanted: dict, theirs_ms: float
     ]
     same = [instances.classes[index] for index in order] == [one["category_id"] for one in theirs]
     equal, foreground = (maps.label_map == label_map).mean(), (label_map > 0).mean()
-    line = f"  {who:14} label map equal on {equal:.4%} ({foreground:.0%} foreground, {len(np.unique(label_map)) - 1} classes); "
-    line += (
-        f"{len(order)} instances, {sum(instances.classes == HUMAN)} people, same classes: {same}"
-    )
+    line = f"  {who:14} label map equal on {equal:.4%} "
+    line += f"({foreground:.0%} foreground, {len(np.unique(label_map)) - 1} classes); "
+    line += f"{len(order)} instances, {sum(instances.classes == HUMAN)} people, "
+    line += f"same classes: {same}"
     if same and theirs:
         height, width = geometry.photo_hw
         sampler = Sampler.of(geometry, 4, outputs["pred_masks"].shape[2:])

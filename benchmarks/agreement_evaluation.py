@@ -1,18 +1,16 @@
-"""Does `--matching reference` give the numbers of M2FP's official evaluation code? Many made-up
-data sets through both.
+"""Does `--matching reference` give the figures of M2FP's official evaluation code?
 
     python benchmarks/agreement_evaluation.py --official DIR [--cases N] [--seed N]
 
-DIR is a clone of github.com/soeaver/M2FP (CC BY-NC 4.0; only run, nothing of it is here). It needs
-tqdm and pycocotools.
+Many made-up data sets go through both. DIR is a clone of github.com/soeaver/M2FP (CC BY-NC 4.0; it
+is only run, and nothing of it is here). It needs tqdm and pycocotools.
 
 Each case is a small data set: images with none to four people, unknown pixels (255), predictions
 that are shifted, split in two (duplicates), of the wrong class, left out or invented, and scores of
-which many are equal. What the official
-code leaves to chance is settled for both sides: pictures are taken by name, and equal scores keep
-their order (NumPy's default sort does not say; the order of pictures is the file system's). AP^p of
-a data set without any prediction
-cannot be compared: the official code stops there with an error.
+which many are equal. What the official code leaves to chance is fixed for both sides: pictures are
+taken by name, and equal scores keep their order (NumPy's default sort does not define it; the order
+of pictures is that of the file system). AP^p of a data set without any prediction cannot be
+compared: there the official code stops with an error.
 """
 
 from __future__ import annotations
@@ -62,17 +60,19 @@ def main() -> None:
             if difference > 1e-6:
                 print(f"case {case}: {name} is {ours[name]} but {wanted} in the official code")
     print(
-        f"{options.cases} data sets, {skipped} of them without any person found (AP^p and PCP not compared there)"
+        f"{options.cases} data sets, {skipped} of them without any person found "
+        "(AP^p and PCP not compared there)"
     )
     print(
-        f"in {above_one} of them duplicates raise AP^r above 1; in {other} the standard matching gives another AP^r"
+        f"in {above_one} of them duplicates raise AP^r above 1; "
+        f"in {other} the standard matching gives another AP^r"
     )
     for name, difference in worst.items():
         print(f"  {name:14} largest difference {difference:.1e}")
 
 
 def made_up(rng: np.random.Generator, name: str) -> tuple[str, GroundTruth, Prediction]:
-    """One image: what it shows, and what somebody found in it."""
+    """Return one image: what it shows, and a prediction for it."""
     labels, people, parts = (np.zeros(SIZE_HW, int) for _ in range(3))
     part_classes: dict[int, int] = {}
     for person in range(1, rng.integers(0, 5) + 1):
@@ -105,7 +105,7 @@ def _blocks(rng: np.random.Generator, y: int, x: int) -> list:
 
 
 def _found(rng, labels, people, parts, part_classes) -> Prediction:
-    """A worse copy of the truth: moved, with pieces missing, split, renamed and invented."""
+    """A worse copy of the truth: moved, with parts missing, split, renamed and invented."""
     move = tuple(rng.integers(-2, 3, 2)) if rng.random() < 0.7 else (0, 0)
     labels = np.where(labels == 255, 0, np.roll(labels, move, (0, 1)))
     labels[labels == 255] = 0
@@ -119,8 +119,7 @@ def _found(rng, labels, people, parts, part_classes) -> Prediction:
 
 
 def _worse(rng, numbered, classes):
-    """A map of instances with some left out, cut in two and invented, numbered 1..n, and their
-    scores."""
+    """A map of instances 1..n, some left out, cut in two or invented, and their scores."""
     made = np.zeros_like(numbered)
     kinds: list[int] = []
     for number in range(1, numbered.max() + 1):
@@ -152,7 +151,8 @@ def _worse(rng, numbered, classes):
         rng.integers(1, 6, len(present)) / 5 if rng.random() < 0.5 else rng.random(len(present))
     )
     if classes is None:
-        ranks = np.where(rng.random(len(present)) < 0.1, 0.004, scores)  # a few too faint to count
+        # A few have too low a score to count.
+        ranks = np.where(rng.random(len(present)) < 0.1, 0.004, scores)
         return table[made], scores, ranks
     return table[made], np.array([kinds[number - 1] for number in present], int), scores
 
@@ -181,8 +181,10 @@ def _by_threshold(figures: dict) -> list:
 
 
 def load_official(root: Path) -> SimpleNamespace:
-    """The official modules, with the names that NumPy has dropped, and with sorting and listing
-    that leave nothing to chance."""
+    """Import the official modules.
+
+    They get the names that NumPy has removed, and sorting and listing that leave nothing to chance.
+    """
     sys.path.insert(0, str(root / "m2fp/evaluation"))
     parsing, semantic = (
         importlib.import_module(f"parsing_eval.{name}") for name in ("parsing_eval", "semseg_eval")
@@ -205,7 +207,7 @@ class _Numpy:
 
 
 class _Dense:
-    """Stands in for the sparse matrices that the official predictions come as."""
+    """Stands in for the sparse matrices that the official code expects as predictions."""
 
     def __init__(self, array):
         self.array = array
@@ -215,8 +217,10 @@ class _Dense:
 
 
 def run_official(official, pictures, root: Path) -> tuple[dict, bool]:
-    """Write the pictures as the official code wants them and ask it. Returns its figures, and
-    whether AP^p is among them."""
+    """Write the pictures in the official code's format, and run it.
+
+    Returns its figures, and whether AP^p is among them.
+    """
     predictions = _write(pictures, root)
     semantic = {
         "semseg_format": "mask",
@@ -296,7 +300,7 @@ def _json(path: Path, data: list) -> None:
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest, where NaN equals NaN only."""
+    """The largest difference; NaN equals only NaN."""
     if (np.isnan(ours) != np.isnan(theirs)).any():
         return float("inf")
     return float(np.abs(np.nan_to_num(ours) - np.nan_to_num(theirs)).max(initial=0))

@@ -1,14 +1,13 @@
-"""What does `humanparse batch` cost beside the parsing itself, is every photo in the output once,
-and does its memory grow?
+"""What does `humanparse batch` cost besides the parsing itself? Is its output complete?
 
     python benchmarks/batch.py [--photos 20000] [--some 2000] [--ray] [--markdown]
 
-Photos of 32 to 63 pixels a side, the embedded model with an input of 64 pixels: as little parsing
-as there can be, so that the rest shows. "bare" is `parse_many` over the same files with nothing
-written. Each way is a process of its own. "CPU" is the processor time of a photo in milliseconds,
-start included, which others on the machine disturb least; with --ray it is that of the driver
-alone. "peak" is the memory of the process (the driver). The keys in the output are compared with
-the photos.
+The photos have sides of 32 to 63 pixels, and the embedded model an input of 64 pixels: there is as
+little parsing as possible, so that everything else shows. "bare" is `parse_many` over the same
+files with nothing written. Each way runs in a process of its own. "CPU" is the processor time per
+photo in milliseconds, including the start, which other programs disturb least; with --ray it is
+that of the driver alone. "peak" is the memory of the process (of the driver); compare it between
+few and many photos to see whether it grows. The keys in the output are compared with the photos.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ def main() -> None:
 
 
 def measured(command: list[str]) -> Cost:
-    """What a process takes that must end well."""
+    """Run a command, which must succeed, and return what it took."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
@@ -101,7 +100,7 @@ def measured(command: list[str]) -> Cost:
 
 
 def _write_photos(folder: Path, count: int) -> list[str]:
-    """Noise as JPEG, in sub-folders of a thousand. Returns the keys."""
+    """Write noise as JPEG, in subfolders of a thousand, and return the keys."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     keys = []
     for number in range(count):
@@ -112,8 +111,7 @@ def _write_photos(folder: Path, count: int) -> list[str]:
 
 
 def _is_exact(out: Path, keys: list[str], count: int) -> bool:
-    """Whether so many different photos are in the output, each once; all of them if that is how
-    many there are."""
+    """Whether the output has `count` different photos, each once."""
     from pyarrow import dataset
 
     if any(out.glob("part-*")):

@@ -1,16 +1,19 @@
-"""Which design learns the most in the same time: heads and backbones of the embedded model, trained
-and measured alike.
+"""Which design learns most in the same time? Heads and backbones of the embedded model.
 
     python benchmarks/designs.py DATA [--minutes 8] [--design NAME ...] [--out runs/designs]
-    [--markdown]
+        [--markdown]
 
-Each design learns from the same scenes of DATA (docs/training.md) for so many minutes of wall
-clock, with a schedule that ends then, and is measured on held-out photos and composites, and for
-its time on one photo, in turn with the others.
+All designs are trained and measured in the same way. Each learns from the same scenes of DATA
+(docs/training.md) for a number of minutes of wall-clock time, with a schedule that ends then, and
+is measured on held-out photos and composites, and for its time on one photo, in turn with the
+others.
 
-centres-bodypix     the embedded model as it is: centre heads on BodyPix's MobileNetV1-0.75, held to BodyPix while it learns
-centres-mobilenetv2 the same heads on MobileNetV2-1.0 with ImageNet's weights (a .tflite below DATA/teachers; ai-edge-litert)
-queries-bodypix     M2FP's pixel and transformer decoder, small, with 50 queries, on BodyPix's backbone
+    centres-bodypix       the embedded model as it is: centre heads on BodyPix's MobileNetV1-0.75,
+                          with BodyPix as the teacher
+    centres-mobilenetv2   the same heads on MobileNetV2-1.0 with ImageNet's weights (a .tflite file
+                          below DATA/teachers; ai-edge-litert)
+    queries-bodypix       M2FP's pixel and transformer decoder, small, with 50 queries, on
+                          BodyPix's backbone
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from humanparse.export import m2fp as m2fp_onnx
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.model.bodypix import MobileNetV1, load_bodypix
 from humanparse.model.centre_parser import conv_bn, separable
 from humanparse.model.m2fp import M2FP
@@ -44,13 +47,13 @@ from humanparse.training.data import Data, open_data
 from humanparse.training.embedded import EmbeddedTask, spare_bf16
 from humanparse.training.export import CHECK_SIZES_HW, OUTPUTS
 from humanparse.training.export import TOLERANCE as CENTRES_TOLERANCE
-from humanparse.training.log import Journal
+from humanparse.training.log import TrainingLog
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.photos import TEACHER_FILE, load_photos
 from humanparse.training.recipe import Recipe, Stage
 
 MOBILENET_V2 = "teachers/tf2_mobilenet_v2_1.0_224_ptq.tflite"
-# the
+# The blocks of MobileNetV2 (arXiv 1801.04381): expansion, channels, how many, stride of the first.
 BLOCKS = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -60,11 +63,10 @@ BLOCKS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-# blocks of MobileNetV2 (arXiv 1801.04381): expansion, channels, how many, stride of the first
 SIZES = ((320, 16), (384, 12), (512, 6))
-TRIAL_STEPS = 12  # of which the second half tells how many steps there is time for
+PROBE_STEPS = 12  # the second half of them is timed, to choose the number of steps
 COMPOSITES = 50
-ROUNDS = 15  # photos parsed for the time
+ROUNDS = 15  # photos parsed to measure the time
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ DESIGNS = {
 
 
 class OnMobileNetV2(EmbeddedTask):
-    """What brings MobileNetV2's features to the other parts is new, and learns as fast as they."""
+    """Its layers between MobileNetV2 and the other parts are new, and learn as fast as those."""
 
     def groups(self, weight_decay: float) -> list[dict]:
         new = [
@@ -125,7 +127,7 @@ class OnMobileNetV2(EmbeddedTask):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look around, narrow; batch norm is folded in."""
+    """Widen, filter, narrow; batch norm is folded in."""
 
     def __init__(self, in_dim: int, out_dim: int, expansion: int, stride: int):
         super().__init__()
@@ -142,8 +144,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """To stride 32; gives the last features at strides 4, 8, 16 and 32 (24, 32, 96 and 320
-    channels)."""
+    """MobileNetV2 up to stride 32.
+
+    It returns the last features at strides 4, 8, 16 and 32 (24, 32, 96 and 320 channels).
+    """
 
     def __init__(self):
         super().__init__()
@@ -167,12 +171,12 @@ class MobileNetV2(nn.Module):
 
 
 def pad(x: Tensor, stride: int) -> Tensor:
-    """TensorFlow's "same" padding of a kernel of 3 on an even size."""
+    """Pad as TensorFlow's "same" does for a kernel of 3 on an even size."""
     return F.pad(x, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
 
 
 def mobilenet_v2(path: Path) -> MobileNetV2:
-    """MobileNetV2 with the weights of a quantised .tflite file, made float again."""
+    """Return MobileNetV2 with the weights of a quantised .tflite file, as floats."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
@@ -193,8 +197,7 @@ def mobilenet_v2(path: Path) -> MobileNetV2:
         if op["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D")
     ]
     for conv, op in zip(convolutions, found, strict=False):  # after the last comes the classifier
-        # (out, h, w, in), depthwise (1, h, w, out)
-        weight = real(op["inputs"][1])
+        weight = real(op["inputs"][1])  # (out, h, w, in), depthwise (1, h, w, out)
         weight = weight.transpose(
             (3, 0, 1, 2) if op["op_name"] == "DEPTHWISE_CONV_2D" else (0, 3, 1, 2)
         )
@@ -204,8 +207,7 @@ def mobilenet_v2(path: Path) -> MobileNetV2:
 
 
 class Lifted(nn.Module):
-    """MobileNetV2's narrow features brought to the channels that the centre parser's other parts
-    take."""
+    """MobileNetV2's narrow features, widened to the channels that the centre parser takes."""
 
     def __init__(self, backbone: MobileNetV2):
         super().__init__()
@@ -226,7 +228,7 @@ class Lifted(nn.Module):
 
 
 class ForQueries(nn.Module):
-    """BodyPix's backbone with a fourth level at stride 32, on pictures normalised as M2FP's are."""
+    """BodyPix's backbone with a fourth level at stride 32, for M2FP's normalisation of pixels."""
 
     def __init__(self, backbone: MobileNetV1):
         super().__init__()
@@ -243,8 +245,10 @@ class ForQueries(nn.Module):
 def learn(
     name: str, minutes: float, data: Path, out: Path, teacher_masks: Path
 ) -> tuple[loop.Task, int]:
-    """Train a design. Returns its task, whose network has the averaged weights, and the steps that
-    there was time for."""
+    """Train a design.
+
+    Returns its task, whose network has the averaged weights, and the number of steps.
+    """
     out.mkdir(parents=True, exist_ok=True)
     design = DESIGNS[name]
 
@@ -270,32 +274,32 @@ def learn(
         return loop._Run(recipe, task, opened, torch.device("cpu"), out)
 
     with loop._threads(2), loop.kept_memory():
-        trial = run(TRIAL_STEPS)
-        step, times = trial._step, []
+        probe = run(PROBE_STEPS)
+        step, times = probe._step, []
 
         def timed(*arguments):
             times.append(time.monotonic())
             return step(*arguments)
 
-        trial._step = timed
-        with Journal(out, 0, print) as journal:
-            trial.go(0, journal)
+        probe._step = timed
+        with TrainingLog(out, 0, print) as log:
+            probe.go(0, log)
         half = times[len(times) // 2 :]
         steps = round(minutes * 60 / ((half[-1] - half[0]) / (len(half) - 1)))
         real = run(steps)
-        with Journal(out, 0, print) as journal:
-            real.go(0, journal)
+        with TrainingLog(out, 0, print) as log:
+            real.go(0, log)
     real.task.network.load_state_dict(real.average.state)
     return real.task, steps
 
 
 def exported(task: loop.Task, file: Path) -> HumanParser:
-    """The network as a file, in the faster engine."""
+    """Export the network and return a parser with it."""
     task.network.eval()
     for conv in task.network.modules():
-        vars(conv).pop("forward", None)  # what spare_bf16 put there
+        vars(conv).pop("forward", None)  # which spare_bf16 has set
     if isinstance(task, EmbeddedTask):
-        export(
+        write_onnx(
             task.network,
             file,
             task.card,
@@ -305,7 +309,7 @@ def exported(task: loop.Task, file: Path) -> HumanParser:
             units={"offset": 64},
         )
     else:
-        export(
+        write_onnx(
             task.network,
             file,
             task.card,
@@ -331,7 +335,7 @@ def figures(parser: HumanParser, data: Path) -> dict[str, float]:
 
 
 def median_ms(parsers: dict[str, HumanParser], data: Path) -> dict[str, float]:
-    """Of the network alone on one composite, the designs in turn."""
+    """Return the time of the network alone on one composite, measured in turn."""
     scene = next(held.composites(load_photos(data, validation=True)))
     times = {name: [] for name in parsers}
     for name, parser in chain.from_iterable([parsers.items()] * ROUNDS):

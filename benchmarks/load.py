@@ -1,18 +1,17 @@
-"""What does the service do under load: throughput, waiting, rejects and health, beside the bare
-parser on the same cores?
+"""How does the service behave under load? Throughput, waiting, refusals and health.
 
     python benchmarks/load.py [--seconds 10] [--clients 1 8 64] [--queue-size 16] [--pause S]
-    [--threads N] [PHOTO]
+        [--threads N] [PHOTO]
 
-(For requests at random times instead of clients who wait for their answers: `at_random`, which
-benchmarks/scaling.py uses.)
-
-Starts `humanparse serve` on a free port of this machine, without a cache, and lets so many clients
-at a time send the photo (a demo picture by default, as a 640×480 JPEG) again and again; who is
-turned away tries again when Retry-After says so, or after --pause seconds. Beside them one more
+This starts `humanparse serve` on a free port of this machine, without a cache, and lets a number of
+clients at a time send the photo (a demo picture by default, as a 640×480 JPEG) again and again;
+those who are turned away try again when Retry-After says so, or after --pause seconds. Another
 client asks /healthz twenty times a second. "bare" is what as many processes as the service has
-workers reach with the same work and no HTTP: picture in, finished answer out. The clients run on
+workers reach with the same work and no HTTP, from picture to finished answer. The clients run on
 the same cores as the service and take their share of them. Ratios are within one run.
+
+For requests at random times, instead of clients who wait for their answers, there is `at_random`,
+which benchmarks/scaling.py uses.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ from parse import demo_photo, jpeg
 from humanparse.service.settings import Settings
 
 TIMEOUT_S = 60.0  # an answer that takes longer is a hang
-RAMP_S = 2.0  # over which the clients come, before anything counts
+RAMP_S = 2.0  # in which the clients arrive, before anything counts
 HEALTH_EVERY_S = 0.05
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass
 class Tally:
-    """What clients saw: seconds by kind of answer, and how many of each status."""
+    """What clients saw: seconds by kind of answer, and the number of answers of each status."""
 
     accepted_s: list[float] = field(default_factory=list)
     rejected_s: list[float] = field(default_factory=list)
@@ -57,12 +56,15 @@ def main() -> None:
     settings = Settings(cache_mb=0, queue_size=options.queue_size, threads=options.threads)
     print(machine.describe("fastapi", "uvicorn"))
     print(
-        f"other processes: {machine.others_share():.0%} of the cores; {settings.workers} workers of {settings.threads} "
-        f"threads; {options.queue_size} requests may wait; {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB"
+        f"other processes: {machine.others_share():.0%} of the cores; "
+        f"{settings.workers} workers of {settings.threads} threads; "
+        f"{options.queue_size} requests may wait; {options.seconds:g} s each; "
+        f"a photo of {len(photo) / 1000:.0f} kB"
     )
     bare = bare_throughput(photo, settings, options.seconds)
     print(
-        f"\nbare: {bare:.1f} photos/s\n\n{'clients':>8}{'photos/s':>10}{'of bare':>9}{'of peak':>9}{'p50':>9}{'p99':>9}"
+        f"\nbare: {bare:.1f} photos/s\n\n"
+        f"{'clients':>8}{'photos/s':>10}{'of bare':>9}{'of peak':>9}{'p50':>9}{'p99':>9}"
         f"{'rejects':>9}{'p99':>9}{'health p99':>12}  statuses"
     )
     rows = [
@@ -73,9 +75,10 @@ def main() -> None:
     for clients, tally in rows:
         rate = len(tally.accepted_s) / options.seconds
         print(
-            f"{clients:8}{rate:10.1f}{rate / bare:9.0%}{len(tally.accepted_s) / peak:9.0%}{_ms(tally.accepted_s, 50)}"
-            f"{_ms(tally.accepted_s, 99)}{len(tally.rejected_s):9}{_ms(tally.rejected_s, 99)}{_ms(tally.health_s, 99):>12}"
-            f"  {dict(tally.statuses)}"
+            f"{clients:8}{rate:10.1f}{rate / bare:9.0%}{len(tally.accepted_s) / peak:9.0%}"
+            f"{_ms(tally.accepted_s, 50)}{_ms(tally.accepted_s, 99)}"
+            f"{len(tally.rejected_s):9}{_ms(tally.rejected_s, 99)}"
+            f"{_ms(tally.health_s, 99):>12}  {dict(tally.statuses)}"
         )
 
 
@@ -83,7 +86,7 @@ def main() -> None:
 
 
 def bare_throughput(photo: bytes, settings: Settings, seconds: float) -> float:
-    """Finished answers a second of `settings.workers` processes that do nothing else."""
+    """Return the answers per second of `settings.workers` processes that do nothing else."""
     context = multiprocessing.get_context("spawn")
     start, counts = context.Barrier(settings.workers), context.Queue()
     workers = [
@@ -120,7 +123,7 @@ def _bare(photo: bytes, threads: int, seconds: float, start, counts) -> None:
 async def loaded(
     photo: bytes, settings: Settings, clients: int, options: argparse.Namespace
 ) -> Tally:
-    """So many clients for so long, on a fresh server."""
+    """Let a number of clients work on a fresh server, and return what they saw."""
     command = [
         sys.executable,
         "-m",
@@ -152,7 +155,7 @@ async def _measured(port: int, photo: bytes, clients: int, options: argparse.Nam
     start = time.perf_counter() + RAMP_S
     until = start + options.seconds
 
-    async def come(index: int) -> None:  # not all in the same millisecond, as no crowd does
+    async def come(index: int) -> None:  # not all in the same millisecond, as crowds never do
         await asyncio.sleep(RAMP_S * index / clients)
         await _client(port, _post(photo), start, options.pause, warming)
         await _client(port, _post(photo), until, options.pause, tally)
@@ -168,7 +171,7 @@ async def _client(
         status, retry_after_s = await asyncio.wait_for(_send(port, request), TIMEOUT_S)
         ended = time.perf_counter()
         if ended > until:
-            return  # its work lay partly outside
+            return  # part of its work lies outside the measured time
         tally.statuses[status] += 1
         (tally.accepted_s if status == 200 else tally.rejected_s).append(ended - start)
         if status != 200:
@@ -178,8 +181,10 @@ async def _client(
 async def at_random(
     port: int, photo: bytes, rate: float, seconds: float, tally: Tally, seed: int = 0
 ) -> None:
-    """Requests at random (Poisson) times, `rate` a second, whoever still waits; who is turned away
-    does not come again."""
+    """Send requests at random (Poisson) times, `rate` per second, without waiting for answers.
+
+    Requests that are turned away are not repeated.
+    """
     request, sent = _post(photo), []
 
     async def send() -> None:
@@ -198,7 +203,7 @@ async def at_random(
 
 
 def random_times(rate: float, seconds: float, seed: int) -> list[float]:
-    """Times of a Poisson process, in seconds from now; the same ones for the same seed."""
+    """Return the times of a Poisson process in seconds, the same ones for the same seed."""
     draw, time_s, times = random.Random(seed), 0.0, []
     while (time_s := time_s + draw.expovariate(rate)) < seconds:
         times.append(time_s)
@@ -225,9 +230,10 @@ def _post(photo: bytes) -> bytes:
 
 
 async def _send(port: int, request: bytes) -> tuple[int, float]:
-    """Send one request on a connection of its own, read all of the answer; its status and
-    Retry-After in seconds. No client
-    library: it would take more of the cores that are being measured."""
+    """Send one request on a new connection; return the status and Retry-After in seconds.
+
+    A client library would take more of the cores that are being measured.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)

@@ -1,5 +1,7 @@
-"""What every benchmark prints first, and other pieces that they share: they live in the package,
-for `humanparse bench`."""
+"""What every benchmark prints first, and other pieces that they share.
+
+They live in the package, for `humanparse bench`.
+"""
 
 from humanparse.bench import describe, jpeg, others_share, table
 

@@ -1,21 +1,20 @@
-"""How fast is the network alone: engines and precisions against PyTorch, and against what this
-machine could do?
+"""How fast is the network alone? Engines and precisions, against PyTorch and against the machine.
 
-    python benchmarks/network.py [--model small|m2fp] [--int8 FILE] [--reference DIR] [--size
-    640x480] [--rounds 5] [--markdown]
+    python benchmarks/network.py [--model small|m2fp] [--int8 FILE] [--reference DIR]
+        [--size 640x480] [--rounds 5] [--markdown]
 
-Every way runs in turn on the same input, again and again, so that they share what else happens on
-the machine; "ratio" is the median over the rounds of the first way's time by the way's own. The
-first is the reference if there is one, else PyTorch. "CPU" is processor time, which others disturb
-least, and "CPU ratio" is taken of it. The roofline is the network's multiplications at the rate of
-large 3×3 convolutions (OpenVINO, in each precision, measured in the same rounds): "over roofline"
-is a way's processor time divided by that, 1 being the best there is. For int8, whose files keep
-some layers in float, it is strict.
+The ways take turns with the same input, several times, so that all of them share whatever else
+happens on the machine; "ratio" is the median over the rounds of the first way's time divided by the
+way's own. The first is the reference if there is one, else PyTorch. "CPU" is processor time, which
+other programs disturb least, and "CPU ratio" is that of processor times. The roofline is the
+network's multiplications at the rate of large 3×3 convolutions (OpenVINO, in each precision,
+measured in the same rounds): "over roofline" is a way's processor time divided by that; 1 is the
+best possible. For int8, whose files keep some layers in float, it is strict.
 
 m2fp is M2FP-R101 with random weights. DIR holds a `reference.py` whose `build(seed)` returns
 ModelScope's M2FP; it is run by --reference-python, a Python that has what it needs. FILE is the
-int8 model that `humanparse convert` made; the first run of m2fp keeps its fp32 file in --keep, so
-that one can be made of it.
+int8 model that `humanparse convert` made; the first run of m2fp keeps its fp32 file in --keep, from
+which the int8 model can be made.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from humanparse.card import ModelCard
 from humanparse.engines import open_engine
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.labels import CIHP
 from humanparse.model.centre_parser import centre_parser
 from humanparse.model.m2fp import m2fp_r101
@@ -46,7 +45,7 @@ from humanparse.weights.catalog import model_file
 
 SIZES = {"small": "640x480", "m2fp": "864x640"}
 PEAK_DIM, PEAK_HW, PEAK_LAYERS = 256, (80, 108), 4  # of the convolutions of the roofline
-Way = Callable[[], float]  # one run; returns its processor seconds
+Way = Callable[[], float]  # runs once and returns the processor seconds
 
 SERVE = """
 import sys, time
@@ -54,7 +53,8 @@ sys.path.insert(0, sys.argv[1])
 import reference, torch
 net = reference.build(seed=0)
 height, width = int(sys.argv[2]), int(sys.argv[3])
-x = {"batched_inputs": [{"image": torch.rand(3, height, width) * 255, "height": height, "width": width}]}
+image = torch.rand(3, height, width) * 255
+x = {"batched_inputs": [{"image": image, "height": height, "width": width}]}
 print("ready", flush=True)
 with torch.no_grad():
     for _ in sys.stdin:
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def measure(ways: dict[str, Way], rounds: int, flops: float) -> list[list[str]]:
-    """Every way `rounds` times in turn, and once before, as the rows of a table."""
+    """Run every way once, then `rounds` times in turn, and return the rows of a table."""
     peaks = {f"peak {kind}": peak_way(kind) for kind in ("fp32", "bf16", "int8")}
     ways = {**ways, **{name: way for name, way in peaks.items() if way}}
     for work in ways.values():
@@ -100,7 +100,7 @@ def measure(ways: dict[str, Way], rounds: int, flops: float) -> list[list[str]]:
             cpu[name].append(work())
             wall[name].append(time.perf_counter() - start)
     operations = 2 * PEAK_DIM**2 * 9 * PEAK_HW[0] * PEAK_HW[1] * PEAK_LAYERS
-    # operations a processor second
+    # Operations per processor second.
     rate = {name.split()[1]: operations / min(cpu[name]) for name in peaks if name in cpu}
     for kind, value in rate.items():
         print(f"roofline {kind}: {value / 1e9:.0f} billion operations a second and core")
@@ -126,7 +126,7 @@ def measure(ways: dict[str, Way], rounds: int, flops: float) -> list[list[str]]:
 def ways_to_run(
     network: torch.nn.Module, pixels: torch.Tensor, files: dict[str, Path | None]
 ) -> dict[str, Way]:
-    """PyTorch, and each engine in each precision that can be had here."""
+    """Return PyTorch, and each engine in each precision that is available here."""
 
     def eager() -> None:
         with torch.inference_mode():
@@ -159,7 +159,7 @@ def ways_to_run(
 
 
 def peak_way(kind: str) -> Way | None:
-    """A chain of large convolutions in that precision; None where it cannot be had."""
+    """Return a chain of large convolutions in that precision; None if it is not available."""
     try:
         import openvino
         from openvino import opset13 as ops
@@ -218,11 +218,11 @@ class Reference:
 
 
 def m2fp_file(network: torch.nn.Module, folder: Path) -> Path:
-    """The network as an .onnx file in the folder, made if it is not there."""
+    """Return the network as an .onnx file in the folder; make it if it is missing."""
     file = folder / "m2fp-r101-random.onnx"
     if not file.exists():
         card = ModelCard("m2fp-r101-random", CIHP, "queries", MULTI_PERSON, "none: random weights")
-        export(
+        write_onnx(
             network,
             file,
             card,
@@ -235,7 +235,7 @@ def m2fp_file(network: torch.nn.Module, folder: Path) -> Path:
 
 
 def multiplications(network: torch.nn.Module, pixels: torch.Tensor) -> float:
-    """Of convolutions and matrix products in one run."""
+    """Return the multiplications of convolutions and matrix products in one run."""
     from torch.utils.flop_counter import FlopCounterMode
 
     network.requires_grad_(False)  # the counter does not work in inference mode

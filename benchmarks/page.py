@@ -1,13 +1,12 @@
-"""How long does a first visitor of the page wait for the first result, beyond the parse itself, and
-for how many bytes?
+"""How long does a first visitor of the page wait for the first result, and for how many bytes?
 
     python benchmarks/page.py [--repeat 7]
 
-Starts a server without a cache and, for each visit, a browser that has never been there: it opens
-the page, and the sample is pressed as soon as that can be. The page's own time is that from the
-start of the visit until the result is drawn, less what the server spent on the photo (its
-Server-Timing header). Also on a processor four times slower, as in a plain phone. Needs Playwright
-and Chromium (or its path in the variable CHROMIUM).
+This starts a server without a cache and, for each visit, a browser that has never been there: it
+opens the page and presses the sample as soon as that is possible. The page's own time is that from
+the start of the visit until the result is drawn, without what the server spent on the photo (its
+Server-Timing header). It is also measured on a processor that is four times slower, as in a cheap
+phone. It needs Playwright and Chromium (or its path in the variable CHROMIUM).
 """
 
 from __future__ import annotations
@@ -40,9 +39,13 @@ new MutationObserver(() => {
     }
     if (document.querySelector('#legend li') && !page.dataset.pending) {
         page.dataset.pending = true;
-        requestAnimationFrame(() => requestAnimationFrame(() => { page.dataset.drawn = performance.now(); }));
+        requestAnimationFrame(() => requestAnimationFrame(() => {
+            page.dataset.drawn = performance.now();
+        }));
     }
-}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ['class'] });
+}).observe(document, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ['class'],
+});
 """
 
 
@@ -54,7 +57,8 @@ def main() -> None:
     repeat = parser.parse_args().repeat
     print(machine.describe())
     print(
-        f"{'':24}{'page ready':>12}{'result':>12}{'of the server':>15}{'own time':>12}{'transferred':>14}"
+        f"{'':24}{'page ready':>12}{'result':>12}{'of the server':>15}"
+        f"{'own time':>12}{'transferred':>14}"
     )
     with server() as url, chromium() as browser:
         visit(browser, url, slower=1)  # the first one also starts the browser's processes
@@ -64,13 +68,17 @@ def main() -> None:
                 statistics.median(column) for column in zip(*runs, strict=True)
             )
             print(
-                f"{name:24}{ready:9.0f} ms{result:9.0f} ms{served:12.0f} ms{result - served:9.0f} ms{sent / 1000:11.1f} kB"
+                f"{name:24}{ready:9.0f} ms{result:9.0f} ms{served:12.0f} ms"
+                f"{result - served:9.0f} ms{sent / 1000:11.1f} kB"
             )
 
 
 def visit(browser, url: str, slower: int) -> tuple[float, float, float, float]:
-    """Milliseconds until the page can be used and until the result is drawn, those of the server,
-    and bytes received."""
+    """Visit the page once.
+
+    Returns milliseconds until the page can be used and until the result is drawn, the server's
+    milliseconds, and the bytes received.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.add_init_script(PRESS_AND_WATCH)

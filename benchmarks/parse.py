@@ -1,12 +1,11 @@
-"""How long does a photo take from bytes to result, where does the time go, and how much memory does
-it need?
+"""How long does a photo take from its bytes to the result, stage by stage, and how much memory?
 
     python benchmarks/parse.py [--model M] [--threads N] [--repeat 15] [--markdown] [PHOTO]
 
-Prints machine, versions and how busy other processes kept the cores (a figure above a few percent
-spoils the rest), then for each size the median of each stage, and the peak memory above that of a
-loaded model. PHOTO defaults to a demo picture; it is resized to each size and encoded as JPEG, and
-every run decodes it again.
+This prints the machine, versions and how busy other processes kept the cores (more than a few per
+cent spoils the rest), then for each size the median of each stage, and the peak memory beyond that
+of a loaded model. PHOTO defaults to a demo picture; it is resized to each size and encoded as JPEG,
+and every run decodes it again.
 """
 
 from __future__ import annotations
@@ -39,7 +38,8 @@ def main() -> None:
         return
     print(machine.describe())
     print(
-        f"import humanparse: {_import_ms():.0f} ms; other processes: {machine.others_share():.0%} of the cores"
+        f"import humanparse: {_import_ms():.0f} ms; "
+        f"other processes: {machine.others_share():.0%} of the cores"
     )
     rows = [["photo", *STAGES, "bytes → result", "memory"]]
     for name, size in SIZES.items():
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def one(options: argparse.Namespace) -> None:
-    """Measure one size, in a process of its own so that the peak is this size's alone."""
+    """Measure one size, in a process of its own so that the peak memory is of this size alone."""
     from PIL import Image
 
     from humanparse import HumanParser
@@ -77,11 +77,11 @@ def demo_photo() -> Path:
 
 
 def jpeg(photo: Path, size: tuple[int, int]) -> bytes:
-    """The photo at that size as JPEG, made in a child so that making it is not in this process's
-    peak."""
+    """Return the photo at that size as JPEG, made in a child so that it does not raise the peak."""
     code = (
         "import sys; from PIL import Image; "
-        f"Image.open({str(photo)!r}).convert('RGB').resize({size}).save(sys.stdout.buffer, 'JPEG', quality=90)"
+        f"Image.open({str(photo)!r}).convert('RGB').resize({size})"
+        ".save(sys.stdout.buffer, 'JPEG', quality=90)"
     )
     return io.BytesIO(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
@@ -93,7 +93,8 @@ def _peak_mb() -> float:
 
 
 def _import_ms() -> float:
-    code = "import time; t = time.perf_counter(); import humanparse; print((time.perf_counter() - t) * 1000)"
+    code = "import time; t = time.perf_counter(); import humanparse; "
+    code += "print((time.perf_counter() - t) * 1000)"
     return min(
         float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
         for _ in range(3)

@@ -1,11 +1,11 @@
-"""How long does it take to draw and encode the pictures of a photo, against parsing it?
+"""How long does it take to draw and encode the pictures of a photo, compared with parsing it?
 
     python benchmarks/pictures.py [--photo PHOTO] [--repeat 9] [--without-isal] [--markdown]
 
 For each size the stages take turns: parsing the JPEG, drawing the overlay and the colour map,
-encoding them. Times are medians, "of the parse" medians of ratios within a turn, "CPU" the
+encoding them. Times are medians, "of the parse" is the median of ratios within a turn, "CPU" is the
 processor time of all threads. PHOTO defaults to a demo picture; it is resized to each size.
---without-isal encodes as where there is no ISA-L (package `isal`).
+--without-isal encodes as if ISA-L (package `isal`) were not installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def main() -> None:
         sys.modules["isal"] = None  # as Python marks a module that cannot be imported
     print(machine.describe("isal"))
     print(
-        f"other processes: {machine.others_share():.0%} of the cores{'; ISA-L left out' if options.without_isal else ''}\n"
+        f"other processes: {machine.others_share():.0%} of the cores"
+        f"{'; ISA-L left out' if options.without_isal else ''}\n"
     )
     parser = HumanParser()
     rows = [["photo", "stage", "time", "of the parse", "CPU", "file"]]
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def stages(parser: HumanParser, photo: bytes) -> dict[str, Callable[[], object]]:
-    """What is measured, by name. The parse comes first; what gives bytes is a file."""
+    """Return what is measured, by name: the parse first; what returns bytes is a file."""
     parsing = parser.parse(photo)
     overlay, colours, labels = parsing.overlay(), parsing.colormap(), formats.labels_image(parsing)
     return {
@@ -57,7 +58,7 @@ def stages(parser: HumanParser, photo: bytes) -> dict[str, Callable[[], object]]
 
 
 def _rows(name: str, work: dict[str, Callable[[], object]], repeat: int) -> list[list[str]]:
-    # and everything is warm
+    # This also warms everything up.
     sizes = {stage: len(made) for stage, run in work.items() if isinstance(made := run(), bytes)}
     wall, cpu = ({stage: [] for stage in work} for _ in range(2))
     for _ in range(repeat):
@@ -66,17 +67,20 @@ def _rows(name: str, work: dict[str, Callable[[], object]], repeat: int) -> list
             run()
             cpu[stage].append(time.process_time() - started)
             wall[stage].append(time.perf_counter() - start)
-    return [
-        [
-            name,
-            stage,
-            f"{statistics.median(wall[stage]) * 1000:.1f} ms",
-            f"{statistics.median(own / parse for own, parse in zip(wall[stage], wall['parse'], strict=True)):.2f}",
-            f"{statistics.median(cpu[stage]) * 1000:.1f} ms",
-            f"{sizes[stage] / 1e6:.2f} MB" if stage in sizes else "",
-        ]
-        for stage in work
-    ]
+    rows = []
+    for stage in work:
+        pairs = zip(wall[stage], wall["parse"], strict=True)
+        rows.append(
+            [
+                name,
+                stage,
+                f"{statistics.median(wall[stage]) * 1000:.1f} ms",
+                f"{statistics.median(own / parse for own, parse in pairs):.2f}",
+                f"{statistics.median(cpu[stage]) * 1000:.1f} ms",
+                f"{sizes[stage] / 1e6:.2f} MB" if stage in sizes else "",
+            ]
+        )
+    return rows
 
 
 def _options() -> argparse.Namespace:

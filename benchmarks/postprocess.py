@@ -1,17 +1,17 @@
-"""How long does it take from the network's outputs to people and parts, and how does it grow with
-the photo and the people?
+"""How long does it take from the network's outputs to people and parts?
 
     python benchmarks/postprocess.py [--repeat 7] [--people 1 3 6] [--reference [DIR]]
-    [--reference-python P] [--markdown]
+        [--reference-python P] [--markdown]
 
-Both heads on made-up scenes: `people` persons of seven parts each. "every pixel" is the embedded
-model's head done the plain way, every map brought to the photo's size. With --reference the query
-head is held against what the reference does: all 100 masks at the photo's full size, in PyTorch, on
-as many threads as it takes by itself. Without DIR that is a shorter rewrite of it (needs PyTorch).
-DIR holds a `reference.py` whose `build(seed)` returns ModelScope's M2FP; its own post-processing is
-then run, by --reference-python, a Python that has what it needs. At 12 MP it would need some 20 GB
-and is left out. Ratios are medians of ratios within one run; "CPU" is processor time, of all
-threads; "memory" is the peak of NumPy's arrays, results included.
+Both heads are measured on made-up scenes of several sizes, with `people` persons of seven parts
+each. "every pixel" is the embedded model's head done in the plain way, with every map brought to
+the photo's size. With --reference the query head is compared with what the reference does: all 100
+masks at the photo's full size, in PyTorch, on as many threads as it takes by itself. Without DIR
+that is a shorter rewrite of it (needs PyTorch). DIR holds a `reference.py` whose `build(seed)`
+returns ModelScope's M2FP; then its own post-processing is run, by --reference-python, a Python that
+has what it needs. At 12 MP it would need some 20 GB and is left out. Ratios are medians of ratios
+within one run; "CPU" is the processor time of all threads; "memory" is the peak of NumPy's arrays,
+including the results.
 """
 
 from __future__ import annotations
@@ -65,16 +65,20 @@ print("ready", flush=True)
 with torch.no_grad():
     for line in sys.stdin:
         scene = np.load(line.strip())
-        (height, width), input_hw, resized_hw = (scene[name].tolist() for name in ("photo_hw", "input_hw", "resized_hw"))
+        (height, width), input_hw, resized_hw = (
+            scene[name].tolist() for name in ("photo_hw", "input_hw", "resized_hw")
+        )
+        names, empty = ("pred_logits", "pred_masks"), torch.empty(1, 3, *input_hw)
         raw = {
-            "outputs": {name: torch.from_numpy(scene[name]) for name in ("pred_logits", "pred_masks")},
+            "outputs": {name: torch.from_numpy(scene[name]) for name in names},
             "batched_inputs": [{"height": height, "width": width}],
-            "images": SimpleNamespace(tensor=torch.empty(1, 3, *input_hw), image_sizes=[tuple(resized_hw)]),
+            "images": SimpleNamespace(tensor=empty, image_sizes=[tuple(resized_hw)]),
         }
         start, started = time.perf_counter(), time.process_time()
         found = net.postprocess(raw)["eval_result"][0]["parsing"]
         seconds, cpu = time.perf_counter() - start, time.process_time() - started
-        np.save(line.strip() + ".labels.npy", found["semantic_outputs"].argmax(0).numpy().astype(np.uint8))
+        labels = found["semantic_outputs"].argmax(0).numpy().astype(np.uint8)
+        np.save(line.strip() + ".labels.npy", labels)
         del found, raw
         print("took", seconds, cpu, flush=True)
 """
@@ -201,7 +205,7 @@ def _row(
     if not plain:
         return [*row, "", "", "", ""]
     row += [_ms(theirs), _ratio(theirs, times), _ratio(their_cpu, cpu)]
-    # the plain way knows no people and keeps all specks
+    # The plain way does not tell people apart and keeps all specks.
     if head == "centres":
         return [*row, ""]
     somebody = (labels > 0) | (made > 0)
@@ -222,12 +226,12 @@ def _timed(work: Callable[[], np.ndarray]) -> Run:
     return time.perf_counter() - start, time.process_time() - started, done
 
 
-# ---- scenes -----------------------------------------------------------------------------------------------------------
+# Scenes
 
 
 def _bodies(geometry: Geometry, people: int):
-    """(x, y, radius x, radius y) of each person and (class, the same) of their parts, as shares of
-    the photo."""
+    """(x, y, radius x, radius y) of each person and (class, the same) of their parts, as shares
+    of the photo."""
     wide = 1 / people
     for number in range(people):
         left = number * wide + 0.05 * wide
@@ -286,12 +290,14 @@ def query_outputs(geometry: Geometry, people: int) -> dict[str, np.ndarray]:
     return {"pred_logits": logits[None], "pred_masks": masks[None]}
 
 
-# ---- the plain ways ---------------------------------------------------------------------------------------------------
+# The plain ways
 
 
 def every_pixel(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    """The label map of the embedded model's head: all class maps and the person map at the photo's
-    size. No people yet."""
+    """Return the label map of the embedded model's head, with all maps at the photo's size.
+
+    People are not told apart here.
+    """
     height, width = geometry.photo_hw
     rows, columns = geometry.cells(4)
 
@@ -311,8 +317,7 @@ def every_pixel(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarra
 
 
 def reference(outputs: dict[str, np.ndarray], geometry: Geometry) -> np.ndarray:
-    """What the reference computes (docs/m2fp.md), and the label map of it: everything at full size,
-    then thrown away."""
+    """Return the label map that the reference computes (docs/m2fp.md), everything at full size."""
     import torch
     from torch.nn import functional
 

@@ -1,9 +1,8 @@
-"""A simulation of servers with bounded queues, event by event, with the service's own rule for who
-may wait.
+"""Simulate servers with bounded queues, event by event, with the service's own admission rule.
 
-Requests come at random (Poisson) or from clients who wait for their answers; a balancer gives each
-to a node; the node's `humanparse.service.work.admission.Admission`, the very code of the service,
-lets it wait or turns it away; workers take as long as was measured. Nothing runs, and time is a
+Requests come at random (Poisson) or from clients who wait for their answers; a balancer sends each
+to a node; the node's `humanparse.service.work.admission.Admission`, the service's own code, lets it
+wait or turns it away; workers take as long as was measured. Nothing is run, and time is only a
 number. tests/deploy/test_queueing.py compares it with the formulas of Erlang and of Pollaczek and
 Khinchine.
 """
@@ -23,17 +22,21 @@ from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.admission import INTERACTIVE, Admission, Entry
 
-KIND = ("parse", "")  # all pictures take a like time
+KIND = ("parse", "")  # all pictures take a similar time
 
 
 @dataclass(frozen=True)
 class Load:
-    """What comes. One of: rate, requests a second at random times; times, at which requests come,
-    in seconds; clients, who each send the next when they have an answer.
+    """The requests that come: at a rate, at given times, or from clients.
 
-    Who is turned away comes again after Retry-After if it is one of the clients, and is lost
-    otherwise.
-    hit_share: of requests whose answer is known; it takes hit_s and no worker.
+    Clients who are turned away try again after Retry-After; other requests are lost then.
+
+    Attributes:
+        rate: Requests per second at random times.
+        clients: Clients who each send the next request when they have an answer.
+        times: Times at which requests come, in seconds.
+        hit_share: The share of requests whose answer is cached; these take hit_s and no worker.
+        hit_s: The seconds that a cached answer takes.
     """
 
     rate: float = 0.0
@@ -45,25 +48,34 @@ class Load:
 
 @dataclass
 class Outcome:
-    """What came of it between the end of the warming and the end. Times in seconds, of those that
-    were answered."""
+    """What happened between the end of the warm-up and the end.
+
+    Attributes:
+        seconds: The time between.
+        answered_s: Seconds from request to answer.
+        waited_s: Seconds of these in the queue, without cached answers.
+        turned_away: Requests that were turned away.
+        late: Requests that passed the deadline.
+        waiting: The mean number of requests in all queues.
+        busy: The mean share of workers that were busy.
+    """
 
     seconds: float
-    answered_s: list[float] = field(default_factory=list)  # from sent to answered
-    waited_s: list[float] = field(default_factory=list)  # of that, in the queue; without hits
+    answered_s: list[float] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
     turned_away: int = 0
-    late: int = 0  # beyond the deadline
-    waiting: float = 0.0  # mean number in all queues
-    busy: float = 0.0  # mean share of workers at work
+    late: int = 0
+    waiting: float = 0.0
+    busy: float = 0.0
 
     @property
     def goodput(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return len(self.answered_s) / self.seconds
 
     @property
     def refused_share(self) -> float:
-        """Of all requests, those that were turned away or late."""
+        """The share of all requests that were turned away or late."""
         lost = self.turned_away + self.late
         return lost / max(1, lost + len(self.answered_s))
 
@@ -74,7 +86,7 @@ class Outcome:
 @dataclass(eq=False)
 class _Request:
     sent: float
-    client: int  # -1: nobody waits to send another
+    client: int  # -1: no client waits for the answer
     node: int = 0
 
 
@@ -86,10 +98,14 @@ class _Entry(Entry):
 class Cluster:
     """Nodes with workers, and one clock for all.
 
-    service_s: seconds that a worker takes, drawn with replacement; overhead_s: of each answer
-    besides queue and work.
-    least: whether the balancer takes the node with the fewest requests, as nginx's least_conn does;
-    else any.
+    Args:
+        service_s: Seconds that a worker takes, drawn with replacement.
+        settings: The service's settings.
+        nodes: The number of nodes.
+        overhead_s: Seconds of each answer besides queue and work.
+        least: Whether the balancer takes the node with the fewest requests, as nginx's least_conn
+            does, or any.
+        seed: The seed of everything random.
     """
 
     def __init__(
@@ -123,12 +139,12 @@ class Cluster:
         self._order = itertools.count()
 
     def run(self, load: Load, seconds: float, warm_s: float = 0.0) -> Outcome:
-        """What comes of a load, `seconds` long after a while that does not count."""
+        """Return what comes of a load that lasts `seconds`, after a warm-up that does not count."""
         self._load, self._from, self._until = load, warm_s, warm_s + seconds
         self._outcome = Outcome(seconds)
         self._times = self._random_numbers(load)
         before = random.getstate()
-        random.seed(self._luck.random())  # Admission's own dice, for Retry-After
+        random.seed(self._luck.random())  # for Admission, which draws Retry-After
         try:
             self._begin(load)
             self._go()
@@ -155,7 +171,7 @@ class Cluster:
         self._account(self._until)
 
     def _account(self, time: float) -> None:
-        """Lengths of queues, times how long they lasted."""
+        """Add up the lengths of queues times their duration."""
         passed = time - max(self._now, self._from)
         if passed > 0:
             self._outcome.waiting += passed * (sum(self._at_node) - self._num_busy)
@@ -166,7 +182,7 @@ class Cluster:
         return len(self._idle) * self._settings.workers - sum(self._idle)
 
     def _random_numbers(self, load: Load):
-        """Seconds between two requests, drawn many at a time."""
+        """The seconds between two requests, drawn many at once."""
         while True:
             yield from self._draw.exponential(1 / load.rate, 4096)
 
@@ -209,7 +225,7 @@ class Cluster:
             self._at(float(problem.headers()["retry-after"]), self._send, request.client)
 
     def _pump(self, node: int) -> None:
-        """Bring together who waits and who is idle; who is past the deadline is not worked for."""
+        """Give waiting requests to idle workers, except those past the deadline."""
         queue = self._queues[node]
         while self._idle[node] and (entry := queue.next()):
             request, waited = entry.request, self._now - entry.arrived
@@ -253,29 +269,29 @@ class Cluster:
             self._send(request.client)
 
 
-# Formulas to hold it to
+# Formulas to compare it with
 
 
 def erlang_c(rate: float, service_s: float, servers: int) -> float:
-    """Share of requests that wait, in a queue without bounds: M/M/c. Source: Erlang 1917."""
+    """Return the share of requests that wait in an unbounded queue: M/M/c. Source: Erlang 1917."""
     load = rate * service_s
     last = load**servers / math.factorial(servers) / (1 - load / servers)
     return last / (sum(load**k / math.factorial(k) for k in range(servers)) + last)
 
 
 def mm_wait_s(rate: float, service_s: float, servers: int) -> float:
-    """Mean wait in M/M/c, in seconds."""
+    """Return the mean wait in M/M/c, in seconds."""
     return erlang_c(rate, service_s, servers) * service_s / (servers - rate * service_s)
 
 
 def mg1_wait_s(rate: float, service_s: Sequence[float]) -> float:
-    """Mean wait in M/G/1, in seconds. Source: Pollaczek and Khinchine."""
+    """Return the mean wait in M/G/1, in seconds. Source: Pollaczek and Khinchine."""
     times = np.asarray(service_s, float)
     return float(rate * np.mean(times**2) / (2 * (1 - rate * times.mean())))
 
 
 def erlang_b(rate: float, service_s: float, servers: int) -> float:
-    """Share of requests that are turned away where none may wait: M/G/c/c. Source: Erlang 1917."""
+    """Return the share of requests turned away if none may wait: M/G/c/c. Source: Erlang 1917."""
     load = rate * service_s
     terms = [load**k / math.factorial(k) for k in range(servers + 1)]
     return terms[-1] / sum(terms)

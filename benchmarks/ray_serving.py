@@ -1,13 +1,13 @@
-"""What do replicas on Ray cost, beside workers of the server's own: photos a second, processor
-time, start, memory?
+"""What do replicas on Ray cost, compared with the server's own workers?
 
     python benchmarks/ray_serving.py [--workers 2] [--clients 8] [--seconds 10] [--rounds 3] [PHOTO]
 
-Starts `humanparse serve` and `humanparse serve --ray`, the latter with a Ray of its own on this
-machine, both with as many workers, one thread each and no cache, and lets the same clients send the
-photo (a demo picture by default, as a 640×480 JPEG) to one and to the other in turn, so many
-rounds; before, both do nothing for a while, which tells what they cost then. Memory is shared out
-where processes share it (PSS). The clients run on the same cores. Linux only.
+This starts `humanparse serve` and `humanparse serve --ray`, the latter with a Ray of its own on
+this machine, both with the same number of workers, one thread each and no cache, and lets the same
+clients send the photo (a demo picture by default, as a 640×480 JPEG) to one and the other in turn,
+for several rounds; before, both do nothing for a while, which shows what they cost when idle. It
+prints photos per second, processor time, the time to start, and memory, in which shared pages are
+divided among the processes that share them (PSS). The clients run on the same cores. Linux only.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Served:
         self.port = int(self.process.stdout.readline().rsplit(":", 1)[1].strip(" /\n"))
         self.start_s = time.perf_counter() - start
         self.rates: list[float] = []
-        self.processor_s: list[float] = []  # a photo
-        self.idle = 0.0  # of a core, while it has nothing to do
+        self.processor_s: list[float] = []  # per photo
+        self.idle = 0.0  # share of a core that it uses while it has nothing to do
 
     def pids(self) -> list[int]:
         parents = {
@@ -82,7 +82,7 @@ class Served:
         )
 
     def memory_mb(self) -> dict[str, float]:
-        """The web process, those that parse, and the rest."""
+        """Return the memory of the web process, of those that parse, and of the rest."""
         web, parsers, rest = 0.0, 0.0, 0.0
         for pid in self.pids():
             kilobytes = _pss_kb(pid)
@@ -100,8 +100,10 @@ def main() -> None:
     photo = jpeg(options.photo, (640, 480))
     print(machine.describe("fastapi", "uvicorn", "ray"))
     print(
-        f"other processes: {machine.others_share():.0%} of the cores; {options.workers} workers of 1 thread, {options.clients} "
-        f"clients, {options.rounds} rounds of {options.seconds:g} s each; a photo of {len(photo) / 1000:.0f} kB\n"
+        f"other processes: {machine.others_share():.0%} of the cores; "
+        f"{options.workers} workers of 1 thread, {options.clients} clients, "
+        f"{options.rounds} rounds of {options.seconds:g} s each; "
+        f"a photo of {len(photo) / 1000:.0f} kB\n"
     )
     servers = {name: Served(flags, options.workers) for name, flags in KINDS.items()}
     try:
@@ -148,7 +150,8 @@ def _round(server: Served, photo: bytes, options: argparse.Namespace) -> None:
 def _report(servers: dict[str, Served]) -> None:
     first = servers["serve"]
     print(
-        f"{'':12}{'photos/s':>10}{'ratio':>8}{'processor time a photo':>25}{'ratio':>8}{'idle':>16}{'start':>9}   memory"
+        f"{'':12}{'photos/s':>10}{'ratio':>8}{'processor time a photo':>25}{'ratio':>8}"
+        f"{'idle':>16}{'start':>9}   memory"
     )
     for name, server in servers.items():
         ratio = statistics.median(b / a for a, b in zip(first.rates, server.rates, strict=True))
@@ -159,8 +162,8 @@ def _report(servers: dict[str, Served]) -> None:
         photo_ms = statistics.median(server.processor_s) * 1000
         rate = statistics.median(server.rates)
         print(
-            f"{name:12}{rate:10.1f}{ratio:8.2f}{photo_ms:22.0f} ms{work:8.2f}{server.idle:8.1%} a core"
-            f"{server.start_s:7.1f} s   {memory}"
+            f"{name:12}{rate:10.1f}{ratio:8.2f}{photo_ms:22.0f} ms{work:8.2f}"
+            f"{server.idle:8.1%} a core{server.start_s:7.1f} s   {memory}"
         )
 
 
@@ -179,7 +182,7 @@ def _command(pid: int) -> str:
 
 
 def _pss_kb(pid: int) -> float:
-    """Memory of a process, in kB; what several share is shared out among them."""
+    """Memory of a process in kB; pages that several share are divided among them."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -1,14 +1,14 @@
-"""Whether people are found in real photos of several, and outlined better than BodyPix does.
+"""Are the people in real photos found, and outlined better than by BodyPix?
 
     python benchmarks/real_people.py PHOTOS [--model FILE] [--bodypix WEIGHTS.npz] [--markdown]
 
-PHOTOS holds eight photos of drewnoakes/metadata-extractor-images, which `real_people.json` names:
-their sources there, and the file names that are looked for here. Their people were outlined by eye,
-on the photo alone, with 20 to 60 corners each: a person IoU of 1.0 is not to be had, but what is
-better stays better. No model learns from them.
+PHOTOS holds eight photos of drewnoakes/metadata-extractor-images with several people, which
+`real_people.json` names: their sources there, and the file names that are expected here. Their
+people were outlined by eye, on the photo alone, with 20 to 60 corners each: a person IoU of 1.0
+cannot be reached, but a better result still scores better. No model learns from them.
 
-BodyPix gives no people, only their pixels; it sees the photo as large as the model does, and at
-three fixed sizes.
+BodyPix does not tell people apart; it sees the photo as large as the model does, and at three fixed
+sizes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from humanparse.preprocess import Preprocess
 from humanparse.training.photos import teacher_input
 
 OUTLINES = Path(__file__).with_suffix(".json")
-DRAWN_AT = 960  # width of the photo in which the corners were read off, in pixels
+DRAWN_AT = 960  # width in pixels of the photo on which the corners were placed
 BODYPIX_LONG_SIDES = (480, 640, 960)
 
 
@@ -41,7 +41,8 @@ def main() -> None:
         file = options.photos / f"{name}.jpg"
         if not file.is_file():
             raise SystemExit(
-                f"{file} is not there; it is {outlines['source']!r} of drewnoakes/metadata-extractor-images"
+                f"there is no {file}; "
+                f"it is {outlines['source']!r} of drewnoakes/metadata-extractor-images"
             )
         pixels = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         truth = people(outlines, pixels.shape[:2])
@@ -58,8 +59,10 @@ def main() -> None:
 
 
 def people(outlines: dict, size_hw: tuple[int, int]) -> np.ndarray:
-    """int16 (H, W): 0 nobody, 1.. the person, -1 not to be told. Of `people`, later ones stand in
-    front."""
+    """Return the outlined people of a photo, int16 (H, W): 0 nobody, 1.. the person, -1 unknown.
+
+    Of `people`, later ones stand in front.
+    """
     truth, scale = np.zeros(size_hw, np.int16), size_hw[1] / DRAWN_AT
     values = [
         *enumerate(outlines["people"], start=1),
@@ -75,8 +78,10 @@ def people(outlines: dict, size_hw: tuple[int, int]) -> np.ndarray:
 def _bodypix(
     weights: Path | None, preprocess: Preprocess
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Photo → masks by name: none without weights. preprocess: the model's, for seeing the photo as
-    large as it does."""
+    """A function from a photo to masks by name; to none without weights.
+
+    preprocess: the model's, so that BodyPix sees the photo as large as the model does.
+    """
     if weights is None:
         return lambda pixels: {}
     import torch
@@ -104,8 +109,10 @@ def _bodypix(
 
 
 def _report(everybody: PersonPQ, masks: dict[str, MeanIoU], markdown: bool) -> None:
-    told = f"person PQ {everybody.pq:.3f}: {everybody.found} found, {everybody.missed} missed, {everybody.false} false"
-    print(f"\n{told}\n")
+    print(
+        f"\nperson PQ {everybody.pq:.3f}: {everybody.found} found, {everybody.missed} missed, "
+        f"{everybody.false} false\n"
+    )
     if markdown:
         print("| | person IoU |\n|---|---|")
     for who, score in masks.items():

@@ -1,17 +1,18 @@
-"""How far does it scale? What docs/scaling.md says: a simulation of many servers from times
-measured on this one.
+"""How far does it scale? A simulation of many servers, from times measured on this machine.
 
-    python benchmarks/scaling.py --measure sleeping real costs     measure here (ten minutes), into benchmarks/scaling.json
-    python benchmarks/scaling.py                                   simulate from that file: tables and plot of docs/scaling.md
+    python benchmarks/scaling.py --measure sleeping real costs
+                    measure here (ten minutes), into benchmarks/scaling.json
+    python benchmarks/scaling.py
+                    simulate from that file: the tables and the plot of docs/scaling.md
     python benchmarks/scaling.py --core-hour 0.04 --link-gbit 10 --show
 
-sleeping: at several loads what clients of the service see whose workers sleep for random times
-(sleepers.py), which leaves the cores to HTTP and queue; compared with what the simulation
-(queueing.py) says of the same loads and times.
-real: the same with workers that parse, on whatever else the machine has to do.
-costs: processor time and bytes of photos of three sizes, and of answers that are known already.
+sleeping: what clients of the service see, at several loads, when its workers sleep for random times
+(sleepers.py), which leaves the cores to HTTP and the queue; this is compared with the simulation
+(queueing.py) of the same loads and times.
+real: the same with workers that parse, while the machine does whatever else it has to do.
+costs: processor time and bytes of photos of three sizes, and of cached answers.
 
---core-hour is a price that you put in; the default is an example, and nobody's offer. So is --mix.
+--core-hour is a price that you choose; the default is an example and no real offer. So is --mix.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ MEASURED, PAGE, PLOT = (
 )
 SERVE = [sys.executable, "-m", "humanparse", "serve", "--port", "0"]
 QUEUE_SIZE = 16
-SHARES = (0.4, 0.7, 0.9, 1.1, 1.6)  # of what the server can do: loads that are measured
+SHARES = (0.4, 0.7, 0.9, 1.1, 1.6)  # the measured loads, as shares of what the server can do
 SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000)}
 CORES = 2  # of a node, each with a worker
 SERVICE = [*SERVE, "--workers", str(CORES), "--queue-size", str(QUEUE_SIZE), "--cache-mb", "0"]
@@ -55,17 +56,18 @@ SLEEPERS = [
     f"workers={CORES}",
     f"queue_size={QUEUE_SIZE}",
 ]
-HITS_S = 5.0  # of asking for what is known
+HITS_S = 5.0  # the duration of the load of cached answers
 NODES = (1, 2, 4, 10, 32, 100)
-GOAL_S = 1.0  # p99 that is promised
-GOAL_LOST = 0.001  # share that may be turned away
-# of the bare parser's pace that the service reaches: docs/service.md, 8 clients
+GOAL_S = 1.0  # the largest p99
+GOAL_LOST = 0.001  # the largest share of requests turned away
+# The share of the bare parser's speed that the service reaches: docs/service.md, 8 clients.
 PACE = 0.97
 PARTS = ("sleeping", "real", "costs")
 REPEATS = 40  # simulated runs of each measured load
-REQUESTS = 20_000  # of each other simulation, if it is not shorter than
-# seconds, and what goes before: near 100 % a queue takes long to grow
-LEAST_S, WARM_S = 200.0, 50.0
+# All other simulations have this many requests, but last for at least MIN_S seconds, after a
+# warm-up: near 100 % a queue takes long to grow.
+REQUESTS = 20_000
+MIN_S, WARM_S = 200.0, 50.0
 WIDTH, HEIGHT, MARGIN = 640, 440, 64  # of a chart, in pixels
 
 
@@ -73,7 +75,12 @@ WIDTH, HEIGHT, MARGIN = 640, 440, 64  # of a chart, in pixels
 
 
 def measure(parts: list[str], seconds: float) -> None:
-    """Measure these parts, into the file; what else is there stays. Times in seconds."""
+    """Measure these parts and write them into the file; its other parts stay.
+
+    Args:
+        parts: Some of PARTS.
+        seconds: The duration of each measured load.
+    """
     for part in parts:
         found = {
             "machine": machine.describe("fastapi", "uvicorn"),
@@ -91,11 +98,13 @@ def measure(parts: list[str], seconds: float) -> None:
 
 
 def _loads(command: list[str], seconds: float) -> dict:
-    """What clients and log of a server say: eight clients in turn, and then requests at random,
-    SHARES of what that gave."""
+    """What clients and the server's log report: eight clients in turn, then requests at random.
+
+    The rates of the latter are SHARES of what the former reached.
+    """
     photo = jpeg(demo_photo(), SIZES["640×480"])
     with _Server(command) as server:
-        asyncio.run(_clients(server.port, photo, 8, 3.0))  # to warm it
+        asyncio.run(_clients(server.port, photo, 8, 3.0))  # to warm it up
         full = _observed(
             server, seconds, lambda tally: _clients(server.port, photo, 8, seconds, tally)
         )
@@ -115,7 +124,7 @@ def _loads(command: list[str], seconds: float) -> dict:
 
 
 def _costs() -> dict:
-    """Answers from the cache, and what photos of several sizes take."""
+    """What cached answers and photos of several sizes cost."""
     photo = jpeg(demo_photo(), SIZES["640×480"])
     with _Server([*SERVE, "--workers", str(CORES)]) as server:
         asyncio.run(_send(server.port, _post(photo)))
@@ -131,14 +140,14 @@ def _costs() -> dict:
 
 
 class _Server:
-    """A fresh server, whose log tells how long each picture waited and was worked on."""
+    """A fresh server, whose log has the seconds that each picture waited and was worked on."""
 
     def __init__(self, command: list[str]):
         self._command = command
 
     def __enter__(self) -> _Server:
         self._written = tempfile.NamedTemporaryFile("w")
-        # apart, as the two are at different places of the file
+        # A second file object, as reader and writer are at different places of the file.
         self._log = open(self._written.name)
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=self._written, text=True
@@ -158,17 +167,17 @@ class _Server:
             one.close()
 
     def cpu_s(self) -> float:
-        """Processor time of the web process since it started to answer, without its children."""
+        """Processor time of the web process since it began to answer, without its children."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") - self._started_s
 
     def notes(self) -> list[dict]:
-        """Its log up to now, without what was read before."""
+        """The entries of its log since the last call."""
         return [json.loads(line) for line in self._log.readlines() if line.startswith("{")]
 
 
 def _observed(server: _Server, seconds: float, send: Callable) -> dict:
-    """What clients and the server's log say of a load."""
+    """What clients and the server's log report about a load."""
     server.notes()
     tally = Tally()
     asyncio.run(send(tally))
@@ -224,17 +233,24 @@ def _rounded(seconds: list[float]) -> list[float]:
 def _line(load: dict) -> str:
     answered = load["answered_s"]
     return (
-        f"{load['rate']:6.1f}/s came: {len(answered) / load['seconds']:.1f}/s answered, {load['refused']} refused, "
-        f"median {np.median(answered):.3f} s, work {np.mean(load['work_s']):.3f} s"
+        f"{load['rate']:6.1f}/s came: {len(answered) / load['seconds']:.1f}/s answered, "
+        f"{load['refused']} refused, median {np.median(answered):.3f} s, "
+        f"work {np.mean(load['work_s']):.3f} s"
     )
 
 
-# What the measured times say
+# What follows from the measured times
 
 
 class Plan:
-    """Simulations and sums from measured values. core_hour: a price; link_gbit: of a network; mix:
-    share of each size."""
+    """Simulations and sums from measured values.
+
+    Args:
+        measured: The content of the file.
+        core_hour: The price of a core for an hour.
+        link_gbit: The network to the nodes.
+        mix: The share of each size of photos.
+    """
 
     def __init__(self, measured: dict, core_hour: float, link_gbit: float, mix: list[float]):
         self.measured, self.core_hour, self.link_gbit = measured, core_hour, link_gbit
@@ -248,8 +264,10 @@ class Plan:
     # Is the simulation right?
 
     def checked(self, part: str) -> list[dict]:
-        """Of each measured load what was seen, and what the simulation says: the median, 5 % and 95
-        % of many runs."""
+        """Return for each measured load what was seen, and what the simulation gives.
+
+        The latter is the median, 5 % and 95 % of many runs.
+        """
         measured = self.measured[part]
         lowest = min(
             (load for load in measured["loads"] if "rate" in load), key=lambda load: load["rate"]
@@ -290,7 +308,7 @@ class Plan:
         return rows
 
     def _again(self, load: dict, cluster: Cluster) -> Outcome:
-        """A measured load once more: the same clients, or requests at the very same times."""
+        """Simulate a measured load: the same clients, or requests at exactly the same times."""
         if "clients" in load:
             return cluster.run(Load(clients=load["clients"]), load["seconds"])
         times = random_times(load["rate"], load["seconds"], load["seed"])
@@ -299,18 +317,18 @@ class Plan:
     # How far does it go?
 
     def at(self, share: float, nodes: int, least: bool = True, hit_share: float = 0.0) -> Outcome:
-        """So many nodes at a share of what their workers can do."""
+        """Simulate a number of nodes at a share of what their workers can do."""
         rate = share * nodes * self.capacity / (1 - hit_share)
         hit_s = self.measured["costs"]["hit_s"] if hit_share else 0.0
         cluster = Cluster(self.work_s, self.settings, nodes=nodes, least=least, seed=nodes)
         return cluster.run(
             Load(rate=rate, hit_share=hit_share, hit_s=hit_s),
-            max(REQUESTS / rate, LEAST_S),
+            max(REQUESTS / rate, MIN_S),
             warm_s=WARM_S,
         )
 
     def most(self, nodes: int) -> tuple[float, Outcome]:
-        """The highest share at which p99 and those turned away are as promised."""
+        """Return the highest share at which p99 and refusals are within the goals."""
         good = (0.0, None)
         low, high = 40, 100
         while high - low > 1:
@@ -323,7 +341,7 @@ class Plan:
         return good
 
     def cost(self, rate: float, cores: int) -> float:
-        """Of a million photos, in the money of `core_hour`."""
+        """Return the price of a million photos, in the currency of `core_hour`."""
         return 1e6 / rate / 3600 * cores * self.core_hour
 
     # Tables
@@ -339,7 +357,7 @@ class Plan:
         }
 
     def tables_without_chance(self) -> dict[str, str]:
-        """Those that any NumPy gives alike."""
+        """Return the tables that are the same with every version of NumPy."""
         return {"conditions": self._conditions(), "sizes": self._sizes()}
 
     def _conditions(self) -> str:
@@ -349,8 +367,10 @@ class Plan:
         ]
         mix = ", ".join(f"{share:.0%} of {name}" for name, share in self.mix.items())
         return (
-            f"{self.measured['costs']['machine']}. Other programs used of its cores: {'; '.join(others)}. {CORES} workers, "
-            f"{QUEUE_SIZE} requests may wait, {self.measured['sleeping']['seconds']:g} s a load. Mix of photos: {mix}.\n"
+            f"{self.measured['costs']['machine']}. "
+            f"Other programs used of its cores: {'; '.join(others)}. "
+            f"{CORES} workers, {QUEUE_SIZE} requests may wait, "
+            f"{self.measured['sleeping']['seconds']:g} s a load. Mix of photos: {mix}.\n"
             f"Price: {self.core_hour:g} a core and hour."
         )
 
@@ -513,7 +533,7 @@ def write_page(tables: dict[str, str]) -> None:
 
 
 def draw(plan: Plan) -> None:
-    """What was measured and simulated of one node, and p99 of several against their load."""
+    """Draw measurements and simulations of one node, and p99 of several against their load."""
     rows = [row for row in plan.checked("sleeping") if "rate" in row["load"]]
     rates = [row["load"]["rate"] for row in rows]
     left = Chart("One node: measured (dots) and simulated (lines)", "requests a second", "seconds")
@@ -559,7 +579,7 @@ class Chart:
         self._dots.append((xs, ys, colour))
 
     def picture(self) -> Image.Image:
-        """The chart, drawn at twice its size for smooth lines."""
+        """Return the chart, drawn at twice its size for smooth lines."""
         picture = Image.new("RGB", (2 * WIDTH, 2 * HEIGHT), "white")
         draw, font = ImageDraw.Draw(picture), ImageFont.load_default(30)
         everything = (*self._lines, *self._dots)
@@ -625,7 +645,7 @@ def _options() -> argparse.Namespace:
         choices=PARTS,
         default=[],
         metavar="PART",
-        help=f"anew: {', '.join(PARTS)} (default: nothing)",
+        help=f"what to measure: {', '.join(PARTS)} (default: nothing)",
     )
     parser.add_argument(
         "--seconds", type=float, default=40, help="of each measured load (default: 40)"

@@ -1,10 +1,10 @@
-"""The service with workers that sleep instead of parsing: all of its queue and HTTP, and no work
-for the cores.
+"""The service with workers that sleep instead of parsing: its queue and HTTP, with no work.
 
     python benchmarks/sleepers.py [FLAGS OF Settings AS name=value …]
 
-So its queue can be watched on a machine that has other things to do. A worker sleeps for a time
-drawn from a log-normal distribution, mean MEAN_S, standard deviation SPREAD of that.
+So its queue can be observed on a machine that is busy with other things. A worker sleeps for a time
+drawn from a log-normal distribution with the mean MEAN_S and a standard deviation of SPREAD times
+that.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ WORKER = "--worker"
 
 
 def main() -> int:
+    """Run the service, or one of its workers."""
     if sys.argv[1:] == [WORKER]:
         return work()
     from humanparse.service.app import create_app
@@ -58,7 +59,7 @@ def main() -> int:
 
 
 def work() -> int:
-    """The service's own worker, with nothing to load and nothing to do."""
+    """Run the service's own worker, with nothing to load and nothing to do."""
     from humanparse.service.child import main
 
     sigma = math.sqrt(math.log(1 + SPREAD**2))

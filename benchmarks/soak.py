@@ -1,18 +1,19 @@
-"""Does the service stay as it is? Hours of mixed visitors, or minutes: what it answers, holds and
-leaves behind.
+"""Does the service stay as it is? Hours of mixed visitors, or minutes.
 
-    python benchmarks/soak.py [--minutes 10] [--clients 8] [--seed 1]                   all kinds of visitors
-    python benchmarks/soak.py --minutes 10 --clients 200 --photos-only --pause 1.7      a crowd, for the load row
+    python benchmarks/soak.py [--minutes 10] [--clients 8] [--seed 1]
+                    all kinds of visitors
+    python benchmarks/soak.py --minutes 10 --clients 200 --photos-only --pause 1.7
+                    a crowd, for the load row
 
-Starts `humanparse serve` with a folder of its own on a free port of this machine. Visitors send
-good photos of several sizes, hostile pictures, batches and jobs, and some hang up in the middle;
-who is turned away comes again when Retry-After says so, or after --pause seconds. Printed: what
-they got, how long it took, and how much memory and how many files the processes held. Every 20
-seconds all visitors wait until nothing is in work: the slope, by least squares, is of the memory
-held then, after the first fifth of the time (a crowd is not made to wait, so there it is of all
-times). Exit status 1 if anything was answered that may not be, if the slope is a megabyte per 100
-requests or more, or if descriptors or files are left over. Times mean something on a quiet machine
-alone; the rest is held to on any.
+This starts `humanparse serve` with a folder of its own on a free port of this machine. Visitors
+send good photos of several sizes, hostile pictures, batches and jobs, and some hang up in the
+middle; those who are turned away come again when Retry-After says so, or after --pause seconds. It
+prints what they got, how long it took, and how much memory and how many files the processes held.
+Every 20 seconds all visitors wait until no work is left: the slope, by least squares, is that of
+the memory held then, after the first fifth of the time (a crowd is not made to wait, so there it is
+that of all times). The exit status is 1 if there was an answer that must not be, if the slope is a
+megabyte per 100 requests or more, or if descriptors or files are left over. Times are meaningful
+only on a quiet machine; everything else holds on any.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ TIMEOUT_S = 120.0  # an answer that takes longer is a hang
 SAMPLE_S = 5.0
 REST_S = 20.0
 HEALTH_EVERY_S = 0.25
-SETTLE_S = 30.0  # for what visitors left to be freed
+SETTLE_S = 30.0  # until everything that visitors left is freed
 MAX_SLOPE_MB = 1.0  # per 100 requests
-SPARE_FILES = 5  # descriptors more at the end than at the start
-# 503 with a code of its own, see `_read`
+SPARE_FILES = 5  # how many more descriptors there may be at the end than at the start
+# A 503 must have a problem code, see `_ask`.
 DECLARED = {200, 202, 204, 400, 409, 413, 415, 422, 429, 503}
 SIDES = ((256, 256), (640, 480), (1600, 1200), (3000, 2000))
-# how often each
+# How often each kind of visitor comes, relative to the others.
 KINDS = {
     "photo": 12,
     "hostile": 4,
@@ -62,8 +63,15 @@ _RAW, _FORM = "application/octet-stream", "multipart/form-data; boundary=seam"
 
 @dataclass
 class Tally:
-    """What visitors saw: seconds of accepted photos, of refusals and of /healthz; answers by kind
-    and status; what may not be."""
+    """What visitors saw.
+
+    Attributes:
+        accepted_s: Seconds of accepted photos.
+        rejected_s: Seconds of refusals.
+        health_s: Seconds of /healthz.
+        answers: Numbers by kind and status.
+        errors: Numbers by kind, of answers that must not be.
+    """
 
     accepted_s: list[float] = field(default_factory=list)
     rejected_s: list[float] = field(default_factory=list)
@@ -78,7 +86,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the processes held at one time. Memory in MB; workers: the sum over them."""
+    """What the processes held at one time; memory in MB, that of the workers is their sum."""
 
     at_s: float
     requests: int
@@ -92,7 +100,7 @@ class Sample:
 
 @dataclass
 class Soak:
-    """One run: where the server is, what visitors may send, and what came of it."""
+    """One run: where the server is, what visitors may send, and what happened."""
 
     port: int
     pid: int
@@ -168,7 +176,7 @@ class Soak:
         return (await self._ask("batch", "POST", "/v1/batch?include=none", body, _FORM))[1]
 
     async def job(self) -> float:
-        """Made, waited for, fetched and deleted."""
+        """Create a job, wait for it, fetch its results and delete it."""
         status, pause_s, body = await self._ask(
             "job", "POST", "/v1/jobs?include=none", _form([self.photos[0]] * 3), _FORM
         )
@@ -205,8 +213,10 @@ class Soak:
         body: bytes = b"",
         media_type: str = _RAW,
     ) -> tuple[int, float, bytes]:
-        """Status, seconds to wait before the next try, and the body; what may not be answered is
-        noted."""
+        """The status, the seconds to wait before the next try, and the body.
+
+        An answer that must not be is counted.
+        """
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(_head(method, path, len(body), media_type) + body)
@@ -225,7 +235,7 @@ class Soak:
         while (begun := time.monotonic()) < until:
             status, _, _ = await asyncio.wait_for(self._ask("health", "GET", "/healthz"), TIMEOUT_S)
             self.tally.health_s.append(time.monotonic() - begun)
-            self.tally.answers[f"health {status}"] -= 1  # not the visitors'
+            self.tally.answers[f"health {status}"] -= 1  # it is no visitor's
             await asyncio.sleep(HEALTH_EVERY_S)
 
     async def _look(self, begun: float, until: float) -> None:
@@ -243,7 +253,7 @@ class Soak:
             await asyncio.sleep(SAMPLE_S)
 
     async def _settle(self, begun: float) -> None:
-        """Wait until what visitors left is freed, and look once more."""
+        """Wait until everything that visitors left is freed, and take a last sample."""
         end = time.monotonic() + SETTLE_S
         while time.monotonic() < end:
             last = self._sample(begun)
@@ -273,7 +283,8 @@ def main() -> int:
     hostile = [data for name, data in samples.hostile().items() if name not in options.without]
     print(machine.describe("fastapi", "uvicorn"))
     print(
-        f"other processes: {machine.others_share():.0%} of the cores; {options.clients} clients for {options.minutes:g} min; "
+        f"other processes: {machine.others_share():.0%} of the cores; "
+        f"{options.clients} clients for {options.minutes:g} min; "
         f"{len(photos)} photos, {len(hostile)} hostile pictures, seed {options.seed}\n"
     )
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -317,14 +328,15 @@ def main() -> int:
 
 
 def _report(soak: Soak, exit_code: int) -> int:
-    """Print what happened; returns how many promises were broken, at most 1."""
+    """Print what happened; return 1 if any promise was broken, else 0."""
     tally, taken = soak.tally, soak.samples
     print(f"{'answers':>9}  kind, status, code")
     for what, count in sorted(tally.answers.items()):
         if count:
             print(f"{count:9}  {what}")
     print(
-        f"\ngoodput {len(tally.accepted_s) / (soak.options.minutes * 60):.2f} photos/s; accepted {_times(tally.accepted_s)}; "
+        f"\ngoodput {len(tally.accepted_s) / (soak.options.minutes * 60):.2f} photos/s; "
+        f"accepted {_times(tally.accepted_s)}; "
         f"rejected {_times(tally.rejected_s)}; /healthz {_times(tally.health_s)}"
     )
     print(
@@ -333,8 +345,8 @@ def _report(soak: Soak, exit_code: int) -> int:
     shown = [one for one in taken if one.at_rest] or taken
     for one in [taken[0], *shown[:: max(1, len(shown) // 12)], taken[-1]]:
         print(
-            f"{one.at_s:5.0f} s{one.requests:10}{one.web_mb:6.0f} MB{one.workers_mb:7.0f} MB{one.num_workers:8}"
-            f"{one.web_files:7}{one.data_files:6}"
+            f"{one.at_s:5.0f} s{one.requests:10}{one.web_mb:6.0f} MB{one.workers_mb:7.0f} MB"
+            f"{one.num_workers:8}{one.web_files:7}{one.data_files:6}"
         )
     warm = [
         one
@@ -382,8 +394,10 @@ def _form(pictures: list[bytes]) -> bytes:
 
 
 def _read(answer: bytes) -> tuple[int, float, str, bytes]:
-    """Status, Retry-After in seconds, the problem's code, and the body. Raises EOFError where
-    nothing was answered."""
+    """The status, Retry-After in seconds, the problem's code, and the body.
+
+    Raises EOFError if there was no answer.
+    """
     if not answer.startswith(b"HTTP/1.1 "):
         raise EOFError("no answer")
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -404,7 +418,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _memory_mb(pid: int) -> float:
-    """Resident; 0 for a process that is gone."""
+    """Resident memory; 0 for a process that has ended."""
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
     return 0.0

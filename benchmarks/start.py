@@ -1,10 +1,9 @@
-"""How long does `humanparse parse` take on one photo, from the start of the process to its end, and
-where does it go?
+"""How long does `humanparse parse` take on one photo, from the start of the process to its end?
 
     python benchmarks/start.py [--repeat 9] [--markdown]
 
-Every command runs in turn, again and again. "CPU" is the processor time of the process, which
-others on the machine disturb least.
+It shows where the time goes: every command runs in turn, several times. "CPU" is the processor time
+of the process, which other programs disturb least.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/throughput.py [--photos 12] [--rounds 7] [--markdown]
 
-Photos of 640×480 as JPEG, from bytes to result with the embedded model. Every way gets the same
-number of photos in turn, again and again; "ratio" is the median over the rounds of photos a second
-against one photo after the other with all cores. "CPU" is the processor time of a photo, which
-others on the machine disturb least. `HumanParser.parse_many` chooses by these figures
-(src/humanparse/system/parallel.py), and so do the workers of the service.
+Photos of 640×480 as JPEG, from bytes to result with the embedded model. The ways take turns with
+the same number of photos, several times; "ratio" is the median over the rounds of photos per
+second, compared with one photo after the other on all cores. "CPU" is the processor time per photo,
+which other programs disturb least. `HumanParser.parse_many` is designed by these figures
+(src/humanparse/system/parallel.py), and so are the workers of the service.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 class Process:
-    """A process with a parser of its own, that parses the photo as often as it is told."""
+    """A process with its own parser, which parses the photo as often as it is asked to."""
 
     def __init__(self, data: bytes):
         context = multiprocessing.get_context("spawn")
@@ -116,7 +116,7 @@ def _own_cpu_s() -> float:
 def _cpu_s(processes: list[Process]) -> float:
     total = _own_cpu_s()
     for process in processes:
-        process.pipe.send(-1)  # no photo, only how much was used
+        process.pipe.send(-1)  # parse nothing, only return the processor time
         total += process.pipe.recv()
     return total
 

@@ -1,11 +1,10 @@
-"""How well the one ONNX file of `humanparse export --to onnx` agrees with HumanParser, and what it
-costs.
+"""How well does the single ONNX file of `humanparse export --to onnx` agree, and what does it cost?
 
     python benchmarks/whole.py
 
-The photos of `humanparse demo`, at several sizes, and side by side. Processor time, since it is a
-comparison of work; the best of three. Memory: what the process holds at most, over what it held
-before the first photo of that size.
+It is compared with HumanParser on the photos of `humanparse demo`, at several sizes and side by
+side. The time is processor time, since this compares work; the best of three. The memory is the
+most that the process held, beyond what it held before the first photo of that size.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,7 @@ import numpy as np
 
 import humanparse
 from humanparse import HumanParser
-from humanparse.export.single_graph.whole import runner, write_whole
+from humanparse.export.single_graph.whole import runner, write_single_graph
 from humanparse.image import read_image
 from humanparse.weights.catalog import model_file
 
@@ -51,7 +51,7 @@ def pictures() -> dict[str, np.ndarray]:
     }
 
 
-def cpu_s(work) -> float:
+def cpu_s(work: Callable[[], object]) -> float:
     taken = []
     for _ in range(3):
         start = time.process_time()
@@ -64,11 +64,12 @@ def main() -> None:
     print(machine.describe())
     parser = HumanParser(engine="onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
-        write_whole(model_file(None), Path(folder, "whole.onnx"))
+        write_single_graph(model_file(None), Path(folder, "whole.onnx"))
         run = runner(Path(folder, "whole.onnx"))
         run(np.zeros((64, 64, 3), np.uint8))
         print(
-            "| Photo | Size | People | Equal labels | Equal people | Processor time, over HumanParser's | Memory |"
+            "| Photo | Size | People | Equal labels | Equal people "
+            "| Processor time, over HumanParser's | Memory |"
         )
         print("|---|---|---|---|---|---|---|")
         for name, photo in pictures().items():
@@ -82,8 +83,8 @@ def main() -> None:
             height, width = photo.shape[:2]
             same = (labels == wanted.label_map).mean(), (people == wanted.person_map).mean()
             print(
-                f"| {name} | {width}×{height} | {len(scores)} of {len(wanted.people)} | {same[0]:.1%} | {same[1]:.1%} | "
-                f"{ratio:.1f} | {grown_mb:.0f} MB |"
+                f"| {name} | {width}×{height} | {len(scores)} of {len(wanted.people)} "
+                f"| {same[0]:.1%} | {same[1]:.1%} | {ratio:.1f} | {grown_mb:.0f} MB |"
             )
 
 

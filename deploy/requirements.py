@@ -1,7 +1,10 @@
-"""What pip has to install for humanparse with some extras, without humanparse itself: a layer that
-changes seldom.
+"""Print what pip has to install for humanparse with some extras, without humanparse itself.
 
-    python requirements.py redis,heif > requirements.txt        reads pyproject.toml beside it, or in the folder above
+This makes an image layer that seldom changes.
+
+    python requirements.py redis,heif > requirements.txt
+
+It reads the pyproject.toml next to it, or in the folder above.
 """
 
 from __future__ import annotations
@@ -12,8 +15,15 @@ from pathlib import Path
 
 
 def requirements(project: dict, extras: list[str]) -> list[str]:
-    """The dependencies of [project] and of these extras. Raises SystemExit for an extra that there
-    is not."""
+    """Return the dependencies of a project and of some of its extras.
+
+    Args:
+        project: The table [project] of a pyproject.toml.
+        extras: The names of the extras.
+
+    Raises:
+        SystemExit: For an extra that does not exist.
+    """
     known = project.get("optional-dependencies", {})
     if unknown := [extra for extra in extras if extra not in known]:
         raise SystemExit(
@@ -21,7 +31,7 @@ def requirements(project: dict, extras: list[str]) -> list[str]:
         )
     found = list(project["dependencies"])
     for extra in extras:
-        for line in known[extra]:  # an extra may be made of others: "humanparse[torch]"
+        for line in known[extra]:  # an extra may contain others: "humanparse[torch]"
             inner = (
                 line.removeprefix(f"{project['name']}[").removesuffix("]")
                 if line.startswith(f"{project['name']}[")

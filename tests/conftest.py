@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 GROUPS = {
     "ray": ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
     "training": ["training"],  # one teacher's masks; every training uses both cores
-    "export": ["deployment", "convert", "engines/test_openvino.py", "agreement"],  # NNCF, OpenVINO
+    "export": ["export", "engines/test_openvino.py", "agreement"],  # NNCF, OpenVINO
     "nginx": ["deploy/test_nginx.py", "deploy/test_through_nginx.py"],  # two servers, one Redis
     "browser": ["page", "hardening/test_browser.py"],
     "measured": [  # memory and times of servers under load
@@ -43,13 +43,12 @@ GROUPS = {
 SLOW = [
     "agreement",
     "batch/test_ray.py",
-    "convert",
     "deploy/test_container.py",
     "deploy/test_nginx.py",
     "deploy/test_queueing.py",
     "deploy/test_through_nginx.py",
-    "deployment",
     "engines/test_openvino.py",
+    "export",
     "hardening",
     "page",
     "service/test_openapi.py",
@@ -61,11 +60,11 @@ SLOW = [
     "training/test_command.py",
     "training/test_data.py",
     "training/test_guess.py",
+    "training/test_init.py",
     "training/test_loop.py",
     "training/test_memory.py",
     "training/test_output.py",
     "training/test_scenes.py",
-    "training/test_start.py",
     "training/test_validate.py",
     "training/test_workers.py",
 ]

@@ -1,5 +1,4 @@
-"""PyTorch, ONNX Runtime and OpenVINO say the same of the same picture, at sizes that were never
-traced."""
+"""PyTorch, ONNX Runtime and OpenVINO agree on a picture, at sizes that were not traced."""
 
 import importlib.util
 

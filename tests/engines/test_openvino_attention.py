@@ -13,7 +13,7 @@ from humanparse.engines import open_engine
 from humanparse.engines.openvino import core
 from humanparse.engines.openvino_attention import fuse
 from humanparse.export.m2fp import MULTI_PERSON, OUTPUTS, SHARE, TOLERANCE
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.labels import CIHP
 from humanparse.weights.catalog import model_file
 
@@ -28,7 +28,7 @@ def tiny(request, tmp_path_factory):
         ModelCard("tiny", CIHP, "queries", MULTI_PERSON, "none"),
     )
     checks = {"check_sizes_hw": ((64, 96),), "tolerance": TOLERANCE, "share": SHARE}
-    export(tiny_network(), file, card, OUTPUTS, precision=request.param, **checks)
+    write_onnx(tiny_network(), file, card, OUTPUTS, precision=request.param, **checks)
     return file
 
 

@@ -9,7 +9,7 @@ import pytest
 
 try:
     import torch
-except ModuleNotFoundError:  # what needs it skips in its own module; the rest of the folder is run
+except ModuleNotFoundError:  # modules that need it skip themselves; the others run
     torch = None
 else:
     from humanparse.model.bodypix import BodyPix
@@ -18,8 +18,7 @@ else:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    """Four labelled photos of a stick person, two unlabelled, two backgrounds, and a teacher of
-    random weights.
+    """Four labelled photos of a stick person, two unlabelled, two backgrounds, a random teacher.
 
     Photo 240 and background 9 belong to the validation split.
     """
@@ -55,8 +54,10 @@ def data(tmp_path_factory):
 
 @contextmanager
 def one_thread():
-    """For small pictures more threads only wait for each other, and on a busy machine for very
-    long."""
+    """Let PyTorch use one thread.
+
+    For small pictures more threads only wait for each other, on a busy machine for very long.
+    """
     if torch is None:
         yield
         return
@@ -74,8 +75,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def teacher_masks(data, tmp_path_factory):
-    """What the teacher says of the photos: once for all runs, since it takes longer than they
-    do."""
+    """The teacher's masks of the photos, made once for all runs, as that takes long."""
     file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
     with one_thread():
         load_photos(data, validation=False, cache=file)
@@ -84,14 +84,13 @@ def teacher_masks(data, tmp_path_factory):
 
 @pytest.fixture
 def out(tmp_path, teacher_masks):
-    """A folder to train into, in which the teacher's masks lie already."""
+    """A folder to train into, which has the teacher's masks already."""
     shutil.copy(teacher_masks, tmp_path)
     return tmp_path
 
 
 def _person(rng) -> tuple[np.ndarray, np.ndarray]:
-    """A photo 96 × 64 with a person of face, clothes, left and right arm and leg, and a passer-by
-    nobody labelled."""
+    """A photo of 96 × 64: face, clothes, left and right limbs, and an unlabelled passer-by."""
     labels = np.zeros((96, 64), np.uint8)
     for label, (top, bottom, left, right) in {
         13: (10, 22, 26, 38),

@@ -56,14 +56,14 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith("starts from humanparse-small:")
-    assert "these start anew: class_head.bias, class_head.weight" in lines[0]
+    assert "these start from random values: class_head.bias, class_head.weight" in lines[0]
     assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(
         f"{tmp_path / 'run/model.onnx'}: 15.2 MB"
     )
     assert (tmp_path / "run/curves.png").is_file()
 
     again = run(*arguments)
-    assert again.exit_code == 2 and "add --resume to go on with it" in again.stderr
+    assert again.exit_code == 2 and "add --resume to continue it" in again.stderr
     assert run(*arguments, "--resume").exit_code == 0
 
 
@@ -86,7 +86,8 @@ def test_a_run_does_not_go_on_with_other_classes(run, tmp_path, names, message):
     (folder / "labels.txt").write_text(names)
     result = run(*arguments, "--resume", "--set", "device=cpu")
     assert (
-        result.exit_code == 2 and f"holds a run of other classes: it has {message}" in result.stderr
+        result.exit_code == 2
+        and f"holds a run with other classes: it has {message}" in result.stderr
     )
     assert (tmp_path / "run/last.pt").read_bytes() == before
 

@@ -1,5 +1,4 @@
-"""Photos of one's own: scenes whose labels move with the pixels, splits, classes, and
-pseudo-labels."""
+"""Your own photos: scenes whose labels move with the pixels, splits, classes, pseudo-labels."""
 
 import json
 
@@ -69,8 +68,9 @@ def test_a_scene_is_the_same_every_time_and_its_colours_say_the_class(folder):
 
 
 def test_left_and_right_change_places_in_a_mirrored_scene(folder):
-    """Left legs are right of right legs where a person faces the camera, in the scene as in the
-    mirror."""
+    """A person who faces the camera has the left leg on the right, in the scene and in its mirror
+    image.
+    """
     scenes = maker(folder)
     for index in range(30):
         scene = scenes.make(index, 96)
@@ -98,7 +98,7 @@ def test_people_of_other_photos_are_pasted_in_with_their_labels(folder):
     assert (scene.person[scene.people == 3] == 1).all()
 
 
-def test_beyond_the_edge_nothing_is_asked(folder):
+def test_beyond_the_edge_nothing_is_known(folder):
     scene = next(
         scene
         for scene in (maker(folder).make(i, 96) for i in range(50))
@@ -148,7 +148,7 @@ def test_a_list_teaches_where_the_label_map_knows_nothing(tmp_path):
     assert {(ANYTHING, bits({2, 3})), (ANYTHING, bits({2, 4}))} <= mirrored
 
 
-def test_a_list_of_somebody_who_is_not_there_is_refused(folder, tmp_path):
+def test_a_list_for_a_person_who_is_not_there_is_refused(folder, tmp_path):
     write_folder(tmp_path, 1)
     (tmp_path / "wears.json").write_text(json.dumps({"00": {"3": {"wears": ["Clothes"]}}}))
     with pytest.raises(OptionError, match=r"person 3 of '00' wears, but its people are \[1, 2\]"):
@@ -201,7 +201,7 @@ def test_neighbours_of_held_out_photos_do_not_teach(folder, tmp_path):
 
 
 class Agreeing:
-    """A parser that finds the stick people by their colours; `blind` leaves out the second one."""
+    """A parser that finds the stick people by their colours; `blind` misses the second one."""
 
     labels = LabelSet("own", NAMES)
 
@@ -237,9 +237,9 @@ def test_pseudo_labels_are_a_folder_to_train_with(tmp_path, monkeypatch):
     photos = write_folder(tmp_path / "photos", 1) / "images"
     (photos / "broken.jpg").write_bytes(b"no photo")
     monkeypatch.setattr(pseudo, "HumanParser", lambda *arguments, **options: Agreeing())
-    told = []
-    assert pseudo.pseudo_label(photos, tmp_path / "out", say=told.append) == 1
-    assert told[0].startswith("broken.jpg: left out")
+    lines = []
+    assert pseudo.pseudo_label(photos, tmp_path / "out", log=lines.append) == 1
+    assert lines[0].startswith("broken.jpg: left out")
     sample = open_dataset(tmp_path / "out").samples[0]
     assert (sample.load().label_map == stick_scene(0).classes).all()
     assert open_dataset(tmp_path / "out").labels.names == NAMES

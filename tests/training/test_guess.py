@@ -1,4 +1,4 @@
-"""What a list says wins over what the network says, and the network decides where."""
+"""The list decides which classes there are, and the network decides where."""
 
 import numpy as np
 import pytest
@@ -18,8 +18,7 @@ BODY = np.ones((20, 20), bool)
 
 
 def said(**places) -> np.ndarray:
-    """Logits of a person of 20 × 20 pixels on which the network finds each class, by its name, in a
-    window."""
+    """Logits of a person of 20 × 20 pixels, with each class, by name, in a window."""
     logits = np.zeros((20, 20, 20), np.float32)
     for name, (window, strength) in places.items():
         logits[CIHP.index(name.replace("_", "-"))][window] = strength
@@ -66,8 +65,10 @@ def test_where_nothing_is_sure_only_the_list_counts():
 
 
 def legs(left_at: str | None, strength: float) -> np.ndarray:
-    """What becomes of two legs apart, of which the network calls the one on the left of the picture
-    Left, so strongly."""
+    """The classes of two separate legs.
+
+    The network calls the one on the left of the picture Left, with this strength.
+    """
     one, other = np.s_[8:, 2:6], np.s_[8:, 14:18]
     logits = said(UpperClothes=(np.s_[:8], 6), Left_leg=(one, 6), Right_leg=(other, 6)).reshape(
         20, 20, 20
@@ -88,5 +89,5 @@ def test_the_list_says_where_left_is_if_the_network_is_not_sure():
     assert legs(None, 3).tolist() == [LEFT, RIGHT]
 
 
-def test_a_side_that_nobody_knows_stays_open():
+def test_an_unknown_side_stays_open():
     assert legs(None, 0.2).tolist() == [EITHER_LEG, EITHER_LEG]

@@ -1,5 +1,4 @@
-"""Photos of which only outlines and lists are known: read, split, made into scenes, learnt from and
-measured."""
+"""Photos with only outlines and lists: read, split, made into scenes, learnt from and measured."""
 
 import json
 import shutil
@@ -15,7 +14,7 @@ from humanparse.errors import OptionError
 from humanparse.labels import CIHP
 from humanparse.training import photos as P
 from humanparse.training import yardstick as Y
-from humanparse.training.scenes import FLIP_CLASSES, SceneMaker
+from humanparse.training.scenes import MIRRORED_CIHP, SceneMaker
 from humanparse.training.targets import MAX_TAUGHT, targets
 from humanparse.training.wears import IGNORE, LISTED, bits
 
@@ -39,8 +38,10 @@ def box(x0: int, y0: int, x1: int, y1: int) -> list[list[float]]:
 
 @pytest.fixture(scope="module")
 def listed(data, tmp_path_factory):
-    """The made-up data folder, with three everyday photos (one of each part) and tags for the
-    unlabelled ones."""
+    """The made-up data folder, with three everyday photos, one of each part, and tags.
+
+    The tags are for the unlabelled photos.
+    """
     root = tmp_path_factory.mktemp("listed") / "data"
     shutil.copytree(data, root)
     (root / "coco/photos").mkdir(parents=True)
@@ -55,11 +56,11 @@ def listed(data, tmp_path_factory):
             str(root / f"coco/photos/{name}.jpg"),
             rng.integers(0, 256, (120, 140, 3), dtype=np.uint8),
         )
-    told = {
+    lines = {
         name: {"width": 140, "height": 120, "people": people}
         for name in (LEARNT, HELD_OUT, CHOOSING)
     }
-    (root / "coco/people.json").write_text(json.dumps(told))
+    (root / "coco/people.json").write_text(json.dumps(lines))
     shutil.copy(root / "ccp/unlabelled/1005.jpg", root / "ccp/unlabelled/1110.jpg")
     (root / "ccp/tags.tsv").write_text(
         "photo\tclasses\ttags\n1005\tCoat Pants\tcoat\n1110\tHat\that\n"
@@ -69,8 +70,7 @@ def listed(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def guesses(listed, tmp_path_factory):
-    """Class maps for the photos with lists: everybody a coat in the upper half of what the list
-    leaves open."""
+    """Class maps for the photos with lists: a coat for everybody in the upper half."""
     folder = tmp_path_factory.mktemp("guesses")
     guessed = np.full((120, 140), LISTED, np.uint8)
     guessed[:50] = COAT
@@ -152,7 +152,7 @@ def test_scenes_of_every_kind_come_and_know_what_may_be_worn(photos):
     assert COAT in seen and PANTS in seen
 
 
-def test_what_is_asked_of_a_person_follows_their_list(photos):
+def test_the_targets_of_a_person_follow_their_list(photos):
     maker = SceneMaker(photos, seed=0)
     scene = maker._everyday(np.random.default_rng(2), 160)
     wanted = targets(scene, stride=4, phase=1, labels=CIHP)
@@ -164,7 +164,7 @@ def test_what_is_asked_of_a_person_follows_their_list(photos):
 
 
 def test_left_and_right_of_a_list_follow_a_mirrored_scene(photos):
-    assert FLIP_CLASSES[CIHP.index("Left-arm")] == CIHP.index("Right-arm")
+    assert MIRRORED_CIHP[CIHP.index("Left-arm")] == CIHP.index("Right-arm")
     labelled = photos.labelled[0]
     assert labelled.possible[0] >> CIHP.index("Left-leg") & 1
 

@@ -1,5 +1,4 @@
-"""All photos are looked at before the first step: what is wrong with any of them is told at
-once."""
+"""All photos are read before the first step, and all that is wrong with them is reported."""
 
 import json
 from functools import partial
@@ -46,7 +45,7 @@ def test_every_bad_photo_is_named_with_its_reason_before_anything_is_learnt(tmp_
         look_at_data(Recipe(), folder, quiet)
     message = str(refused.value)
     assert message.startswith(
-        "4 of 6 photos cannot be learnt from; mend them, or move them away with their labels: "
+        "4 of 6 photos cannot be learnt from; repair them, or move them away with their labels: "
     )
     for words in (
         "01.png: ",
@@ -79,22 +78,22 @@ def test_the_second_folder_is_looked_at_together_with_the_first(tmp_path):
 
 
 def test_many_bad_photos_are_all_listed_and_the_first_in_the_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "NAMED", 1)
-    folder, told = write_folder(tmp_path, 3), []
+    monkeypatch.setattr(look, "MAX_NAMED", 1)
+    folder, lines = write_folder(tmp_path, 3), []
     for name in ("00", "01", "02"):
         cut_short(folder / f"images/{name}.png")
     with pytest.raises(OptionError, match="and 2 more, all listed above"):
-        look_through(photos_of(folder), told.append)
-    assert [line.split(":")[0] for line in told] == [
+        look_through(photos_of(folder), lines.append)
+    assert [line.split(":")[0] for line in lines] == [
         str(folder / f"images/0{number}.png") for number in range(3)
     ]
 
 
 def test_a_long_look_says_how_far_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "TELL_EVERY_S", -1.0)
-    told = []
-    look_through(photos_of(write_folder(tmp_path, 2)), told.append)
-    assert told == ["looking through the photos: 1 of 2", "looking through the photos: 2 of 2"]
+    monkeypatch.setattr(look, "LOG_EVERY_S", -1.0)
+    lines = []
+    look_through(photos_of(write_folder(tmp_path, 2)), lines.append)
+    assert lines == ["looking through the photos: 1 of 2", "looking through the photos: 2 of 2"]
 
 
 def test_labels_of_nothing_but_background_and_unknown_are_refused(tmp_path):
@@ -112,18 +111,18 @@ def test_where_lists_say_what_people_wear_labels_may_hold_people_alone(tmp_path)
     look_at_data(Recipe(holdout=0), folder, quiet)
 
 
-def test_a_list_of_somebody_who_is_not_there_is_found_too(tmp_path):
+def test_a_list_for_a_person_who_is_not_there_is_found_too(tmp_path):
     folder = write_folder(tmp_path, 1)
     (folder / "wears.json").write_text(json.dumps({"00": {"3": {"wears": ["Clothes"]}}}))
     with pytest.raises(OptionError, match=r"1 of 1 photos .*person 3 of '00'"):
         look_at_data(Recipe(holdout=0), folder, quiet)
 
 
-def test_what_is_left_out_of_the_data_is_said(tmp_path):
-    folder, told = write_folder(tmp_path, 2), []
+def test_what_is_left_out_of_the_data_is_logged(tmp_path):
+    folder, lines = write_folder(tmp_path, 2), []
     (folder / "images/01.png").rename(folder / "images/01.psd")
-    look_at_data(Recipe(), folder, told.append)
-    assert [line.split(": ")[1] for line in told] == [
+    look_at_data(Recipe(), folder, lines.append)
+    assert [line.split(": ")[1] for line in lines] == [
         "1 file (01.psd) with an ending that is not supported",
         "1 label (01) without a photo of that name",
     ]

@@ -1,4 +1,4 @@
-"""The whole way on made-up photos: train, be killed, go on, measure, export, parse."""
+"""A whole run on made-up photos: train, be killed, continue, measure, export, parse."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from humanparse.training import checkpoint as checkpoints  # noqa: E402
 from humanparse.training import output  # noqa: E402
 from humanparse.training.checkpoint import Average  # noqa: E402
 from humanparse.training.data import open_data  # noqa: E402
-from humanparse.training.embedded import EmbeddedTask, spare_bf16, start_from  # noqa: E402
+from humanparse.training.embedded import EmbeddedTask, init_from_bodypix, spare_bf16  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
 from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import (  # noqa: E402
@@ -51,7 +51,7 @@ SMALL = Recipe(
     validate_every=3,
     validate_pictures=1,
 )
-# Trains, and dies by SIGKILL in the middle of writing the checkpoint of the step that is given.
+# Trains, and kills itself (SIGKILL) while it writes the checkpoint of the given step.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -76,10 +76,10 @@ def quiet(line: str) -> None:
 
 @pytest.fixture(scope="module")
 def straight(data, teacher_masks, tmp_path_factory):
-    """The folder of a run that nobody disturbed, with its model."""
+    """The folder of a run without interruptions, with its model."""
     out = tmp_path_factory.mktemp("straight")
     shutil.copy(teacher_masks, out)
-    train(SMALL, data, out, say=quiet)
+    train(SMALL, data, out, log=quiet)
     return out
 
 
@@ -91,9 +91,9 @@ def test_a_run_that_was_killed_goes_on_to_the_very_same_weights(data, straight, 
     assert done.returncode == -signal.SIGKILL
     assert checkpoints.read(out / "last.pt").state["step"] == 3
 
-    told = []
-    learn(SMALL, data, out, resume=True, say=told.append)
-    assert told[0] == "goes on after step 3 of 6"
+    lines = []
+    learn(SMALL, data, out, resume=True, log=lines.append)
+    assert lines[0] == "continues after step 3 of 6"
     one, other = (checkpoints.read(folder / "last.pt").state for folder in (straight, out))
     for part in ("model", "average"):
         assert all(torch.equal(value, other[part][name]) for name, value in one[part].items())
@@ -127,7 +127,7 @@ def test_the_best_weights_are_kept_and_exported(straight):
 
 def test_training_changes_every_part_of_the_network(data, straight):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
-    before = start_from(teacher, centre_parser()).state_dict()
+    before = init_from_bodypix(teacher, centre_parser()).state_dict()
     after = trained_model(straight / "last.pt").state_dict()
     for part in (
         "backbone.body.0.weight",
@@ -140,24 +140,24 @@ def test_training_changes_every_part_of_the_network(data, straight):
 
 def test_a_folder_with_a_run_is_not_touched_unless_it_goes_on_with_the_same_recipe(data, straight):
     with pytest.raises(OptionError, match="add --resume"):
-        learn(SMALL, data, straight, say=quiet)
+        learn(SMALL, data, straight, log=quiet)
     with pytest.raises(OptionError, match=r"another recipe \(ema, seed differ\)"):
-        learn(replace(SMALL, seed=5, ema=0.9), data, straight, resume=True, say=quiet)
+        learn(replace(SMALL, seed=5, ema=0.9), data, straight, resume=True, log=quiet)
 
 
 def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monkeypatch):
     monkeypatch.setattr(output, "LOCK_S", 0.0)
     first, second = [], []
 
-    def say(line):
+    def log(line):
         first.append(line)
         if len(first) == 1:
             with pytest.raises(
                 OptionError, match=r"another training writes to .* now; wait for its end"
             ):
-                learn(SMALL, data, out, say=second.append)
+                learn(SMALL, data, out, log=second.append)
 
-    learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),)), data, out, say=say)
+    learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),)), data, out, log=log)
     assert first and "waiting for its end" in second[0]
 
 
@@ -166,45 +166,45 @@ def test_a_folder_that_cannot_be_one_is_refused_at_once(data, tmp_path):
     with pytest.raises(
         OptionError, match=r"cannot write to the folder .*run: File exists; choose another --out"
     ):
-        learn(SMALL, data, tmp_path / "run", say=quiet)
+        learn(SMALL, data, tmp_path / "run", log=quiet)
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(data, straight):
     before = (straight / "last.pt").read_bytes()
-    learn(replace(SMALL, log_every=2), data, straight, resume=True, say=quiet)
+    learn(replace(SMALL, log_every=2), data, straight, resume=True, log=quiet)
     assert (straight / "last.pt").read_bytes() == before
 
 
 def test_workers_make_the_same_scenes(data, out, straight):
-    learn(replace(SMALL, workers=2, validate_every=0), data, out, say=quiet)
+    learn(replace(SMALL, workers=2, validate_every=0), data, out, log=quiet)
     one, other = (checkpoints.read(folder / "last.pt").state["model"] for folder in (straight, out))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out):
-    told = []
+    lines = []
     recipe = replace(
         SMALL,
         init="humanparse-small",
         validate_every=0,
         stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),),
     )
-    learn(recipe, data, out, say=told.append)
-    assert told[0].startswith(
+    learn(recipe, data, out, log=lines.append)
+    assert lines[0].startswith(
         "starts from humanparse-small: 223 tensors taken over; not in the file"
     )
-    assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == told[0]
+    assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == lines[0]
 
 
 def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
-    told, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),))
-    learn(recipe, data, tmp_path, say=told.append)
-    assert told[0].startswith(f"the teacher looks at each photo of {data} once") and told[
+    lines, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),))
+    learn(recipe, data, tmp_path, log=lines.append)
+    assert lines[0].startswith(f"the teacher looks at each photo of {data} once") and lines[
         1
     ].startswith("step 1/1")
     again = []
-    learn(recipe, data, tmp_path, resume=True, say=again.append)
-    assert again == ["goes on after step 1 of 1"]
+    learn(recipe, data, tmp_path, resume=True, log=again.append)
+    assert again == ["continues after step 1 of 1"]
 
 
 def test_no_two_steps_share_a_scene_and_sizes_take_turns():
@@ -244,20 +244,20 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
         return parts | {"classes": parts["classes"] * float("nan")} if step == 2 else parts
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
-    told = []
-    learn(replace(SMALL, log_every=3, validate_every=0), data, out, say=told.append)
+    lines = []
+    learn(replace(SMALL, log_every=3, validate_every=0), data, out, log=lines.append)
     assert all(
         torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
     )
     assert (
-        told[1] == "steps whose loss was no number, and which left the weights as they were: 1"
-        and len(told) == 3
+        lines[1] == "steps whose loss was not finite, and which left the weights as they were: 1"
+        and len(lines) == 3
     )
-    # of the steps that gave a number
-    assert "nan" not in told[0] and "NaN" not in (out / "log.jsonl").read_text()
+    # The means are those of the steps whose loss was finite.
+    assert "nan" not in lines[0] and "NaN" not in (out / "log.jsonl").read_text()
 
 
-def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):
+def test_nor_does_one_whose_picture_is_not_finite(data, out, monkeypatch):
     from humanparse.training.embedded import EmbeddedTask
 
     losses = EmbeddedTask.losses
@@ -271,26 +271,26 @@ def test_nor_does_one_whose_picture_is_no_number(data, out, monkeypatch):
         )
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
-    learn(replace(SMALL, teacher_every=3, validate_every=0), data, out, say=quiet)
+    learn(replace(SMALL, teacher_every=3, validate_every=0), data, out, log=quiet)
     assert all(
         torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
     )
 
 
 def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
-    learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, say=quiet)
-    told = [
+    learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, log=quiet)
+    lines = [
         ("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
     ]
-    assert told == [False, False, False, True, False, False]
+    assert lines == [False, False, False, True, False, False]
 
 
 def test_the_mirrored_scenes_are_asked_as_often_as_the_recipe_says(data, out):
-    learn(replace(SMALL, mirror_every=3, validate_every=0), data, out, say=quiet)
-    told = [
+    learn(replace(SMALL, mirror_every=3, validate_every=0), data, out, log=quiet)
+    lines = [
         ("mirror" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
     ]
-    assert told == [False, False, True, False, False, True]
+    assert lines == [False, False, True, False, False, True]
 
 
 def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_scenes(data):
@@ -313,7 +313,7 @@ def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, o
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     frozen, thawed = Stage(2, ((64, 2),), frozen=7), Stage(2, ((64, 2),))
     for name, stages in {"one": (frozen,), "two": (frozen, thawed)}.items():
-        learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, say=quiet)
+        learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, log=quiet)
         learnt = checkpoints.read(out / name / "last.pt").state["model"]
         same = [
             torch.equal(learnt[f"backbone.body.{n}.weight"], conv.weight)
@@ -334,7 +334,7 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
             replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0),
             data,
             out / name,
-            say=quiet,
+            log=quiet,
         )
     learnt, blended = (
         checkpoints.read(out / name / "last.pt").average for name in ("learnt", "blended")
@@ -347,13 +347,13 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
     assert torch.equal(blended["class_head.weight"], learnt["class_head.weight"])
 
 
-def test_the_average_does_not_remember_what_a_stage_has_gone_back_on(data, out):
+def test_the_average_forgets_weights_that_a_stage_has_replaced(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     stages = (
         Stage(2, ((64, 2),), backbone_lr=1e-2),
         Stage(1, ((64, 2),), frozen=27, backbone_share=0.0),
     )
-    learn(replace(SMALL, stages=stages, validate_every=0, ema=0.9), data, out, say=quiet)
+    learn(replace(SMALL, stages=stages, validate_every=0, ema=0.9), data, out, log=quiet)
     average = checkpoints.read(out / "last.pt").average
     for name, value in teacher.backbone.state_dict().items():
         assert torch.allclose(average[f"backbone.{name}"], value, atol=1e-6)
@@ -378,7 +378,7 @@ def _without_speed(folder) -> list[dict]:
 
 def test_the_person_map_starts_as_the_teachers(data):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True).eval()
-    model = start_from(teacher, centre_parser()).eval()
+    model = init_from_bodypix(teacher, centre_parser()).eval()
     pixels = torch.rand(1, 3, 64, 96) * 2 - 1
     with torch.inference_mode():
         wanted = torch.nn.functional.interpolate(
@@ -397,7 +397,7 @@ def test_the_deep_stage_begins_by_adding_nothing_and_can_learn():
     assert torch.equal(model(pixels)["classes"], before)
 
 
-def test_what_stays_in_fp32_under_autocast_says_the_same():
+def test_convolutions_kept_in_fp32_under_autocast_give_the_same():
     torch.manual_seed(0)
     plain = centre_parser().eval()
     spared = copy.deepcopy(plain)
@@ -412,8 +412,10 @@ def test_what_stays_in_fp32_under_autocast_says_the_same():
 
 
 def test_a_cell_looks_at_the_middle_of_its_square():
-    """Centred padding: moving the picture by one cell moves every feature by one cell, and nothing
-    drifts sideways."""
+    """With centred padding, moving the picture by one cell moves every feature by one cell.
+
+    Nothing drifts sideways.
+    """
     from humanparse.model.bodypix import MobileNetV1
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Losses: zero-ish for the right answer, larger for a wrong one, blind where nothing is known."""
+"""Losses: nearly zero for the right output, larger for a wrong one, zero for the unknown."""
 
 import pytest
 
@@ -122,7 +122,7 @@ def test_a_persons_mean_is_over_their_own_pixels_and_nobodys_is_zero():
     ]
 
 
-def test_what_nobody_knows_of_an_outfit_costs_nothing():
+def test_what_is_unknown_about_an_outfit_costs_nothing():
     pooled = torch.tensor([[[8.0, -8.0, 3.0]]])
     worn = torch.tensor([[[1.0, 0.0, -1.0]]])
     assert L.worn_loss(pooled, worn).item() < 0.001

@@ -1,4 +1,4 @@
-"""Memory is kept between steps: a freed block that is asked for again costs no pages."""
+"""Memory is kept between steps: a freed block that is asked for again costs no new pages."""
 
 import subprocess
 import sys

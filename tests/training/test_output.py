@@ -1,5 +1,4 @@
-"""The folder of a run: what does not fit is found before the first step, and a full disk is told as
-such."""
+"""The folder of a run: too little room is found before the first step, a full disk is reported."""
 
 import errno
 import types
@@ -21,11 +20,11 @@ def quiet(line: str) -> None:
     "error",
     [
         OSError(errno.ENOSPC, "No space left on device"),
-        # what PyTorch says of it
+        # PyTorch's message
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 832 vs 726"),
     ],
 )
-def test_a_full_disk_is_told_in_one_line_with_what_to_do(tmp_path, error):
+def test_a_full_disk_is_reported_in_one_line_with_advice(tmp_path, error):
     message = r"the disk of .*run is full, .*; make room there, and add --resume"
     with pytest.raises(HumanParseError, match=message), run_folder(tmp_path / "run", quiet):
         raise error

@@ -1,4 +1,4 @@
-"""Recipes: every key is known and checked, and an error says what was meant."""
+"""Recipes: every key is known and checked, and errors suggest what was meant."""
 
 import re
 from dataclasses import fields, replace
@@ -45,7 +45,7 @@ def test_the_embedded_models_recipe_is_what_the_loop_does_by_itself():
 def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
     recipe = read_recipe(written(tmp_path, STAGE + "lr = 1\n" + STAGE.replace("10", "5")))
     assert recipe.stages == (Stage(10, ((64, 2), (96, 1)), lr=1.0), Stage(5, ((64, 2), (96, 1))))
-    assert recipe.steps == 15 and recipe.stages[0].most == 2
+    assert recipe.steps == 15 and recipe.stages[0].max_scenes == 2
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_stages_follow_each_other_with_their_own_sizes_and_rates(tmp_path):
             "model is 'resnet'; choose one of centre-parser, m2fp-tiny, m2fp-r50, m2fp-r101",
         ),
         ("people = 'one'", "is for M2FP"),
-        ("[[stage]]\nsteps = 1\nsizes = [64, 2]", "expected pairs of side and scenes a step"),
+        ("[[stage]]\nsteps = 1\nsizes = [64, 2]", "expected pairs of side and scenes per step"),
         (
             "[[stage]]\nsteps = 1\nsizes = [[70, 2]]",
             "side is 70; centre-parser needs multiples of 32",

@@ -1,4 +1,4 @@
-"""Scenes: labels that move with the pixels, the same for the same number."""
+"""Scenes: labels move with the pixels, and the same number gives the same scene."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ import pytest
 pytest.importorskip("torch")
 
 from humanparse.labels import CIHP
-from humanparse.training.photos import IGNORE, held_out, load_photos
+from humanparse.training.photos import held_out, load_photos
 from humanparse.training.scenes import KINDS, SceneMaker, empty_scene, paste_person
 from humanparse.training.targets import targets
+from humanparse.training.wears import IGNORE
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_offsets_lead_to_the_centre_and_the_centre_is_a_peak(photos):
     assert int(reached_x[0] / 4) == x and int(reached_y[0] / 4) == y
 
 
-def test_nothing_is_asked_where_nobody_knows(photos):
+def test_there_are_no_targets_where_nothing_is_known(photos):
     scene = pasted(photos, flip=False)
     scene.people[:, :40] = -1
     scene.person[:, :40] = 0.5

@@ -1,4 +1,4 @@
-"""Validation pictures are fixed, and the report holds what was measured."""
+"""Validation pictures are fixed, and the report has what was measured."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_composites_are_the_same_every_time_and_have_two_to_four_people(data, mo
         assert len(np.unique(a.people)) - 1 <= a.num_people
 
 
-def test_people_free_photos_are_counted(data):
+def test_people_found_on_photos_without_people_are_counted(data):
     photos = load_photos(data, validation=True)
     assert len(photos.backgrounds) == 1 and 0 <= V.false_alarms(HumanParser(), photos) <= 1
 

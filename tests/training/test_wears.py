@@ -1,4 +1,4 @@
-"""Lists of what people wear: read, mirrored, and laid over label maps as sets of classes."""
+"""Lists of what people wear: read, mirrored, and applied to label maps as sets of classes."""
 
 import json
 
@@ -14,8 +14,8 @@ ARM, OTHER_ARM, COAT, SCARF = map(CIHP.index, ("Left-arm", "Right-arm", "Coat", 
 
 def test_a_list_is_read_with_its_unsure_classes_its_main_garment_and_its_left(tmp_path):
     file = tmp_path / "wears.json"
-    told = {"wears": ["Coat", "Left-arm"], "unsure": ["Scarf"], "main": "Coat", "left_at": "right"}
-    file.write_text(json.dumps({"street": {"2": told, "3": {"wears": ["Coat"]}}}))
+    lines = {"wears": ["Coat", "Left-arm"], "unsure": ["Scarf"], "main": "Coat", "left_at": "right"}
+    file.write_text(json.dumps({"street": {"2": lines, "3": {"wears": ["Coat"]}}}))
     read = W.read_wears(file, CIHP)["street"]
     assert read[2] == W.Wears(frozenset({COAT, ARM}), frozenset({SCARF}), COAT, "right")
     assert read[2].possible == W.bits({COAT, ARM, SCARF})

@@ -1,5 +1,4 @@
-"""Batches come from worker processes as they would from here, and what goes wrong there is told in
-one line."""
+"""Workers make the same batches as the main process, and their errors are reported in one line."""
 
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ from torch.utils.data import get_worker_info  # noqa: E402
 
 from humanparse.errors import HumanParseError, OptionError  # noqa: E402
 from humanparse.training import workers  # noqa: E402
-from humanparse.training.workers import batches, workers_deaths_told  # noqa: E402
+from humanparse.training.workers import batches, worker_death_as_error  # noqa: E402
 
 STEPS = [[(0, 4), (1, 4)], [(2, 8)], [(3, 4), (4, 4)]]  # of two scenes, one larger one, two
 LARGEST = (8, 1)
@@ -31,12 +30,12 @@ def scene(index: int, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def taken(scenes=scene, processes=2, say=lambda line: None) -> list[dict[str, torch.Tensor]]:
-    return list(batches(scenes, STEPS, LARGEST, processes, False, say))
+def taken(scenes=scene, processes=2, log=lambda line: None) -> list[dict[str, torch.Tensor]]:
+    return list(batches(scenes, STEPS, LARGEST, processes, False, log))
 
 
 def in_worker(do):
-    """Scenes of which number 2 does that, if a worker makes it."""
+    """Scenes of which number 2 does something, if a worker makes it."""
 
     def scenes(index, size):
         if index == 2 and get_worker_info() is not None:
@@ -55,7 +54,7 @@ def failing(error: Exception):
 
 @pytest.fixture
 def room(monkeypatch):
-    """`room(bytes)` is what is free of /dev/shm."""
+    """`room(bytes)` sets what is free in /dev/shm."""
 
     def set_free(num_bytes: int) -> None:
         monkeypatch.setattr(
@@ -78,20 +77,20 @@ def test_batches_are_the_same_from_workers_in_either_way_and_from_here(room, fre
 
 
 @LINUX
-def test_too_little_shared_memory_is_found_before_the_first_batch_and_done_without(room):
-    told = []
+def test_too_little_shared_memory_is_found_before_the_first_batch_and_pipes_are_used(room):
+    lines = []
     need = (3 * 8 * 8 * 4 + 4 + 8) * (2 * workers.AHEAD + workers.HELD)
     room(need)
-    taken(say=told.append)
-    assert told == []
+    taken(log=lines.append)
+    assert lines == []
     room(need - 1)
-    taken(say=told.append)
-    (line,) = told
+    taken(log=lines.append)
+    (line,) = lines
     assert "come through pipes" in line and "--shm-size" in line
 
 
 @LINUX
-def test_no_shared_memory_at_all_is_done_without_too(monkeypatch, tmp_path):
+def test_pipes_are_used_too_if_there_is_no_shared_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "SHARED", tmp_path / "none")
     assert len(taken()) == 3
 
@@ -136,14 +135,14 @@ def test_without_workers_an_error_is_raised_as_it_is():
 
 
 @LINUX
-def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
+def test_the_death_of_a_worker_is_reported_with_advice_and_ends_the_others():
     before = set(multiprocessing.active_children())
-    with pytest.raises(HumanParseError) as raised, workers_deaths_told():
+    with pytest.raises(HumanParseError) as raised, worker_death_as_error():
         taken(in_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))
     message = str(raised.value)
     assert (
-        "is gone" in message
-        and "set workers lower" in message
+        "has died" in message
+        and "use fewer workers" in message
         and "\n" not in message
         and "It is possible" not in message
     )
@@ -152,5 +151,5 @@ def test_a_workers_death_is_told_with_what_to_do_and_ends_the_others():
 
 
 def test_other_errors_of_pytorch_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="sizes differ"), workers_deaths_told():
+    with pytest.raises(RuntimeError, match="sizes differ"), worker_death_as_error():
         raise RuntimeError("sizes differ")

@@ -107,7 +107,7 @@ def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: 
     from humanparse.export.quantise import choose_photos, quantise
 
     choose_photos(photos)  # before anything that takes minutes
-    say = partial(typer.echo, err=True)
+    log = partial(typer.echo, err=True)
     with tempfile.TemporaryDirectory() as folder:
         model = source
         if source.suffix == ".onnx":
@@ -116,7 +116,7 @@ def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: 
         else:
             model = Path(folder, "model.onnx")
             from_checkpoint(source, model, labels, "fp32", license)
-        card = quantise(model, out, photos, say=say)
+        card = quantise(model, out, photos, log=log)
     typer.echo(f"{out}: {card.name}, int8, {out.stat().st_size / 1e6:.1f} MB, {card.license}")
 
 

@@ -12,8 +12,7 @@ import typer
 from humanparse.errors import OptionError
 from humanparse.system.files import check_target
 from humanparse.system.packaged import packaged
-
-TARGETS = ("triton", "tensorrt", "openvino", "onnx")
+from humanparse.vocabulary import EXPORT_TARGETS
 
 
 def export(
@@ -26,7 +25,7 @@ def export(
             help="A folder for triton and tensorrt, an .xml file, or an .onnx file.",
         ),
     ],
-    to: Annotated[str, typer.Option(metavar="|".join(TARGETS), help="What to write.")],
+    to: Annotated[str, typer.Option(metavar="|".join(EXPORT_TARGETS), help="What to write.")],
     model: Annotated[
         str | None,
         typer.Argument(
@@ -79,46 +78,38 @@ def export(
       humanparse export --to openvino -o small.xml --fp16
       humanparse export --to onnx -o photo-to-maps.onnx
     """
-    if to not in TARGETS:
-        raise OptionError(f"there is no target {to!r}; choose one of {', '.join(TARGETS)}")
-    if photo and to != "tensorrt":
+    if to not in EXPORT_TARGETS:
+        raise OptionError(f"there is no target {to!r}; choose one of {', '.join(EXPORT_TARGETS)}")
+    from humanparse.export.targets import TARGETS, ExportRequest
+
+    target = TARGETS[to]
+    if photo and not target.fixes_photo_size:
         raise OptionError("--photo is for tensorrt: the others take photos of any size")
-    if fp16 and to != "openvino":
+    if fp16 and not target.halves_weights:
         raise OptionError(
             "--fp16 is for openvino; trtexec has a --fp16 of its own, and the others keep the model's weights"
         )
-    if overwrite and to not in ("openvino", "onnx"):
+    if overwrite and not target.suffixes:
         raise OptionError(
             "--overwrite is for openvino and onnx; "
             f"remove the folder that is in the way of {to} yourself"
         )
-    if check and to == "triton":
+    if check and not target.compares_photos:
         raise OptionError("--check does nothing for triton: what it runs is the model itself")
     if not out.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {out.parent}; make it first")
-    if to in ("openvino", "onnx") and out.is_dir():
-        raise OptionError(
-            f"{out} is a folder; give a file that ends in .{'xml' if to == 'openvino' else 'onnx'}"
-        )
+    if target.suffixes and out.is_dir():
+        raise OptionError(f"{out} is a folder; give a file that ends in {target.suffixes[0]}")
     if missing := [path for path in check or () if not path.is_file()]:
         raise OptionError(f"there is no photo {missing[0]}; --check takes photos to compare with")
     photo_hw = _size(photo)
-    from humanparse.export import openvino, tensorrt, triton
-    from humanparse.export.single_graph import whole
     from humanparse.weights.catalog import model_file
 
     file = model_file(model)
     photos = tuple(check or sorted(packaged("cli/demo").glob("*.jpg")))
-    for target in {"openvino": (out, out.with_suffix(".bin")), "onnx": (out,)}.get(to, ()):
-        check_target(target, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
-    if to == "triton":
-        written = triton.write_triton(file, out)
-    elif to == "tensorrt":
-        written = tensorrt.write_tensorrt(file, out, photos, photo_hw=photo_hw)
-    elif to == "openvino":
-        written = openvino.write_openvino(file, out, photos, fp16=fp16)
-    else:
-        written = whole.write_whole(file, out, photos)
+    for path in target.files(out):
+        check_target(path, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
+    written = target.write(ExportRequest(file, out, photos, photo_hw, fp16))
     for path in written.files:
         typer.echo(f"{path}  {_size_of(path)}")
     for one in written.agreement:

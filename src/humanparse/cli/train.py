@@ -99,7 +99,7 @@ def train(
         ) from error
     target = Path(chosen.out or Path("runs", chosen.name))
     try:
-        done = run(chosen, folder, target, resume=resume, say=typer.echo)
+        done = run(chosen, folder, target, resume=resume, log=typer.echo)
     except FileNotFoundError as error:
         raise OptionError(str(error)) from error
     except KeyboardInterrupt:

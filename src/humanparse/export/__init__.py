@@ -1,2 +1,1 @@
-"""Models in other forms: checkpoints to ONNX files, and ONNX files to what other runtimes and
-servers take."""
+"""Models in other forms: checkpoints as ONNX files, and these for other runtimes and servers."""

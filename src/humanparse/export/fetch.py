@@ -1,5 +1,4 @@
-"""A model of the hub → its .onnx file on this machine: downloaded (weights/store.py), then
-converted, once."""
+"""Turn a model of the hub into an .onnx file on this machine: download it, then convert it once."""
 
 from __future__ import annotations
 
@@ -18,10 +17,18 @@ def fetch(
     accept_licence: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """The converted file; what is missing is fetched and converted first. Costs nothing if all is
-    here.
+    """Return the converted file of a model; fetch and convert whatever is missing first.
 
-    say: see `store.pull`, which also says what is raised; MissingExtra without PyTorch.
+    If the file is already here, this costs nothing.
+
+    Args:
+        model: The model of the hub.
+        accept_licence: Whether the user accepts the licence of its weights.
+        say: Called with a line for the user when something takes longer.
+
+    Raises:
+        MissingExtra: Without PyTorch, if the model has yet to be converted.
+        HumanParseError: As `store.pull` raises it.
     """
     if file := store.converted(model):
         return file
@@ -30,13 +37,27 @@ def fetch(
 
 
 def convert_pulled(model: HubModel, say: Callable[[str], None]) -> Path:
-    """Convert what `store.pull` has fetched. Returns the .onnx file."""
+    """Convert what `store.pull` has fetched, and return the .onnx file.
+
+    Args:
+        model: The model of the hub.
+        say: Called with a line for the user.
+
+    Raises:
+        MissingExtra: Without PyTorch.
+        ModelError: If the checkpoint cannot be converted.
+    """
     say(f"converting {model.name}; this takes a minute or two")
     return store.adopt(model, convert, say)
 
 
 def convert(checkpoint: Path, out: Path) -> None:
-    """Write the .onnx of a checkpoint, with the classes of the configuration.json beside it."""
+    """Write the .onnx file of a checkpoint, with the classes of the configuration.json next to it.
+
+    Raises:
+        MissingExtra: Without PyTorch.
+        ModelError: If the checkpoint cannot be converted.
+    """
     try:
         from humanparse.export.m2fp import convert_checkpoint
     except ModuleNotFoundError as error:
@@ -51,5 +72,5 @@ def convert(checkpoint: Path, out: Path) -> None:
 
 
 def can_convert() -> bool:
-    """Whether PyTorch is installed; it is not imported."""
+    """Return whether PyTorch is installed, without importing it."""
     return find_spec("torch") is not None

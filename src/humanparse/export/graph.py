@@ -1,71 +1,63 @@
-"""What all ways out share: reading a model file, its sizes and its batch opened or fixed, and
-whether two files agree."""
+"""What the exports share: reading a model file and changing its ONNX graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
-from humanparse.errors import BrokenModel, MissingExtra, ModelError
-from humanparse.image import read_image
+from humanparse.errors import BrokenModel, MissingExtra
+from humanparse.export.agreement import NOISE_HW, TOLERANCE, Agreement, difference
 
 if TYPE_CHECKING:
     import onnx
 
-INPUT = "pixels"  # what every file of ours calls it: float32 (1, 3, H, W)
-TRIAL_HW = (192, 256)  # of the noise that files are tried with
-# largest difference between two files, in tenths of an output's largest value
-TOLERANCE = 1e-3
-
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two ways of computing the same lie apart on one picture.
-
-    difference: of the network's outputs, see `difference`. labels, people: share of the photo's
-    pixels where both maps are equal, None if no maps were made.
-    """
-
-    picture: str
-    difference: float = 0.0
-    labels: float | None = None
-    people: float | None = None
+INPUT = "pixels"  # the name of every model file's input: float32 (1, 3, H, W)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What an export left behind: its files, how well they agree with the model they were made
-    from, and what to know."""
+    """What an export has written.
+
+    Attributes:
+        files: The files.
+        agreement: How well they agree with the model that they were made from.
+        notes: What the user should know, one line each.
+    """
 
     files: tuple[Path, ...]
     agreement: tuple[Agreement, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
-def load(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
-    """The graph and the card of a model file. Raises BrokenModel, or MissingExtra without the
-    package onnx."""
+def read_model(file: Path) -> tuple[onnx.ModelProto, ModelCard]:
+    """Return the graph and the card of a model file.
+
+    Args:
+        file: An .onnx file written by humanparse.
+
+    Raises:
+        BrokenModel: If it is not an ONNX model, or carries no card.
+        MissingExtra: Without the package onnx.
+    """
     onnx = the_onnx_package()
     try:
         model = onnx.load(file)
     except Exception as error:  # protobuf raises a class of its own
         raise BrokenModel(
-            f"{file} is not an ONNX model that can be read; give an .onnx file of humanparse"
+            f"{file} is not a readable ONNX model; give an .onnx file written by humanparse"
         ) from error
     card = ModelCard.from_metadata({one.key: one.value for one in model.metadata_props}, str(file))
     return model, card
 
 
-def the_onnx_package():
-    """The module onnx, to read and change graphs. Raises MissingExtra."""
+def the_onnx_package() -> ModuleType:
+    """Return the module onnx, which reads and changes graphs. Raises MissingExtra without it."""
     try:
         import onnx
     except ImportError as error:
@@ -74,13 +66,17 @@ def the_onnx_package():
 
 
 def set_card(model: onnx.ModelProto, card: ModelCard) -> None:
-    """Let the file carry its card."""
+    """Store the card in the model's metadata, in place of whatever was there."""
     the_onnx_package().helper.set_model_props(model, {METADATA_KEY: card.to_json()})
 
 
 def fix_size(model: onnx.ModelProto, input_hw: tuple[int, int]) -> None:
-    """Give the input one size for ever; what the outputs' sizes are then, is found when the graph
-    is folded."""
+    """Fix the input size, in place; output shapes are inferred later by constant folding.
+
+    Args:
+        model: A graph with one input of any height and width.
+        input_hw: Height and width of the input in pixels.
+    """
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     for axis, size in zip(sizes, (1, 3, *input_hw), strict=True):
         axis.dim_value = size
@@ -101,18 +97,22 @@ def open_batch(model: onnx.ModelProto) -> None:
 
 
 def takes_batches(model: onnx.ModelProto, folder: Path) -> bool:
-    """Whether a graph whose batch was opened gives for two pictures at once what it gives for each.
+    """Return whether a graph gives the same for two pictures at once as for each alone.
 
-    Tried, not guessed: an exporter may have written a batch of one into the middle of the graph.
+    This is tried rather than inferred: an exporter may have fixed a batch of one somewhere inside
+    the graph.
+
+    Args:
+        model: A graph that `open_batch` has changed.
+        folder: Where a temporary file, `batch.onnx`, may be written; it is left there.
     """
-    onnx = the_onnx_package()
     file = folder / "batch.onnx"
-    onnx.save(model, file)
-    pair = np.random.default_rng(0).normal(size=(2, 3, *TRIAL_HW)).astype(np.float32)
+    the_onnx_package().save(model, file)
+    pair = np.random.default_rng(0).normal(size=(2, 3, *NOISE_HW)).astype(np.float32)
     try:
         run = OnnxRuntimeEngine(file).run
         together, apart = run(pair), [run(pair[index : index + 1]) for index in (0, 1)]
-    except Exception:  # whatever ONNX Runtime objects to, it is a no
+    except Exception:  # whatever ONNX Runtime objects to, the graph takes no batches
         return False
     return all(
         value.shape[0] == 2
@@ -122,53 +122,21 @@ def takes_batches(model: onnx.ModelProto, folder: Path) -> bool:
     )
 
 
-def fold(model: onnx.ModelProto, out: Path) -> None:
-    """Write the graph with everything computed that does not depend on the picture, in ONNX's own
-    operators."""
+def fold(model: Path | onnx.ModelProto, out: Path) -> None:
+    """Write the graph with all constants computed and BatchNorm folded into the convolutions.
+
+    Only ONNX's own operators are used, so every runtime can read the result.
+
+    Args:
+        model: An .onnx file, or a graph in memory.
+        out: The .onnx file to write.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # higher levels use operators that only ONNX Runtime has
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(out)
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-def difference(wanted: dict[str, np.ndarray], got: dict[str, np.ndarray]) -> float:
-    """The largest difference in any output, in tenths of that output's largest value: rounding
-    grows with it.
-
-    Infinite if an output is missing, of another shape or not a number.
-    """
-    worst = 0.0
-    for name, value in wanted.items():
-        if name not in got or got[name].shape != value.shape or not np.isfinite(got[name]).all():
-            return float("inf")
-        unit = max(1.0, float(np.abs(value).max(initial=0)) / 10)
-        worst = max(worst, float(np.abs(value - got[name]).max(initial=0)) / unit)
-    return worst
-
-
-def compare(
-    wanted: Run, got: Run, inputs: Iterable[tuple[str, np.ndarray]], tolerance: float
-) -> tuple[Agreement, ...]:
-    """Run both on each named input. Raises ModelError if they differ by more than `tolerance`
-    anywhere."""
-    found = tuple(
-        Agreement(name, difference(wanted(pixels), got(pixels))) for name, pixels in inputs
-    )
-    if bad := [one for one in found if not one.difference <= tolerance]:
-        raise ModelError(
-            f"the exported model differs by {bad[0].difference:.2g} on {bad[0].picture}, over {tolerance:g}; "
-            "nothing was written"
-        )
-    return found
-
-
-def inputs_of(photos: Sequence[Path], card: ModelCard) -> list[tuple[str, np.ndarray]]:
-    """Each photo as the network wants it, and a picture of noise: (name, float32 (1, 3, H, W))."""
-    noise = np.random.default_rng(0).integers(0, 256, (*TRIAL_HW, 3), np.uint8)
-    named = [("noise", noise), *((photo.name, read_image(photo).pixels) for photo in photos)]
-    return [(name, card.preprocess(pixels)[0]) for name, pixels in named]
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

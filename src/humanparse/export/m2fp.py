@@ -1,4 +1,4 @@
-"""An M2FP checkpoint → an .onnx file with which `HumanParser("model.onnx")` needs nothing else."""
+"""Convert an M2FP checkpoint to an .onnx file that HumanParser opens without anything else."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from humanparse.card import ModelCard
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.export.checkpoint import Checkpoint, load_network, read_checkpoint
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART, LabelSet, label_set
 from humanparse.preprocess import Preprocess
 
 OUTPUTS = ("pred_logits", "pred_masks")
 CHECK_SIZES_HW = ((320, 320), (256, 416), (416, 224), (192, 480))
 TOLERANCE = 1e-3
-# A mask logit within rounding of zero opens a cell to a query in one engine and not in the other,
-# and moves that query. A graph that is wrong, for example at sizes other than the traced one, moves
-# them all.
+# Where a mask logit is zero but for rounding, one engine opens the cell to a query and the other
+# does not, which changes that query. A graph that is wrong, for example at sizes other than the
+# traced one, changes all queries.
 SHARE = 0.9
 MULTI_PERSON_SETS = (CIHP, PASCAL_PERSON_PART, MHP_V2)
 LICENSE = "CC-BY-NC-4.0"  # of the official checkpoints
@@ -27,8 +27,12 @@ MULTI_PERSON = Preprocess(MEAN, STD, short_side=640, max_long_side=1333, filter=
 
 @dataclass(frozen=True)
 class Converted:
-    """card: what the new file says of itself. difference: between it and PyTorch, see
-    `export.difference`."""
+    """What came of a conversion.
+
+    Attributes:
+        card: What the new file says about itself.
+        difference: How far it differs from PyTorch, see `agreement.difference`.
+    """
 
     card: ModelCard
     difference: float
@@ -42,13 +46,20 @@ def convert_checkpoint(
     precision: str = "fp32",
     license: str = LICENSE,
 ) -> Converted:
-    """Convert a checkpoint file (see checkpoint.py) to ONNX, check the result against PyTorch, and
-    only then keep it.
+    """Convert a checkpoint to ONNX; the file is kept only if it agrees with PyTorch.
 
-    labels: name of a label set; None takes the classes of the configuration.json beside the
-    checkpoint, or else the official set with as many classes. precision: see `export`. license: of
-    the weights; it travels inside the file. Raises BrokenModel for a file that is not a whole M2FP
-    checkpoint, OptionError for labels that do not fit it.
+    Args:
+        checkpoint: A checkpoint file, see checkpoint.py.
+        out: The .onnx file to write; it appears whole or not at all.
+        labels: The name of a label set; None takes the classes of the configuration.json next to
+            the checkpoint, or else the official set with as many classes.
+        precision: "fp32" or "fp16", see `write_onnx`.
+        license: The licence of the weights; it is stored in the file.
+
+    Raises:
+        BrokenModel: If the file is not a complete M2FP checkpoint.
+        OptionError: If the labels do not fit it, or the precision is unknown.
+        ModelError: If the result differs from PyTorch.
     """
     source = read_checkpoint(checkpoint)
     chosen = choose_labels(source, labels)
@@ -64,7 +75,7 @@ def convert_checkpoint(
         license=license,
         source_sha256=source.sha256,
     )
-    difference = export(
+    difference = write_onnx(
         load_network(source),
         out,
         card,
@@ -78,11 +89,18 @@ def convert_checkpoint(
 
 
 def choose_labels(checkpoint: Checkpoint, name: str | None) -> LabelSet:
-    """The label set of that name, or of the classes beside the checkpoint, or the official one with
-    as many classes.
+    """Return the label set of a checkpoint.
 
-    The last class of a multi-person network is the whole person, which is not a label. Raises
-    OptionError if the counts differ.
+    The last class of a multi-person network is the whole person, which is not a label.
+
+    Args:
+        checkpoint: The checkpoint.
+        name: The name of a label set; None takes the classes next to the checkpoint, or else the
+            official set with as many classes.
+
+    Raises:
+        OptionError: If the label set has another number of classes than the checkpoint.
+        BrokenModel: If nothing says what the classes are, or the configuration.json does not fit.
     """
     single = checkpoint.single_hw is not None
     parts = checkpoint.num_classes - (0 if single else 1)
@@ -103,12 +121,13 @@ def choose_labels(checkpoint: Checkpoint, name: str | None) -> LabelSet:
         return official
     if len(checkpoint.classes) != checkpoint.num_classes:
         raise BrokenModel(
-            f"configuration.json beside {checkpoint.path} names {len(checkpoint.classes)} classes, but the checkpoint has "
-            f"{checkpoint.num_classes}; say --labels, or move the file away"
+            f"configuration.json next to {checkpoint.path} names {len(checkpoint.classes)} "
+            f"classes, but the checkpoint has {checkpoint.num_classes}; give --labels, "
+            "or move the file away"
         )
     names = checkpoint.classes[:parts]
-    # The official files spell some names otherwise ("Gloves" for "Glove"): the same classes are the
-    # same label set.
+    # The official files spell some names differently ("Gloves" for "Glove"), but mean the same
+    # label set.
     if official and [_bare(one) for one in names] == [_bare(one) for one in official.names]:
         return official
     return LabelSet("own", names)
@@ -118,11 +137,12 @@ def _unknown_classes(checkpoint: Checkpoint) -> BrokenModel:
     count = checkpoint.num_classes
     if count == len(LIP):
         return BrokenModel(
-            f"{checkpoint.path} has LIP's {count} classes; a single-person model needs its configuration.json"
+            f"{checkpoint.path} has LIP's {count} classes; a single-person model needs its "
+            "configuration.json"
         )
     return BrokenModel(
-        f"{checkpoint.path} has {count} classes, as no official set; put their names, with the whole person last, as "
-        '"classes" into a configuration.json beside it'
+        f"{checkpoint.path} has {count} classes, which matches no official label set; list their "
+        'names, with the whole person last, under "classes" in a configuration.json next to it'
     )
 
 

@@ -1,5 +1,7 @@
-"""A network → an ONNX file that runs at any size, carries its card, and is kept only if it agrees
-with PyTorch."""
+"""Write a PyTorch network as an ONNX file that runs at any size and carries its card.
+
+The file is kept only if it agrees with PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,18 @@ from torch import Tensor, nn
 from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
+from humanparse.export.agreement import difference
+from humanparse.export.graph import INPUT
 from humanparse.system.files import whole_file
 
 OPSET = 17
 TRACED_HW = (256, 192)
 PRECISIONS = ("fp32", "fp16")
-SMALL = 1024  # tensors of fewer values stay in fp32: they weigh nothing, and norms are sensitive
+# Tensors of fewer values stay in fp32: they take little space, and norms are sensitive.
+MIN_FP16_VALUES = 1024
 
 
-def export(
+def write_onnx(
     network: nn.Module,
     out: str | Path,
     card: ModelCard,
@@ -35,16 +40,26 @@ def export(
     share: float = 1.0,
     precision: str = "fp32",
 ) -> float:
-    """Write the network as ONNX. Returns the difference from PyTorch, as `difference` measures it.
+    """Write a network as an ONNX file, and return how far it differs from PyTorch.
 
-    network: takes pixels (B, 3, H, W) and gives a dict; `outputs` are the names to keep. Those with
-    four axes follow the size.
-    check_sizes_hw: where to compare; none may be TRACED_HW. units: what counts as a difference of
-    one, by output name.
-    share: of the values that must agree, for networks that take decisions inside.
-    precision: "fp16" stores the weights in half the space, rounded; the arithmetic stays fp32.
-    Changes the network so. Raises ModelError, and leaves `out` as it was, if the file differs by
-    more than `tolerance` anywhere.
+    Args:
+        network: Takes pixels, float32 (B, 3, H, W), and returns a dict of tensors.
+        out: The .onnx file to write; it appears whole or not at all.
+        card: What the file says about itself.
+        outputs: Names of the outputs to keep; the size of those with four axes follows the input.
+        check_sizes_hw: Input sizes (height, width) at which to compare; none may be TRACED_HW.
+        tolerance: The largest accepted difference.
+        units: What counts as a difference of one, by output name.
+        share: The share of the values that must agree, see `agreement.difference`.
+        precision: "fp32", or "fp16" to store the weights in half the space, rounded; the
+            arithmetic stays fp32. With "fp16" the weights of `network` are rounded in place.
+
+    Returns:
+        The largest difference at any of the sizes, as `agreement.difference` measures it.
+
+    Raises:
+        OptionError: For an unknown precision.
+        ModelError: If the file differs by more than `tolerance`; `out` is then left as it was.
     """
     if precision not in PRECISIONS:
         raise OptionError(
@@ -61,46 +76,17 @@ def export(
             _store_as_fp16(model.graph)
         onnx.save(model, part)
         del model
-        found = difference(wrapped, part, outputs, check_sizes_hw, units or {}, share)
-        if not found <= tolerance:  # so that "not a number" is a difference as well
+        found = _difference_from_torch(wrapped, part, check_sizes_hw, units, share)
+        if not found <= tolerance:  # so that NaN counts as a difference too
             raise ModelError(
-                f"the exported model differs from PyTorch by {found:.2g}, over {tolerance}; {out} was not written"
+                f"the exported model differs from PyTorch by {found:.2g}, more than {tolerance}; "
+                f"{out} was not written"
             )
     return found
 
 
-def difference(
-    network: nn.Module,
-    file: Path,
-    outputs: tuple[str, ...],
-    sizes_hw: tuple[tuple[int, int], ...],
-    units: Mapping[str, float],
-    share: float = 1.0,
-) -> float:
-    """How far PyTorch's and ONNX Runtime's outputs lie apart on random pictures of these sizes: the
-    largest difference among the `share` of values that agree best, in the worst output.
-
-    In units of the output, or tenths of its largest value where that is more: rounding grows with
-    it.
-    """
-    engine = OnnxRuntimeEngine(file)
-    generator = torch.Generator().manual_seed(0)
-    differences = []
-    for height, width in sizes_hw:
-        pixels = torch.rand(1, 3, height, width, generator=generator) * 2 - 1
-        with torch.inference_mode():
-            wanted = network(pixels)
-        got = engine.run(pixels.numpy())
-        for name, value in zip(outputs, wanted, strict=True):
-            unit = units.get(name, 1.0) * max(
-                1.0, float(value.abs().max()) / units.get(name, 1.0) / 10
-            )
-            differences.append(float(np.quantile(np.abs(value.numpy() - got[name]), share)) / unit)
-    return float(np.max(differences))  # unlike Python's max, keeps "not a number"
-
-
 class _Outputs(nn.Module):
-    """The wanted outputs as a tuple, which is what tracing wants."""
+    """Returns the wanted outputs as a tuple, as tracing needs them."""
 
     def __init__(self, network: nn.Module, outputs: tuple[str, ...]):
         super().__init__()
@@ -111,21 +97,43 @@ class _Outputs(nn.Module):
         return tuple(found[name] for name in self.outputs)
 
 
+def _difference_from_torch(
+    network: _Outputs,
+    file: Path,
+    sizes_hw: tuple[tuple[int, int], ...],
+    units: Mapping[str, float] | None,
+    share: float,
+) -> float:
+    """The largest difference on random pictures of these sizes, see `agreement.difference`."""
+    engine = OnnxRuntimeEngine(file)
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    for height, width in sizes_hw:
+        pixels = torch.rand(1, 3, height, width, generator=generator) * 2 - 1
+        with torch.inference_mode():
+            values = [value.numpy() for value in network(pixels)]
+        expected = dict(zip(network.outputs, values, strict=True))
+        actual = engine.run(pixels.numpy())
+        differences.append(difference(expected, actual, units=units, share=share))
+    return float(np.max(differences))  # unlike Python's max, this keeps NaN
+
+
 def _trace(network: _Outputs, file: Path, outputs: tuple[str, ...]) -> None:
     example = torch.zeros(1, 3, *TRACED_HW)
     with torch.inference_mode():
         maps = [
             name for name, value in zip(outputs, network(example), strict=True) if value.ndim == 4
         ]
-    dynamic = {"pixels": {2: "height", 3: "width"}} | {
+    dynamic = {INPUT: {2: "height", 3: "width"}} | {
         name: {2: f"{name}_rows", 3: f"{name}_columns"} for name in maps
     }
     with warnings.catch_warnings():
-        # The newer exporter needs one more package and three times as long for the same graph.
+        # The newer exporter needs another package and takes three times as long for the same graph.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        # whether a size was baked in is checked, not guessed
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        # the network is in eval mode
+        # Whether a size was fixed by tracing is checked afterwards.
+        tracer_warning = torch.jit.TracerWarning  # type: ignore[attr-defined]  # public, undeclared
+        warnings.filterwarnings("ignore", category=tracer_warning)
+        # The network is in eval mode.
         warnings.filterwarnings("ignore", "It is recommended that constant folding be turned off")
         torch.onnx.export(
             network,
@@ -133,7 +141,7 @@ def _trace(network: _Outputs, file: Path, outputs: tuple[str, ...]) -> None:
             str(file),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["pixels"],
+            input_names=[INPUT],
             output_names=list(outputs),
             dynamic_axes=dynamic,
             # leaves BatchNorm to the engines, and the weights as they are
@@ -142,20 +150,21 @@ def _trace(network: _Outputs, file: Path, outputs: tuple[str, ...]) -> None:
 
 
 def _round_weights(network: nn.Module) -> None:
-    """Round all large weights to the nearest fp16 value, where they are, so that storing them so
-    loses nothing more."""
+    """Round all large weights to the nearest fp16 value, in place; storing them loses no more."""
     with torch.no_grad():
         for weight in network.parameters():
-            if weight.numel() >= SMALL:
+            if weight.numel() >= MIN_FP16_VALUES:
                 weight.copy_(weight.half().float())
 
 
 def _store_as_fp16(graph: onnx.GraphProto) -> None:
-    """Turn every large tensor that fp16 holds exactly into an fp16 tensor and a cast, which engines
-    undo while loading."""
+    """Replace every large tensor that fp16 holds exactly by an fp16 tensor and a cast.
+
+    Engines undo the cast while they load the file.
+    """
     casts = []
     for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < MIN_FP16_VALUES:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         half = values.astype(np.float16)

@@ -1,37 +1,45 @@
-"""A model in OpenVINO's own format: model.xml and model.bin, which every program with OpenVINO
-reads, and its model server."""
+"""Export to OpenVINO's own format: an .xml and a .bin file, for OpenVINO and its model server."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import open_engine
 from humanparse.errors import OptionError
-from humanparse.export.graph import TOLERANCE, Written, compare, inputs_of
-from humanparse.system.files import sha256_of
+from humanparse.export.agreement import TOLERANCE, compare, network_inputs
+from humanparse.export.graph import Written
+from humanparse.system.files import scratch_folder, sha256_of
 
-# in the units of `difference`: rounding weights to 11 bits moves logits a little, and decisions
-# hardly
+# As `difference` measures it: weights rounded to 11 bits move the logits a little, and hardly ever
+# change a decision.
 FP16_TOLERANCE = 0.2
 
 
 def write_openvino(
     model: Path, out: Path, photos: Sequence[Path] = (), *, fp16: bool = False
 ) -> Written:
-    """Write `model` as `out`, an .xml file, and the .bin beside it; both carry the card, so that
-    HumanParser reads them.
+    """Write a model as an .xml file and a .bin file; HumanParser opens them too.
 
-    photos: pictures on which both must agree. fp16: weights in half the space, rounded; the
-    arithmetic is the reader's choice. Raises OptionError for another ending, MissingExtra without
-    OpenVINO, ModelError if the outputs differ.
+    Both files carry the card, and appear only if their outputs agree with the model's.
+
+    Args:
+        model: The .onnx file of the model.
+        out: The .xml file to write; the weights go into the .bin file of the same name.
+        photos: Photos on which both must agree, besides noise.
+        fp16: Store the weights in half the space, rounded; whoever opens the file chooses the
+            precision of the arithmetic.
+
+    Raises:
+        OptionError: If `out` does not end in .xml.
+        MissingExtra: Without OpenVINO.
+        ModelError: If the outputs differ.
     """
     if out.suffix != ".xml":
         raise OptionError(
-            f"{out} should end in .xml; the weights go into the .bin file of that name beside it"
+            f"{out} should end in .xml; the weights go into the .bin file of the same name"
         )
     original = open_engine("openvino", model)
     card = ModelCard.from_metadata(original.metadata, str(model))
@@ -41,15 +49,14 @@ def write_openvino(
 
     network = core().read_model(str(model))
     network.set_rt_info(card.to_json(), ["framework", METADATA_KEY])
-    # The .xml alone names the model where it is recognised again, and must differ where the weights
-    # do.
+    # Models are recognised by their .xml file alone, so it must differ where the weights do.
     network.set_rt_info(sha256_of(model), ["framework", "made_from_sha256"])
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=out.parent) as folder:
-        made = Path(folder, out.name)
+    with scratch_folder(out.parent) as folder:
+        made = folder / out.name
         openvino.save_model(network, str(made), compress_to_fp16=fp16)
         tolerance = FP16_TOLERANCE if fp16 else TOLERANCE
         agreement = compare(
-            original.run, open_engine("openvino", made).run, inputs_of(photos, card), tolerance
+            original.run, open_engine("openvino", made).run, network_inputs(photos, card), tolerance
         )
         files = out.with_suffix(".bin"), out
         for file in files:  # the .xml last: it is the one that is opened

@@ -1,10 +1,7 @@
-"""A model for TensorRT: ONNX files that its parser reads, and the lines of trtexec that build
-engines of them."""
+"""Export for TensorRT: ONNX files that its parser reads, and the commands that build engines."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +10,18 @@ import numpy as np
 
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import OptionError
+from humanparse.export.agreement import TOLERANCE, Agreement, compare, network_inputs
 from humanparse.export.graph import (
     INPUT,
-    TOLERANCE,
     Written,
-    compare,
     fix_size,
     fold,
-    inputs_of,
-    load,
+    read_model,
     set_card,
     the_onnx_package,
 )
 from humanparse.preprocess import Preprocess
+from humanparse.system.files import whole_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -33,8 +29,8 @@ if TYPE_CHECKING:
 ANY_SIZE = "model.onnx"
 PHOTO_HW = (480, 640)
 WIDEST = 2.0  # photos up to 2:1 and 1:2 fit into the engine for any size
-# Operators that our networks may use and the ONNX parser of TensorRT 8.6 has (GridSample came in
-# 8.5, LayerNormalization in 8.6).
+# Operators that our networks may use and that the ONNX parser of TensorRT 8.6 has (GridSample came
+# in 8.5, LayerNormalization in 8.6).
 SUPPORTED = frozenset(
     (
         "Add",
@@ -114,22 +110,29 @@ SUPPORTED = frozenset(
 def write_tensorrt(
     model: Path, folder: Path, photos: Sequence[Path] = (), *, photo_hw: tuple[int, int] = PHOTO_HW
 ) -> Written:
-    """Write into `folder`, which is made: the model for any size, the model for photos of one size,
-    and a README with the lines.
+    """Write ONNX files for TensorRT, and a README with the trtexec commands, into a new folder.
 
-    photo_hw: (height, width) of the photos, of a camera say, for which the second is made.
-    photos: pictures on which all must agree with the model.
-    Raises OptionError if the folder holds something, ModelError if the files differ from the model.
+    The folder holds the model for any size, the model for photos of one size, and the README. It
+    appears whole or not at all.
+
+    Args:
+        model: The .onnx file of the model.
+        folder: The folder to write; it must not exist yet, or be empty.
+        photos: Photos on which the file of one size must agree with the model, besides noise.
+        photo_hw: Height and width in pixels of the photos, for example those of a camera, that the
+            file of one size is made for.
+
+    Raises:
+        OptionError: If the folder is not empty.
+        ModelError: If the outputs differ.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} is there already and not empty; give a new folder")
-    network, card = load(model)
+        raise OptionError(f"{folder} already exists and is not empty; give a new folder")
+    network, card = read_model(model)
     onnx = the_onnx_package()
     input_hw = card.preprocess.geometry(photo_hw).input_hw
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder.parent) as work:
-        made = Path(work, "made")
-        made.mkdir(mode=0o755)
+    with whole_folder(folder) as made:
         files = made / ANY_SIZE, made / "model-{}x{}.onnx".format(*input_hw), made / "README.md"
         onnx.save(network, files[0])
         fix_size(network, input_hw)
@@ -138,20 +141,19 @@ def write_tensorrt(
         set_card(folded, card)
         onnx.checker.check_model(folded)
         onnx.save(folded, files[1])
-        inputs = inputs_of(photos, card)
+        inputs = network_inputs(photos, card)
         agreement = _compare(model, files[1], inputs, input_hw)
         strange = sorted((operators(onnx.load(files[0])) | operators(folded)) - SUPPORTED)
         readme = _readme(card.name, card.preprocess, photo_hw, input_hw, strange)
         files[2].write_text(readme, "utf-8")
-        if folder.exists():
-            folder.rmdir()
-        os.replace(made, folder)
     notes = (f"not known to be in TensorRT's ONNX parser: {', '.join(strange)}",) if strange else ()
     return Written(tuple(folder / file.name for file in files), agreement, notes)
 
 
-def _compare(model: Path, fixed: Path, inputs, input_hw: tuple[int, int]):
-    """The file for one size against the model, on each picture cut or filled up to that size."""
+def _compare(
+    model: Path, fixed: Path, inputs: Sequence[tuple[str, np.ndarray]], input_hw: tuple[int, int]
+) -> tuple[Agreement, ...]:
+    """Compare the file of one size with the model, on each picture cropped or padded to it."""
 
     def fitted(pixels: np.ndarray) -> np.ndarray:
         out = np.zeros((1, 3, *input_hw), np.float32)
@@ -166,10 +168,10 @@ def _compare(model: Path, fixed: Path, inputs, input_hw: tuple[int, int]):
 
 
 def operators(model: onnx.ModelProto) -> set[str]:
-    """Names of the operators of a graph, those inside branches and loops included."""
+    """Return the names of a graph's operators, including those inside branches and loops."""
     found: set[str] = set()
 
-    def walk(graph) -> None:
+    def walk(graph: onnx.GraphProto) -> None:
         for node in graph.node:
             found.add(
                 node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
@@ -186,10 +188,15 @@ def operators(model: onnx.ModelProto) -> set[str]:
 
 
 def profile(rule: Preprocess) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """(height, width) of the network's input: the least, the usual (4:3) and the largest, for
-    photos from 1:2 to 2:1."""
+    """Return the input sizes (height, width) for TensorRT's optimisation profile.
+
+    Returns:
+        The smallest size, the usual one (of 4:3 photos) and the largest, for photos from 1:2 to
+            2:1.
+    """
     if rule.fit_hw:
-        return (rule.padded(rule.fit_hw),) * 3
+        size = rule.padded(rule.fit_hw)
+        return size, size, size
     short, long = 1000, round(1000 * WIDEST)
     sizes = [
         rule.geometry(photo_hw).input_hw
@@ -213,14 +220,16 @@ def _readme(
     least, usual, largest = (_shape(size) for size in profile(rule))
     fixed = "model-{}x{}".format(*input_hw)
     trouble = (
-        f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; trtexec will say whether your version has them."
+        f"Not known to be in TensorRT's ONNX parser: {', '.join(strange)}; "
+        "trtexec will tell whether your version has them."
         if strange
         else "All operators of both files are in the ONNX parser of TensorRT 8.6 and later."
     )
     corner = "middle" if rule.fit_hw else "top left corner"
     return f"""# {name} for TensorRT
 
-For photos of {photo_hw[1]}x{photo_hw[0]} and others of that shape, whose input is always {input_hw[1]}x{input_hw[0]}:
+For photos of {photo_hw[1]}x{photo_hw[0]} and others of that aspect ratio, whose input is always
+{input_hw[1]}x{input_hw[0]}:
 
     trtexec --onnx={fixed}.onnx --saveEngine={fixed}.plan --fp16
 
@@ -229,16 +238,18 @@ For photos of any size up to {WIDEST:g}:1 and 1:{WIDEST:g}:
     trtexec --onnx={ANY_SIZE} --saveEngine=model.plan --fp16 \\
         --minShapes={least} --optShapes={usual} --maxShapes={largest}
 
-Without `--fp16` both compute in fp32. Engines belong to the GPU and the TensorRT version that built them.
+Without `--fp16` both compute in fp32. An engine runs only on the kind of GPU and with the version
+of TensorRT that it was built with.
 
-The input `{INPUT}` is float32, 1x3xHxW, RGB, (value - {list(rule.mean)}) / {list(rule.std)}, with the photo in the
-{corner} and zeros up to multiples of {rule.multiple}. `humanparse.preprocess` computes it and `humanparse.postprocess` reads
-the outputs; in Python, `HumanParser(engine=...)` does both around any object with `metadata` and `run(pixels)`.
+The input `{INPUT}` is float32, 1x3xHxW, RGB, (value - {list(rule.mean)}) /
+{list(rule.std)}, with the photo in the {corner} and zeros up to multiples of
+{rule.multiple}. `humanparse.preprocess` computes it and `humanparse.postprocess` reads the outputs;
+in Python, `HumanParser(engine=...)` does both around any object with `metadata` and `run(pixels)`.
 
 ## What was checked, and what was not
 
-ONNX's checker accepted {fixed}.onnx, and in ONNX Runtime it gives what the model gives.
+ONNX's checker accepted {fixed}.onnx, and in ONNX Runtime its outputs agree with the model's.
 {trouble}
-Whether TensorRT builds the engines, how fast they are, and what fp16 does to the result was not checked: that takes an
-NVIDIA GPU.
+Whether TensorRT builds the engines, how fast they are and how fp16 changes the results was not
+checked: that takes an NVIDIA GPU.
 """

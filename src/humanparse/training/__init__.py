@@ -1,2 +1,4 @@
-"""Training of the embedded model and of M2FP (extra: train): photos → scenes → targets → losses →
-loop → export → validate."""
+"""Train the embedded model and M2FP (extra: train).
+
+Photos → scenes → targets → losses → loop → export → validation.
+"""

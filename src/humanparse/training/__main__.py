@@ -1,5 +1,4 @@
-"""`python -m humanparse.training export|validate|pictures|sheet|guess|pseudo`: what goes with
-`humanparse train`."""
+"""Tools that go with `humanparse train`: export, validate, pictures, sheet, guess and pseudo."""
 
 from __future__ import annotations
 
@@ -10,11 +9,19 @@ from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.system import streams
 from humanparse.system.files import check_target
 
-# pictures side by side on a sheet: those of one person are narrow
+# Pictures side by side on a sheet; those of one person are narrow.
 ACROSS = {"single": 4, "composite": 2}
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run one of the tools.
+
+    Args:
+        arguments: The words of the command line; None takes those of the process.
+
+    Raises:
+        SystemExit: With a message for the user, for everything that they can put right.
+    """
     streams.prepare()
     options = _options().parse_args(arguments)
     try:
@@ -26,28 +33,28 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from humanparse.training.export import export
+    from humanparse.training.export import export_checkpoint
 
     check_target(options.out, (options.checkpoint,), overwrite=True)
-    difference = export(options.checkpoint, options.out)
-    print(
-        f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1g}"
-    )
+    difference = export_checkpoint(options.checkpoint, options.out)
+    size_mb = options.out.stat().st_size / 1e6
+    print(f"{options.out}: {size_mb:.1f} MB, differs from PyTorch by at most {difference:.1g}")
 
 
 def _validate(options: argparse.Namespace) -> None:
     from humanparse.parser import HumanParser
     from humanparse.training.photos import load_photos
     from humanparse.training.validate import false_alarms, report, validate
-    from humanparse.training.yardstick import measure, report_lists
+    from humanparse.training.yardstick import measure_lists, report_lists
 
     parser, photos = HumanParser(options.model), load_photos(options.data, validation=True)
     print(report(validate(parser, photos), parser.labels.names))
     print(
-        f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} people-free photos"
+        f"somebody was found on {false_alarms(parser, photos)} of {len(photos.backgrounds)} "
+        "photos without people"
     )
     if photos.everyday or photos.tagged:
-        print(report_lists(measure(parser, photos)))
+        print(report_lists(measure_lists(parser, photos)))
 
 
 def _guess(options: argparse.Namespace) -> None:
@@ -55,7 +62,8 @@ def _guess(options: argparse.Namespace) -> None:
 
     count = guess(options.data, options.out, options.model)
     print(
-        f"{options.out}: class maps of {count} photos; train with them by --set guesses={options.out}"
+        f"{options.out}: class maps of {count} photos; "
+        f"to train with them, add --set guesses={options.out}"
     )
 
 
@@ -91,7 +99,9 @@ def _pseudo(options: argparse.Namespace) -> None:
     from humanparse.training.pseudo import pseudo_label
 
     done = pseudo_label(options.photos, options.out, options.model, scales=options.scales)
-    print(f"{options.out}: {done} photos labelled; train with them by --set also={options.out}")
+    print(
+        f"{options.out}: {done} photos labelled; to train with them, add --set also={options.out}"
+    )
 
 
 def _scales(text: str) -> tuple[float, ...]:
@@ -102,7 +112,9 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m humanparse.training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    export = commands.add_parser("export", help="checkpoint → ONNX file, checked against PyTorch")
+    export = commands.add_parser(
+        "export", help="write a checkpoint as an ONNX file, checked against PyTorch"
+    )
     export.add_argument("checkpoint", type=Path)
     export.add_argument("out", type=Path)
     export.set_defaults(run=_export)
@@ -130,13 +142,13 @@ def _options() -> argparse.ArgumentParser:
     sheet.add_argument(
         "--photos",
         action="store_true",
-        help="show the photos too; leave them out where they may not go",
+        help="show the photos too; leave them out if they may not be published",
     )
     sheet.set_defaults(run=_sheet)
 
     guess = commands.add_parser(
         "guess",
-        help="guess class maps from lists of what people wear: to train the embedded model with",
+        help="guess class maps from lists of what people wear, for training the embedded model",
     )
     guess.add_argument("data", type=Path, help="folder with coco/ or ccp/tags.tsv")
     guess.add_argument("out", type=Path, help="folder to write a PNG for each photo into")
@@ -146,7 +158,7 @@ def _options() -> argparse.ArgumentParser:
     guess.set_defaults(run=_guess)
 
     pseudo = commands.add_parser(
-        "pseudo", help="label photos with a model, where it agrees with itself: for self-training"
+        "pseudo", help="label photos with a model where it agrees with itself, for self-training"
     )
     pseudo.add_argument("photos", type=Path, help="folder of photos without labels")
     pseudo.add_argument("out", type=Path, help="folder to write images/, labels/ and persons/ into")
@@ -157,7 +169,7 @@ def _options() -> argparse.ArgumentParser:
         "--scales",
         type=_scales,
         default="0.75,1,1.25",
-        help="input sizes averaged (default: 0.75,1,1.25)",
+        help="input sizes to average over (default: 0.75,1,1.25)",
     )
     pseudo.set_defaults(run=_pseudo)
     return parser

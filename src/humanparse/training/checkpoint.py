@@ -1,9 +1,11 @@
-"""Checkpoints: all that a run needs to go on, or to be used. Each file appears whole or not at all.
+"""Checkpoints: all that a run needs to continue, or that its result needs to be used.
 
-step, model, optimiser   where the run stands
-average                  the averaged weights: what is measured and shipped
-recipe, labels           as JSON: what it was trained with, and its classes
-best                     the best figure so far
+Each file appears whole or not at all, and holds:
+
+    step, model, optimiser   the state of the run
+    average                  the averaged weights: these are measured and shipped
+    recipe, labels           as JSON: what it was trained with, and its classes
+    best                     the best figure so far
 """
 
 from __future__ import annotations
@@ -23,7 +25,12 @@ from humanparse.training.recipe import Recipe, recipe_from_json
 
 
 class Average:
-    """Exponential moving average of the weights: what is evaluated and shipped."""
+    """Exponential moving average of the weights: these are evaluated and shipped.
+
+    Attributes:
+        decay: The share of the average that a step keeps; less in the first steps.
+        state: The averaged tensors by name.
+    """
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
@@ -31,6 +38,12 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the model's weights.
+
+        Args:
+            model: The network after the step.
+            step: The number of the step, from 1.
+        """
         decay = min(self.decay, step / (step + 10))
         for name, value in model.state_dict().items():
             if value.is_floating_point():
@@ -41,7 +54,13 @@ class Average:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that was read. `state` holds what the file holds."""
+    """A checkpoint that was read.
+
+    Attributes:
+        state: What the file holds.
+        recipe: What it was trained with.
+        labels: Its classes.
+    """
 
     state: dict[str, Any]
     recipe: Recipe
@@ -49,26 +68,38 @@ class Saved:
 
     @property
     def average(self) -> dict[str, Tensor]:
+        """The averaged weights by name."""
         return self.state["average"]
 
 
 def save(path: Path, recipe: Recipe, labels: LabelSet, **state: Any) -> None:
-    """Write a checkpoint; a kill in the middle leaves the old one whole."""
-    told = {"recipe": recipe.to_json(), "labels": json.dumps([labels.name, labels.names])}
+    """Write a checkpoint; if the process is killed meanwhile, the old one stays whole.
+
+    Args:
+        path: The file to write.
+        recipe: The recipe of the run.
+        labels: The classes.
+        **state: What else the file is to hold, see above.
+    """
+    texts = {"recipe": recipe.to_json(), "labels": json.dumps([labels.name, labels.names])}
     with whole_file(path) as part:
-        torch.save(state | told, part)
+        torch.save(state | texts, part)
 
 
 def read(path: Path) -> Saved:
-    """Read a checkpoint that `save` wrote. Raises BrokenModel for another file, OSError for
-    none."""
+    """Read a checkpoint that `save` wrote.
+
+    Raises:
+        BrokenModel: If it is another kind of file, or damaged.
+        OSError: If it cannot be read.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # PyTorch raises errors of many kinds for damaged archives
         raise BrokenModel(
-            f"{path} is not a checkpoint that can be read ({type(error).__name__})"
+            f"{path} is not a readable checkpoint ({type(error).__name__})"
         ) from error
     if not is_ours(state):
         raise BrokenModel(f"{path} is not a checkpoint of `humanparse train`")
@@ -77,7 +108,7 @@ def read(path: Path) -> Saved:
 
 
 def is_ours(state: object) -> bool:
-    """Whether a PyTorch file's content is a checkpoint of `humanparse train`."""
+    """Return whether a PyTorch file's content is a checkpoint of `humanparse train`."""
     return isinstance(state, dict) and isinstance(state.get("average"), dict)
 
 

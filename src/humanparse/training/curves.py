@@ -1,5 +1,4 @@
-"""A run's curves as a picture: the losses above, what was measured on held-out photos below, over
-the same steps."""
+"""Draw a run's curves: losses above, figures of held-out photos below, over the same steps."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from humanparse.render.lettering import FAINT, INK, PAPER, font_of, text_width, write
 
@@ -30,7 +29,11 @@ Series = dict[str, tuple[list[float], list[float]]]  # name → steps, values
 
 
 def draw_curves(entries: Sequence[dict[str, Any]]) -> Image.Image:
-    """The picture. entries: lines of the log, see journal.py."""
+    """Draw the curves of a run.
+
+    Args:
+        entries: The lines of the run's log, see log.py.
+    """
     losses, figures = _losses(entries), _figures(entries)
     panels = [("Loss", losses, None)] + ([("Held out", figures, (0.0, 1.0))] if figures else [])
     picture = Image.new("RGB", (WIDTH, HEIGHT * len(panels)), PAPER)
@@ -73,8 +76,7 @@ def _panel(
     last: float,
     limits: tuple[float, float] | None,
 ) -> None:
-    """One set of axes with its curves and names. limits: of the values; None takes them from the
-    curves."""
+    """Draw axes with their curves. limits: of the values; None takes them from the curves."""
     font = font_of(TYPE_PX)
     x0, x1, y0, y1 = LEFT, WIDTH - RIGHT, top + TOP, top + HEIGHT - BOTTOM
     values = [value for _, ys in series.values() for value in ys]
@@ -109,12 +111,13 @@ def _panel(
 
 
 def _upper(series: Series) -> float:
-    """The largest value but for the first tenth of each curve, where losses are high and would
-    flatten the rest."""
+    """The largest value after the first tenth of each curve, where losses are so high that they
+    would flatten the rest."""
     return max((max(ys[len(ys) // 10 :]) for _, ys in series.values()), default=1.0) or 1.0
 
 
-def _fitting(text: str, font) -> str:
+def _fitting(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> str:
+    """The text, shortened to fit beside the axes."""
     while text_width(text, font) > RIGHT - 40 and len(text) > 4:
         text = text[:-1]
     return text

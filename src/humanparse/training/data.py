@@ -1,10 +1,10 @@
-"""What a run learns from and is measured on: the folder of the embedded model's photos, or any
-labelled data set.
+"""Open the data of a run: the folder of the embedded model's photos, or any labelled data set.
 
-    ccp/, backgrounds/, teachers/   the embedded model's: see photos.py
-    anything else                   what `humanparse eval` reads: see evaluation/datasets.py. Of a data set with splits
-                                    Training (or train) is learnt and Validation (or val) held out;
-                                    of a folder without, every tenth photo is held out
+    ccp/, backgrounds/, teachers/   the embedded model's photos, see photos.py
+    anything else                   what `humanparse eval` reads, see evaluation/datasets.py
+
+Of a data set with splits, Training (or train) is learnt and Validation (or val) is held out; of a
+folder without splits, every tenth photo is held out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
 from humanparse.labels import CIHP, LabelSet
 from humanparse.training.folder import (
-    IGNORE,
     FolderScenes,
     folder_lists,
     held_out_scenes,
@@ -34,25 +33,30 @@ from humanparse.training.photos import TEACHER_FILE, held_out_names, load_photos
 from humanparse.training.recipe import Recipe
 from humanparse.training.scenes import Scene, SceneMaker
 from humanparse.training.validate import composites, singles
+from humanparse.training.wears import IGNORE
 
 TRAINING_SPLITS = ("Training", "train")
-TEACHER_MASKS = "teacher.npz"  # in the run's folder: what the teacher said of the photos
-COUNTED = 200  # photos in which classes are counted, for their weights
+TEACHER_MASKS = "teacher.npz"  # in the run's folder: the teacher's masks of the photos
+MAX_COUNTED = 200  # photos in which pixels are counted for the classes' weights
 
 
 class Maker(Protocol):
-    """Makes scene number i: always the same one for the same number and size."""
+    """Makes the scenes of a run."""
 
-    def make(self, index: int, size: int) -> Scene: ...
+    def make(self, index: int, size: int) -> Scene:
+        """Return scene number `index`, the same one for the same number and size."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """labels: the classes. maker: of scenes to learn from. held_out: scenes to measure on, anew
-    each time.
+    """What a run learns from and is measured on.
 
-    class_weights: how much a pixel of each class counts. teacher: the weights file of BodyPix, if
-    there is one.
+    Attributes:
+        labels: The classes.
+        maker: Makes the scenes to learn from.
+        held_out: Returns the scenes to measure on, from the first one each time.
+        class_weights: How much a pixel of each class counts.
+        teacher: The weights file of BodyPix, if there is one.
     """
 
     labels: LabelSet
@@ -63,10 +67,16 @@ class Data:
 
 
 def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
-    """The data below `folder`. out: where the teacher's masks are kept between runs.
+    """Open the data of a run.
 
-    Raises OptionError for a folder that holds nothing to learn from, FileNotFoundError if a part of
-    it is missing.
+    Args:
+        recipe: The recipe of the run.
+        folder: The data folder.
+        out: The run's folder, where the teacher's masks are kept between runs.
+
+    Raises:
+        OptionError: If the folder holds nothing to learn from.
+        FileNotFoundError: If a part of it is missing.
     """
     data = (
         _embedded(recipe, folder, out) if (folder / "ccp").is_dir() else _labelled(recipe, folder)
@@ -81,23 +91,34 @@ def open_data(recipe: Recipe, folder: Path, out: Path) -> Data:
 
 
 def classes_of(recipe: Recipe, folder: Path) -> LabelSet:
-    """The classes that the data below `folder` teaches. Raises OptionError for a folder that holds
-    nothing to learn from."""
+    """Return the classes that the data below `folder` teaches.
+
+    Raises:
+        OptionError: If the folder holds nothing to learn from.
+    """
     if (folder / "ccp").is_dir():
         return CIHP
     train, _ = _splits(folder, recipe.format or None, recipe.holdout)
     return train.labels or CIHP
 
 
-def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
-    """Read all labelled photos that the run will, but for the embedded model's own, which
-    `open_data` reads at once.
+def look_at_data(recipe: Recipe, folder: Path, log: Callable[[str], None]) -> None:
+    """Read all labelled photos of the run once, except the embedded model's own.
 
-    say: called with what is left out, and with a line now and then where it takes long. Raises
-    OptionError for a folder that holds nothing to learn from, and for photos or labels that cannot
-    be read, with all their names.
+    Those are read by `open_data` in any case.
+
+    Args:
+        recipe: The recipe of the run.
+        folder: The data folder.
+        log: Called with what is left out, and with the progress now and then if it takes long.
+
+    Raises:
+        OptionError: If the folder holds nothing to learn from, or if photos or labels cannot be
+            read; it names all of them.
     """
-    photos, notes, labels = [], [], CIHP
+    photos: list[tuple[Sample, Callable[[Sample], tuple]]] = []
+    notes: list[str] = []
+    labels = CIHP
     if not (folder / "ccp").is_dir():
         train, held = _splits(folder, recipe.format or None, recipe.holdout)
         labels = train.labels or CIHP
@@ -111,8 +132,8 @@ def look_at_data(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> No
         notes += more.notes
         photos += _read_by(_also(recipe, more, folder, labels))
     for note in notes:
-        say(note)
-    look_through(photos, say)
+        log(note)
+    look_through(photos, log)
 
 
 def _read_by(scenes: FolderScenes) -> list[tuple[Sample, Callable[[Sample], tuple]]]:
@@ -127,25 +148,29 @@ def _scenes(recipe: Recipe, dataset: Dataset, labels: LabelSet) -> FolderScenes:
 
 
 def _also(recipe: Recipe, more: Dataset, folder: Path, labels: LabelSet) -> FolderScenes:
-    """Scenes of the second folder. Raises OptionError if it has other classes, or nothing that may
-    be learnt from."""
+    """Scenes of the second folder. Raises OptionError if it has other classes, or only photos that
+    are held out."""
     _same_classes(more, labels)
     return _scenes(recipe, replace(more, samples=_learnt(more.samples, folder)), labels)
 
 
 def word_before(folder: Path, out: Path) -> str:
-    """What to tell the user before `open_data`, if it will take long; else ""."""
+    """Return what to tell the user before `open_data` if it will take long, else ""."""
     kept = out / TEACHER_MASKS
     if not (folder / "ccp").is_dir() or kept.is_file():
         return ""
-    return f"the teacher looks at each photo of {folder} once, which takes minutes; what it says is kept in {kept}"
+    return (
+        f"the teacher looks at each photo of {folder} once, which takes minutes; "
+        f"its masks are kept in {kept}"
+    )
 
 
 def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
     guesses = Path(recipe.guesses) if recipe.guesses else None
     if guesses and not guesses.is_dir():
         raise OptionError(
-            f"guesses is {guesses}, which is no folder; make it by `python -m humanparse.training guess`, or leave it out"
+            f"guesses is {guesses}, which is not a folder; "
+            "make it with `python -m humanparse.training guess`, or leave it out"
         )
     photos = load_photos(folder, validation=False, cache=out / TEACHER_MASKS, guesses=guesses)
 
@@ -161,8 +186,10 @@ def _embedded(recipe: Recipe, folder: Path, out: Path) -> Data:
 
 
 def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
-    """Without the embedded model's held-out photos, labelled or not: pseudo-labels of them would
-    teach what it is measured on."""
+    """The samples without the embedded model's held-out photos, labelled or not.
+
+    Pseudo-labels of those would teach what the model is measured on.
+    """
     held = held_out_names(folder)
     learnt = tuple(one for one in samples if one.name not in held)
     if not learnt:
@@ -179,7 +206,7 @@ def _labelled(recipe: Recipe, folder: Path) -> Data:
     weights = (
         CLASS_WEIGHTS
         if labels == CIHP
-        else class_weights(_spread(train.samples, COUNTED), len(labels))
+        else class_weights(_spread(train.samples, MAX_COUNTED), len(labels))
     )
     teacher = folder / TEACHER_FILE
     return Data(
@@ -206,21 +233,28 @@ def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, Da
     learnt = tuple(one for number, one in numbered if not holdout or number % holdout)
     if not learnt:
         raise OptionError(
-            f"{folder} has {len(whole.samples)} photos, and all are held out; give more, or set holdout = 0"
+            f"{folder} has {len(whole.samples)} photos, and all of them are held out; "
+            "give more, or set holdout = 0"
         )
     return replace(whole, samples=learnt), replace(whole, samples=held, notes=())
 
 
 def _spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
-    """At most `count` of them, from all over the list."""
+    """At most `count` of the samples, evenly spread over the list."""
     if len(samples) <= count:
         return tuple(samples)
     return tuple(samples[i] for i in np.linspace(0, len(samples) - 1, count).astype(int))
 
 
 def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, ...]:
-    """How much a pixel of each class counts: the cube root of its rarity, kept between 0.4 and 2.5,
-    as for CIHP."""
+    """Return how much a pixel of each class counts.
+
+    This is the cube root of the class's rarity, kept between 0.4 and 2.5, as for CIHP.
+
+    Args:
+        samples: Labelled photos in which to count pixels.
+        num_classes: The number of classes.
+    """
     pixels = np.zeros(num_classes)
     for sample in samples:
         known = sample.load().label_map
@@ -233,12 +267,12 @@ def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, .
 def _same_classes(more: Dataset, labels: LabelSet) -> None:
     if more.labels is not None and more.labels.names != labels.names:
         raise OptionError(
-            f"{more.folder} has other classes than the data; `also` needs the same ones"
+            f"{more.folder} has other classes than the data; `also` needs the same classes"
         )
 
 
 class _Mixed:
-    """Scenes of two makers; which makes scene number i depends on i alone."""
+    """Scenes of two makers; which of them makes scene number i depends on i and the seed alone."""
 
     def __init__(self, one: Maker, other: Maker, share: float, seed: int):
         self.one, self.other, self.share, self.seed = one, other, share, seed

@@ -1,5 +1,4 @@
-"""The embedded model as a task of the loop: what it starts as, what a scene asks of it, and what a
-miss costs."""
+"""The embedded model as a task of the training loop: its network, its targets and its losses."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from humanparse.labels import CIHP, LabelSet
 from humanparse.model.bodypix import BodyPix, load_bodypix
 from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.preprocess import Preprocess
-from humanparse.training.folder import mirrored_classes
 from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
-from humanparse.training.scenes import Scene
+from humanparse.training.scenes import Scene, mirrored_classes
 from humanparse.training.targets import targets
+from humanparse.training.workers import Encoded
 
 AutoCast = Callable[[], AbstractContextManager]
 CARD = ModelCard(
@@ -39,10 +39,17 @@ CARD = ModelCard(
 
 
 class EmbeddedTask:
-    """teacher: the weights file of BodyPix, or None: then nothing is learnt from it, and `init`
-    should give a start.
+    """The embedded model, with its teacher and the averaged weights that it also learns from.
 
-    Raises OptionError if a stage wants BodyPix's backbone and there is no teacher.
+    Args:
+        recipe: The recipe of the run.
+        labels: The classes.
+        class_weights: How much a pixel of each class counts.
+        teacher: The weights file of BodyPix. With None nothing is learnt from it, and the recipe's
+            `init` should name weights to start from.
+
+    Raises:
+        OptionError: If a stage wants BodyPix's backbone and there is no teacher.
     """
 
     def __init__(
@@ -67,24 +74,32 @@ class EmbeddedTask:
         ]
         if blending and not teacher:
             raise OptionError(
-                f"stage {blending[0]} begins with weights of BodyPix's (backbone_share), and the data has no teachers/; add it, "
-                "or write stages without"
+                f"stage {blending[0]} begins with BodyPix's weights (backbone_share), "
+                "but the data has no teachers/; add it, or remove backbone_share from the stages"
             )
         if teacher:
             self.teacher = load_bodypix(teacher, centred=True).eval().requires_grad_(False)
-            start_from(self.teacher, self.network)
+            init_from_bodypix(self.teacher, self.network)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
-        self.network.to(device=device, memory_format=memory_format)
+        """Move the network and the teacher to a device."""
+        # torch's types lack memory_format
+        self.network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
         if device.type == "cpu":
             spare_bf16(self.network)
         if self.teacher:
-            self.teacher.to(device=device, memory_format=memory_format)
+            self.teacher.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
-        """Each loss of a batch by name, weighted. autocast: the precision that the networks, not
-        the losses, compute in."""
-        known = student = {}
+        """Return each loss of a batch by name, weighted.
+
+        Args:
+            batch: The tensors of the step's scenes.
+            step: The number of the step, from 1.
+            autocast: Sets the precision in which the networks compute; the losses stay fp32.
+        """
+        known: dict[str, Tensor] = {}
+        student: dict[str, Tensor] = {}
         with autocast():
             outputs = self.network(batch["pixels"])
             features = outputs.pop("features16")
@@ -101,21 +116,27 @@ class EmbeddedTask:
 
     @torch.no_grad()
     def mirrored(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Class maps of the averaged weights for the mirrored scenes, laid back over the scenes:
-        "classes" and "wears"."""
+        """Return the averaged weights' class maps for the mirrored scenes, mirrored back.
+
+        Returns:
+            "classes" and "wears", for the pixels of the scenes as they are.
+        """
+        if self.average is None:
+            raise RuntimeError("the averaged weights are not followed: mirror_every is 0")
         outputs = self.average(batch["pixels"].flip(3))
         return {name: outputs[name].flip(3)[:, self.sides] for name in ("classes", "wears")}
 
     def follow(self, average: dict[str, Tensor]) -> None:
-        """Take the averaged weights, which the loop keeps up to date in place, for what the
-        mirrored scenes are asked of."""
+        """Use the averaged weights for the mirrored scenes; the loop updates them in place."""
         if self.mirror_every:
             self.average = centre_parser(len(self.card.labels)).requires_grad_(False).eval()
             self.average.load_state_dict(average, assign=True)
 
-    def groups(self, weight_decay: float) -> list[dict]:
-        """Parameter groups: the pretrained parts learn slowly and without decay (their folded
-        scales are large)."""
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the parameter groups.
+
+        The pretrained parts learn slowly and without decay, since their folded scales are large.
+        """
         model = self.network
         old = [*model.backbone.parameters(), *model.teacher_heads.parameters()]
         known = {id(p) for p in old}
@@ -131,17 +152,23 @@ class EmbeddedTask:
         ]
 
     def train_mode(self) -> None:
+        """Put the network into training mode."""
         self.network.train()
 
     def enter(self, stage: Stage, anew: bool) -> bool:
-        """What a stage asks of the backbone. anew: it begins here, rather than goes on after a
-        kill.
+        """Prepare the backbone for a stage.
 
-        Returns whether weights were changed, so that their average begins anew too.
+        Args:
+            stage: The stage.
+            anew: Whether the stage begins now, rather than continues after an interruption.
+
+        Returns:
+            Whether weights were changed, so that their average has to start over.
         """
         changed = anew and stage.backbone_share < 1
         if changed:
-            start_from(self.teacher, self.network, stage.backbone_share)
+            assert self.teacher is not None  # without it, __init__ has refused the recipe
+            init_from_bodypix(self.teacher, self.network, stage.backbone_share)
         convolutions = (
             one for one in self.network.backbone.modules() if isinstance(one, nn.Conv2d)
         )
@@ -150,29 +177,39 @@ class EmbeddedTask:
         return changed
 
 
-def encode(labels: LabelSet, scene: Scene, index: int) -> dict[str, np.ndarray]:
-    """What the network sees of scene number `index`, and what it should say. Runs in the worker
-    processes."""
+def encode(labels: LabelSet, scene: Scene, index: int) -> Encoded:
+    """Return what the network sees of a scene, and its targets. Runs in the worker processes.
+
+    Args:
+        labels: The classes.
+        scene: The scene.
+        index: Its number; it decides which pixel of each cell speaks for the cell.
+    """
     pixels = (scene.pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
-    asked = targets(scene, STRIDE, 1 + index % 2, labels)
-    return {"pixels": pixels, "teacher_trust": np.float32(scene.teacher_trust)} | asked
+    seen: dict[str, np.ndarray | np.float32] = {
+        "pixels": pixels,
+        "teacher_trust": np.float32(scene.teacher_trust),
+    }
+    return seen | targets(scene, STRIDE, 1 + index % 2, labels)
 
 
 def embedded_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
-    """What the finished file says of itself."""
+    """Return what the finished file says about itself."""
     return replace(CARD, name=recipe.name, labels=labels, license=recipe.license)
 
 
 def spare_bf16(network: nn.Module) -> None:
-    """Keep depthwise convolutions with a stride or a large kernel in fp32 under autocast: on CPUs,
-    their way back takes two to six times as long in bf16 (docs/lab-book.md)."""
+    """Keep depthwise convolutions with a stride or a large kernel in fp32 under autocast.
+
+    On CPUs their backward pass takes two to six times as long in bf16 (docs/lab-book.md).
+    """
     for conv in network.modules():
         if (
             isinstance(conv, nn.Conv2d)
             and conv.groups > 1
             and (conv.stride[0] > 1 or conv.kernel_size[0] > 3)
         ):
-            conv.forward = partial(_in_fp32, conv)
+            conv.forward = partial(_in_fp32, conv)  # type: ignore[method-assign]  # on purpose
 
 
 def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -184,9 +221,14 @@ def _in_fp32(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_from(teacher: BodyPix, model: CentreParser, share: float = 0.0) -> CentreParser:
-    """Give the model BodyPix's backbone and heads, but for `share` of its own weights there, as in
-    arXiv 2109.01903."""
+def init_from_bodypix(teacher: BodyPix, model: CentreParser, share: float = 0.0) -> CentreParser:
+    """Give a model BodyPix's backbone and heads, and return it.
+
+    Args:
+        teacher: BodyPix.
+        model: The model to change.
+        share: The share of its own weights that the model keeps there, as in arXiv 2109.01903.
+    """
     for own, theirs in ((model.backbone, teacher.backbone), (model.teacher_heads, teacher.heads)):
         given = theirs.state_dict()
         for name, weight in own.state_dict().items():

@@ -1,4 +1,4 @@
-"""Checkpoint → ONNX file with its card inside, checked against PyTorch before it is kept."""
+"""Write a training checkpoint as an ONNX file with its card, checked against PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from humanparse.card import ModelCard
 from humanparse.export import m2fp as m2fp_onnx
-from humanparse.export.onnx import export as export_onnx
+from humanparse.export.onnx import write_onnx
 from humanparse.labels import LabelSet
 from humanparse.model.centre_parser import centre_parser
 from humanparse.training import checkpoint as checkpoints
@@ -22,22 +22,29 @@ CHECK_SIZES_HW = ((160, 224), (320, 320), (480, 640), (96, 512))
 TOLERANCE = 2e-3
 
 
-def export(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
-    """Write the averaged weights of a checkpoint as ONNX. Returns the largest difference from
-    PyTorch, as `export.difference` of humanparse.export.onnx measures it.
+def export_checkpoint(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
+    """Write the averaged weights of a checkpoint as an ONNX file.
 
-    card: what the file says of itself; None takes the recipe's. Raises ModelError and keeps nothing
-    if the difference is over the tolerance at any size, BrokenModel for a file that is no
-    checkpoint of ours.
+    Args:
+        checkpoint: A checkpoint of `humanparse train`.
+        out: The .onnx file to write; it appears whole or not at all.
+        card: What the file says about itself; None takes the recipe's card.
+
+    Returns:
+        The largest difference from PyTorch, as `agreement.difference` measures it.
+
+    Raises:
+        ModelError: If the difference is larger than the tolerance at any size.
+        BrokenModel: If the file is not a checkpoint of `humanparse train`.
     """
     saved = checkpoints.read(checkpoint)
     network = trained_model(checkpoint, saved)
     card = card or card_of(saved.recipe, saved.labels)
     with warnings.catch_warnings():
-        # what is not folded is computed each time
+        # Whatever is not folded is computed in every run.
         warnings.filterwarnings("ignore", "Constant folding", UserWarning)
         if saved.recipe.model == "centre-parser":
-            return export_onnx(
+            return write_onnx(
                 network,
                 out,
                 card,
@@ -46,7 +53,7 @@ def export(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
                 tolerance=TOLERANCE,
                 units={"offset": 64},
             )
-        return export_onnx(
+        return write_onnx(
             network,
             out,
             card,
@@ -58,7 +65,12 @@ def export(checkpoint: Path, out: Path, card: ModelCard | None = None) -> float:
 
 
 def trained_model(checkpoint: Path, saved: checkpoints.Saved | None = None) -> nn.Module:
-    """The averaged model of a checkpoint that `train` wrote, ready for inference."""
+    """Return the averaged model of a checkpoint, ready for inference.
+
+    Args:
+        checkpoint: A checkpoint of `humanparse train`.
+        saved: Its content, if it was read already.
+    """
     saved = saved or checkpoints.read(checkpoint)
     network = network_of(saved.recipe, saved.labels)
     network.load_state_dict(saved.average)
@@ -66,7 +78,7 @@ def trained_model(checkpoint: Path, saved: checkpoints.Saved | None = None) -> n
 
 
 def network_of(recipe: Recipe, labels: LabelSet) -> nn.Module:
-    """The recipe's network, untrained."""
+    """Return the recipe's network, untrained."""
     return (
         centre_parser(len(labels))
         if recipe.model == "centre-parser"
@@ -75,7 +87,7 @@ def network_of(recipe: Recipe, labels: LabelSet) -> nn.Module:
 
 
 def card_of(recipe: Recipe, labels: LabelSet) -> ModelCard:
-    """What a model of that recipe says of itself."""
+    """Return what a model trained by that recipe says about itself."""
     return (
         embedded_card(recipe, labels)
         if recipe.model == "centre-parser"

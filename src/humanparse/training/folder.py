@@ -1,5 +1,4 @@
-"""Scenes from any labelled data set that `humanparse eval` reads: photos of one's own, CIHP, LIP
-and others.
+"""Scenes from any labelled data set that `humanparse eval` reads: your own photos, CIHP, LIP …
 
 A photo is moved, turned, scaled, mirrored and coloured at random; where the labels tell people
 apart, people from other photos may be pasted into it. Scene number i of a run is the same on every
@@ -20,14 +19,14 @@ from humanparse.evaluation.datasets import Sample
 from humanparse.evaluation.ground_truth import GroundTruth
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
-from humanparse.training.photos import MOSTLY_UNKNOWN
+from humanparse.training.photos import MOSTLY_UNKNOWN, UNKNOWN_PERSON
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.scenes import Scene, mirrored_classes
 from humanparse.training.wears import (
     ANYTHING,
     IGNORE,
     LISTED,
-    MOST_CLASSES,
+    MAX_LISTED_CLASSES,
     Wears,
     bits,
     mirrored_bits,
@@ -35,16 +34,20 @@ from humanparse.training.wears import (
 )
 
 WEARS_FILE = "wears.json"
-OUTSIDE = 114  # grey of what lies beyond the photo's edge
-TEACHER_TRUST = 1.0  # in full photos, the teacher sees what it was trained on
+OUTSIDE = 114  # grey value beyond the photo's edge
+TEACHER_TRUST = 1.0  # full photos are what the teacher was trained on
 MIN_PASTED_PX = 400  # people smaller than this in their own photo are not pasted elsewhere
 
 
 class FolderScenes:
-    """Makes scene number i of a run: `make(i, size)`. compose: the share of scenes that get people
-    of other photos.
+    """Makes the scenes of a run.
 
-    lists: what people wear, by photo name and person's number; see `folder_lists`.
+    Args:
+        samples: The labelled photos.
+        labels: The classes.
+        seed: The seed of the run.
+        compose: The share of scenes into which people from other photos are pasted.
+        lists: What people wear, by photo name and person's number, see `folder_lists`.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class FolderScenes:
         self.mirrored, self.labels, self.lists = mirrored_classes(labels), labels, lists or {}
 
     def make(self, index: int, size: int) -> Scene:
-        """A square scene of `size` pixels; the same for the same (seed, index, size)."""
+        """Return a square scene of `size` pixels, the same for the same (seed, index, size)."""
         rng = np.random.default_rng((self.seed, index))
         scene = self._photo(rng, size)
         if scene.num_people and rng.random() < self.compose:
@@ -71,7 +74,7 @@ class FolderScenes:
         return scene
 
     def _photo(self, rng: np.random.Generator, size: int) -> Scene:
-        """A part of a photo, or all of it and what lies beyond."""
+        """A part of a photo, or all of it with a margin."""
         pixels, classes, people, possible = self.read(self._any(rng))
         short = min(classes.shape)
         zoom = size / short * np.exp(rng.uniform(np.log(0.6), np.log(2.0)))
@@ -96,7 +99,7 @@ class FolderScenes:
         return scene
 
     def _paste(self, rng: np.random.Generator, scene: Scene) -> None:
-        """A person of another photo, cut out and laid over the scene."""
+        """Cut a person out of another photo and lay them over the scene."""
         pixels, classes, people, possible = self.read(self._any(rng))
         numbers, areas = np.unique(people[people > 0], return_counts=True)
         numbers = numbers[areas >= MIN_PASTED_PX]
@@ -124,18 +127,22 @@ class FolderScenes:
         pasted = warp(random_colours(rng)(pixels[cut]), matrix, size)
         scene.pixels = (scene.pixels * (1 - alpha) + pasted * alpha).astype(np.uint8)
         labels = warp(classes[cut], matrix, size, cv2.INTER_NEAREST)
-        labels[labels == 0] = IGNORE  # the cut-out's edge, of no named class
+        labels[labels == 0] = IGNORE  # the edge of the cut-out, of no known class
         scene.classes[here] = (self.mirrored[labels] if flip else labels)[here]
         scene.num_people += 1
         scene.people[here] = scene.num_people
         scene.possible += self._seen(possible[number - 1 : number], flip)
 
     def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-        """Pixels, classes and people as of `read_scene_maps`; and of each person the classes that
-        may be seen, as bits.
+        """Read a photo, its labels and its lists.
 
-        Unknown pixels of people with a list are LISTED. Raises as `read_scene_maps` does, and
-        OptionError for a list of somebody who is not there.
+        Returns:
+            Pixels, classes and people as `read_scene_maps` returns them, and for each person the
+                classes that may be seen, as bits. Unknown pixels of people with a list are LISTED.
+
+        Raises:
+            ImageError: For a bad photo.
+            OptionError: For bad labels, or a list for a person who is not there.
         """
         pixels, classes, people = read_scene_maps(sample, len(self.labels))
         lists, possible = _by_place(sample, self.lists.get(sample.name, {})), []
@@ -148,9 +155,9 @@ class FolderScenes:
         return pixels, classes, people, possible
 
     def _labelled(self, classes: np.ndarray) -> int:
-        """What may be seen on a person whose pixels are labelled so, as bits."""
+        """What may be seen on a person whose pixels have these labels, as bits."""
         unknown = classes == IGNORE
-        if len(self.labels) > MOST_CLASSES or unknown.mean() > MOSTLY_UNKNOWN:
+        if len(self.labels) > MAX_LISTED_CLASSES or unknown.mean() > MOSTLY_UNKNOWN:
             return ANYTHING
         return bits(set(np.unique(classes[~unknown]).tolist()) - {0})
 
@@ -162,8 +169,7 @@ class FolderScenes:
 
 
 def _by_place(sample: Sample, lists: Mapping[int, Wears]) -> dict[int, Wears]:
-    """Lists by the person's number among those on the photo, as `people_of` numbers them, instead
-    of that in persons/."""
+    """The lists by the numbers that `people_of` gives, instead of those in persons/."""
     if not lists:
         return {}
     truth = sample.load()
@@ -174,8 +180,8 @@ def _by_place(sample: Sample, lists: Mapping[int, Wears]) -> dict[int, Wears]:
     )
     if strangers := sorted(set(lists) - set(numbers)):
         raise OptionError(
-            f"{WEARS_FILE} says what person {strangers[0]} of {sample.name!r} wears, but its people are {numbers}; "
-            "give the numbers that persons/ has"
+            f"{WEARS_FILE} says what person {strangers[0]} of {sample.name!r} wears, "
+            f"but its people are {numbers}; give the numbers used in persons/"
         )
     return {
         place: lists[number] for place, number in enumerate(numbers, start=1) if number in lists
@@ -183,55 +189,65 @@ def _by_place(sample: Sample, lists: Mapping[int, Wears]) -> dict[int, Wears]:
 
 
 def folder_lists(folder: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
-    """What `folder/wears.json` says people wear, by photo name and person's number; nothing where
-    there is no such file.
+    """Return what `folder/wears.json` says people wear.
 
-    Raises OptionError for a file that cannot be used.
+    Returns:
+        Lists by photo name and person's number; nothing if there is no such file.
+
+    Raises:
+        OptionError: If the file cannot be used.
     """
     file = folder / WEARS_FILE
     if not file.is_file():
         return {}
-    if len(labels) > MOST_CLASSES:
+    if len(labels) > MAX_LISTED_CLASSES:
         raise OptionError(
-            f"{file} can be used with at most {MOST_CLASSES} classes, and there are {len(labels)}; take it away"
+            f"{file} can be used with at most {MAX_LISTED_CLASSES} classes, "
+            f"but there are {len(labels)}; remove it"
         )
     return read_wears(file, labels)
 
 
-def mirrored_classes(labels: LabelSet) -> np.ndarray:
-    """uint8 (256,): what each class is called in a mirrored photo."""
-    table = np.arange(256, dtype=np.uint8)
-    for left, right in labels.left_right_pairs:
-        table[[left, right]] = right, left
-    return table
-
-
 def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """pixels uint8 (H, W, 3); classes uint8 (H, W), 255 unknown; people int16 (H, W), 0 nobody, 1..
-    the person, -1 unknown.
+    """Read a labelled photo.
 
-    Labels that do not tell people apart are taken for one person's. Raises ImageError for a bad
-    photo, and OptionError for bad
-    labels: of another size, or of classes that there are not.
+    Labels that do not tell people apart are taken for one person's.
+
+    Args:
+        sample: The photo and its labels.
+        num_classes: The number of classes.
+
+    Returns:
+        pixels, uint8 (H, W, 3); classes, uint8 (H, W), 255 unknown; people, int16 (H, W), 0 nobody,
+            1.. the person, -1 unknown.
+
+    Raises:
+        ImageError: For a bad photo.
+        OptionError: For labels of another size, or with unknown classes.
     """
     pixels, truth = read_image(sample.image).pixels, sample.load()
     if pixels.shape[:2] != truth.label_map.shape:
         (height, width), (h, w) = pixels.shape[:2], truth.label_map.shape
         raise OptionError(
-            f"{sample.image} is {width}x{height} but its labels are {w}x{h}; make them of one size"
+            f"{sample.image} is {width}x{height} but its labels are {w}x{h}; "
+            "make them the same size"
         )
     known = truth.label_map[truth.label_map != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
-            f"the labels of {sample.image.name} hold class {known.max()} but there are {num_classes} classes; "
-            "name them all in labels.txt, one a line, the background first"
+            f"the labels of {sample.image.name} hold class {known.max()}, "
+            f"but there are {num_classes} classes; "
+            "name all of them in labels.txt, one per line, the background first"
         )
     return pixels, truth.label_map, people_of(truth)
 
 
 def people_of(truth: GroundTruth) -> np.ndarray:
-    """int16 (H, W): the people of a labelled photo, numbered without gaps; -1 where there may be
-    somebody."""
+    """Return the people of a labelled photo, numbered without gaps.
+
+    Returns:
+        int16 (H, W): 0 nobody, 1.. the person, -1 where there may be somebody.
+    """
     if truth.person_map is None:
         people = ((truth.label_map > 0) & (truth.label_map != IGNORE)).astype(np.int16)
     else:
@@ -242,14 +258,14 @@ def people_of(truth: GroundTruth) -> np.ndarray:
 
 
 def person_probability(classes: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """float32 (H, W): 1 on people, 0 elsewhere, one half where nobody knows."""
+    """Return float32 (H, W): 1 on people, 0 elsewhere, one half where it is unknown."""
     person = ((people > 0) | ((classes > 0) & (classes != IGNORE))).astype(np.float32)
     person[people == UNKNOWN_PERSON] = 0.5
     return person
 
 
 def held_out_scenes(samples: Sequence[Sample], num_classes: int) -> Iterator[Scene]:
-    """The photos as they are, with their labels."""
+    """Yield the photos as they are, with their labels."""
     for sample in samples:
         pixels, classes, people = read_scene_maps(sample, num_classes)
         yield Scene(

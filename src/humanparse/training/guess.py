@@ -1,12 +1,11 @@
-"""Class maps guessed from lists: what a model says of each person, arg-max among what their list
-allows.
+"""Guess class maps from lists: what a model says about each person, among what their list allows.
 
-For photos with lists of what people wear (photos.py). Everyday people are looked at one by one,
-enlarged, inside their hand-drawn outline; on tagged photos the model finds the person. What is on
-the list is found, if need be where it is least unlikely (a share of the pixels is set aside for it,
-as in constrained networks, Pathak et al., arXiv 1506.03648), the main garment is the largest, and
-left limbs lie where the list says that left is. Where the model is not sure, the list alone counts
-(LISTED), or the side stays open (EITHER); see wears.py for these numbers.
+This is for photos with lists of what people wear (photos.py). Everyday people are looked at one by
+one, enlarged, inside their hand-drawn outline; on tagged photos the model finds the person.
+Whatever is on the list is found, if need be where it is least unlikely (a share of the pixels is
+set aside for it, as in constrained networks, Pathak et al., arXiv 1506.03648), the main garment is
+the largest, and left limbs lie where the list says that left is. Where the model is not sure, the
+list alone counts (LISTED), or the side stays open (EITHER); see wears.py for these numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from humanparse.training.photos import (
 from humanparse.training.wears import IGNORE, LISTED, Wears, either
 
 MARGIN = 0.15  # around an everyday person, of the longer side of their box
-# of the model's input, at which each person or photo is looked at, and at its mirror image
+# Scales of the model's input at which each person or photo is looked at, besides its mirror image.
 SCALES = (0.67,)
 SET_ASIDE = 0.008  # share of a person's pixels that a class on the list gets at least
 LARGER = {
@@ -46,25 +45,31 @@ LARGER = {
     "Scarf": 0.022,
     "Hair": 0.012,
     "Face": 0.012,
-}  # the same by name, where it is more
-# logits below the winner: where a class is less likely than this, not even what is set aside is it
+}  # the same by class name, where it is more
+# In logits relative to the winner: where a class is less likely than this, no pixels are set aside.
 IMPLAUSIBLE = -7.0
-LARGEST = 8.0  # logits: no class is raised by more
+MAX_RAISE = 8.0  # logits: the main garment is raised by less than this
 UNSURE = 0.5  # probability of the winner below which only the list counts
-# logits by which the background is ahead of all that is possible: what lies there is not known
+# In logits: where the background is this far ahead of all possible classes, the class is unknown.
 LIKELY_BACKGROUND = 2.0
-SIDE_LOGITS = 0.7  # below this nobody knows the side of a limb
-MIXED = 0.2  # share of the lesser side from which a connected limb is both sides
+SIDE_LOGITS = 0.7  # below this the side of a limb is unknown
+MIXED = 0.2  # a connected component of limbs has both sides if the lesser has more than this share
 
 
 def guess(
-    root: Path, out: Path, model: str | None = None, *, say: Callable[[str], None] = print
+    root: Path, out: Path, model: str | None = None, *, log: Callable[[str], None] = print
 ) -> int:
-    """Write `out/NAME.png`, a class map for each training photo below `root` with a list; files
-    that are there stay.
+    """Write a class map for each training photo with a list.
 
-    model: a model's name or .onnx file with the centre head; None takes the one inside the package.
-    Returns how many there are.
+    Args:
+        root: The embedded model's data folder.
+        out: The folder for the maps, `NAME.png`; existing files are kept.
+        model: A model's name or .onnx file with the centre head; None takes the one inside the
+            package.
+        log: Called with the progress now and then.
+
+    Returns:
+        The number of maps in the folder.
     """
     parser, plain = HumanParser(model, flip=True, scales=SCALES), HumanParser(model)
     out.mkdir(parents=True, exist_ok=True)
@@ -80,16 +85,24 @@ def guess(
             with whole_file(file) as part:
                 part.write_bytes(cv2.imencode(".png", guessed)[1].tobytes())
         if number % 200 == 0:
-            say(f"{number} of {len(photos)} photos")
+            log(f"{number} of {len(photos)} photos")
     return len(list(out.glob("*.png")))
 
 
 def guess_everyday(parser: HumanParser, photo: Photo) -> np.ndarray:
-    """uint8 (H, W): the classes of the described people of one photo; LISTED, EITHER or 0
-    elsewhere."""
-    guessed = np.where(photo.labels == LISTED, LISTED, 0).astype(np.uint8)
+    """Guess the classes of the described people of an everyday photo.
+
+    Args:
+        parser: The model, averaging over views.
+        photo: The photo, with people and lists.
+
+    Returns:
+        uint8 (H, W): classes, LISTED or EITHER on described people; 0 elsewhere.
+    """
+    labels, people = photo.maps
+    guessed = np.where(labels == LISTED, LISTED, 0).astype(np.uint8)
     for number, wears in enumerate(photo.lists, start=1):
-        body = (photo.people == number) & (photo.labels == LISTED)
+        body = (people == number) & (labels == LISTED)
         if wears and body.any():
             window = _around(body)
             logits = class_logits(parser, photo.pixels[window], body[window])
@@ -98,8 +111,17 @@ def guess_everyday(parser: HumanParser, photo: Photo) -> np.ndarray:
 
 
 def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.ndarray:
-    """uint8 (H, W): the classes of the one person that the list is of; 0 where nobody is, 255 where
-    nobody knows."""
+    """Guess the classes of the one person that a tagged photo's list describes.
+
+    Args:
+        parser: The model, averaging over views.
+        plain: The model without averaging, which finds the person.
+        photo: The photo, with one list.
+
+    Returns:
+        uint8 (H, W): classes, LISTED or EITHER on the person; 0 on the background, 255 unknown.
+    """
+    (wears,) = filter(None, photo.lists)
     people = plain.parse(photo.pixels).person_map
     guessed = np.where(people > 0, IGNORE, 0).astype(np.uint8)
     if not people.any():
@@ -109,14 +131,23 @@ def guess_tagged(parser: HumanParser, plain: HumanParser, photo: Photo) -> np.nd
     body &= guessed != 0
     body &= ~outline_band(body)
     guessed[body] = constrained(
-        class_logits(parser, photo.pixels, body), body, photo.lists[0], parser.labels
+        class_logits(parser, photo.pixels, body), body, wears, parser.labels
     )
     return guessed
 
 
 def class_logits(parser: HumanParser, pixels: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """float32 (C, n): class logits of the pixels of one person, with what the network says of the
-    whole of them."""
+    """Return the class logits of one person's pixels, with what the network says about the whole
+    person.
+
+    Args:
+        parser: The model.
+        pixels: The photo, uint8 (H, W, 3) RGB.
+        body: The person's n pixels, bool (H, W).
+
+    Returns:
+        float32 (C, n).
+    """
     outputs, geometry = parser.look(pixels)
     rows, columns = geometry.cells(STRIDE)
     height, width = pixels.shape[:2]
@@ -134,17 +165,22 @@ def class_logits(parser: HumanParser, pixels: np.ndarray, body: np.ndarray) -> n
 
 
 def constrained(logits: np.ndarray, body: np.ndarray, wears: Wears, labels: LabelSet) -> np.ndarray:
-    """uint8 (n,): the class of each pixel of a person, among those that the list allows; or what
-    stands for several.
+    """Return the class of each pixel of a person, among those that the list allows.
 
-    logits: float32 (C, n), of the pixels where `body`, bool (h, w), is true.
+    Args:
+        logits: float32 (C, n), of the pixels where `body` is true.
+        body: bool (h, w).
+        wears: The person's list.
+        labels: The classes.
+
+    Returns:
+        uint8 (n,): classes, or numbers that stand for several (LISTED, EITHER).
     """
     kinds = _kinds(wears, labels)
     if not kinds:
         return np.full(logits.shape[1], LISTED, np.uint8)
-    # (K, n)
-    scores = np.stack([np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds])
-    scores = _with_main_garment(scores, kinds, wears)
+    of_kinds = [np.logaddexp.reduce(logits[list(kind.classes)], axis=0) for kind in kinds]
+    scores = _with_main_garment(np.stack(of_kinds), kinds, wears)  # (K, n)
     won, kept = _with_what_is_listed(scores, kinds)
     odds = np.exp(scores - scores.max(0))
     unsure = odds[won, np.arange(odds.shape[1])] / odds.sum(0) < UNSURE
@@ -159,9 +195,11 @@ def constrained(logits: np.ndarray, body: np.ndarray, wears: Wears, labels: Labe
 
 @dataclass(frozen=True)
 class _Kind:
-    """Classes that differ by their side alone, or one class. either: what stands for an unknown
-    side. share: of the person's pixels that are set aside, 0 if it need not be there. garment:
-    whether it may be the main one."""
+    """One class, or two that differ only in their side.
+
+    either: the number that stands for an unknown side. share: the share of the person's pixels that
+    is set aside, 0 if it need not be there. garment: whether it may be the main one.
+    """
 
     classes: tuple[int, ...]
     either: int
@@ -172,7 +210,9 @@ class _Kind:
 def _kinds(wears: Wears, labels: LabelSet) -> list[_Kind]:
     allowed = wears.wears | wears.unsure
     sided = {c for pair in labels.left_right_pairs for c in pair}
-    groups = [((c,), IGNORE) for c in range(1, len(labels)) if c not in sided]
+    groups: list[tuple[tuple[int, ...], int]] = [
+        ((c,), IGNORE) for c in range(1, len(labels)) if c not in sided
+    ]
     groups += [(pair, code) for code, pair in either(labels).items()]
     kinds = []
     for classes, code in groups:
@@ -188,13 +228,13 @@ def _kinds(wears: Wears, labels: LabelSet) -> list[_Kind]:
 
 
 def _with_main_garment(scores: np.ndarray, kinds: list[_Kind], wears: Wears) -> np.ndarray:
-    """The scores, with the list's main garment raised until it is the largest of the garments."""
+    """The scores, with the list's main garment raised until it is the largest garment."""
     if wears.main not in {kind.classes[0] for kind in kinds}:
         return scores
     main = [kind.classes[0] for kind in kinds].index(wears.main)
     others = [index for index, kind in enumerate(kinds) if kind.garment and index != main]
     raised = scores.copy()
-    for rise in np.arange(0, LARGEST, 0.5):
+    for rise in np.arange(0, MAX_RAISE, 0.5):
         raised[main] = scores[main] + rise
         cells = np.bincount(raised.argmax(0), minlength=len(kinds))
         if not others or cells[main] >= 1.05 * cells[others].max():
@@ -203,10 +243,9 @@ def _with_main_garment(scores: np.ndarray, kinds: list[_Kind], wears: Wears) -> 
 
 
 def _with_what_is_listed(scores: np.ndarray, kinds: list[_Kind]) -> tuple[np.ndarray, np.ndarray]:
-    """Which kind each pixel is, and where it is only since something on the list had to be
-    somewhere: int, bool (n,)."""
+    """The kind of each pixel, int (n,), and whether it was set aside for that kind, bool (n,)."""
     won, kept = scores.argmax(0), np.zeros(scores.shape[1], bool)
-    # small things last: they lie on top
+    # Small things come last, since they lie on top.
     for index in sorted(range(len(kinds)), key=lambda index: -kinds[index].share):
         wanted = round(kinds[index].share * len(won))
         if (won == index).sum() >= wanted:
@@ -221,23 +260,25 @@ def _with_what_is_listed(scores: np.ndarray, kinds: list[_Kind]) -> tuple[np.nda
 def _sides(
     logits: np.ndarray, body: np.ndarray, mine: np.ndarray, kind: _Kind, wears: Wears
 ) -> np.ndarray:
-    """uint8: the left or right class of each pixel of a kind of limb, or what stands for either; of
-    the pixels in `mine`."""
+    """The left or right class of each pixel in `mine`, or the number for either: uint8.
+
+    kind: the kind of limb.
+    """
     left, right = kind.classes
     limb, margin = np.zeros(body.shape, np.uint8), np.zeros(body.shape, np.float32)
     limb[body], margin[body] = mine, logits[left] - logits[right]
     codes = np.full(body.shape, kind.either, np.uint8)
-    count, regions = cv2.connectedComponents(limb, connectivity=8)
+    count, components = cv2.connectedComponents(limb, connectivity=8)
     xs = np.nonzero(body)[1]
     middle, width = np.median(xs), max(1, np.ptp(xs))
     towards = {"right": 1.0, "left": -1.0}.get(wears.left_at or "", 0.0)
-    for region in range(1, count):
-        here = regions == region
+    for component in range(1, count):
+        here = components == component
         across = np.nonzero(here)[1]
         to_left = margin[here] > 0
         if min(to_left.mean(), 1 - to_left.mean()) > MIXED:
             apart = across[to_left].mean() - across[~to_left].mean()
-            if towards * apart >= 0:  # as the list says, or the list does not say
+            if towards * apart >= 0:  # the list agrees, or does not say
                 codes[here] = np.where(to_left, left, right)
             continue
         place = np.clip((across.mean() - middle) / width / 0.3, -1, 1) * 2 * towards
@@ -248,7 +289,7 @@ def _sides(
 
 
 def _around(body: np.ndarray) -> tuple[slice, slice]:
-    """The window of a person, with MARGIN around."""
+    """The window of a person, with a margin of MARGIN."""
     x, y, width, height = cv2.boundingRect(body.view(np.uint8))
     more = round(MARGIN * max(width, height)) + 4
     return np.s_[max(0, y - more) : y + height + more, max(0, x - more) : x + width + more]

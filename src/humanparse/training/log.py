@@ -1,10 +1,9 @@
-"""What a run tells: a line a moment on the terminal, all of it as JSON lines, curves as a picture,
-and TensorBoard.
+"""The log of a run: lines on the terminal, JSON lines, curves as a picture, and TensorBoard.
 
-`log.jsonl` has one object a line: {"step", "stage", "lr", "photos_per_s", "loss", "losses": {name:
-value}} for training, {"step", "validation": {name: value}} for what was measured, {"step", "note"}
-for anything else. A value that is no number is null. When a run goes on from a checkpoint, what was
-written after it is taken back, so that no step is told twice.
+`log.jsonl` has one object per line: {"step", "stage", "lr", "photos_per_s", "loss", "losses":
+{name: value}} for training, {"step", "validation": {name: value}} for measurements, {"step",
+"note"} for anything else. Values that are not finite are null. When a run continues from a
+checkpoint, what was written after that checkpoint is removed, so that no step appears twice.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from humanparse.system.files import whole_file
 from humanparse.training.curves import draw_curves
@@ -21,15 +20,28 @@ from humanparse.training.curves import draw_curves
 LOG, CURVES, BOARD = "log.jsonl", "curves.png", "tensorboard"
 
 
-class Journal:
-    """folder: where log.jsonl, curves.png and, if TensorBoard is installed, tensorboard/ are. A
-    context manager.
+class Board(Protocol):
+    """What is used of TensorBoard's writer."""
 
-    done: the step that the run goes on from. say: called with each line for the terminal.
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Record a value."""
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+
+
+class TrainingLog:
+    """Writes the log of a run; use it as a context manager.
+
+    Args:
+        folder: Where log.jsonl, curves.png and, if TensorBoard is installed, tensorboard/ are
+            written.
+        done: The step after which the run continues; 0 for a new run.
+        log: Called with each line for the terminal.
     """
 
-    def __init__(self, folder: Path, done: int, say: Callable[[str], None]):
-        self.folder, self.say = folder, say
+    def __init__(self, folder: Path, done: int, log: Callable[[str], None]):
+        self.folder, self.log = folder, log
         self.entries = (
             [entry for entry in read_log(folder / LOG) if entry.get("step", 0) <= done]
             if done
@@ -40,16 +52,23 @@ class Journal:
         self.file = (folder / LOG).open("a", encoding="utf-8")
         self.board = _board(folder / BOARD, done)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.file.close()
         if self.board:
             self.board.close()
 
     def trained(self, step: int, steps: int, losses: dict[str, float], **more: Any) -> None:
-        """What the last steps cost, on average."""
+        """Record the mean losses of the last steps.
+
+        Args:
+            step: The number of the last step.
+            steps: The number of steps of the whole run.
+            losses: Means by name.
+            **more: Other values for the entry, such as `lr` and `photos_per_s`.
+        """
         total = sum(losses.values())
         self._write(
             {
@@ -59,9 +78,10 @@ class Journal:
                 "losses": {n: round(v, 5) for n, v in losses.items()},
             }
         )
-        told = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self.say(
-            f"step {step}/{steps}  {more.get('photos_per_s', 0):.1f} photos/s  loss {total:.3f}  {told}"
+        values = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self.log(
+            f"step {step}/{steps}  {more.get('photos_per_s', 0):.1f} photos/s  "
+            f"loss {total:.3f}  {values}"
         )
         self._scalars(
             step,
@@ -70,7 +90,13 @@ class Journal:
         )
 
     def validated(self, step: int, figures: dict[str, float], best: bool) -> None:
-        """What the averaged weights were measured at."""
+        """Record what was measured with the averaged weights.
+
+        Args:
+            step: The number of the step.
+            figures: Figures by name.
+            best: Whether they are the best so far.
+        """
         self._write(
             {
                 "step": step,
@@ -78,16 +104,17 @@ class Journal:
                 "best": best,
             }
         )
-        told = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-        self.say(f"step {step}  held out: {told}{'  (best so far)' if best else ''}")
+        values = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self.log(f"step {step}  held out: {values}{'  (best so far)' if best else ''}")
         self._scalars(step, {f"held-out/{name}": value for name, value in figures.items()})
 
     def note(self, step: int, text: str) -> None:
+        """Record a line of text."""
         self._write({"step": step, "note": text})
-        self.say(text)
+        self.log(text)
 
     def draw(self) -> None:
-        """Draw the curves anew."""
+        """Draw the curves again."""
         picture = draw_curves(self.entries)
         with whole_file(self.folder / CURVES) as part:
             picture.save(part, format="PNG")
@@ -109,14 +136,18 @@ def _line(entry: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """None for NaN and infinity, which JSON does not know."""
+    """The value with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a line that a kill cut short is left out."""
+    """Return the entries of a log, except a line that was cut short when the process was killed.
+
+    Args:
+        path: The file; if it does not exist, there are no entries.
+    """
     if not path.is_file():
         return []
     entries = []
@@ -130,7 +161,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _board(folder: Path, done: int):
+def _board(folder: Path, done: int) -> Board | None:
     """TensorBoard's writer, or None where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -1,9 +1,8 @@
-"""A look at all photos and labels before the first step, so that none of them ends a run when its
-turn comes.
+"""Read all photos and labels before the first step, so that none of them ends a run hours later.
 
-Photos of one's own are read again for every scene, the last of them perhaps after hours. Reading
-each once takes as long as a few hundred steps' scenes, and what is wrong is then told of all files
-at once.
+Labelled photos are read again for every scene, some for the first time perhaps after hours. Reading
+each once takes as long as the scenes of a few hundred steps, and reports what is wrong with all
+files at once.
 """
 
 from __future__ import annotations
@@ -18,37 +17,43 @@ from humanparse.system.cores import usable_cores
 from humanparse.system.parallel import in_order
 from humanparse.training.wears import IGNORE
 
-TELL_EVERY_S = 10.0  # between lines about how far the look is
-NAMED = 20  # bad files that the error itself names; more are listed before it
+LOG_EVERY_S = 10.0  # between lines about the progress
+MAX_NAMED = 20  # bad files that the error itself names; if there are more, all are listed before
 
-# such as `folder.read_scene_maps`; raises HumanParseError or OSError
+# Such as `folder.read_scene_maps`; raises HumanParseError or OSError.
 Read = Callable[[Sample], tuple]
 
 
-def look_through(photos: Sequence[tuple[Sample, Read]], say: Callable[[str], None]) -> None:
+def look_through(photos: Sequence[tuple[Sample, Read]], log: Callable[[str], None]) -> None:
     """Read every photo with its labels, once.
 
-    photos: each with what reads it: pixels, classes uint8 (H, W), and more.
-    say: called with a line now and then where it takes long. Raises OptionError that names all
-    photos that cannot be learnt from, each with its reason; and if the labels of all of them hold
-    no class but the background, where no lists say what people wear.
+    Args:
+        photos: Each with the function that reads it and returns pixels, classes uint8 (H, W), and
+            more.
+        log: Called with the progress now and then if it takes long.
+
+    Raises:
+        OptionError: With the names of all photos that cannot be learnt from, and the reasons; or if
+            the labels of all of them hold nothing but background, and no lists say what people
+            wear.
     """
-    bad, with_class, told = [], 0, time.monotonic()
+    bad: list[str] = []
+    with_class, logged = 0, time.monotonic()
     with closing(in_order(_read, photos, usable_cores())) as looked_at:
         for number, ((sample, _), ended) in enumerate(looked_at, start=1):
             reason, shows_class = ended.result()
             with_class += shows_class
             if reason:
                 bad.append(f"{sample.image}: {reason.removeprefix(f'{sample.image.name} ')}")
-            if time.monotonic() - told > TELL_EVERY_S:
-                say(f"looking through the photos: {number} of {len(photos)}")
-                told = time.monotonic()
+            if time.monotonic() - logged > LOG_EVERY_S:
+                log(f"looking through the photos: {number} of {len(photos)}")
+                logged = time.monotonic()
     if bad:
-        raise OptionError(_told(bad, len(photos), say))
+        raise OptionError(_message(bad, len(photos), log))
     if photos and not with_class:
         raise OptionError(
-            f"the labels of all {len(photos)} photos hold nothing but background (0) and unknown (255), so there "
-            "is nothing to learn; expected a class number in each pixel"
+            f"the labels of all {len(photos)} photos hold nothing but background (0) and "
+            "unknown (255), so there is nothing to learn; expected a class number in each pixel"
         )
 
 
@@ -64,15 +69,15 @@ def _read(photo: tuple[Sample, Read]) -> tuple[str, bool]:
     return "", bool(((classes > 0) & (classes != IGNORE)).any())
 
 
-def _told(bad: list[str], count: int, say: Callable[[str], None]) -> str:
-    """The message about bad files; where they are many, `say` lists them first."""
+def _message(bad: list[str], count: int, log: Callable[[str], None]) -> str:
+    """The message about bad files; if there are many, all of them are logged first."""
     more = ""
-    if len(bad) > NAMED:
+    if len(bad) > MAX_NAMED:
         for line in bad:
-            say(line)
-        more = f"; and {len(bad) - NAMED} more, all listed above"
-    named = "; ".join(bad[:NAMED])
+            log(line)
+        more = f"; and {len(bad) - MAX_NAMED} more, all listed above"
+    named = "; ".join(bad[:MAX_NAMED])
     return (
-        f"{len(bad)} of {count} photos cannot be learnt from; mend them, or move them away with their "
-        f"labels: {named}{more}"
+        f"{len(bad)} of {count} photos cannot be learnt from; repair them, or move them away with "
+        f"their labels: {named}{more}"
     )

@@ -1,21 +1,21 @@
-"""The training loop: one recipe, one page, resumable after a kill at any moment.
+"""The training loop: one recipe, and a run that can continue after it was killed at any moment.
 
-Scene number i is a function of (seed, i), and a step is a run of scene numbers, so the step number
-is all that a restart needs to go on with the very scenes that were next. The learning rate follows
-the share of the stage's steps done.
+Scene number i is a function of (seed, i), and a step is a range of scene numbers, so the step
+number is all that a restart needs to continue with exactly the scenes that were next. The learning
+rate depends on the share of the stage's steps that are done.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -29,16 +29,16 @@ from humanparse.training import checkpoint as checkpoints
 from humanparse.training.checkpoint import Average
 from humanparse.training.data import Data, classes_of, look_at_data, open_data, word_before
 from humanparse.training.embedded import AutoCast, EmbeddedTask
-from humanparse.training.export import export, network_of
-from humanparse.training.init import load_start
-from humanparse.training.log import Journal
+from humanparse.training.export import export_checkpoint, network_of
+from humanparse.training.init import load_init
+from humanparse.training.log import TrainingLog
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.memory import kept_memory
 from humanparse.training.output import check_room, run_folder
-from humanparse.training.quick_eval import measure
+from humanparse.training.quick_eval import measure_network
 from humanparse.training.recipe import Recipe, Stage, differences
 from humanparse.training.scenes import Scene
-from humanparse.training.workers import batches, workers_deaths_told
+from humanparse.training.workers import Encoded, batches, worker_death_as_error
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 
@@ -46,24 +46,46 @@ LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 class Task(Protocol):
     """A kind of network, as the loop sees it."""
 
-    card: ModelCard
-    network: nn.Module
+    @property
+    def card(self) -> ModelCard:
+        """What the finished file says about itself."""
 
-    def encode(self, scene: Scene, index: int) -> dict[str, np.ndarray]: ...
-    def losses(
-        self, batch: dict[str, Tensor], step: int, autocast: AutoCast
-    ) -> dict[str, Tensor]: ...
-    def groups(self, weight_decay: float) -> list[dict]: ...
-    def train_mode(self) -> None: ...
-    def enter(self, stage: Stage, anew: bool) -> bool: ...
-    def follow(self, average: dict[str, Tensor]) -> None: ...
-    def to(self, device: torch.device, memory_format: torch.memory_format) -> None: ...
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+
+    def encode(self, scene: Scene, index: int) -> Encoded:
+        """Return what the network sees of a scene, and its targets."""
+
+    def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
+        """Return each loss of a batch by name, weighted."""
+
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the optimiser's parameter groups; their "part" is "backbone" or "rest"."""
+
+    def train_mode(self) -> None:
+        """Put the network into training mode."""
+
+    def enter(self, stage: Stage, anew: bool) -> bool:
+        """Prepare for a stage; return whether weights were changed."""
+
+    def follow(self, average: dict[str, Tensor]) -> None:
+        """Use the averaged weights, which the loop updates in place."""
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
+        """Move the networks to a device."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Files of a finished run. weights: what `model` was exported from, the best where the recipe
-    measures, else the last."""
+    """The files of a finished run.
+
+    Attributes:
+        last: The last checkpoint.
+        weights: The checkpoint that `model` was exported from: the best one if the recipe measures,
+            else the last.
+        model: The .onnx file.
+    """
 
     last: Path
     weights: Path
@@ -76,16 +98,25 @@ def train(
     out: Path,
     *,
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Trained:
-    """Train by the recipe from the photos below `data`, and export the result to `out/model.onnx`.
+    """Train by a recipe and export the result to `out/model.onnx`.
 
-    Arguments and errors as of `learn`; ModelError if the exported file does not agree with PyTorch.
+    Args:
+        recipe: The recipe.
+        data: The data folder.
+        out: The run's folder.
+        resume: Whether to continue from `out/last.pt` if it exists, see `learn`.
+        log: Called with each line for the user.
+
+    Raises:
+        ModelError: If the exported file does not agree with PyTorch.
+        HumanParseError: As `learn` raises it.
     """
-    with run_folder(out, say):
-        last = _learn(recipe, data, out, resume, say)
+    with run_folder(out, log):
+        last = _learn(recipe, data, out, resume, log)
         weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
-        export(weights, out / MODEL)
+        export_checkpoint(weights, out / MODEL)
     return Trained(last, weights, out / MODEL)
 
 
@@ -95,21 +126,29 @@ def learn(
     out: Path,
     *,
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
-    """Take all steps of the recipe, or those that are left. Returns `out/last.pt`.
+    """Take all steps of the recipe, or those that are left, and return `out/last.pt`.
 
-    resume: go on from `out/last.pt` if it is there; without it, a folder that holds one is refused.
-    say: called with each line for the user. Raises OptionError for data, a folder or a recipe that
-    does not fit, and for a folder that another training writes to; BrokenModel for a file to start
-    from that does not fit; HumanParseError if the disk fills up or a process that makes scenes
-    dies.
+    Args:
+        recipe: The recipe.
+        data: The data folder.
+        out: The run's folder.
+        resume: Whether to continue from `out/last.pt` if it exists; without it, a folder that holds
+            a run is an error.
+        log: Called with each line for the user.
+
+    Raises:
+        OptionError: For data, a folder or a recipe that does not fit, and for a folder that another
+            training writes to.
+        BrokenModel: For weights to start from that do not fit.
+        HumanParseError: If the disk is full, or a process that makes scenes dies.
     """
-    with run_folder(out, say):
-        return _learn(recipe, data, out, resume, say)
+    with run_folder(out, log):
+        return _learn(recipe, data, out, resume, log)
 
 
-def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[str], None]) -> Path:
+def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[str], None]) -> Path:
     last = out / LAST
     saved = _saved(last, recipe, resume)
     device = choose_device(recipe.device)
@@ -118,18 +157,19 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         torch.manual_seed(recipe.seed)
         if saved:
             _check_classes(saved.labels, classes_of(recipe, data), out)
-        look_at_data(recipe, data, say)
+        look_at_data(recipe, data, log)
         if word := word_before(data, out):
-            say(word)
+            log(word)
         opened = open_data(recipe, data, out)
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(
-                f"{data} has nothing held out to measure on; add a validation split, or set validate_every = 0"
+                f"{data} has nothing held out to measure on; "
+                "add a validation split, or set validate_every = 0"
             )
         task = make_task(recipe, opened)
         check_room(out, task.network)
         started = (
-            load_start(recipe.init, task.network, opened.labels)
+            load_init(recipe.init, task.network, opened.labels)
             if recipe.init and not saved
             else None
         )
@@ -137,41 +177,47 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, say: Callable[[s
         task.train_mode()
         run = _Run(recipe, task, opened, device, out)
         done = run.restore(saved) if saved else 0
-        with Journal(out, done, say) as journal:
+        with TrainingLog(out, done, log) as training_log:
             if started:
-                journal.note(0, f"starts from {recipe.init}: {started}")
+                training_log.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
-                journal.say(f"goes on after step {done} of {recipe.steps}")
-            with workers_deaths_told():
-                run.go(done, journal)
-            journal.draw()
+                training_log.log(f"continues after step {done} of {recipe.steps}")
+            with worker_death_as_error():
+                run.go(done, training_log)
+            training_log.draw()
     return last
 
 
 def make_task(recipe: Recipe, data: Data) -> Task:
-    """The network of the recipe, untrained, with what goes with it."""
+    """Return the recipe's network, untrained, as a task of the loop."""
     if recipe.model == "centre-parser":
         return EmbeddedTask(recipe, data.labels, data.class_weights, data.teacher)
     return M2FPTask(recipe, data.labels)
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes the first GPU, if there is one. Raises OptionError for a GPU that is not
-    there."""
+    """Return the device to train on.
+
+    Args:
+        name: "cpu", "cuda", or "auto" for the first GPU if there is one.
+
+    Raises:
+        OptionError: For a GPU that is not there.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError(
-            'device is cuda, but this PyTorch finds no GPU; set device = "cpu", or install a build for your GPU'
+            'device is cuda, but this PyTorch finds no GPU; set device = "cpu", '
+            "or install a build for your GPU"
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class _Run:
-    """A run under way: the network, its average and its optimiser, and how they are stepped,
-    measured and kept."""
+    """A run in progress: the network, its average and its optimiser."""
 
     def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
         self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
-        self._average_anew()
+        self._reset_average()
         self.optimiser = torch.optim.AdamW(
             task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99)
         )
@@ -179,10 +225,10 @@ class _Run:
             torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16
         )
         self.best = -1.0
-        self.spoilt = 0  # steps since the last line of the log whose loss was no number
+        self.skipped = 0  # steps since the last line of the log whose loss was not finite
 
     def restore(self, saved: checkpoints.Saved) -> int:
-        """Put everything where the checkpoint had it; returns the steps that are done."""
+        """Restore the state of a checkpoint, and return the number of steps done."""
         state = saved.state
         self.task.network.load_state_dict(state["model"])
         for name, value in state["average"].items():
@@ -191,28 +237,29 @@ class _Run:
         self.best = state["best"]
         return state["step"]
 
-    def go(self, done: int, journal: Journal) -> None:
+    def go(self, done: int, training_log: TrainingLog) -> None:
         """Take the steps that are left."""
-        with closing(self._batches(done, journal.say)) as left:
-            self._go(done, left, journal)
+        with closing(self._batches(done, training_log.log)) as left:
+            self._go(done, left, training_log)
 
-    def _go(self, done: int, left: Iterator[dict[str, Tensor]], journal: Journal) -> None:
+    def _go(self, done: int, left: Iterator[dict[str, Tensor]], training_log: TrainingLog) -> None:
         recipe = self.recipe
-        costs, began, photos = {}, time.monotonic(), 0
+        costs: dict[str, list[float]] = {}
+        began, photos = time.monotonic(), 0
         for step, batch in enumerate(left, start=done + 1):
             photos += len(batch["pixels"])
             stage, within = stage_of(recipe, step)
             entered = within == 1 or step == done + 1
             if entered and self.task.enter(stage, anew=within == 1):
-                self._average_anew()
+                self._reset_average()
             rate = set_rates(self.optimiser, stage, within)
             for name, value in self._step(batch, step).items():
                 costs.setdefault(name, []).append(value)
             if step % recipe.log_every == 0 or step == recipe.steps:
-                means = {name: _mean_of_numbers(values) for name, values in costs.items()}
+                means = {name: _finite_mean(values) for name, values in costs.items()}
                 speed = photos / (time.monotonic() - began)
                 number = recipe.stages.index(stage) + 1
-                journal.trained(
+                training_log.trained(
                     step,
                     recipe.steps,
                     means,
@@ -220,27 +267,30 @@ class _Run:
                     lr=float(f"{rate:.4g}"),
                     photos_per_s=round(speed, 2),
                 )
-                if self.spoilt:
-                    journal.note(
+                if self.skipped:
+                    training_log.note(
                         step,
-                        f"steps whose loss was no number, and which left the weights as they were: {self.spoilt}",
+                        "steps whose loss was not finite, and which left the weights as they were: "
+                        f"{self.skipped}",
                     )
-                costs, began, photos, self.spoilt = {}, time.monotonic(), 0, 0
+                costs, began, photos, self.skipped = {}, time.monotonic(), 0, 0
             measured = recipe.validate_every and (
                 step % recipe.validate_every == 0 or step == recipe.steps
             )
             if measured:
-                self._measure(step, journal)
+                self._measure(step, training_log)
                 began = time.monotonic()
             if measured or step % recipe.save_every == 0 or step == recipe.steps:
                 self._save(LAST, step)
-                journal.draw()
+                training_log.draw()
 
-    def _average_anew(self) -> None:
+    def _reset_average(self) -> None:
         self.average = Average(self.task.network, self.recipe.ema)
         self.task.follow(self.average.state)
 
-    def _batches(self, done: int, say: Callable[[str], None]) -> Iterator[dict[str, Tensor]]:
+    def _batches(
+        self, done: int, log: Callable[[str], None]
+    ) -> Generator[dict[str, Tensor], None, None]:
         largest = max(
             chain.from_iterable(stage.sizes for stage in self.recipe.stages),
             key=lambda size: size[0] ** 2 * size[1],
@@ -251,12 +301,11 @@ class _Run:
             largest,
             self.recipe.workers,
             self.device.type == "cuda",
-            say,
+            log,
         )
 
-    def _scene(self, index: int, size: int) -> dict[str, np.ndarray]:
-        """What the network sees of scene number `index`, and what it should say. Runs in the worker
-        processes."""
+    def _scene(self, index: int, size: int) -> Encoded:
+        """What the network sees of a scene, and its targets. Runs in the worker processes."""
         return self.task.encode(self.data.maker.make(index, size), index)
 
     def _step(self, batch: dict[str, Tensor], step: int) -> dict[str, float]:
@@ -272,18 +321,17 @@ class _Run:
         if torch.isfinite(loss) and torch.isfinite(norm):
             self.optimiser.step()
             self.average.update(self.task.network, step)
-        else:  # one bad scene must not end a night's work, nor stay in BatchNorm's running figures
+        else:  # one bad scene must not end a long run, nor stay in BatchNorm's running statistics
             for buffer, before in zip(self.task.network.buffers(), buffers, strict=True):
                 buffer.copy_(before)
-            self.spoilt += 1
+            self.skipped += 1
         return {name: value.item() for name, value in parts.items()}
 
-    def _measure(self, step: int, journal: Journal) -> None:
-        """Measure the averaged weights on the held-out scenes, and keep them if they are the best
-        so far."""
+    def _measure(self, step: int, training_log: TrainingLog) -> None:
+        """Measure the averaged weights on the held-out scenes, and save them if they are best."""
         network = network_of(self.recipe, self.task.card.labels)
         network.load_state_dict(self.average.state)
-        figures = measure(
+        figures = measure_network(
             network.to(self.device).eval(), self.task.card, self.device, self.data.held_out()
         )
         mean = float(np.mean(list(figures.values())))
@@ -291,9 +339,9 @@ class _Run:
         if best:
             self.best = mean
             self._save(BEST, step, figures=figures)
-        journal.validated(step, figures, best)
+        training_log.validated(step, figures, best)
 
-    def _save(self, name: str, step: int, **more) -> None:
+    def _save(self, name: str, step: int, **more: Any) -> None:
         state = {"step": step, "average": self.average.state, "best": self.best}
         if name == LAST:
             state |= {
@@ -304,8 +352,10 @@ class _Run:
 
 
 class Steps:
-    """The scene numbers and size of each step from `first` to the recipe's end. No two steps share
-    a number."""
+    """The scene numbers and sizes of each step from `first` to the recipe's end.
+
+    No two steps share a scene number.
+    """
 
     def __init__(self, recipe: Recipe, first: int):
         self.recipe, self.first = recipe, first
@@ -316,16 +366,18 @@ class Steps:
             for within in range(stage.steps):
                 size, batch = stage.sizes[within % len(stage.sizes)]
                 if step >= self.first:
-                    yield [(scene + within * stage.most + slot, size) for slot in range(batch)]
+                    yield [
+                        (scene + within * stage.max_scenes + slot, size) for slot in range(batch)
+                    ]
                 step += 1
-            scene += stage.steps * stage.most
+            scene += stage.steps * stage.max_scenes
 
     def __len__(self) -> int:
         return self.recipe.steps - self.first
 
 
 def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
-    """The stage of a step, counted from 1, and which of its steps it is."""
+    """Return the stage of a step, counted from 1, and the number of the step within it."""
     for stage in recipe.stages:
         if step <= stage.steps:
             return stage, step
@@ -334,8 +386,16 @@ def stage_of(recipe: Recipe, step: int) -> tuple[Stage, int]:
 
 
 def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> float:
-    """Linear warm-up, then cosine to zero at the stage's last step. Returns the rate of what is not
-    backbone."""
+    """Set the learning rates: linear warm-up, then a cosine to zero at the stage's last step.
+
+    Args:
+        optimiser: The optimiser, with the groups of a task.
+        stage: The stage.
+        step: The number of the step within the stage, from 1.
+
+    Returns:
+        The rate of everything but the backbone.
+    """
     rate = (
         min(1.0, step / max(stage.warmup_steps, 1))
         * 0.5
@@ -346,42 +406,44 @@ def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> floa
     return rate * stage.lr
 
 
-def _mean_of_numbers(values: list[float]) -> float:
-    """The mean without NaN and infinity; NaN if there is nothing else."""
+def _finite_mean(values: list[float]) -> float:
+    """The mean of the finite values; NaN if there are none."""
     known = [value for value in values if math.isfinite(value)]
     return sum(known) / len(known) if known else math.nan
 
 
 def _saved(last: Path, recipe: Recipe, resume: bool) -> checkpoints.Saved | None:
-    """The checkpoint to go on from. Raises OptionError if there is one that must not be touched, or
-    of another recipe."""
+    """The checkpoint to continue from, if any.
+
+    Raises OptionError if there is one but `resume` is false, or if it is of another recipe.
+    """
     if not last.is_file():
         return None
     if not resume:
         raise OptionError(
-            f"{last.parent} holds a run; add --resume to go on with it, or choose another --out"
+            f"{last.parent} holds a run; add --resume to continue it, or choose another --out"
         )
     saved = checkpoints.read(last)
     if changed := differences(recipe, saved.recipe):
         raise OptionError(
-            f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); choose another --out, or the same recipe"
+            f"{last.parent} holds a run of another recipe ({', '.join(changed)} differ); "
+            "choose another --out, or the same recipe"
         )
     return saved
 
 
 def _check_classes(before: LabelSet, now: LabelSet, out: Path) -> None:
-    """Raises OptionError if the data's classes are not those that the run began with, which its
-    weights mean."""
+    """Raise OptionError if the data's classes are not those that the run began with."""
     if what := difference(before, now, "the data's"):
         raise OptionError(
-            f"{out} holds a run of other classes: it has {what}; choose another --out, or the data it began with"
+            f"{out} holds a run with other classes: it has {what}; "
+            "choose another --out, or the data that it began with"
         )
 
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads, and OpenCV without its own, whose pool does not survive the
-    workers' fork."""
+    """Let PyTorch use `count` threads, and OpenCV none: its pool does not survive a fork."""
     torch_threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(count)
     cv2.setNumThreads(0)

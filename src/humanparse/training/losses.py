@@ -1,5 +1,7 @@
-"""Losses of the five maps, and of keeping what the teacher knew. All take logits and return a
-scalar."""
+"""Losses of the embedded model: of its five maps, and of keeping what the teacher knew.
+
+All functions take logits and return a scalar.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-IGNORE = 255
+from humanparse.training.wears import IGNORE
+
 WEIGHTS = {
     "classes": 0.6,
     "plain_classes": 0.4,
@@ -45,8 +48,8 @@ CLASS_WEIGHTS = (
     1.0,
     1.0,
 )
-RARE_MOST = 4.0  # how much more a rare garment counts on those who wear it: see worn_loss
-ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # of a class that a batch does not have: see class_dice
+MAX_RARE = 4.0  # how much more a rare garment counts on those who wear it: see worn_loss
+ABSENT_COST, ABSENT_SHARE = 0.5, 0.002  # for classes that a batch does not have: see class_dice
 
 
 def losses(
@@ -57,18 +60,20 @@ def losses(
     class_weights: tuple[float, ...] = CLASS_WEIGHTS,
     mirrored: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Each loss by name, already weighted; their sum is what is minimised.
+    """Return each loss by name, already weighted; their sum is minimised.
 
     The classes are learnt twice: as the network gives them ("plain_classes", from which people are
-    told from the background), and with what it says of each whole person (`steer`), as
-    post-processing takes them.
+    told from the background), and with what it says about each whole person (`steer`), as
+    post-processing uses them.
 
-    outputs: of CentreParser; targets: of targets.py with a leading batch axis, and `teacher_trust`
-    (B,);
-    teacher, student: logit maps by head name, of BodyPix and of the model's own copies of its
-    heads; empty without a teacher. class_weights: how much a pixel of each class counts. mirrored:
-    class maps of the averaged weights for the mirrored scenes, laid back over these ("classes",
-    "wears"); None where they were not asked.
+    Args:
+        outputs: The outputs of CentreParser.
+        targets: The targets of targets.py with a leading batch axis, and `teacher_trust` (B,).
+        teacher: BodyPix's logit maps by head name; empty without a teacher.
+        student: The logit maps of the model's own copies of those heads.
+        class_weights: How much a pixel of each class counts.
+        mirrored: The averaged weights' class maps ("classes", "wears") for the mirrored scenes,
+            mirrored back; None for steps without them.
     """
     outputs = {name: value.float() for name, value in outputs.items()}
     person = outputs["person"][:, 0]
@@ -100,19 +105,29 @@ def losses(
 def class_loss(
     logits: Tensor, classes: Tensor, class_weights: tuple[float, ...] = CLASS_WEIGHTS
 ) -> Tensor:
-    """Weighted cross-entropy. logits (B, C, h, w); classes (B, h, w), 255 ignored."""
+    """Return the weighted cross-entropy.
+
+    Args:
+        logits: (B, C, h, w).
+        classes: (B, h, w), 255 ignored.
+        class_weights: How much a pixel of each class counts.
+    """
     weight = logits.new_tensor(class_weights)
     summed = F.cross_entropy(logits, classes.long(), weight, ignore_index=IGNORE, reduction="sum")
     return summed / (classes != IGNORE).sum().clamp(min=1)
 
 
 def set_loss(logits: Tensor, sets: Tensor, classes: Tensor) -> Tensor:
-    """-log of the summed probability of the classes that a pixel may have, where more than one but
-    not all are possible.
+    """Return the loss of pixels for which several classes, but not all, are possible.
 
-    logits (B, C, h, w); sets (B, h, w), classes as bits, 0 where nothing is known; classes (B, h,
-    w), 255 where not one. Averaged over the pixels whose class is known or listed, as the
-    cross-entropy is. Source: learning from partial labels (Jin and Ghahramani, NIPS 2002).
+    It is -log of the summed probability of the possible classes, averaged over the pixels whose
+    class is known or listed, as the cross-entropy is. Source: learning from partial labels (Jin and
+    Ghahramani, NIPS 2002).
+
+    Args:
+        logits: (B, C, h, w).
+        sets: (B, h, w), the possible classes as bits, 0 where nothing is known.
+        classes: (B, h, w), 255 where the class is not known.
     """
     asked = (sets > 0) & (classes == IGNORE)
     count = asked.sum()
@@ -125,14 +140,18 @@ def set_loss(logits: Tensor, sets: Tensor, classes: Tensor) -> Tensor:
 
 
 def person_means(maps: Tensor, owner: Tensor, most: int) -> Tensor:
-    """Means of maps over each person's pixels: (B, most + 1, C); row 0, nobody's, is zero, as is
-    that of nobody there.
+    """Return the means of maps over each person's pixels.
 
-    maps (B, C, h, w); owner int64 (B, h, w), the person's number, 1 to `most`, 0 nobody.
+    Args:
+        maps: (B, C, h, w).
+        owner: int64 (B, h, w), the person's number, 1 to `most`, 0 nobody.
+        most: The largest number of a person.
+
+    Returns:
+        (B, most + 1, C); row 0, nobody's, is zero, and so are the rows of people who are not there.
     """
     batch, channels = maps.shape[:2]
-    # (B·h·w, C)
-    rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)
+    rows = maps.permute(0, 2, 3, 1).reshape(-1, channels)  # (B·h·w, C)
     index = (owner + torch.arange(batch, device=owner.device)[:, None, None] * (most + 1)).flatten()
     sums = rows.new_zeros(batch * (most + 1), channels).index_add(0, index, rows)
     cells = index.bincount(minlength=batch * (most + 1)).clamp(min=1)
@@ -141,41 +160,52 @@ def person_means(maps: Tensor, owner: Tensor, most: int) -> Tensor:
 
 
 def steer(classes: Tensor, pooled: Tensor, owner: Tensor) -> Tensor:
-    """Class logits (B, C, h, w), each person's raised by what speaks for each class on the whole
-    person (B, P, C)."""
+    """Return the class logits with each person's raised by what the whole person says about each
+    class.
+
+    Args:
+        classes: (B, C, h, w).
+        pooled: (B, P, C), by person.
+        owner: int64 (B, h, w), the person of each pixel.
+    """
     batch, channels, height, width = classes.shape
     index = owner.view(batch, -1, 1).expand(-1, -1, channels)
     return classes + pooled.gather(1, index).transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def worn_loss(pooled: Tensor, worn: Tensor) -> Tensor:
-    """Cross-entropy of what each person wears. pooled: logits (B, P, C); worn (B, P, C), 1 yes, 0
-    no, -1 unknown.
+    """Return the cross-entropy of what each person wears.
 
-    Of a class that few people of the batch wear, those who do count more, up to RARE_MOST times:
-    else gloves and scarves are denied to everybody.
+    If few people of the batch wear a class, those who do count more, up to MAX_RARE times;
+    otherwise gloves and scarves would be denied to everybody.
+
+    Args:
+        pooled: Logits (B, P, C).
+        worn: (B, P, C), 1 yes, 0 no, -1 unknown.
     """
     known = worn >= 0
     if not known.any():
         return pooled.sum() * 0.0
     yes, no = (worn == 1).sum((0, 1)), (worn == 0).sum((0, 1))  # (C,)
-    rare = ((no + 1) / (yes + 1)).sqrt().clamp(1, RARE_MOST)
+    rare = ((no + 1) / (yes + 1)).sqrt().clamp(1, MAX_RARE)
     weight = torch.where(worn == 1, rare, 1.0)[known]
     return F.binary_cross_entropy_with_logits(pooled[known], worn[known], weight)
 
 
 def class_dice(logits: Tensor, classes: Tensor) -> Tensor:
-    """1 - soft Dice, averaged over the classes: what mean IoU asks, rare classes included.
+    """Return 1 - soft Dice, averaged over the classes: like mean IoU, all classes count the same.
 
     A class that the batch does not have costs up to ABSENT_COST, half of it where ABSENT_SHARE of
-    all pixels have it: otherwise rare classes would be found wherever they might be, for nothing.
+    all pixels have it: otherwise rare classes would be found wherever they might be, at no cost.
+
+    Args:
+        logits: (B, C, h, w).
+        classes: (B, h, w), 255 unknown.
     """
     count = logits.shape[1]
-    # (B, h, w), `count`: unknown
-    truth = classes.long().clamp(max=count)
-    # (B, C, h, w)
-    probability = logits.softmax(1) * (truth < count).unsqueeze(1)
-    # of each pixel's own class
+    truth = classes.long().clamp(max=count)  # (B, h, w), `count` where unknown
+    probability = logits.softmax(1) * (truth < count).unsqueeze(1)  # (B, C, h, w)
+    # The probability of each pixel's own class.
     right = probability.gather(1, truth.clamp(max=count - 1).unsqueeze(1)).flatten()
     overlap = right.new_zeros(count + 1).index_add(0, truth.flatten(), right)[:count]
     pixels = truth.flatten().bincount(minlength=count + 1)[:count]
@@ -186,15 +216,19 @@ def class_dice(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def binary_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """1 - soft Dice a picture, averaged. All (B, h, w)."""
+    """Return 1 - soft Dice of each picture, averaged. All are (B, h, w)."""
     probability, truth = logits.sigmoid() * weight, truth * weight
     overlap = (probability * truth).sum((1, 2))
     return (1 - (2 * overlap + 50) / ((probability + truth).sum((1, 2)) + 50)).mean()
 
 
 def centre_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Penalty-reduced focal loss (CenterNet, arXiv 1904.07850). Both (B, h, w); truth -1 is left
-    out."""
+    """Return the penalty-reduced focal loss (CenterNet, arXiv 1904.07850).
+
+    Args:
+        logits: (B, h, w).
+        truth: (B, h, w); -1 is left out.
+    """
     probability = logits.sigmoid()
     peak = truth == 1
     rise = F.logsigmoid(logits) * (1 - probability) ** 2 * peak
@@ -208,15 +242,27 @@ def centre_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def offset_loss(offset: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """L1 distance as a share of the person's extent. offset, truth (B, 2, h, w) in pixels; weight
-    (B, h, w) = 1/extent."""
+    """Return the L1 distance as a share of the person's extent.
+
+    Args:
+        offset: (B, 2, h, w) in pixels.
+        truth: (B, 2, h, w) in pixels.
+        weight: (B, h, w), 1 / extent; 0 where there is nobody.
+    """
     distance = (offset - truth).abs().sum(1) * weight
     return distance.sum() / (weight > 0).sum().clamp(min=1)
 
 
 def teacher_loss(student: dict[str, Tensor], teacher: dict[str, Tensor], trust: Tensor) -> Tensor:
-    """Cross-entropy with the teacher's probabilities, less its own entropy, averaged over heads.
-    trust (B,) weighs pictures."""
+    """Return the cross-entropy with the teacher's probabilities, averaged over heads.
+
+    The teacher's own entropy is subtracted.
+
+    Args:
+        student: Logit maps by head name.
+        teacher: Logit maps by head name.
+        trust: (B,), the weight of each picture.
+    """
     total = trust.new_zeros(())
     for name, logits in teacher.items():
         soft = logits.float().sigmoid()
@@ -229,16 +275,16 @@ def teacher_loss(student: dict[str, Tensor], teacher: dict[str, Tensor], trust: 
 
 
 def mirror_loss(logits: Tensor, known: Tensor, person: Tensor) -> Tensor:
-    """Cross-entropy with the class probabilities of the averaged weights for the mirrored scene,
-    less its own entropy.
+    """Return the cross-entropy with the averaged weights' probabilities for the mirrored scene.
 
-    logits, known (B, C, h, w), already on the same pixels; person (B, h, w), how much a pixel
-    counts. Source: mean teachers (Tarvainen and Valpola, arXiv 1703.01780).
+    Their own entropy is subtracted. Source: mean teachers (Tarvainen and Valpola, arXiv
+    1703.01780).
+
+    Args:
+        logits: (B, C, h, w).
+        known: (B, C, h, w), the averaged weights' logits on the same pixels.
+        person: (B, h, w), how much a pixel counts.
     """
     soft = known.log_softmax(1)
     excess = (soft.exp() * (soft - logits.log_softmax(1))).sum(1)
     return (excess * person).sum() / person.sum().clamp(min=1)
-
-
-def total(parts: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(parts.values())).sum()

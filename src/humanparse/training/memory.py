@@ -1,8 +1,7 @@
-"""Memory that a training step frees and the next one asks for again, kept by the process in
-between.
+"""Keep memory that a training step frees, since the next step asks for it again.
 
-glibc gives large blocks back to the system as soon as they are free, and gets them back page by
-page and zeroed. On a CPU that is a quarter to a third of a step's time (docs/lab-book.md). Source:
+glibc returns large blocks to the system as soon as they are free, and gets them back page by page
+and zeroed. On a CPU that is a quarter to a third of a step's time (docs/lab-book.md). Source:
 mallopt(3), malloc_trim(3).
 """
 
@@ -14,17 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-# bytes of free memory to hold; blocks that may come from elsewhere
+# Bytes of free memory to keep, and the number of blocks that may be mapped separately.
 KEEP = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_MAX: 0}
 DEFAULTS = {M_TRIM_THRESHOLD: 128 * 1024, M_MMAP_MAX: 65536}
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Inside, freed memory stays with the process; afterwards it goes back. Where the C library is
-    not glibc, nothing changes."""
+    """Keep freed memory in the process while the block runs; return it to the system afterwards.
+
+    If the C library is not glibc, this changes nothing.
+    """
     c = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if not hasattr(c, "mallopt"):  # musl has none
+    if c is None or not hasattr(c, "mallopt"):  # musl has none
         yield
         return
     for option, value in KEEP.items():

@@ -1,14 +1,18 @@
-"""The embedded model's photos in memory: what is drawn, what is listed, and what nobody said.
+"""The embedded model's photos in memory: with labels, with lists, and without either.
 
 Folder layout, below one root (docs/training.md has it with its sources):
 
-    ccp/train/photos/*.jpg, ccp/train/labels/*.png   one labelled person a photo; a CIHP class a pixel, 255 unknown
-    ccp/unlabelled/*.jpg, ccp/tags.tsv               one person a photo, and the list of what they wear
-    coco/photos/*.jpg, coco/people.json              everyday photos: people outlined by hand, many with a list
-    backgrounds/*.jpg                                photos without people
-    teachers/bodypix_mnv1_075_dequant_fp16.npz       tells people from background where nobody else does
+    ccp/train/photos/*.jpg     one labelled person each
+    ccp/train/labels/*.png     their CIHP classes, 255 unknown
+    ccp/unlabelled/*.jpg       one person each
+    ccp/tags.tsv               lists of what these people wear
+    coco/photos/*.jpg          everyday photos
+    coco/people.json           their people, outlined by hand, many with a list
+    backgrounds/*.jpg          photos without people
+    teachers/bodypix_mnv1_075_dequant_fp16.npz
+                               tells people from background where nothing else does
 
-All but the first and the backgrounds may be missing.
+All but the first two and the backgrounds may be missing.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,15 +34,15 @@ from humanparse.training.wears import ANYTHING, IGNORE, LISTED, Wears, bits, wea
 
 TEACHER_FILE = "teachers/bodypix_mnv1_075_dequant_fp16.npz"
 TEACHER_LONG_SIDE = 640
-UNKNOWN_PERSON = -1  # in Photo.people and Scene.people: a person may be here, nobody said which
-# of every ten blocks of 25 consecutive photo numbers, one is held out
+UNKNOWN_PERSON = -1  # in Photo.people and Scene.people: there may be a person, but which is unknown
+# Of every ten blocks of 25 consecutive photo numbers, one is held out.
 VALIDATION_BLOCK, VALIDATION_EVERY = 25, 10
-TAGGED_BLOCKS = (4, 9)  # of the photos with tags, so many of every ten blocks
-# everyday photos, by a hash of their names
+TAGGED_BLOCKS = (4, 9)  # which of every ten blocks are held out of the photos with tags
+# Parts of the everyday photos, by a hash of their names.
 EVERYDAY_PARTS, HELD_OUT_PARTS, CHOOSING_PARTS = 12, (0, 1), (2,)
-# share of a labelled person's pixels: with more unknown ones, any garment may be among them
+# If more than this share of a labelled person's pixels is unknown, they may show any garment.
 MOSTLY_UNKNOWN = 0.05
-# the teacher's probability from which an unlisted passer-by of Penn-Fudan may be a person
+# The teacher's probability from which there may be an unlisted passer-by on a Penn-Fudan photo.
 PASSER_BY = 0.35
 GARMENT_KINDS = tuple(map(CIHP.index, FOUND_SHARE))
 
@@ -46,12 +51,16 @@ GARMENT_KINDS = tuple(map(CIHP.index, FOUND_SHARE))
 class Photo:
     """One training photo.
 
-    pixels: uint8 (H, W, 3), RGB. labels: uint8 (H, W), class of each pixel or what stands for
-    several (see wears.py), 255 unknown; None if nothing is known. people: int16 (H, W), 0 nobody,
-    1.. the person, -1 unknown; None with labels.
-    lists: of each person in turn, what is told of them. possible: of each person, the classes that
-    may be seen on them, as bits. teacher: float32 (h, w) in [0, 1], the teacher's person
-    probability, coarse; None where it was not asked.
+    Attributes:
+        name: Its file name without the ending.
+        pixels: uint8 (H, W, 3), RGB.
+        labels: uint8 (H, W), the class of each pixel or a number that stands for several (see
+            wears.py), 255 unknown; None if nothing is known.
+        people: int16 (H, W), 0 nobody, 1.. the person, -1 unknown; None if `labels` is None.
+        lists: For each person in turn, what is known about them.
+        possible: For each person, the classes that may be seen on them, as bits.
+        teacher: float32 (h, w) in [0, 1], the teacher's person probability at a lower resolution;
+            None if it was not asked.
     """
 
     name: str
@@ -62,9 +71,26 @@ class Photo:
     possible: tuple[int, ...] = ()
     teacher: np.ndarray | None = None
 
+    @property
+    def maps(self) -> tuple[np.ndarray, np.ndarray]:
+        """`labels` and `people` of a photo that has them. Raises ValueError for another."""
+        if self.labels is None or self.people is None:
+            raise ValueError(f"the photo {self.name} has no labels")
+        return self.labels, self.people
+
 
 @dataclass(frozen=True)
 class Photos:
+    """The photos of a split, by kind.
+
+    Attributes:
+        labelled: With a label map of one person.
+        unlabelled: Of people, without labels.
+        backgrounds: Without people.
+        tagged: With a list of what the one person wears.
+        everyday: With outlined people, many of them with a list.
+    """
+
     labelled: list[Photo]
     unlabelled: list[Photo]
     backgrounds: list[Photo]
@@ -75,12 +101,18 @@ class Photos:
 def load_photos(
     root: Path, *, validation: bool, cache: Path | None = None, guesses: Path | None = None
 ) -> Photos:
-    """The training split, or with `validation=True` the held-out one (which needs no teacher and no
-    unlabelled photos).
+    """Load the training split, or the held-out one, which has no unlabelled photos and no teacher.
 
-    cache: an .npz that keeps the teacher's masks between runs. guesses: a folder that `guess` has
-    written (guess.py): class maps of the photos with lists; without it the lists alone teach.
-    Raises FileNotFoundError if a folder is missing.
+    Args:
+        root: The data folder.
+        validation: Whether to load the held-out split.
+        cache: An .npz file that keeps the teacher's masks between runs.
+        guesses: A folder that `guess` has written (guess.py): class maps of the photos with lists;
+            without it only the lists teach.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        OptionError: For a picture that is missing, damaged or of the wrong size.
     """
     labelled = [
         _read(path, root / "ccp/train/labels")
@@ -100,7 +132,7 @@ def load_photos(
     ]
     unlabelled = [photo for photo in unlabelled if not held_out(photo.name, TAGGED_BLOCKS)]
     everyday = load_everyday(root, is_learnt_everyday)
-    if not guesses:  # then nothing says where the people of tagged photos are, but the teacher
+    if not guesses:  # then only the teacher knows where the people of tagged photos are
         unlabelled += tagged
         tagged = []
     asked = [*labelled, *unlabelled, *filter(_may_lack_outlines, everyday)]
@@ -117,11 +149,14 @@ def load_photos(
 
 
 def held_out(name: str, blocks: tuple[int, ...] = (VALIDATION_EVERY - 1,)) -> bool:
-    """Whether a photo of the street or a background belongs to the validation split. blocks: those
-    of every ten held out.
+    """Return whether a street photo or a background belongs to the validation split.
 
     Neighbouring numbers often show the same person or place, so whole blocks of numbers are held
     out.
+
+    Args:
+        name: The photo's name, which holds a number.
+        blocks: Which of every ten blocks are held out.
     """
     number = int("".join(c for c in name if c.isdigit()))
     return (
@@ -132,8 +167,10 @@ def held_out(name: str, blocks: tuple[int, ...] = (VALIDATION_EVERY - 1,)) -> bo
 
 
 def held_out_names(root: Path) -> set[str]:
-    """The names of all photos below `root` that nothing may learn from: they are measured on, or
-    settings are chosen on them."""
+    """Return the names of all photos below `root` that nothing may learn from.
+
+    They are measured on, or settings are chosen on them.
+    """
     folders = {
         "ccp/train/photos": held_out,
         "ccp/unlabelled": lambda name: held_out(name, TAGGED_BLOCKS),
@@ -148,43 +185,49 @@ def held_out_names(root: Path) -> set[str]:
 
 
 def held_out_everyday(name: str) -> bool:
-    """Whether an everyday photo belongs to the validation split: a sixth."""
+    """Return whether an everyday photo belongs to the validation split: a sixth."""
     return _part(name) in HELD_OUT_PARTS
 
 
 def for_choosing(name: str) -> bool:
-    """Whether an everyday photo is neither learnt nor held out: settings are chosen on this
-    twelfth."""
+    """Return whether an everyday photo is neither learnt nor held out.
+
+    Settings are chosen on this twelfth.
+    """
     return _part(name) in CHOOSING_PARTS
 
 
 def is_learnt_everyday(name: str) -> bool:
-    """Whether an everyday photo belongs to the training split."""
+    """Return whether an everyday photo belongs to the training split."""
     return not held_out_everyday(name) and not for_choosing(name)
 
 
 def _part(name: str) -> int:
-    """0 to EVERYDAY_PARTS - 1; neighbours in Penn-Fudan, which often show one place, have the
-    same."""
+    """0 to EVERYDAY_PARTS - 1; equal for neighbours in Penn-Fudan, which often show one place."""
     return zlib.crc32((name[:-1] if name.startswith("pf_") else name).encode()) % EVERYDAY_PARTS
 
 
 def load_tagged(root: Path, *, validation: bool) -> list[Photo]:
-    """The photos of `ccp/tags.tsv`, with the list of what the one person on each wears; none where
-    there is no such file.
+    """Load the photos of `ccp/tags.tsv`, with the list of what the one person on each wears.
 
-    Their labels and people are unknown: a tag says what, not where.
+    Their labels and people are unknown: a tag says what, not where. Without that file there are
+    none.
+
+    Args:
+        root: The data folder.
+        validation: Whether to load the held-out split.
     """
     table = root / "ccp/tags.tsv"
     if not table.is_file():
         return []
-    told = dict(line.split("\t")[:2] for line in table.read_text(encoding="utf-8").splitlines()[1:])
-    # hair, skin and shoes have no tags
-    everywhere = frozenset(range(1, len(CIHP))) - frozenset(GARMENT_KINDS)
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+    tags = {row[0]: row[1] for row in rows}
+    # Hair, skin and shoes have no tags.
+    untagged = frozenset(range(1, len(CIHP))) - frozenset(GARMENT_KINDS)
     photos = []
-    for name, classes in sorted(told.items()):
+    for name, classes in sorted(tags.items()):
         if held_out(name, TAGGED_BLOCKS) == validation:
-            wears = Wears(frozenset(map(CIHP.index, classes.split())), everywhere)
+            wears = Wears(frozenset(map(CIHP.index, classes.split())), untagged)
             photos.append(
                 replace(
                     _read(root / "ccp/unlabelled" / f"{name}.jpg"),
@@ -196,30 +239,41 @@ def load_tagged(root: Path, *, validation: bool) -> list[Photo]:
 
 
 def load_everyday(root: Path, wanted: Callable[[str], bool], band: bool = True) -> list[Photo]:
-    """The photos of `coco/people.json` whose name is `wanted`; none where there is no such file.
+    """Load photos of `coco/people.json`.
 
     Inside described people the labels are LISTED, inside others 255; along outlines, which are
-    coarse, all is unknown.
+    coarse, everything is unknown. Without that file there are none.
+
+    Args:
+        root: The data folder.
+        wanted: Whether to load the photo of a name.
+        band: Whether to leave the labels along the outlines unknown; not when measuring.
     """
     file = root / "coco/people.json"
     if not file.is_file():
         return []
-    told = json.loads(file.read_text(encoding="utf-8"))
+    entries = json.loads(file.read_text(encoding="utf-8"))
     return [
-        everyday_photo(name, root / "coco/photos", told[name], band)
-        for name in sorted(told)
+        everyday_photo(name, root / "coco/photos", entries[name], band)
+        for name in sorted(entries)
         if wanted(name)
     ]
 
 
-def everyday_photo(name: str, photos: Path, told: dict, band: bool = True) -> Photo:
-    """One photo and its entry in people.json. band=False leaves nothing unknown along the outlines:
-    to measure on."""
+def everyday_photo(name: str, photos: Path, entry: dict[str, Any], band: bool = True) -> Photo:
+    """Load one photo with its entry in people.json.
+
+    Args:
+        name: The photo's name.
+        photos: The folder of the photos.
+        entry: The entry.
+        band: Whether to leave the labels along the outlines unknown; not when measuring.
+    """
     pixels = _read(photos / f"{name}.jpg").pixels
     shape, lists, possible = pixels.shape[:2], [], []
     people, labels = np.zeros(shape, np.int16), np.zeros(shape, np.uint8)
-    # smaller people last: in front
-    for body, one in sorted(_bodies(told, shape), key=lambda pair: -int(pair[0].sum())):
+    # Smaller people come last, in front.
+    for body, one in sorted(_bodies(entry, shape), key=lambda pair: -int(pair[0].sum())):
         described = one.get("described", {})
         if one["crowd"] or described.get("kind") == "several":
             people[body], labels[body] = UNKNOWN_PERSON, IGNORE
@@ -235,8 +289,10 @@ def everyday_photo(name: str, photos: Path, told: dict, band: bool = True) -> Ph
     return Photo(name, pixels, labels, people, tuple(lists), tuple(possible))
 
 
-def _bodies(told: dict, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, dict]]:
-    for one in told["people"]:
+def _bodies(
+    entry: dict[str, Any], shape: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    for one in entry["people"]:
         body = np.zeros(shape, np.uint8)
         for flat in one["polygons"]:
             if len(flat) > 5:
@@ -248,7 +304,14 @@ def _bodies(told: dict, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, di
 
 
 def outline_band(body: np.ndarray) -> np.ndarray:
-    """bool (H, W): the band along an outline in which it may be wrong, wider for larger people."""
+    """Return the band along an outline in which it may be wrong; it is wider for larger people.
+
+    Args:
+        body: bool (H, W), the person.
+
+    Returns:
+        bool (H, W).
+    """
     width = 1 + round(np.sqrt(body.sum()) / 100)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     return cv2.morphologyEx(body.astype(np.uint8), cv2.MORPH_GRADIENT, kernel) > 0
@@ -258,7 +321,7 @@ def _jpegs(folder: Path, validation: bool) -> list[Path]:
     paths = sorted(folder.glob("*.jpg"))
     if not paths:
         raise FileNotFoundError(
-            f"no .jpg files in {folder}; give the folder that holds ccp/, backgrounds/ and teachers/"
+            f"no .jpg files in {folder}; give the folder with ccp/, backgrounds/ and teachers/"
         )
     return [path for path in paths if held_out(path.stem) == validation]
 
@@ -270,8 +333,8 @@ def _read(path: Path, label_folder: Path | None = None) -> Photo:
     labels = _picture(label_folder / f"{path.stem}.png", cv2.IMREAD_GRAYSCALE)
     if labels.shape != pixels.shape[:2]:
         raise OptionError(
-            f"{path.name} is {pixels.shape[1]}x{pixels.shape[0]} pixels but its label is {labels.shape[1]}x{labels.shape[0]}; "
-            "they must have one size"
+            f"{path.name} is {pixels.shape[1]}x{pixels.shape[0]} pixels "
+            f"but its label is {labels.shape[1]}x{labels.shape[0]}; they must be the same size"
         )
     body = _body(labels)
     people = np.where((labels == IGNORE) & ~body, UNKNOWN_PERSON, body).astype(np.int16)
@@ -279,19 +342,17 @@ def _read(path: Path, label_folder: Path | None = None) -> Photo:
 
 
 def _picture(path: Path, how: int) -> np.ndarray:
-    """A picture as OpenCV reads it. Raises OptionError with its path for one that is missing or
-    damaged."""
+    """A picture as OpenCV reads it. Raises OptionError if it is missing or damaged."""
     picture = cv2.imread(str(path), how)
     if picture is None:
         raise OptionError(
-            f"{path} is missing or damaged; put it back, or take its photo out of the data"
+            f"{path} is missing or damaged; restore it, or remove its photo from the data"
         )
     return picture
 
 
 def _body(labels: np.ndarray) -> np.ndarray:
-    """The labelled person and the unknown pixels enclosed by them (belts, bags held close); not
-    passers-by."""
+    """The labelled person and the unknown pixels that they enclose: belts, bags held close."""
     person = ((labels > 0) & (labels != IGNORE)).astype(np.uint8)
     closed = cv2.morphologyEx(
         person, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))
@@ -308,7 +369,7 @@ def _possible(labels: np.ndarray, body: np.ndarray) -> int:
 
 
 def _may_lack_outlines(photo: Photo) -> bool:
-    """Whether some people of an everyday photo have no outline: in Penn-Fudan, far passers-by."""
+    """Whether people of an everyday photo may have no outline: in Penn-Fudan, those far away."""
     return photo.name.startswith("pf_")
 
 
@@ -318,7 +379,7 @@ def _with_teacher(photo: Photo, masks: dict[str, np.ndarray]) -> Photo:
     teacher = masks[photo.name].astype(np.float32) / 255
     if not _may_lack_outlines(photo):
         return replace(photo, teacher=teacher)
-    labels, people = photo.labels.copy(), photo.people.copy()
+    labels, people = (values.copy() for values in photo.maps)
     maybe = (
         cv2.resize(teacher, labels.shape[::-1], interpolation=cv2.INTER_LINEAR) > PASSER_BY
     ) & (people == 0)
@@ -327,15 +388,15 @@ def _with_teacher(photo: Photo, masks: dict[str, np.ndarray]) -> Photo:
 
 
 def _with_guess(photo: Photo, guesses: Path) -> Photo:
-    """With the class map that was guessed from the list; for tagged photos also with the person's
-    outline."""
+    """The photo with the guessed class map; for tagged photos also with the person's outline."""
     file = guesses / f"{photo.name}.png"
     if not file.is_file():
         return photo
     guessed = _picture(file, cv2.IMREAD_GRAYSCALE)
     if guessed.shape != photo.pixels.shape[:2]:
         raise OptionError(
-            f"{file} was not made for the photo {photo.name}: it has another size; write the guesses anew"
+            f"{file} was not made for the photo {photo.name}: it has another size; "
+            "delete it and run `python -m humanparse.training guess` again"
         )
     if photo.labels is None:
         people = np.where(guessed == IGNORE, UNKNOWN_PERSON, guessed > 0).astype(np.int16)
@@ -344,10 +405,15 @@ def _with_guess(photo: Photo, guesses: Path) -> Photo:
 
 
 def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dict[str, np.ndarray]:
-    """uint8 (h, w) person probability × 255 by photo name, from BodyPix averaged over the photo and
-    its mirror image.
+    """Return BodyPix's person probability, averaged over each photo and its mirror image.
 
-    cache: an .npz that keeps them; photos that it lacks are added.
+    Args:
+        photos: The photos to ask it about.
+        weights: BodyPix's weights file.
+        cache: An .npz file that keeps the masks; photos that it lacks are added.
+
+    Returns:
+        uint8 (h, w), the probability × 255, by photo name.
     """
     masks = {}
     if cache and cache.exists():
@@ -363,14 +429,11 @@ def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dic
     teacher = load_bodypix(weights).eval()
     with torch.inference_mode():
         for photo in missing:
-            # (1, 3, h, w)
-            pixels = torch.from_numpy(teacher_input(photo.pixels))
+            pixels = torch.from_numpy(teacher_input(photo.pixels))  # (1, 3, h, w)
             both = torch.cat([pixels, pixels.flip(3)])
-            # (2, 1, h/16, w/16)
-            logits = teacher(both)["segments"]
-            masks[photo.name] = (
-                torch.sigmoid((logits[0, 0] + logits[1, 0].flip(1)) / 2).numpy() * 255
-            ).astype(np.uint8)
+            logits = teacher(both)["segments"]  # (2, 1, h/16, w/16)
+            mean = torch.sigmoid((logits[0, 0] + logits[1, 0].flip(1)) / 2)
+            masks[photo.name] = (mean.numpy() * 255).astype(np.uint8)
     if cache:
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(cache, **masks)
@@ -378,7 +441,7 @@ def teacher_masks(photos: list[Photo], weights: Path, cache: Path | None) -> dic
 
 
 def teacher_input(pixels: np.ndarray, long_side: float = TEACHER_LONG_SIDE) -> np.ndarray:
-    """float32 (1, 3, h, w) in [-1, 1], sides 16n+1, as BodyPix was trained."""
+    """Return float32 (1, 3, h, w) in [-1, 1] with sides of 16n + 1, as BodyPix was trained."""
     scale = long_side / max(pixels.shape[:2])
     height, width = (round(side * scale / 16) * 16 + 1 for side in pixels.shape[:2])
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)

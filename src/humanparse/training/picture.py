@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def placed(shape: tuple[int, ...], zoom: float, angle: float, flip: bool, centre_xy) -> np.ndarray:
-    """float (2, 3): the affine map that puts a picture of `shape` with its middle at
-    `centre_xy`."""
+def placed(
+    shape: tuple[int, ...], zoom: float, angle: float, flip: bool, centre_xy: ArrayLike
+) -> np.ndarray:
+    """Return the affine map that places a picture.
+
+    Args:
+        shape: Height and width of the picture in pixels, and perhaps more axes.
+        zoom: The scale.
+        angle: The rotation in degrees.
+        flip: Whether to mirror it.
+        centre_xy: Where its middle goes, in pixels.
+
+    Returns:
+        float (2, 3).
+    """
     height, width = shape[:2]
     cos, sin = zoom * np.cos(np.radians(angle)), zoom * np.sin(np.radians(angle))
     linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([-1.0 if flip else 1.0, 1.0])
@@ -23,9 +38,18 @@ def warp(
     size: int,
     how: int = cv2.INTER_LINEAR,
     border: int = cv2.BORDER_CONSTANT,
-):
-    """The picture through the affine map into a square of `size`; halved first where the map
-    shrinks it a lot."""
+) -> np.ndarray:
+    """Return a picture through an affine map, in a square.
+
+    If the map shrinks the picture a lot, the picture is shrunk with area averaging first.
+
+    Args:
+        picture: (H, W) or (H, W, 3).
+        matrix: The affine map, float (2, 3).
+        size: The side of the square in pixels.
+        how: OpenCV's interpolation.
+        border: OpenCV's border mode.
+    """
     zoom = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if zoom < 0.6 and how == cv2.INTER_LINEAR:
         height, width = picture.shape[:2]
@@ -41,13 +65,15 @@ def warp(
 
 
 def random_angle(rng: np.random.Generator) -> float:
-    """Degrees: people mostly stand; some lean, few lie or hang."""
+    """Return degrees: most people stand upright; some lean, few lie or hang."""
     return rng.uniform(-100, 100) if rng.random() < 0.08 else rng.normal(0, 9)
 
 
-def random_colours(rng: np.random.Generator):
-    """A random colour change, the same for the whole picture: gamma, gain per channel,
-    saturation."""
+def random_colours(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a random colour change: gamma, gain per channel and saturation.
+
+    It is the same for the whole picture; the function takes and returns uint8 (H, W, 3).
+    """
     gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.08, 3) + rng.normal(0, 0.12))
     saturation = 0.0 if rng.random() < 0.04 else np.clip(rng.normal(1, 0.25), 0.3, 1.7)
     ramp = np.arange(256)[:, None] / 255
@@ -62,7 +88,7 @@ def random_colours(rng: np.random.Generator):
 
 
 def through_camera(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
-    """What cameras and networks do to a picture: blur, noise, JPEG."""
+    """Return the pixels after what cameras and networks do to them: blur, noise and JPEG."""
     if rng.random() < 0.2:
         pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.5))
     if rng.random() < 0.2:
@@ -72,5 +98,7 @@ def through_camera(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
         _, data = cv2.imencode(
             ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))]
         )
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just above
+        pixels = decoded
     return pixels

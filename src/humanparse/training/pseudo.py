@@ -1,10 +1,9 @@
-"""Pseudo-labels: what a model says of photos without labels, kept where it agrees with itself, to
-be trained on.
+"""Pseudo-labels: label photos with a model where it agrees with itself, to train on the result.
 
 The average over the photo, its mirror image and other sizes (see tta.py) labels each pixel. Where a
-plain look at the photo or at its mirror image says another class, nobody knows the class (255);
-where it says another person, nobody knows either. The folder is laid out as `humanparse eval` and
-`humanparse train` read it, and a broken-off run goes on with the photos that are left.
+single look at the photo or at its mirror image gives another class, the class is unknown (255);
+where it gives another person, the person is unknown too. The folder has the layout that `humanparse
+eval` and `humanparse train` read, and an interrupted run continues with the photos that are left.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ import cv2
 import numpy as np
 
 from humanparse.errors import ImageError, OptionError
-from humanparse.evaluation.datasets import PHOTO_ENDINGS
 from humanparse.image import read_image
 from humanparse.parser import HumanParser
 from humanparse.system.files import whole_file
-from humanparse.training.folder import IGNORE, mirrored_classes
+from humanparse.training.scenes import mirrored_classes
+from humanparse.training.wears import IGNORE
+from humanparse.vocabulary import PICTURE_ENDINGS
 
-MIN_PERSON_SCORE = 0.5  # of people that may teach; those below leave their pixels unknown
-MIN_SHARED = 0.5  # IoU above which two looks mean one person
-MAX_PEOPLE = 255  # what a PNG of 8 bits can number; more leave their pixels unknown
+MIN_PERSON_SCORE = 0.5  # the pixels of people with a lower score are unknown
+MIN_SHARED = 0.5  # the IoU above which two people are the same person
+MAX_PEOPLE = 255  # the most that a PNG of 8 bits can number; the pixels of more are unknown
 
 
 def pseudo_label(
@@ -33,19 +33,30 @@ def pseudo_label(
     model: str | None = None,
     *,
     scales: Sequence[float] = (0.75, 1.0, 1.25),
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> int:
-    """Write `out/images`, `out/labels`, `out/persons` and `out/labels.txt`. Returns how many photos
-    are labelled there.
+    """Label the photos of a folder; write images/, labels/, persons/ and labels.txt below `out`.
 
-    Photos that cannot be read, or in which nothing is sure, are left out. Raises OptionError for a
-    folder without photos, and for a model that cannot be averaged (M2FP's query head).
+    Photos that cannot be read, or in which nothing is certain, are left out.
+
+    Args:
+        photos: The folder of the photos.
+        out: The folder to write.
+        model: A model's name or .onnx file; None takes the one inside the package.
+        scales: Input sizes to average over, as factors.
+        log: Called with what is left out, and with the progress now and then.
+
+    Returns:
+        The number of labelled photos in `out`.
+
+    Raises:
+        OptionError: For a folder without photos, and for a model that cannot be averaged (M2FP's
+            query head).
     """
-    paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PHOTO_ENDINGS)
+    paths = sorted(path for path in photos.glob("*") if path.suffix.lower() in PICTURE_ENDINGS)
     if not paths:
-        raise OptionError(
-            f"there are no photos in {photos}; expected files that end in {' '.join(PHOTO_ENDINGS)}"
-        )
+        endings = " ".join(PICTURE_ENDINGS)
+        raise OptionError(f"there are no photos in {photos}; expected files that end in {endings}")
     plain, averaging = HumanParser(model), HumanParser(model, flip=True, scales=scales)
     for name in ("images", "labels", "persons"):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -56,7 +67,7 @@ def pseudo_label(
             try:
                 pixels = read_image(path).pixels
             except ImageError as error:
-                say(f"{path.name}: left out ({error})")
+                log(f"{path.name}: left out ({error})")
                 continue
             classes, people = sure_labels(plain, averaging, pixels)
             if (people > 0).any():
@@ -64,15 +75,23 @@ def pseudo_label(
                 _write(files["labels"], classes)
                 _write(files["images"], cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         if number % 50 == 0:
-            say(f"{number} of {len(paths)} photos")
+            log(f"{number} of {len(paths)} photos")
     return len(list((out / "images").glob("*.png")))
 
 
 def sure_labels(
     plain: HumanParser, averaging: HumanParser, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (H, W) classes, 255 where nobody knows; uint8 (H, W) people, 0 nobody. pixels: uint8
-    (H, W, 3) RGB."""
+    """Return the labels of a photo where the model agrees with itself.
+
+    Args:
+        plain: The model.
+        averaging: The model, averaging over views.
+        pixels: uint8 (H, W, 3) RGB.
+
+    Returns:
+        Classes, uint8 (H, W), 255 unknown; and people, uint8 (H, W), 0 nobody.
+    """
     best = averaging.parse(pixels)
     straight, mirror = plain.parse(pixels), plain.parse(np.ascontiguousarray(pixels[:, ::-1]))
     classes, people = best.label_map.copy(), best.person_map.astype(np.int64)
@@ -92,8 +111,7 @@ def sure_labels(
 
 
 def _same_person(people: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool (H, W): whether both maps have nobody there, or two people who are one by their
-    overlap."""
+    """bool (H, W): whether both maps have nobody there, or people whose overlap makes them one."""
     count = int(others.max()) + 1
     shared = np.bincount(
         (people * count + others).ravel(), minlength=(int(people.max()) + 1) * count

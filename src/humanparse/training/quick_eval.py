@@ -1,9 +1,8 @@
-"""How good the weights are now: the network as PyTorch has it, run as an engine of HumanParser on
-held-out scenes."""
+"""Measure the weights during training: the PyTorch network, run as an engine on held-out scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -17,23 +16,40 @@ from humanparse.training.validate import Score
 
 
 class TorchEngine:
-    """An engine that runs a network of PyTorch, in fp32. `network` must be ready for inference."""
+    """An engine that runs a PyTorch network in fp32.
+
+    Args:
+        network: The network, ready for inference.
+        card: What it says about itself.
+        device: Where it runs.
+    """
 
     def __init__(self, network: nn.Module, card: ModelCard, device: torch.device):
         self.network, self.device = network, device
-        self.metadata = {METADATA_KEY: card.to_json()}
+        self.metadata: Mapping[str, str] = {METADATA_KEY: card.to_json()}
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network on float32 (1, 3, H, W); return its outputs by name."""
         with torch.inference_mode():
             outputs = self.network(torch.from_numpy(pixels).to(self.device))
         return {name: value.float().cpu().numpy() for name, value in outputs.items()}
 
 
-def measure(
+def measure_network(
     network: nn.Module, card: ModelCard, device: torch.device, scenes: Iterable[Scene]
 ) -> dict[str, float]:
-    """`mIoU`, and where people are told apart `person PQ`, of the network on the scenes. Both 0 to
-    1, or NaN of nothing."""
+    """Measure a network on scenes.
+
+    Args:
+        network: The network, ready for inference.
+        card: What it says about itself.
+        device: Where it runs.
+        scenes: The held-out scenes.
+
+    Returns:
+        "mIoU", and "person PQ" if people are told apart: 0 to 1, or NaN if there was nothing to
+            measure.
+    """
     parser, score = (
         HumanParser(engine=TorchEngine(network, card, device)),
         Score(MeanIoU(len(card.labels))),

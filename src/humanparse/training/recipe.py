@@ -1,8 +1,8 @@
 """A recipe: everything that decides the weights, in one TOML file of plain arguments.
 
-Each key of the file is a field below; `[[stage]]` tables are the stages, one after another.
-docs/training.md explains every key. What is not said has the default; what is not known is refused,
-with the nearest name that is.
+Each key of the file is a field below; `[[stage]]` tables are the stages, in their order.
+docs/training.md explains every key. Missing keys get their default; unknown keys are rejected with
+a suggestion.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from typing import Any, get_type_hints
 from humanparse.errors import OptionError
 from humanparse.system.packaged import packaged
 from humanparse.system.text import read_text
+from humanparse.vocabulary import AUTO, DEVICES
 
 MODELS = ("centre-parser", "m2fp-tiny", "m2fp-r50", "m2fp-r101")
 PEOPLE = ("apart", "one")
-DEVICES = ("auto", "cpu", "cuda")
-MULTIPLE = 32  # of a scene's side, in pixels: the stride of the coarsest features
-# What a run may change when it goes on: where and how it computes and what it tells, never what it
-# learns.
+MULTIPLE = (
+    32  # a scene's side is a multiple of this, in pixels: the stride of the coarsest features
+)
+# Keys that may change when a run continues: they decide where and how it computes and what it
+# reports, never what it learns.
 FREE = (
     "data",
     "out",
@@ -42,15 +44,20 @@ FREE = (
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of steps with its own sizes and learning rate.
+    """A number of steps with their own sizes and learning rate.
 
-    sizes: (side of the scenes in pixels, how many a step), taken in turn. Small scenes show many
-    people a second; large ones show whole people as large as a photo does, without which large
-    people are found in pieces.
-    backbone_share: what the stage begins with in the backbone: so much of what was learnt, and for
-    the rest BodyPix's own weights, which know more kinds of photos than we train on.
-    frozen: how many of the backbone's first convolutions stay as they are; what is at strides 2 and
-    4 costs most.
+    Attributes:
+        steps: The number of steps.
+        sizes: Pairs of the scenes' side in pixels and their number per step, taken in turn. Small
+            scenes show many people per second; large ones show whole people as large as they are in
+            photos, without which large people are found in several parts.
+        lr: The highest learning rate.
+        backbone_lr: The same for the backbone.
+        warmup_steps: Steps in which the rate rises from zero.
+        backbone_share: When the stage begins, the backbone keeps this share of what was learnt; the
+            rest are BodyPix's own weights, which know more kinds of photos than we train on.
+        frozen: How many of the backbone's first convolutions are not trained; those at strides 2
+            and 4 cost most.
     """
 
     steps: int
@@ -62,14 +69,17 @@ class Stage:
     frozen: int = 0
 
     @property
-    def most(self) -> int:
-        """The most scenes in one step."""
+    def max_scenes(self) -> int:
+        """The largest number of scenes in one step."""
         return max(batch for _, batch in self.sizes)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """See docs/training.md for what each means. The defaults are those of the embedded model."""
+    """All settings of a training; docs/training.md explains each.
+
+    The defaults are those of the embedded model.
+    """
 
     model: str = "centre-parser"
     name: str = "my-model"
@@ -127,7 +137,7 @@ class Recipe:
     mirror_every: int = 0
     points: int = 12544
     seed: int = 1
-    device: str = "auto"
+    device: str = AUTO
     bf16: bool = True
     channels_last: bool = True
     workers: int = 2
@@ -137,22 +147,28 @@ class Recipe:
     validate_every: int = 0
     validate_pictures: int = 24
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
 
     @property
     def steps(self) -> int:
+        """The number of steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
     def to_json(self) -> str:
+        """Return the recipe as JSON, for `recipe_from_json`."""
         return json.dumps(asdict(self))
 
 
 def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe of that name among those in the package, or of a .toml file. changes: values that
-    win over the file's.
+    """Read a recipe.
 
-    Raises OptionError for a file that cannot be read, and for a key or value that is not known.
+    Args:
+        recipe: The name of a recipe in the package, or a .toml file.
+        changes: Values that replace the file's.
+
+    Raises:
+        OptionError: If the file cannot be read, or for an unknown key or an impossible value.
     """
     path = recipe_file(recipe)
     try:
@@ -163,8 +179,14 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
 
 
 def recipe_file(recipe: str | Path) -> Path:
-    """The file of a recipe: a name of those in the package (unless such a file is there), or a
-    path."""
+    """Return the file of a recipe.
+
+    Args:
+        recipe: A path, or the name of a recipe in the package; a file of that name wins.
+
+    Raises:
+        OptionError: If there is no such recipe.
+    """
     path, shipped = Path(recipe), packaged("training/recipes") / f"{recipe}.toml"
     if path.is_file():
         return path
@@ -175,11 +197,20 @@ def recipe_file(recipe: str | Path) -> Path:
 
 
 def shipped_recipes() -> list[str]:
+    """Return the names of the recipes in the package."""
     return sorted(path.stem for path in packaged("training/recipes").glob("*.toml"))
 
 
 def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
-    """A recipe of the keys and values of a file; `where` names it in errors. Raises OptionError."""
+    """Return the recipe with the keys and values of a file.
+
+    Args:
+        content: The keys and values.
+        where: The file's name, for errors.
+
+    Raises:
+        OptionError: For an unknown key or an impossible value.
+    """
     content = dict(content)
     stages = content.pop("stage", None)
     if "stages" in content:
@@ -188,7 +219,8 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
     if stages is not None:
         if not isinstance(stages, list):
             raise OptionError(
-                f"{where}: write each stage as a table that begins with [[stage]], in double brackets"
+                f"{where}: write each stage as a table that begins with [[stage]], "
+                "in double brackets"
             )
         values["stages"] = tuple(
             _stage(one, f"{where}, stage {number}") for number, one in enumerate(stages, start=1)
@@ -197,7 +229,7 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
 
 
 def recipe_from_json(text: str) -> Recipe:
-    """What `to_json` wrote."""
+    """Return the recipe that `to_json` wrote."""
     data = json.loads(text)
     data["stages"] = tuple(
         Stage(**one | {"sizes": tuple(map(tuple, one["sizes"]))}) for one in data["stages"]
@@ -206,16 +238,23 @@ def recipe_from_json(text: str) -> Recipe:
 
 
 def change(text: str) -> tuple[str, Any]:
-    """`key=value`, with the value as TOML writes it (texts may go without quotes) → key, value.
-    Raises OptionError."""
+    """Return the key and value of `key=value`.
+
+    Args:
+        text: The value is written as in TOML; texts may go without quotes.
+
+    Raises:
+        OptionError: For an unknown key, or a value of another type.
+    """
     key, separator, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not separator:
-        raise OptionError(f"{text!r} is no change of a recipe; write key=value, as in workers=8")
+        raise OptionError(f"{text!r} is not a change of a recipe; write key=value, as in workers=8")
     _known(key, Recipe, "the command line")
     if key == "stages":
         raise OptionError(
-            "stages cannot be changed on the command line; copy the recipe and edit it (--print shows it)"
+            "stages cannot be changed on the command line; "
+            "copy the recipe and edit it (--print shows it)"
         )
     if get_type_hints(Recipe)[key] is str:
         return key, value.strip("\"'")
@@ -223,13 +262,13 @@ def change(text: str) -> tuple[str, Any]:
         content = tomllib.loads(f"{key} = {value}")
     except tomllib.TOMLDecodeError as error:
         raise OptionError(
-            f"{key}={value} cannot be read ({error}); write a value as in a recipe"
+            f"{key}={value} cannot be read ({error}); write the value as in a recipe"
         ) from error
     return key, _typed(content, Recipe, "the command line")[key]
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
-    """Names of what two recipes learn differently; see FREE for what does not matter."""
+    """Return the names of the keys in which two recipes differ, except those in FREE."""
     return [
         field.name
         for field in fields(Recipe)
@@ -248,7 +287,8 @@ def _stage(content: Any, where: str) -> Stage:
 
 def _typed(content: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]:
     """The values, each of its field's type. Raises OptionError."""
-    hints, values = get_type_hints(kind), {}
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
     for key, value in content.items():
         _known(key, kind, where)
         wanted = hints[key]
@@ -264,7 +304,7 @@ def _typed(content: Mapping[str, Any], kind: type, where: str) -> dict[str, Any]
 
 
 def _known(key: str, kind: type, where: str) -> None:
-    """Raises OptionError for a key that is no field, with the nearest one."""
+    """Raise OptionError, with the nearest field, for a key that is not a field."""
     names = [field.name for field in fields(kind)]
     if key in names:
         return
@@ -287,7 +327,8 @@ def _sizes(value: Any, where: str) -> tuple[tuple[int, int], ...]:
     )
     if not good:
         raise OptionError(
-            f"{where}: sizes is {value!r}; expected pairs of side and scenes a step, as in [[320, 16], [640, 4]]"
+            f"{where}: sizes is {value!r}; expected pairs of side and scenes per step, "
+            "as in [[320, 16], [640, 4]]"
         )
     return tuple((side, count) for side, count in value)
 
@@ -302,8 +343,8 @@ def _words(kind: type) -> str:
 
 
 def _check(recipe: Recipe) -> None:
-    """Raises OptionError for an impossible value."""
-    for key, choices in {"model": MODELS, "people": PEOPLE, "device": DEVICES}.items():
+    """Raise OptionError for an impossible value."""
+    for key, choices in {"model": MODELS, "people": PEOPLE, "device": (AUTO, *DEVICES)}.items():
         if getattr(recipe, key) not in choices:
             raise OptionError(
                 f"{key} is {getattr(recipe, key)!r}; choose one of {', '.join(choices)}"
@@ -315,12 +356,14 @@ def _check(recipe: Recipe) -> None:
     for number, stage in enumerate(recipe.stages, start=1):
         if wrong := [side for side, _ in stage.sizes if side % MULTIPLE]:
             raise OptionError(
-                f"stage {number}: a scene's side is {wrong[0]}; {recipe.model} needs multiples of {MULTIPLE}"
+                f"stage {number}: a scene's side is {wrong[0]}; "
+                f"{recipe.model} needs multiples of {MULTIPLE}"
             )
         for key, usual in (("frozen", 0), ("backbone_share", 1)):
             if getattr(stage, key) != usual and recipe.model != "centre-parser":
                 raise OptionError(
-                    f"stage {number}: {key} is for the centre parser; leave it out for {recipe.model}"
+                    f"stage {number}: {key} is for the centre parser; "
+                    f"leave it out for {recipe.model}"
                 )
         if not 0 <= stage.backbone_share <= 1:
             raise OptionError(
@@ -329,12 +372,12 @@ def _check(recipe: Recipe) -> None:
         for key in ("lr", "backbone_lr"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
-        for key, least in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
-            if getattr(stage, key) < least:
+        for key, lowest in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):
+            if getattr(stage, key) < lowest:
                 raise OptionError(
-                    f"stage {number}: {key} is {getattr(stage, key)}; give at least {least}"
+                    f"stage {number}: {key} is {getattr(stage, key)}; give at least {lowest}"
                 )
-    ranges = {
+    ranges: dict[str, tuple[float, float | None]] = {
         "also_share": (0, 1),
         "compose": (0, 1),
         "ema": (0, 1),
@@ -355,5 +398,5 @@ def _check(recipe: Recipe) -> None:
     for key, (least, largest) in ranges.items():
         value = getattr(recipe, key)
         if not (value >= least and (largest is None or value <= largest)):
-            upto = f" to {largest}" if largest is not None else " or more"
-            raise OptionError(f"{key} is {value}; give {least}{upto}")
+            up_to = f" to {largest}" if largest is not None else " or more"
+            raise OptionError(f"{key} is {value}; give {least}{up_to}")

@@ -1,24 +1,25 @@
-"""Scenes to learn from: photos cropped, turned and scaled, and people cut out and pasted together
-with exact labels.
+"""Scenes of the embedded model's photos: photos cropped, turned and scaled, and people pasted
+together.
 
-A scene is made from its own random generator, so that scene number i of a run is the same on every
-machine and after every restart. Left and right stay the person's own: whenever pixels are mirrored,
-the paired classes are exchanged.
+The labels stay exact. A scene has its own random generator, so scene number i of a run is the same
+on every machine and after every restart. Left and right stay the person's own: whenever pixels are
+mirrored, the paired classes are exchanged.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from humanparse.labels import CIHP
-from humanparse.training.photos import IGNORE, UNKNOWN_PERSON, Photo, Photos
+from humanparse.labels import CIHP, LabelSet
+from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
 from humanparse.training.picture import placed, random_angle, random_colours, through_camera, warp
-from humanparse.training.wears import ANYTHING, bits, mirrored_bits
+from humanparse.training.wears import ANYTHING, IGNORE, bits, mirrored_bits
 
-# How often each kind of scene comes, and how much the teacher counts in it.
+# The share of each kind of scene, and how much the teacher counts in it.
 KINDS = {
     "people": 0.27,
     "photo": 0.24,
@@ -35,25 +36,44 @@ TEACHER_TRUST = {
     "unlabelled": 1.0,
     "empty": 0.0,
 }
-# the kind instead, where there are no such photos
+# The kind that is made instead if there are no such photos.
 WITHOUT = {"everyday": "photo", "tagged": "photo", "unlabelled": "photo"}
-EVERYDAY_PASTED = 0.3  # share of the people pasted into scenes who come from everyday photos
+EVERYDAY_PASTED = 0.3  # the share of pasted people who come from everyday photos
 MIN_PASTED_PX = 1500  # people smaller than this in their own photo are not pasted elsewhere
-PARSED_PX = 480 * 640  # photos have about as many pixels when they are parsed
-FLIP_CLASSES = np.arange(256, dtype=np.uint8)
-for _left, _right in CIHP.left_right_pairs:
-    FLIP_CLASSES[[_left, _right]] = _right, _left
+PARSED_PX = 480 * 640  # about how many pixels photos have when they are parsed
+
+
+def mirrored_classes(labels: LabelSet) -> np.ndarray:
+    """Return what each class is called in a mirrored photo.
+
+    Args:
+        labels: The classes.
+
+    Returns:
+        uint8 (256,); numbers that are not classes stay as they are.
+    """
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in labels.left_right_pairs:
+        table[[left, right]] = right, left
+    return table
+
+
+MIRRORED_CIHP = mirrored_classes(CIHP)
 
 
 @dataclass
 class Scene:
     """A picture and what is known about it, painted over from back to front.
 
-    pixels:   uint8 (S, S, 3), RGB
-    classes:  uint8 (S, S), class of each pixel, 255 unknown; or what stands for several classes, see wears.py
-    person:   float32 (S, S), probability that the pixel is a person
-    people:   int16 (S, S), 0 nobody, 1..n the person, -1 unknown
-    possible: of each person in turn, the classes that may be seen on them, as bits
+    Attributes:
+        pixels: uint8 (S, S, 3), RGB.
+        classes: uint8 (S, S), the class of each pixel, 255 unknown; or a number that stands for
+            several classes, see wears.py.
+        person: float32 (S, S), the probability that the pixel is a person.
+        people: int16 (S, S), 0 nobody, 1..n the person, -1 unknown.
+        teacher_trust: How much the teacher counts, 0 to 1.
+        num_people: n.
+        possible: For each person in turn, the classes that may be seen on them, as bits.
     """
 
     pixels: np.ndarray
@@ -66,7 +86,12 @@ class Scene:
 
 
 class SceneMaker:
-    """Makes scene number i of a run: `make(i, size)`."""
+    """Makes the scenes of a run.
+
+    Args:
+        photos: The training split.
+        seed: The seed of the run.
+    """
 
     def __init__(self, photos: Photos, seed: int):
         self.photos = photos
@@ -79,7 +104,7 @@ class SceneMaker:
         self.cuttable = _cuttable(photos.everyday)
 
     def make(self, index: int, size: int) -> Scene:
-        """A square scene of `size` pixels; the same for the same (seed, index, size)."""
+        """Return a square scene of `size` pixels, the same for the same (seed, index, size)."""
         rng = np.random.default_rng((self.seed, index))
         kind = rng.choice(list(KINDS), p=list(KINDS.values()))
         if kind in WITHOUT and not getattr(self.photos, kind):
@@ -92,8 +117,7 @@ class SceneMaker:
         return scene
 
     def _people(self, rng: np.random.Generator, size: int) -> Scene:
-        """One to five people pasted on a place without people, or on a photo with its own
-        person."""
+        """One to five people pasted on a photo without people, or on one with a person."""
         scene = self._photo(rng, size) if rng.random() < 0.25 else self._empty(rng, size)
         count = rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.3, 0.25, 0.15, 0.1])
         height = size * np.exp(rng.uniform(np.log(0.28), np.log(2.2)))
@@ -122,18 +146,19 @@ class SceneMaker:
         return _paste_photo(rng, self._empty(rng, size), self._labelled(rng))
 
     def _everyday(self, rng: np.random.Generator, size: int) -> Scene:
-        """An everyday photo, mostly as large as it is when it is parsed."""
+        """An everyday photo, usually about as large as it is when it is parsed."""
         photo = self.photos.everyday[rng.choice(len(self.everyday_rarity), p=self.everyday_rarity)]
-        zoom = np.sqrt(PARSED_PX / photo.people.size) * np.exp(rng.normal(0.05, 0.3))
+        height, width = photo.pixels.shape[:2]
+        zoom = np.sqrt(PARSED_PX / (height * width)) * np.exp(rng.normal(0.05, 0.3))
         return _paste_photo(rng, self._empty(rng, size), photo, zoom)
 
     def _tagged(self, rng: np.random.Generator, size: int) -> Scene:
-        """A photo of one person of whom a list is known."""
+        """A photo of one person with a list."""
         photo = self.photos.tagged[rng.choice(len(self.tagged_rarity), p=self.tagged_rarity)]
         return _paste_photo(rng, self._empty(rng, size), photo)
 
     def _unlabelled(self, rng: np.random.Generator, size: int) -> Scene:
-        """An unlabelled photo: only the teacher speaks."""
+        """An unlabelled photo, on which only the teacher knows anything."""
         return _paste_photo(
             rng,
             self._empty(rng, size),
@@ -141,7 +166,7 @@ class SceneMaker:
         )
 
     def _empty(self, rng: np.random.Generator, size: int) -> Scene:
-        """A place without people: part of a background photo, rarely a plain colour."""
+        """A part of a photo without people, or rarely a plain colour."""
         scene = empty_scene(rng, self._background(rng), size)
         if rng.random() < 0.08:
             scene.pixels[:] = rng.integers(0, 256, 3, dtype=np.uint8)
@@ -150,7 +175,7 @@ class SceneMaker:
         return scene
 
     def _anybody(self, rng: np.random.Generator) -> tuple[Photo, int]:
-        """Somebody to paste: a photo, and their number on it."""
+        """A person to paste: a photo, and the person's number on it."""
         if self.cuttable and rng.random() < EVERYDAY_PASTED:
             return self.cuttable[rng.integers(len(self.cuttable))]
         return self._labelled(rng), 1
@@ -163,7 +188,13 @@ class SceneMaker:
 
 
 def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
-    """A square part of a people-free photo, slightly turned, as likely as not mirrored."""
+    """Return a square part of a photo without people, slightly turned and perhaps mirrored.
+
+    Args:
+        rng: The scene's random generator.
+        photo: A photo without people.
+        size: The side of the scene in pixels.
+    """
     height, width = photo.pixels.shape[:2]
     zoom = size / min(height, width) * rng.uniform(1.0, 2.0)
     slack = np.array([width, height]) * zoom - size
@@ -184,7 +215,7 @@ def empty_scene(rng: np.random.Generator, photo: Photo, size: int) -> Scene:
 
 
 def paste_person(
-    rng,
+    rng: np.random.Generator,
     scene: Scene,
     photo: Photo,
     number: int = 1,
@@ -194,11 +225,24 @@ def paste_person(
     y: float,
     angle: float,
     flip: bool,
-    colours,
+    colours: Callable[[np.ndarray], np.ndarray],
 ) -> None:
-    """Paint a person of a labelled photo over the scene, `height_px` tall, centred at (x, y)
-    pixels."""
-    body = photo.people == number
+    """Paint a person of a labelled photo over a scene.
+
+    Args:
+        rng: The scene's random generator.
+        scene: The scene to change.
+        photo: The photo.
+        number: The person's number on it.
+        height_px: The person's height in the scene.
+        x: Column of the person's middle, in pixels.
+        y: Row of the person's middle, in pixels.
+        angle: The rotation in degrees.
+        flip: Whether to mirror the person.
+        colours: Changes the colours of pixels, see `random_colours`.
+    """
+    labels, people = photo.maps
+    body = people == number
     ys, xs = np.nonzero(body)
     top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
     cut = np.s_[top:bottom, left:right]
@@ -211,10 +255,10 @@ def paste_person(
         return
     pixels = warp(colours(photo.pixels[cut]), matrix, size)
     scene.pixels = (scene.pixels * (1 - alpha) + pixels * alpha).astype(np.uint8)
-    labels = warp(photo.labels[cut], matrix, size, cv2.INTER_NEAREST)
-    # blurred edges and enclosed pixels: the person's, of no named class
+    labels = warp(labels[cut], matrix, size, cv2.INTER_NEAREST)
+    # Blurred edges and enclosed pixels belong to the person, but their class is unknown.
     labels[labels == 0] = IGNORE
-    scene.classes[here] = (FLIP_CLASSES[labels] if flip else labels)[here]
+    scene.classes[here] = (MIRRORED_CIHP[labels] if flip else labels)[here]
     scene.person[here] = 1
     scene.num_people += 1
     scene.people[here] = scene.num_people
@@ -224,11 +268,13 @@ def paste_person(
 def _paste_photo(
     rng: np.random.Generator, scene: Scene, photo: Photo, zoom: float | None = None
 ) -> Scene:
-    """Lay a whole photo, scaled, turned and shifted, over the scene. zoom: None takes one at
-    random, as for whole people."""
+    """Lay a whole photo, scaled, turned and shifted, over the scene.
+
+    zoom: None takes a random one, as for whole people.
+    """
     size = scene.classes.shape[0]
     if zoom is None:
-        # whole people mostly; close-ups too
+        # Mostly whole people, but close-ups too.
         heights = (0.8, 1.6) if rng.random() < 0.6 else (0.7, 3.2)
         zoom = size * np.exp(rng.uniform(*np.log(heights))) / photo.pixels.shape[0]
     slack = np.abs(np.array(photo.pixels.shape[1::-1]) * zoom - size) / 2
@@ -240,7 +286,7 @@ def _paste_photo(
         warp(np.full(photo.pixels.shape[:2], 255, np.uint8), matrix, size, cv2.INTER_NEAREST) > 0
     )
     scene.pixels[inside] = warp(random_colours(rng)(photo.pixels), matrix, size)[inside]
-    teacher = np.float32(0.5)  # nobody knows
+    teacher: np.ndarray | np.float32 = np.float32(0.5)  # unknown
     if photo.teacher is not None:
         teacher = warp(
             cv2.resize(photo.teacher, photo.pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR),
@@ -252,9 +298,8 @@ def _paste_photo(
         scene.person[inside] = np.broadcast_to(teacher, inside.shape)[inside]
         scene.people[inside] = UNKNOWN_PERSON
         return scene
-    labels = warp(photo.labels, matrix, size, cv2.INTER_NEAREST)
-    people = warp(photo.people, matrix, size, cv2.INTER_NEAREST)
-    scene.classes[inside] = (FLIP_CLASSES[labels] if flip else labels)[inside]
+    labels, people = (warp(one, matrix, size, cv2.INTER_NEAREST) for one in photo.maps)
+    scene.classes[inside] = (MIRRORED_CIHP[labels] if flip else labels)[inside]
     scene.person[inside] = np.where(people < 0, teacher, people > 0)[inside]
     scene.people[inside] = np.where(people > 0, people + scene.num_people, people)[inside]
     scene.num_people += len(photo.possible)
@@ -267,7 +312,7 @@ def _possible(sets: tuple[int, ...], flip: bool) -> list[int]:
 
 
 def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> None:
-    """Put a thing in front of the people: a table-like strip at the bottom or a shape anywhere."""
+    """Put an object in front of the people: a strip at the bottom, like a table, or a shape."""
     size = scene.classes.shape[0]
     shape = np.zeros((size, size), np.uint8)
     if rng.random() < 0.5:
@@ -279,7 +324,7 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
         points = centre + radius * rng.uniform(0.6, 1.4, (7, 1)) * np.stack(
             [np.cos(angles), np.sin(angles)], 1
         )
-    cv2.fillPoly(shape, [np.int32(points)], 255)
+    cv2.fillPoly(shape, [np.asarray(points).astype(np.int32)], 255)
     here = shape > 0
     height, width = texture.shape[:2]
     top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
@@ -289,15 +334,16 @@ def _occlude(rng: np.random.Generator, scene: Scene, texture: np.ndarray) -> Non
 
 
 def _listed(photo: Photo) -> tuple[int, ...]:
-    """What can surely be seen on each listed person of a photo, as bits."""
+    """What can certainly be seen on each listed person of a photo, as bits."""
     return tuple(bits(one.wears) for one in photo.lists if one)
 
 
 def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
-    """Who may be cut out of everyday photos: described people of some size."""
+    """The people who may be cut out of everyday photos: described ones of some size."""
     found = []
     for photo in photos:
-        pixels = np.bincount(photo.people[photo.people > 0], minlength=len(photo.possible) + 1)
+        _, people = photo.maps
+        pixels = np.bincount(people[people > 0], minlength=len(photo.possible) + 1)
         found += [
             (photo, number)
             for number, one in enumerate(photo.possible, start=1)
@@ -307,9 +353,14 @@ def _cuttable(photos: list[Photo]) -> list[tuple[Photo, int]]:
 
 
 def rarity(seen: list[tuple[int, ...]], num_classes: int = len(CIHP)) -> np.ndarray:
-    """float (N,), sums to one: how often to show each photo; photos with a rare class more often.
+    """Return how often to show each photo: those with a rare class more often.
 
-    seen: of each photo, of each person on it, the classes that can be seen, as bits.
+    Args:
+        seen: For each photo and each person on it, the classes that can be seen, as bits.
+        num_classes: The number of classes.
+
+    Returns:
+        float (N,), which adds up to one.
     """
     if not seen:
         return np.zeros(0)

@@ -1,29 +1,38 @@
-"""Scene → what each output map should say, at the network's stride."""
+"""The targets of a scene: what each output map should say, at the network's stride."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from humanparse.labels import LabelSet
-from humanparse.training.scenes import UNKNOWN_PERSON, Scene
+from humanparse.training.photos import UNKNOWN_PERSON
+from humanparse.training.scenes import Scene
 from humanparse.training.wears import ANYTHING, IGNORE, sets_of
 
-MIN_PERSON_PX = 100  # a person with fewer visible pixels is asked of nobody
-MAX_TAUGHT = 24  # people of a scene of whom it is asked what they wear
-WORN_SHARE = 0.004  # of a person's cells: a class of which so many are seen is worn
+MIN_PERSON_PX = 100  # people with fewer visible pixels have no centre and no offsets
+MAX_TAUGHT = 24  # people of a scene from whom the network learns what they wear
+WORN_SHARE = 0.004  # a class is worn if at least this share of the person's cells has it
 
 
 def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str, np.ndarray]:
-    """Targets of the maps (h = S / stride). `phase` in [0, stride) says which pixel of each cell
-    speaks for it.
+    """Return the targets of the maps, with h = S / stride.
 
-    classes        uint8 (h, h), 255 where it is not one known class
-    sets           int64 (h, h), the classes that a cell may have, as bits; 0 where nothing is known
-    owner          int64 (h, h), the person's number, 1 to MAX_TAUGHT; 0 nobody, or nobody knows
-    worn           float32 (MAX_TAUGHT, C), 1 for what is seen on a person, 0 for what is not, -1 where nobody knows
-    person         float32 (h, h), probability; person_weight float32 (h, h): how sure we are of it
-    centre         float32 (h, h), 1 at a centre, falling off around it; -1 where nothing is known
-    offset         float32 (2, h, h), (dx, dy) in input pixels; offset_weight float32 (h, h), 0 where there is nobody
+        classes        uint8 (h, h), 255 where it is not one known class
+        sets           int64 (h, h), the classes that a cell may have, as bits; 0 where unknown
+        owner          int64 (h, h), the person's number, 1 to MAX_TAUGHT; 0 nobody or unknown
+        worn           float32 (MAX_TAUGHT, C), 1 for what is seen on a person, 0 for what is not,
+                       -1 where unknown
+        person         float32 (h, h), probability
+        person_weight  float32 (h, h), how certain that is
+        centre         float32 (h, h), 1 at a centre, falling off around it; -1 where unknown
+        offset         float32 (2, h, h), (dx, dy) in input pixels
+        offset_weight  float32 (h, h), 0 where there is nobody
+
+    Args:
+        scene: The scene, of side S.
+        stride: The stride of the maps in pixels.
+        phase: Which pixel of each cell speaks for the cell, in [0, stride).
+        labels: The classes.
     """
     cells = np.s_[phase::stride, phase::stride]
     people = scene.people[cells]
@@ -38,7 +47,7 @@ def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str
         if mine.sum() * stride**2 < MIN_PERSON_PX:
             continue
         x, y = xs[mine].mean(), ys[mine].mean()
-        # diagonal of the person's box
+        # The diagonal of the person's box.
         extent = np.hypot(np.ptp(xs[mine]) + stride, np.ptp(ys[mine]) + stride)
         spread = np.clip(0.03 * extent, 5, 16)
         bump = np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2))
@@ -69,11 +78,19 @@ def targets(scene: Scene, stride: int, phase: int, labels: LabelSet) -> dict[str
 def worn(
     codes: np.ndarray, owner: np.ndarray, possible: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """float32 (MAX_TAUGHT, C): what each person is known to wear (1) and not to wear (0); -1 where
-    nobody knows.
+    """Return what each person is known to wear (1) and not to wear (0); -1 where it is unknown.
 
-    A class is worn if enough cells have it, and not worn if it cannot be seen on the person
-    (`possible`, see sets_of).
+    A class is worn if enough cells have it, and not worn if it cannot be seen on the person.
+
+    Args:
+        codes: uint8 (h, w), classes, or numbers that stand for several.
+        owner: int64 (h, w), the person's number, 0 nobody.
+        possible: int64 (P + 1,), the classes that may be seen on each person, as bits; see
+            `sets_of`.
+        num_classes: The number of classes C.
+
+    Returns:
+        float32 (MAX_TAUGHT, C).
     """
     known = np.full((MAX_TAUGHT, num_classes), -1, np.float32)
     cells = np.bincount(owner.ravel(), minlength=MAX_TAUGHT + 1)

@@ -1,8 +1,7 @@
-"""Measures a model on the photos held out of training: single people as they were photographed, and
-composites.
+"""Measure a model on held-out photos: on single people as they were photographed, and composites.
 
-Composites are 720×960 pictures of two to four held-out people pasted on held-out backgrounds, the
-same ones every time.
+Composites are pictures of 720×960 with two to four held-out people pasted on held-out backgrounds;
+they are the same every time.
 """
 
 from __future__ import annotations
@@ -29,13 +28,20 @@ CROP = np.s_[120:840]
 
 @dataclass
 class Score:
-    """The figures of one kind of picture."""
+    """The figures of one kind of picture.
+
+    Attributes:
+        classes: Of the label maps.
+        people: Of the person maps.
+        person: Of people against the background.
+    """
 
     classes: MeanIoU
     people: PersonPQ = field(default_factory=PersonPQ)
     person: MeanIoU = field(default_factory=lambda: MeanIoU(2))
 
     def add(self, parser: HumanParser, scene: Scene) -> None:
+        """Parse a scene and count how well the result agrees with it."""
         result = parser.parse(scene.pixels)
         self.classes.add(scene.classes, result.label_map)
         self.people.add(scene.people, result.person_map)
@@ -44,8 +50,15 @@ class Score:
 
 
 def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
-    """Scores by kind of picture: "single" and "composite". photos: the validation split, see
-    photos.py."""
+    """Measure a model.
+
+    Args:
+        parser: The model.
+        photos: The validation split, see photos.py.
+
+    Returns:
+        Scores by kind of picture: "single" and "composite".
+    """
     scores = {}
     for kind, scenes in pictures(photos).items():
         scores[kind] = Score(MeanIoU(len(parser.labels)))
@@ -55,15 +68,19 @@ def validate(parser: HumanParser, photos: Photos) -> dict[str, Score]:
 
 
 def false_alarms(parser: HumanParser, photos: Photos) -> int:
-    """On how many of the people-free photos somebody is found."""
+    """Return on how many of the photos without people somebody is found."""
     return sum(bool(parser.parse(photo.pixels).people) for photo in photos.backgrounds)
 
 
 def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
-    """The same pictures as data sets for `humanparse eval`: `folder/single` and `folder/composite`,
-    in the plain layout.
+    """Write the same pictures as data sets for `humanparse eval`, in the plain layout.
 
-    Returns how many there are of each kind. Existing files of those names are replaced.
+    Args:
+        photos: The validation split, see photos.py.
+        folder: Where to write the folders single and composite; existing files are replaced.
+
+    Returns:
+        The number of pictures of each kind.
     """
     counts = {}
     for kind, scenes in pictures(photos).items():
@@ -73,7 +90,7 @@ def write_pictures(photos: Photos, folder: Path) -> dict[str, int]:
 
 
 def _write(scene: Scene, folder: Path, file: str) -> None:
-    """One picture, its classes and its people; unknown people are told by their unknown class."""
+    """Write a picture, its classes and its people; unknown people have an unknown class."""
     maps = {
         "images": cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR),
         "labels": scene.classes,
@@ -85,8 +102,14 @@ def _write(scene: Scene, folder: Path, file: str) -> None:
 
 
 def good_and_bad(parser: HumanParser, photos: Photos, per_kind: int) -> dict[str, list[Case]]:
-    """Of each kind of picture the best, the worst and others at even steps of rank between, by the
-    picture's own mean IoU."""
+    """Return good and bad cases of each kind of picture, by the picture's own mean IoU.
+
+    Args:
+        parser: The model.
+        photos: The validation split, see photos.py.
+        per_kind: The number of pictures of each kind: the best, the worst, and others between them
+            at even steps of rank.
+    """
     cases = {}
     for kind, scenes in pictures(photos).items():
         ranked = sorted((_case(parser, scene) for scene in scenes), key=lambda case: -case.score)
@@ -109,7 +132,12 @@ def _case(parser: HumanParser, scene: Scene) -> Case:
 
 
 def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
-    """The scores as a text table."""
+    """Return the scores as a text table.
+
+    Args:
+        scores: Scores by kind of picture.
+        names: The names of the classes.
+    """
     lines = [f"{'':18}" + "".join(f"{kind:>12}" for kind in scores)]
     rows = {
         "mIoU": lambda s: s.classes.mean,
@@ -133,26 +161,26 @@ def report(scores: dict[str, Score], names: tuple[str, ...]) -> str:
 
 
 def pictures(photos: Photos) -> dict[str, Iterator[Scene]]:
-    """All held-out pictures by kind."""
+    """Return all held-out pictures by kind."""
     return {"single": singles(photos), "composite": composites(photos)}
 
 
 def singles(photos: Photos) -> Iterator[Scene]:
-    """Each held-out labelled photo as it is; unknown pixels outside the person (passers-by) count
-    for nothing."""
+    """Yield each held-out labelled photo as it is.
+
+    Unknown pixels outside the person (passers-by) do not count.
+    """
     for photo in photos.labelled:
-        yield Scene(
-            photo.pixels,
-            photo.labels,
-            (photo.people > 0).astype(np.float32),
-            photo.people,
-            num_people=1,
-        )
+        labels, people = photo.maps
+        person = (people > 0).astype(np.float32)
+        yield Scene(photo.pixels, labels, person, people, num_people=1)
 
 
 def composites(photos: Photos) -> Iterator[Scene]:
-    """COMPOSITES pictures of two to four people, who may touch and hide each other and stand beyond
-    the edge."""
+    """Yield COMPOSITES pictures of two to four people.
+
+    They may touch and hide each other, and be cut off at the edge.
+    """
     for index in range(COMPOSITES):
         rng = np.random.default_rng((2, index))
         scene = empty_scene(rng, photos.backgrounds[rng.integers(len(photos.backgrounds))], SIZE)

@@ -1,9 +1,8 @@
-"""What is known of a person without a label map: the classes that can be seen on them, told by a
-list.
+"""What is known about a person without a label map: a list of the classes that can be seen on them.
 
 A list says `wears` (can be seen), `unsure` (counts neither way), and sometimes the `main` garment
-and on which side of the picture the person's own left lies. Everything else on the list's label set
-is not there. A set of classes is kept as the bits of an int; in label maps of training scenes a few
+and on which side of the picture the person's own left lies. All other classes of the label set are
+not there. A set of classes is stored as the bits of an int; in label maps of training scenes a few
 high numbers stand for sets of classes:
 
     LISTED          whatever the person's list allows
@@ -17,6 +16,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,17 +27,21 @@ from humanparse.system.text import read_text
 IGNORE = 255
 LISTED = 254
 FIRST_EITHER = 248  # EITHER of pair i is FIRST_EITHER - i
-ANYTHING = 0  # as a set of bits: nothing is known of the person
+ANYTHING = 0  # as a set of bits: nothing is known about the person
 SIDES = ("left", "right")
-MOST_CLASSES = 62  # of a label set whose people can be listed: what the bits of an int hold
+MAX_LISTED_CLASSES = 62  # classes whose sets fit into the bits of an int64
 
 
 @dataclass(frozen=True)
 class Wears:
-    """One person's list. wears, unsure: classes; main: the garment that covers most, or None.
+    """One person's list.
 
-    left_at: "left" or "right", where in the picture the person's own left lies; None if nobody
-    knows.
+    Attributes:
+        wears: Classes that can be seen.
+        unsure: Classes that may be seen.
+        main: The garment that covers most, or None.
+        left_at: "left" or "right": where in the picture the person's own left lies; None if
+            unknown.
     """
 
     wears: frozenset[int]
@@ -52,24 +56,32 @@ class Wears:
 
 
 def bits(classes: Iterable[int]) -> int:
-    """A set of classes as the bits of an int."""
+    """Return a set of classes as the bits of an int."""
     return sum(1 << c for c in set(classes))
 
 
 def either(labels: LabelSet) -> dict[int, tuple[int, int]]:
-    """What stands in label maps for a limb of an unknown side → its left and its right class."""
+    """Return the numbers that stand in label maps for limbs of an unknown side.
+
+    Returns:
+        Number → its left and its right class.
+    """
     return {FIRST_EITHER - i: pair for i, pair in enumerate(labels.left_right_pairs)}
 
 
 def sets_of(
     codes: np.ndarray, people: np.ndarray, possible: np.ndarray, labels: LabelSet
 ) -> np.ndarray:
-    """int64 (h, w): the classes that each pixel may have, as bits; ANYTHING where nothing is known,
-    or one class is.
+    """Return the classes that each pixel may have, as bits.
 
-    codes: uint8 (h, w), classes or what stands for sets of them. people: int (h, w), 1.. the
-    person, 0 and below nobody.
-    possible: int64 (P + 1,), of each person by number, see Wears; row 0 is nobody's.
+    Args:
+        codes: uint8 (h, w), classes, or numbers that stand for sets of them.
+        people: int (h, w), 1.. the person, 0 and below nobody.
+        possible: int64 (P + 1,), for each person by number, see Wears; row 0 is nobody's.
+        labels: The classes.
+
+    Returns:
+        int64 (h, w); ANYTHING where nothing is known, or where exactly one class is.
     """
     table = np.zeros(256, np.int64)
     for code, pair in either(labels).items():
@@ -81,7 +93,7 @@ def sets_of(
 
 
 def mirrored_bits(sets: int, labels: LabelSet) -> int:
-    """The same set in a mirrored photo: left and right of each pair exchanged."""
+    """Return the same set in a mirrored photo: left and right of each pair exchanged."""
     for left, right in labels.left_right_pairs:
         if (sets >> left & 1) != (sets >> right & 1):
             sets ^= 1 << left | 1 << right
@@ -89,34 +101,49 @@ def mirrored_bits(sets: int, labels: LabelSet) -> int:
 
 
 def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
-    """Read a `wears.json`: photo name → person's number in persons/ → Wears.
+    """Read a `wears.json`.
 
     The file holds {photo: {number: {"wears": [class, …], "unsure": […], "main": class, "left_at":
-    "left" or "right"}}}; all but `wears` may be left out. Raises OptionError for a file that says
-    something else, FileNotFoundError for none.
+    "left" or "right"}}}; everything but `wears` may be left out.
+
+    Args:
+        path: The file.
+        labels: The classes.
+
+    Returns:
+        Photo name → person's number in persons/ → Wears.
+
+    Raises:
+        OptionError: If the file holds anything else.
+        FileNotFoundError: If it does not exist.
     """
     try:
-        told = json.loads(read_text(path))
+        content = json.loads(read_text(path))
         return {
             photo: {_number(number): wears_from(one, labels) for number, one in people.items()}
-            for photo, people in told.items()
+            for photo, people in content.items()
         }
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise OptionError(
-            f'{path} is not a list of what people wear ({error}); it should look like {{"street": {{"1": {{"wears": '
-            f'["Hair", "Coat"], "unsure": ["Scarf"]}}}}}}, a photo\'s name and a person\'s number in persons/'
+            f"{path} is not a list of what people wear ({error}); it should look like "
+            '{"street": {"1": {"wears": ["Hair", "Coat"], "unsure": ["Scarf"]}}}, '
+            "with a photo's name and a person's number in persons/"
         ) from error
 
 
-def wears_from(told: Mapping, labels: LabelSet) -> Wears:
-    """A Wears from its JSON. Raises OptionError for a class that there is not, KeyError without
-    `wears`."""
-    main, left_at = told.get("main") or None, told.get("left_at")
+def wears_from(content: Mapping[str, Any], labels: LabelSet) -> Wears:
+    """Return the Wears that an object of the JSON file describes.
+
+    Raises:
+        OptionError: For a class that does not exist.
+        KeyError: Without `wears`.
+    """
+    main, left_at = content.get("main") or None, content.get("left_at")
     return Wears(
-        frozenset(map(labels.index, told["wears"])),
-        frozenset(map(labels.index, told.get("unsure", ()))),
+        frozenset(map(labels.index, content["wears"])),
+        frozenset(map(labels.index, content.get("unsure", ()))),
         labels.index(main) if main else None,
         left_at if left_at in SIDES else None,
     )

@@ -1,9 +1,8 @@
-"""Batches of scenes, made by worker processes: in what way they come over, and what is told if a
-worker fails.
+"""Batches of scenes made by worker processes: how they are passed on, and what if a worker fails.
 
-PyTorch hands batches over in /dev/shm, of which a container has 64 MB unless told otherwise, and
-ends the run at the batch that finds no room. What the batches need is known before the first of
-them: where it is not there, they come through pipes instead, which takes nothing but a copy more.
+PyTorch passes batches on in /dev/shm, which has 64 MB in a container by default, and a batch that
+does not fit ends the run. How much the batches need is known before the first one: if there is too
+little, they come through pipes instead, which costs nothing but another copy.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,23 +25,29 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 from humanparse.errors import HumanParseError, OptionError
 
 SHARED = Path("/dev/shm")
-AHEAD = 4  # batches that a worker makes ahead
-HELD = 2  # batches more that are there at once: the one being learnt from, and the one on its way
+AHEAD = 4  # batches that a worker makes in advance
+HELD = 2  # more batches in memory: the one being learnt from, and the one being passed on
 
-Key = tuple[int, int]  # number of a scene, and its side in pixels
-Encoded = dict[str, np.ndarray]
+Key = tuple[int, int]  # a scene's number and its side in pixels
+Encoded = Mapping[str, np.ndarray | np.float32]  # a scene's input and targets by name
 
 
 class Scenes(Protocol):
-    """What makes and encodes one scene."""
+    """Makes and encodes one scene."""
 
-    def __call__(self, index: int, size: int) -> Encoded: ...
+    def __call__(self, index: int, size: int) -> Encoded:
+        """Return what the network sees of scene number `index`, and its targets."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What comes from a worker instead of a scene. foreseen: an error of ours or of the file
-    system."""
+    """What comes from a worker instead of a scene.
+
+    Attributes:
+        reason: The error in words.
+        where: The worker's traceback.
+        foreseen: Whether it is an error of ours or of the file system.
+    """
 
     reason: str
     where: str
@@ -51,23 +56,30 @@ class Failed:
 
 def batches(
     scenes: Scenes,
-    steps: Iterable[Sequence[Key]],
+    steps: Iterable[list[Key]],
     largest: tuple[int, int],
     workers: int,
     pin_memory: bool,
-    say: Callable[[str], None],
-) -> Iterator[dict[str, Tensor]]:
+    log: Callable[[str], None],
+) -> Generator[dict[str, Tensor], None, None]:
     """Yield the tensors of each step.
 
-    steps: the keys of each step's scenes. largest: side and number of the step that needs most.
-    workers: processes that make scenes, on Linux; 0 makes them here. say: called if there is too
-    little of /dev/shm. Raises OptionError for what a worker could not read, RuntimeError (with the
-    worker's traceback as a note) for what nobody foresaw; see also `workers_deaths_told`.
+    Args:
+        scenes: Makes and encodes one scene.
+        steps: The keys of each step's scenes.
+        largest: Side and number of the scenes of the largest step.
+        workers: The number of processes that make scenes, on Linux; with 0 this process makes them.
+        pin_memory: Whether to pin the batches' memory, for a GPU.
+        log: Called if /dev/shm has too little room.
+
+    Raises:
+        OptionError: For something that a worker could not read.
+        RuntimeError: With the worker's traceback as a note, for any other error in a worker; see
+            also `worker_death_as_error`.
     """
-    # Workers are forked, so that they share the photos in memory; elsewhere than on Linux that is
-    # not safe.
+    # Workers are forked, so that they share the photos in memory; only on Linux is that safe.
     workers = workers if sys.platform == "linux" else 0
-    piped = workers > 0 and not _has_room(scenes, largest, workers, say)
+    piped = workers > 0 and not _has_room(scenes, largest, workers, log)
     loader = DataLoader(
         SceneTargets(scenes),
         batch_sampler=steps,
@@ -88,7 +100,9 @@ def batches(
 
 
 class SceneTargets(Dataset):
-    """(scene number, size) → one scene and its targets, or, from a worker, what went wrong."""
+    """A data set from (scene number, size) to a scene and its targets, or to what went wrong in a
+    worker.
+    """
 
     def __init__(self, scenes: Scenes):
         self.scenes = scenes
@@ -105,42 +119,53 @@ class SceneTargets(Dataset):
 def collate(
     encoded: Sequence[Encoded | Failed], piped: bool
 ) -> dict[str, Tensor | np.ndarray] | Failed:
-    """One batch of a step's scenes. piped: as arrays, which need no shared memory, rather than
-    tensors."""
+    """Return the batch of a step's scenes.
+
+    Args:
+        encoded: The scenes.
+        piped: Whether to return arrays, which need no shared memory, rather than tensors.
+
+    Returns:
+        The batch, or the first Failed among the scenes.
+    """
+    scenes: list[Encoded] = []
     for one in encoded:
         if isinstance(one, Failed):
             return one
+        scenes.append(one)
     if not piped:
-        return default_collate(list(encoded))
-    return {name: np.stack([one[name] for one in encoded]) for name in encoded[0]}
+        return default_collate(scenes)
+    return {name: np.stack([one[name] for one in scenes]) for name in scenes[0]}
 
 
 def _end_workers(iterator: Iterator) -> None:
-    """End the workers now: PyTorch does so when the iterator is collected, which an error's
-    traceback puts off, and until then they hold copies of whatever this process has open. There is
-    no public way."""
+    """End the workers now; there is no public way.
+
+    PyTorch ends them when the iterator is collected, which an error's traceback delays, and until
+    then they hold copies of everything that this process has open.
+    """
     getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
 @contextmanager
-def workers_deaths_told() -> Iterator[None]:
-    """Inside, the death of a worker raises HumanParseError with what to do, in one line."""
+def worker_death_as_error() -> Iterator[None]:
+    """Raise HumanParseError, with advice, if a worker dies while the block runs."""
     try:
         yield
-    except RuntimeError as error:  # of PyTorch's, at whatever line the news arrives
+    except RuntimeError as error:  # PyTorch raises it at whatever line is running then
         if not str(error).startswith("DataLoader worker"):
             raise
         first = str(error).split(". ")[0].strip().rstrip(".")
         raise HumanParseError(
-            f"a process that makes scenes is gone ({first}); if memory or /dev/shm ran out, set workers "
-            "lower, or to 0; add --resume to go on"
+            f"a process that makes scenes has died ({first}); if memory or /dev/shm ran out, use "
+            "fewer workers, or set workers to 0; add --resume to continue"
         ) from error
 
 
 def _has_room(
-    scenes: Scenes, largest: tuple[int, int], workers: int, say: Callable[[str], None]
+    scenes: Scenes, largest: tuple[int, int], workers: int, log: Callable[[str], None]
 ) -> bool:
-    """Whether all batches that are there at once go into /dev/shm; says so if they do not."""
+    """Whether /dev/shm has room for all batches that exist at once; logs a line if not."""
     side, count = largest
     num_bytes = sum(np.asarray(value).nbytes for value in scenes(0, side).values())
     need = count * num_bytes * (AHEAD * workers + HELD)
@@ -150,15 +175,16 @@ def _has_room(
         free = 0
     if need <= free:
         return True
-    say(
-        f"{SHARED} has {free / 1e6:.0f} MB free and the workers' batches need up to {need / 1e6:.0f} MB, so they "
-        "come through pipes, a little slower; to a container, --shm-size gives more"
+    log(
+        f"{SHARED} has {free / 1e6:.0f} MB free, but the workers' batches need up to "
+        f"{need / 1e6:.0f} MB, so they come through pipes, a little slower; "
+        "a container gets more with --shm-size"
     )
     return False
 
 
 def _failed(error: Exception) -> Failed:
-    """The error in words: as an object it might not survive the way to the other process."""
+    """The error in words, since the object might not survive being passed to another process."""
     where = "".join(traceback.format_exception(error))
     if isinstance(error, HumanParseError):
         return Failed(str(error), where, True)

@@ -1,9 +1,12 @@
 """The yardstick: what the embedded model is judged by, on photos held out of training.
 
-single, composite   labelled street photos as they are, and their people pasted together (validate.py)
-everyday            outlined people of at least 0.6 % of the photo: are they found and outlined, what do they wear?
+single, composite   labelled street photos as they are, and their people pasted together,
+                    see validate.py
+everyday            outlined people of at least 0.6 % of the photo: whether they are found and
+                    outlined, and what they wear
 tagged              street photos with a list of what the one person wears
-steady              everyday photos mirrored, and at JPEG quality 90: what changes that should not
+steady              everyday photos mirrored, and at JPEG quality 90: what changes although it
+                    should not
 """
 
 from __future__ import annotations
@@ -19,10 +22,10 @@ from humanparse.evaluation.outfits import OutfitScore
 from humanparse.evaluation.person_pq import PersonPQ
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing, Person
-from humanparse.training.folder import mirrored_classes
 from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
+from humanparse.training.scenes import mirrored_classes
 
-LEAST_PERSON = 0.006  # share of the photo; smaller people are asked of nobody
+MIN_PERSON = 0.006  # share of the photo; smaller people do not count
 FOUND_IOU = 0.5  # of boxes
 STEADY_PHOTOS = 60  # photos on which steadiness is measured
 JPEG_QUALITY = 90
@@ -30,31 +33,45 @@ JPEG_QUALITY = 90
 
 @dataclass
 class Everyday:
-    """Figures of everyday photos. steady: by change, see Steady."""
+    """Figures of everyday photos.
+
+    Attributes:
+        outfits: What the described people wear.
+        people: Of the person maps.
+        person: Of people against the background.
+    """
 
     outfits: OutfitScore
     people: PersonPQ = field(default_factory=PersonPQ)
     person: MeanIoU = field(default_factory=lambda: MeanIoU(2))
 
     def add(self, photo: Photo, parsing: Parsing) -> None:
-        truth = photo.people.copy()
+        """Count how well a result agrees with a photo's outlines and lists."""
+        _, people = photo.maps
+        truth = people.copy()
         pixels = np.bincount(truth[truth > 0], minlength=len(photo.lists) + 1)
-        small = pixels < LEAST_PERSON * truth.size
+        small = pixels < MIN_PERSON * truth.size
         truth[(truth > 0) & small[np.maximum(truth, 0)]] = UNKNOWN_PERSON
         self.people.add(truth, parsing.person_map)
         asked = np.where(truth < 0, IGNORE, truth > 0).astype(np.uint8)
         self.person.add(asked, (parsing.person_map > 0).astype(np.uint8))
         for number, wears in enumerate(photo.lists, start=1):
             if wears and not small[number]:
-                found = _person_at(parsing, photo.people == number)
+                found = _person_at(parsing, people == number)
                 shares = _shares(parsing, found) if found else None
                 self.outfits.add(shares, wears.wears, wears.unsure, wears.main)
 
 
 @dataclass
 class Steady:
-    """What one change to a photo changes in its result. changed, foreground: pixels; photos,
-    recounted: how many photos, and in how many of them the number of people changes."""
+    """What one change to a photo changes in its result.
+
+    Attributes:
+        changed: Pixels of the foreground whose class changes.
+        foreground: Pixels of the foreground, before or after.
+        photos: The number of photos.
+        recounted: In how many of them the number of people changes.
+    """
 
     changed: int = 0
     foreground: int = 0
@@ -62,7 +79,13 @@ class Steady:
     recounted: int = 0
 
     def add(self, before: Parsing, labels: np.ndarray, num_people: int) -> None:
-        """labels: uint8 (H, W), the label map after the change, laid back over the photo."""
+        """Compare two results.
+
+        Args:
+            before: The result for the photo.
+            labels: The label map after the change, mapped back to the photo, uint8 (H, W).
+            num_people: The number of people after the change.
+        """
         either = (before.label_map > 0) | (labels > 0)
         self.changed += int((before.label_map != labels)[either].sum())
         self.foreground += int(either.sum())
@@ -71,22 +94,32 @@ class Steady:
 
     @property
     def share(self) -> float:
-        """Share of the foreground whose class changes."""
+        """The share of the foreground whose class changes."""
         return self.changed / max(self.foreground, 1)
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The figures of photos with outlines and lists."""
+    """The figures of photos with outlines and lists.
+
+    Attributes:
+        everyday: Of everyday photos.
+        tagged: Of tagged photos.
+        steady: By change, see Steady.
+    """
 
     everyday: Everyday
     tagged: OutfitScore
     steady: dict[str, Steady]
 
 
-def measure(parser: HumanParser, photos: Photos) -> Lists:
-    """All figures of the held-out photos with lists. photos: the validation split, see
-    photos.py."""
+def measure_lists(parser: HumanParser, photos: Photos) -> Lists:
+    """Return all figures of the held-out photos with lists.
+
+    Args:
+        parser: The model.
+        photos: The validation split, see photos.py.
+    """
     return Lists(
         everyday(parser, photos.everyday),
         tagged(parser, photos.tagged),
@@ -95,7 +128,7 @@ def measure(parser: HumanParser, photos: Photos) -> Lists:
 
 
 def everyday(parser: HumanParser, photos: Iterable[Photo]) -> Everyday:
-    """Figures of everyday photos, which have people and lists."""
+    """Return the figures of everyday photos, which have people and lists."""
     score = Everyday(OutfitScore(parser.labels))
     for photo in photos:
         score.add(photo, parser.parse(photo.pixels))
@@ -103,18 +136,18 @@ def everyday(parser: HumanParser, photos: Iterable[Photo]) -> Everyday:
 
 
 def tagged(parser: HumanParser, photos: Iterable[Photo]) -> OutfitScore:
-    """Figures of photos with a list of one person: the largest who is found."""
+    """Return the figures of photos with one person's list: for the largest person found."""
     score = OutfitScore(parser.labels)
     for photo in photos:
         parsing = parser.parse(photo.pixels)
         largest = max(parsing.people, key=lambda person: person.area, default=None)
-        wears = photo.lists[0]
+        (wears,) = filter(None, photo.lists)
         score.add(_shares(parsing, largest) if largest else None, wears.wears, wears.unsure)
     return score
 
 
 def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
-    """What mirroring and JPEG change, by the name of the change."""
+    """Return what mirroring and JPEG compression change, by the name of the change."""
     mirrored, jpeg = Steady(), Steady()
     sides = mirrored_classes(parser.labels)
     for photo in photos:
@@ -124,23 +157,25 @@ def steady(parser: HumanParser, photos: Iterable[Photo]) -> dict[str, Steady]:
         _, data = cv2.imencode(
             ".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
-        after = parser.parse(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just above
+        after = parser.parse(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
         jpeg.add(before, after.label_map, len(after.people))
     return {"mirrored": mirrored, "JPEG 90": jpeg}
 
 
 def for_steadiness(photos: Iterable[Photo]) -> list[Photo]:
-    """The first STEADY_PHOTOS of those with somebody large enough."""
-    with_people = [
-        photo
-        for photo in photos
-        if (np.bincount(photo.people[photo.people > 0]) >= LEAST_PERSON * photo.people.size).any()
-    ]
-    return with_people[:STEADY_PHOTOS]
+    """Return the first STEADY_PHOTOS photos with a person who is large enough."""
+    return [photo for photo in photos if _has_large_person(photo)][:STEADY_PHOTOS]
+
+
+def _has_large_person(photo: Photo) -> bool:
+    _, people = photo.maps
+    return bool((np.bincount(people[people > 0]) >= MIN_PERSON * people.size).any())
 
 
 def report_lists(lists: Lists) -> str:
-    """The figures as a text table."""
+    """Return the figures as a text table."""
     every, tags, changes = lists.everyday, lists.tagged, lists.steady
     outfits, people = every.outfits, every.people
     kinds = {name: (value, tags.f1_per_kind[name]) for name, value in outfits.f1_per_kind.items()}
@@ -158,14 +193,15 @@ def report_lists(lists: Lists) -> str:
         *(f"  {name:26}{one:10.3f}{other:10.3f}" for name, (one, other) in kinds.items()),
     ]
     lines += [
-        f"{name + ': class changes':28}{one.share:10.3f}   people change in {one.recounted} of {one.photos} photos"
+        f"{name + ': class changes':28}{one.share:10.3f}   "
+        f"people change in {one.recounted} of {one.photos} photos"
         for name, one in changes.items()
     ]
     return "\n".join(lines)
 
 
 def _shares(parsing: Parsing, person: Person) -> np.ndarray:
-    """float (C,): of a person's pixels, by class."""
+    """float (C,): the share of each class among a person's pixels."""
     counts = np.bincount(
         parsing.label_map[parsing.person_map == person.id], minlength=len(parsing.labels)
     )
@@ -173,8 +209,7 @@ def _shares(parsing: Parsing, person: Person) -> np.ndarray:
 
 
 def _person_at(parsing: Parsing, body: np.ndarray) -> Person | None:
-    """The person found whose box overlaps that of `body`, bool (H, W), the most, if by more than
-    FOUND_IOU."""
+    """The person whose box overlaps that of `body`, bool (H, W), most; at least by FOUND_IOU."""
     x, y, width, height = cv2.boundingRect(body.view(np.uint8))
     wanted = (x, y, x + width, y + height)
     best = max(parsing.people, key=lambda person: _box_iou(person.box_xyxy, wanted), default=None)

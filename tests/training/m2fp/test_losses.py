@@ -70,7 +70,7 @@ def test_matching_takes_the_cheapest_of_all_assignments():
     assert dict(zip(targets.tolist(), queries.tolist(), strict=True)) == dict(enumerate(best))
 
 
-def test_a_network_that_has_lost_its_way_is_matched_all_the_same():
+def test_a_network_that_has_diverged_is_matched_all_the_same():
     queries, targets = match(
         torch.full((3, 4), float("nan")),
         torch.full((3, 5), float("inf")),
@@ -82,8 +82,10 @@ def test_a_network_that_has_lost_its_way_is_matched_all_the_same():
 
 
 def answers(scene, spoil: bool = False):
-    """Outputs that say exactly what the scene's segments are; `spoil` exchanges the classes of the
-    first two."""
+    """Outputs that give exactly the scene's segments.
+
+    `spoil` exchanges the classes of the first two.
+    """
     wanted = segments(scene, num_parts=5)
     count = int((wanted["classes"] >= 0).sum())
     logits, masks = torch.full((1, count + 3, 7), -9.0), torch.full((1, count + 3, 96, 96), -9.0)
@@ -108,14 +110,14 @@ def test_the_right_answer_costs_next_to_nothing_and_a_wrong_class_does():
     assert sum(wrong.values()) > sum(right.values()) + 2
 
 
-def test_every_layers_answers_are_judged():
+def test_the_outputs_of_every_layer_have_losses():
     outputs, targets = answers(stick_scene(0))
     once = L.losses(outputs, targets, generator(), points=500)
     thrice = L.losses(outputs | {"earlier": [outputs, outputs]}, targets, generator(), points=500)
     assert float(thrice["class"]) == pytest.approx(3 * float(once["class"]), rel=1e-3)
 
 
-def test_a_scene_of_which_nothing_is_known_asks_nothing():
+def test_a_scene_of_which_nothing_is_known_teaches_nothing():
     scene = stick_scene(0)
     scene.classes[:], scene.people[:] = 255, -1
     _, targets = answers(scene)

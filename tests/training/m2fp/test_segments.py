@@ -1,5 +1,7 @@
-"""A scene's segments: the background, each part of each person, each person; what is unknown is
-asked of nobody."""
+"""A scene's segments: the background, each part of each person, and each person.
+
+Nothing is learnt from what is unknown.
+"""
 
 import numpy as np
 import pytest
@@ -60,7 +62,7 @@ def test_unknown_pixels_belong_to_no_segment_but_to_the_person_if_theirs():
     assert 2 not in wanted["classes"]
 
 
-def test_specks_are_asked_of_nobody():
+def test_specks_become_unknown():
     scene = stick_scene(0)
     scene.classes[0, :5], scene.people[0, :5] = 4, 3
     wanted = segments(scene, num_parts=5)

@@ -1,4 +1,4 @@
-"""A small M2FP learns a few composites by heart, and its file parses them right."""
+"""A small M2FP learns a few composites by heart, and its exported file parses them correctly."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from humanparse.labels import LabelSet  # noqa: E402
 from humanparse.model.m2fp import m2fp_tiny  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
 from humanparse.training.checkpoint import Average  # noqa: E402
-from humanparse.training.export import export  # noqa: E402
+from humanparse.training.export import export_checkpoint  # noqa: E402
 from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import learn  # noqa: E402
 from humanparse.training.m2fp.task import M2FPTask  # noqa: E402
@@ -69,7 +69,7 @@ def test_a_small_m2fp_learns_composites_by_heart_and_its_file_parses_them(tmp_pa
     assert np.mean(costs[-5:]) < 0.15 * np.mean(costs[:5])
 
     checkpoints.save(tmp_path / "last.pt", RECIPE, OWN, step=steps, average=average.state, best=0.0)
-    export(tmp_path / "last.pt", tmp_path / "model.onnx")
+    export_checkpoint(tmp_path / "last.pt", tmp_path / "model.onnx")
     parser, score = HumanParser(tmp_path / "model.onnx"), Score(MeanIoU(len(OWN)))
     for scene in scenes:
         score.add(parser, scene)
@@ -82,7 +82,7 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
     folder = write_folder(tmp_path / "photos", 3, persons=people == "apart")
     source = tmp_path / "pytorch_model.pt"
     torch.save({"model": official_state(tiny_network())}, source)
-    told = []
+    lines = []
     recipe = replace(
         RECIPE,
         people=people,
@@ -94,10 +94,10 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
         validate_every=2,
         stages=(Stage(2, ((64, 2),), lr=1e-4, backbone_lr=1e-5, warmup_steps=1),),
     )
-    last = learn(recipe, folder, tmp_path / "run", say=told.append)
+    last = learn(recipe, folder, tmp_path / "run", log=lines.append)
     assert (
-        "these start anew: transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight"
-        in told[0]
+        "these start from random values: "
+        "transformer_decoder.class_embed.bias, transformer_decoder.class_embed.weight" in lines[0]
     )
     entries = read_log(tmp_path / "run/log.jsonl")
     assert [set(entry["losses"]) for entry in entries if "losses" in entry] == [
@@ -110,7 +110,7 @@ def test_the_loop_trains_m2fp_on_a_folder_with_its_own_classes(tmp_path, people)
     assert torch.equal(trained[norm], began[norm]) and not torch.equal(
         trained[weight], began[weight]
     )
-    # the whole person where people are told apart, and "no object"
+    # the whole person where people are lines apart, and "no object"
     rows = len(NAMES) + (people == "apart") + 1
     assert len(trained["transformer_decoder.class_embed.weight"]) == rows
 

@@ -1,5 +1,4 @@
-"""Writing an ONNX graph as one writes arithmetic: `op.Exp(a - b)` adds two nodes and is the name of
-what comes out."""
+"""Build an ONNX graph by writing arithmetic: `op.Exp(a - b)` adds two nodes and returns a value."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from humanparse.export.graph import the_onnx_package
 if TYPE_CHECKING:
     import onnx
 
-# a Value, a number, an array or a list; Python's floats become float32, its integers int64
+# A Value, a number, an array or a list; Python's floats become float32, its integers int64.
 Like = Any
 
 
@@ -57,10 +56,15 @@ class Value:
 
 
 class Builder:
-    """Nodes and constants of one graph. `op.Name(*inputs, **attributes)` adds the node Name of
-    ONNX.
+    """The nodes and constants of one graph.
 
-    outputs=n: as many Values come back, in a tuple; otherwise one.
+    `op.Name(*inputs, **attributes)` adds ONNX's node Name and returns its output as a Value; with
+    `outputs=n` it returns a tuple of n Values. An input of None is left empty.
+
+    Attributes:
+        prefix: What the names of all values begin with.
+        nodes: The nodes so far.
+        constants: Constants so far by type, shape and bytes, so that equal ones are stored once.
     """
 
     def __init__(self, prefix: str):
@@ -85,12 +89,12 @@ class Builder:
         return add
 
     def fresh(self, what: str) -> str:
-        """A name that no other value has."""
+        """Return a name that no other value has."""
         self._count += 1
         return f"{self.prefix}/{what}_{self._count}"
 
     def name_of(self, value: Like) -> str:
-        """Of a Value its name; anything else becomes a constant."""
+        """Return the name of a Value; anything else becomes a constant of the graph first."""
         if isinstance(value, Value):
             return value.name
         array = value if isinstance(value, np.ndarray | np.generic) else np.array(value)
@@ -104,23 +108,23 @@ class Builder:
         return self.constants[key][0]
 
     def seen(self, value: Value) -> Value:
-        """A value of the graph around this one."""
+        """Return a value of the enclosing graph, for use inside this one."""
         return Value(self, value.name)
 
-    # Small things that take several nodes or clumsy ones
+    # Short forms of what takes several nodes, or awkward ones
 
     def cast(self, value: Like, kind: type) -> Value:
-        """As another NumPy type."""
+        """Convert to another NumPy type."""
         return self.Cast(
             value, to=the_onnx_package().helper.np_dtype_to_tensor_dtype(np.dtype(kind))
         )
 
     def cut(self, value: Value, starts: Sequence[int], ends: Like, axes: Sequence[int]) -> Value:
-        """value[starts:ends] along some axes."""
+        """Return value[starts:ends] along some axes."""
         return self.Slice(value, list(starts), ends, list(axes))
 
     def range(self, length: Value, kind: type = np.int64) -> Value:
-        """0, 1, … length - 1. length: int64 (1,)."""
+        """Return 0, 1, … length - 1, for a length that is int64 (1,)."""
         numbers = self.Range(0, self.Squeeze(length, [0]), 1)
         return numbers if kind is np.int64 else self.cast(numbers, kind)
 
@@ -129,9 +133,14 @@ class Builder:
         name: str,
         inputs: Sequence[onnx.ValueInfoProto],
         outputs: Sequence[tuple[Value, onnx.ValueInfoProto]],
-    ):
-        """The graph so far as a body for Loop. outputs: each with the declaration that gives it its
-        name."""
+    ) -> onnx.GraphProto:
+        """Return the graph so far, for use as the body of a Loop.
+
+        Args:
+            name: The name of the graph.
+            inputs: Declarations of its inputs.
+            outputs: Pairs of an output and the declaration that gives it its name.
+        """
         helper = the_onnx_package().helper
         for value, declared in outputs:
             self.nodes.append(helper.make_node("Identity", [value.name], [declared.name]))

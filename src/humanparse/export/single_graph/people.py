@@ -1,5 +1,4 @@
-"""postprocess/centres.py in ONNX's operators: the network's maps → people → maps of the photo's
-size.
+"""postprocess/centres.py in ONNX's operators: network outputs → people → maps of the photo's size.
 
 Person 0 stands for nobody everywhere here. So no list is ever empty, and "farther from everybody
 than a person reaches" is just another person who may be nearest.
@@ -8,7 +7,7 @@ than a person reaches" is just another person who may be nearest.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,15 +20,24 @@ from humanparse.postprocess.centres import MAX_PEOPLE, STRIDE
 from humanparse.postprocess.cleanup import LEAST_SHARE, PUSH
 from humanparse.postprocess.probability import FAINTEST
 
+if TYPE_CHECKING:
+    import onnx
+
 FAR = 1e9  # cells: farther than anything
-MAX_PATCHES = 256  # looked at; bounds memory, each takes a map of the cells
+MAX_PATCHES = 256  # bounds memory: each patch takes a map of the cells
 BOOL, INT64 = 9, 7  # ONNX's numbers for these types
 
 
 class Cells(NamedTuple):
-    """What every cell of the maps says; rc cells in all. xs, ys: where it lies; vote_x, vote_y:
-    where its person's centre lies, in cells, float32 (1, rc) each. inside: bool (1, rc), whether it
-    is a person's at all."""
+    """What every cell of the maps says; there are rc cells.
+
+    Attributes:
+        xs: The cell's column, float32 (1, rc).
+        ys: The cell's row, float32 (1, rc).
+        vote_x: The column of its person's centre, in cells, float32 (1, rc).
+        vote_y: The row of its person's centre, in cells, float32 (1, rc).
+        inside: Whether the cell belongs to a person at all, bool (1, rc).
+    """
 
     xs: Value
     ys: Value
@@ -39,16 +47,20 @@ class Cells(NamedTuple):
 
 
 class Near(NamedTuple):
-    """Of every cell, the cells around it: int64 (4 or 8, rc), its own number where there is
-    none."""
+    """The neighbours of every cell: int64 (4 or 8, rc), its own number where there is none."""
 
     four: Value
     eight: Value
 
 
 class Points(NamedTuple):
-    """Centres of K people, behind nobody's, which is far away: float32 (K + 1,) each, in cells; the
-    peaks' heights."""
+    """Centres of K people, behind nobody's, which is far away: float32 (K + 1,) each.
+
+    Attributes:
+        x: Columns, in cells.
+        y: Rows, in cells.
+        height: Heights of the peaks.
+    """
 
     x: Value
     y: Value
@@ -58,11 +70,12 @@ class Points(NamedTuple):
 class People(NamedTuple):
     """n people by falling score, with nobody as number 0, on r × c cells.
 
-    distance: (1, n + 1, r, c) of each cell's vote from each person's centre. foreground: (1, 1, r,
-    c), positive inside.
-    classes: (1, C - 1, r, c), logits without the background. kept: int64 ((n + 1) · C,), 1 where a
-    person may have a class.
-    scores: (n,).
+    Attributes:
+        distance: Distance of each cell's vote from each person's centre, (1, n + 1, r, c).
+        foreground: Positive where a person is, (1, 1, r, c).
+        classes: Logits without the background, (1, C - 1, r, c).
+        kept: 1 where a person may have a class, int64 ((n + 1) · C,).
+        scores: (n,).
     """
 
     distance: Value
@@ -73,7 +86,13 @@ class People(NamedTuple):
 
 
 class GraphMaps(NamedTuple):
-    """labels, people: uint8 (1, H, W). scores: float32 (n,)."""
+    """The result at the photo's size.
+
+    Attributes:
+        labels: uint8 (1, H, W).
+        people: uint8 (1, H, W).
+        scores: float32 (n,).
+    """
 
     labels: Value
     people: Value
@@ -88,8 +107,18 @@ def find_people(
     settings: CentreSettings,
     min_score: float,
 ) -> People:
-    """`parse_centres` up to where it paints. All patches are joined at once here, and there one
-    after the other."""
+    """Find the people, as `parse_centres` does before it paints them.
+
+    Here all patches are joined at once, there one after the other.
+
+    Args:
+        op: The graph to add to.
+        outputs: The network's outputs by name.
+        resized_hw: Height and width of the resized photo, int64 (2,).
+        labels: The label set.
+        settings: The settings of the head.
+        min_score: The lowest score of a person, and of a class on a person, that is kept.
+    """
     num_classes, garments = (
         len(labels),
         {c - 1: power for c, power in settings.giving_way(labels).items()},
@@ -99,16 +128,13 @@ def find_people(
         op.cut(outputs[name], [0, 0], size, [2, 3])
         for name in ("classes", "person", "centre", "offset")
     )
-    # (1, C, r, c)
-    odds = op.Exp(classes - op.ReduceMax(classes, axes=[1]))
-    # (1, 1, r, c)
-    foreground = _foreground(op, odds, person, settings)
+    odds = op.Exp(classes - op.ReduceMax(classes, axes=[1]))  # (1, C, r, c)
+    foreground = _foreground(op, odds, person, settings)  # (1, 1, r, c)
     cells, near = _cells(op, size, offset, foreground), _near(op, size)
     points = _joined(op, _peaks(op, op.Sigmoid(centre), size, settings), cells, settings)
     sides = op.cast(size, np.float32)
     reach = op.Sqrt(op.ReduceSumSquare(sides, axes=[0])) * settings.stray  # (1,)
-    # (1,), in cells
-    share = op.ReduceProd(sides, axes=[0]) * settings.min_area
+    share = op.ReduceProd(sides, axes=[0]) * settings.min_area  # (1,), in cells
     points = _with_strays(op, points, cells, near, reach, share, settings)
     distance = _distance(op, points, cells, reach)  # (K + 1, rc)
     numbers = op.range(op.Shape(points.x))  # (K + 1,)
@@ -118,8 +144,7 @@ def find_people(
 
     score = _scores(op, points, owner, numbers, foreground)  # (K + 1,)
     good = alive & (score >= max(settings.person_score, min_score)) & (numbers > 0)
-    # (n + 1,), (n,)
-    order, scores = _by_score(op, score, good)
+    order, scores = _by_score(op, score, good)  # (n + 1,), (n,)
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
@@ -156,8 +181,15 @@ def find_people(
 def paint(
     op: Builder, people: People, num_classes: int, resized_hw: Value, photo_hw: Value
 ) -> GraphMaps:
-    """The maps at the network's resolution, where borders fall, enlarged or shrunk to the photo's
-    pixels."""
+    """Paint the people: maps at the network's resolution, then brought to the photo's size.
+
+    Args:
+        op: The graph to add to.
+        people: What `find_people` returned.
+        num_classes: The number of classes C, with the background.
+        resized_hw: Height and width of the resized photo, int64 (2,).
+        photo_hw: Height and width of the photo, int64 (2,).
+    """
 
     def full(values: Value) -> Value:
         large = op.Resize(
@@ -182,8 +214,7 @@ def paint(
         )
         return op.Squeeze(exact, [1])  # (1, H, W)
 
-    # (1, 1, h, w)
-    inside = op.cast(full(people.foreground) > 0.0, np.int64)
+    inside = op.cast(full(people.foreground) > 0.0, np.int64)  # (1, 1, h, w)
     person = op.ArgMin(full(people.distance), axis=1) * inside
     label = (op.ArgMax(full(people.classes), axis=1) + 1) * inside
     label = label * op.Gather(people.kept, person * num_classes + label)
@@ -219,9 +250,12 @@ def _near(op: Builder, size: Value) -> Near:
     return Near(op.Concat(*around[:4], axis=0), op.Concat(*around, axis=0))
 
 
-def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Value]:
-    """Connected pieces of cells with the same key, int64 (1, rc): of each cell the last cell of its
-    piece, and its piece's number of cells; int64 and float32 (rc,)."""
+def _components(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Value]:
+    """The connected components of cells with the same key, int64 (1, rc).
+
+    Returns, for each cell, the last cell of its component and the component's number of cells:
+    int64 and float32 (rc,).
+    """
     keys = op.Reshape(key, [-1])
     numbers = op.range(op.Shape(keys))
     same = op.Where(op.Equal(op.Gather(keys, near), key), near, numbers)  # (8, rc)
@@ -231,7 +265,7 @@ def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Val
         seen = body.Max(
             last, body.ReduceMax(body.Gather(last, body.seen(same)), axes=[0], keepdims=0)
         )
-        # what the last cell knows, its whole piece knows: so few trips are enough
+        # What its last cell knows is passed to the whole component, so that few trips are enough.
         farther = body.Gather(seen, seen)
         return [body.Gather(farther, farther)]
 
@@ -241,8 +275,10 @@ def _pieces(op: Builder, key: Value, near: Value, name: str) -> tuple[Value, Val
 
 
 def _sums(op: Builder, values: Value, index: Value, places: Value) -> Value:
-    """Of each cell the sum of the values of all cells with its index. values, float32, and index,
-    int64: (rc,); places: float32, as many as there are indices."""
+    """For each cell, the sum of the values of all cells with the same index.
+
+    values: float32 (rc,); index: int64 (rc,); places: float32, one for each possible index.
+    """
     return op.Gather(
         op.ScatterElements(places * 0.0, index, values, axis=0, reduction="add"), index
     )
@@ -257,14 +293,13 @@ def _with_strays(
     share: Value,
     settings: CentreSettings,
 ) -> Points:
-    """And a person for each large piece that points past everybody: where it points, on average."""
+    """Add a person for each large component whose votes lie far from everybody: at their mean."""
     nearest = op.ArgMin(_distance(op, points, cells, reach), axis=0)
     far = op.Equal(nearest, 0) & cells.inside  # (1, rc)
-    last, area = _pieces(op, op.cast(far, np.int64), near.four, "strays")
+    last, area = _components(op, op.cast(far, np.int64), near.four, "strays")
     large = op.Reshape(far, [-1]) & (area >= share * 2.0) & op.Equal(last, op.range(op.Shape(last)))
-    # (S, 1)
-    piece = op.Unsqueeze(op.cut(op.Reshape(op.NonZero(large), [-1]), [0], [MAX_PEOPLE], [0]), [1])
-    members = op.cast(op.Equal(piece, last), np.float32)  # (S, rc)
+    component = op.cut(op.Reshape(op.NonZero(large), [-1]), [0], [MAX_PEOPLE], [0])  # (S,)
+    members = op.cast(op.Equal(op.Unsqueeze(component, [1]), last), np.float32)  # (S, rc)
     count = op.ReduceSum(members, [1], keepdims=0)
     x, y = (
         op.ReduceSum(members * vote, [1], keepdims=0) / count
@@ -278,20 +313,19 @@ def _with_strays(
 def _without_islands(
     op: Builder, owner: Value, numbers: Value, near: Near, settings: CentreSettings
 ) -> Value:
-    """The owners, int64 (1, rc), with small pieces of people given to nobody."""
-    _, area = _pieces(op, owner, near.eight, "islands")
+    """The owners, int64 (1, rc), with small components of people unassigned."""
+    _, area = _components(op, owner, near.eight, "islands")
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
     largest = op.ReduceMax(mine * area, axes=[1], keepdims=0)
     return owner * op.cast(area >= op.Gather(largest, owner) * settings.island, np.int64)
 
 
 def _steered(op: Builder, logits: Value, wears: Value, owner: Value, numbers: Value) -> Value:
-    """The logits, (C - 1, rc), of each person's cells raised by the mean of `wears`, (C - 1, rc),
-    over all of them."""
+    """The logits, (C - 1, rc), with those of each person's cells raised by the mean of `wears`,
+    (C - 1, rc), over all cells of that person."""
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
     cells = op.Max(op.ReduceSum(mine, [1]), 1.0)  # (K + 1, 1)
-    # (K + 1, C - 1)
-    means = op.MatMul(mine, op.Transpose(wears)) / cells
+    means = op.MatMul(mine, op.Transpose(wears)) / cells  # (K + 1, C - 1)
     means = op.Where(op.Unsqueeze(numbers, [1]) > 0, means, 0.0)
     return logits + op.Transpose(op.Gather(means, op.Reshape(owner, [-1])))
 
@@ -304,10 +338,12 @@ def _one_outfit(
     numbers: Value,
     garments: Mapping[int, float],
 ) -> Value:
-    """The logits, (C - 1, rc), with each person's garments lowered by how much less there is of
-    them than of the main one.
-    shares: (C - 1, rc), probabilities; garments: rows of them, and the power of their share of the
-    main one."""
+    """The logits, (C - 1, rc), with those of each person's lesser garments lowered.
+
+    They are lowered by how much less there is of them than of the main garment.
+    shares: (C - 1, rc), probabilities. garments: their rows, with the power to which their share of
+    the main garment is raised.
+    """
     if not any(garments.values()):
         return logits
     rows = sorted(garments)
@@ -318,8 +354,7 @@ def _one_outfit(
     part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
     part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
     lower = op.Log(op.Gather(part, op.Reshape(owner, [-1]))) * powers
-    # (garments, rc)
-    lower = op.Transpose(lower)
+    lower = op.Transpose(lower)  # (garments, rc)
     return op.ScatterElements(
         logits, op.Expand(np.array(rows)[:, None], op.Shape(lower)), lower, axis=0, reduction="add"
     )
@@ -328,21 +363,22 @@ def _one_outfit(
 def _without_specks(
     op: Builder, logits: Value, owner: Value, near: Near, settings: CentreSettings
 ) -> Value:
-    """The logits, (C - 1, rc), with a class pushed down where it wins only a speck of somebody."""
+    """The logits, (C - 1, rc), with a class lowered where it wins only a speck of a person."""
     winner = op.ArgMax(logits, axis=0)  # (1, rc)
     someone = op.cast(owner > 0, np.int64)
     key = (winner + 1) * someone
-    last, area = _pieces(op, key, near.eight, "specks")
+    last, area = _components(op, key, near.eight, "specks")
     flat = op.Reshape(key, [-1])
-    # (P,)
-    pieces = op.Reshape(op.NonZero((flat > 0) & op.Equal(last, op.range(op.Shape(last)))), [-1])
-    whose = op.Gather(flat, pieces) * (MAX_PEOPLE + 1) + op.Gather(op.Reshape(owner, [-1]), pieces)
-    areas = op.Gather(area, pieces)
-    # One more column, of nothing, for pictures without any piece.
+    is_last = (flat > 0) & op.Equal(last, op.range(op.Shape(last)))
+    components = op.Reshape(op.NonZero(is_last), [-1])  # (P,)
+    owners = op.Gather(op.Reshape(owner, [-1]), components)
+    whose = op.Gather(flat, components) * (MAX_PEOPLE + 1) + owners
+    areas = op.Gather(area, components)
+    # One more column, of zeros, for pictures without any component.
     table = op.Where(op.Equal(op.Unsqueeze(whose, [1]), whose), areas, 0.0)  # (P, P)
     largest = op.ReduceMax(op.Pad(table, [0, 0, 0, 1]), axes=[1], keepdims=0)
     is_speck = op.cast(areas < largest * settings.speck, np.float32)
-    specks = op.ScatterElements(area * 0.0, pieces, is_speck, axis=0)
+    specks = op.ScatterElements(area * 0.0, components, is_speck, axis=0)
     push = op.Gather(specks, last) * op.cast(someone, np.float32) * PUSH  # (1, rc)
     classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])
     return logits - op.cast(op.Equal(winner, classes), np.float32) * push
@@ -351,12 +387,11 @@ def _without_specks(
 def _without_faceless(
     op: Builder, logits: Value, owner: Value, numbers: Value, near: Near, labels: LabelSet
 ) -> Value:
-    """The logits, (C - 1, rc), with hair, hats and glasses pushed down that hang together with no
-    face of one who has a face."""
+    """The logits, (C - 1, rc), with hair, hats and glasses lowered where they are not connected to
+    a face, on people who have a face."""
     if not labels.faces:
         return logits
-    # (C - 1,)
-    heads, faces = (
+    heads, faces = (  # (C - 1,)
         np.isin(np.arange(1, len(labels)), list(which)) for which in (labels.heads, labels.faces)
     )
     winner = op.ArgMax(logits, axis=0)  # (1, rc)
@@ -364,12 +399,12 @@ def _without_faceless(
     on_head, face = (
         op.Gather(which.astype(np.float32), winner) * someone for which in (heads, faces)
     )
-    last, _ = _pieces(op, owner * op.cast(on_head, np.int64), near.eight, "heads")
+    last, _ = _components(op, owner * op.cast(on_head, np.int64), near.eight, "heads")
     face = op.Reshape(face, [-1])
-    # cells of faces, (rc,)
-    in_piece = _sums(op, face, last, face)
+    # Numbers of face cells, (rc,).
+    in_component = _sums(op, face, last, face)
     in_person = _sums(op, face, op.Reshape(owner, [-1]), op.cast(numbers, np.float32))
-    faceless = on_head * op.cast(op.Equal(in_piece, 0.0) & (in_person > 0.0), np.float32)
+    faceless = on_head * op.cast(op.Equal(in_component, 0.0) & (in_person > 0.0), np.float32)
     return logits - faceless * heads.astype(np.float32)[:, None] * PUSH
 
 
@@ -384,13 +419,15 @@ def _joined_patches(
     settings: CentreSettings,
 ) -> Value:
     """The logits, (C - 1, rc), with every patch given to the part that has most of its edge.
-    garments: rows of them."""
+
+    garments: their rows.
+    """
     winner = op.ArgMax(logits, axis=0)  # (1, rc)
     classes = op.Unsqueeze(op.range(op.cut(op.Shape(logits), [0], [1], [0])), [1])  # (C - 1, 1)
     wins = op.cast(op.Equal(winner, classes), np.float32)  # (C - 1, rc)
     someone = owner > 0
     key = (winner * (MAX_PEOPLE + 1) + owner) * op.cast(someone, np.int64)
-    last, area = _pieces(op, key, near.eight, "patches")
+    last, area = _components(op, key, near.eight, "patches")
     cells = op.ReduceSum(
         op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32), [1], keepdims=0
     )
@@ -402,11 +439,11 @@ def _joined_patches(
         & (area < op.Gather(cells, owner) * shares)
         & op.Equal(last, op.range(op.Shape(last)))
     )
-    # (P,)
-    patches = op.cut(op.Reshape(op.NonZero(op.Reshape(small, [-1])), [-1]), [0], [MAX_PATCHES], [0])
+    patches = op.Reshape(op.NonZero(op.Reshape(small, [-1])), [-1])
+    patches = op.cut(patches, [0], [MAX_PATCHES], [0])  # (P,)
 
     patch = op.cast(op.Equal(op.Unsqueeze(patches, [1]), last), np.float32)  # (P, rc)
-    # Below all patches a row of nothing, so that there is something to pool.
+    # A row of zeros after all patches, so that there is always something to pool.
     patch = op.Pad(patch, [0, 0, 1, 0])  # (P + 1, rc)
     spread = op.MaxPool(
         op.Unsqueeze(op.Reshape(patch, op.Concat([-1], size, axis=0)), [0]),
@@ -417,8 +454,7 @@ def _joined_patches(
     whose = op.Concat(op.Gather(op.Reshape(owner, [-1]), patches), [0], axis=0)
     theirs = op.cast(op.Equal(op.Unsqueeze(whose, [1]), owner), np.float32)
     edge = (spread - patch) * theirs  # (P + 1, rc)
-    # (P + 1, C - 1)
-    along = op.MatMul(edge, op.Transpose(wins))
+    along = op.MatMul(edge, op.Transpose(wins))  # (P + 1, C - 1)
     most = op.ReduceMax(along, axes=[1])
     around = op.ReduceSum(along, [1])
     joins = op.cast((most > 0.0) & (most >= around * settings.surrounded), np.float32)  # (P + 1, 1)
@@ -456,10 +492,13 @@ def _peaks(op: Builder, heat: Value, size: Value, settings: CentreSettings) -> P
 
 
 def rectangles(radius: int) -> list[tuple[int, int]]:
-    """Half heights and half widths of rectangles about one centre that together are OpenCV's disc
-    of that radius."""
+    """Return rectangles about one centre that together are OpenCV's disc of that radius.
+
+    Returns:
+        Pairs of half the height and half the width.
+    """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    # of the rows from the middle down, falling
+    # Of the rows from the middle down, which get narrower.
     widths = [int(row.sum()) // 2 for row in disc[radius:]]
     return [
         (row, width) for row, width in enumerate(widths) if row == radius or widths[row + 1] < width
@@ -467,8 +506,10 @@ def rectangles(radius: int) -> list[tuple[int, int]]:
 
 
 def _distance(op: Builder, points: Points, cells: Cells, nobody: Value | None = None) -> Value:
-    """(K + 1, rc): how far each cell's vote lies from each point. nobody: (1,), its distance from
-    everything."""
+    """(K + 1, rc): how far each cell's vote lies from each point.
+
+    nobody: (1,), the distance of point 0 from everything.
+    """
     far_x = cells.vote_x - op.Unsqueeze(points.x, [1])
     far_y = cells.vote_y - op.Unsqueeze(points.y, [1])
     distance = op.Sqrt(far_x * far_x + far_y * far_y)
@@ -479,13 +520,15 @@ def _distance(op: Builder, points: Points, cells: Cells, nobody: Value | None = 
 
 
 def _nearest(op: Builder, distance: Value, alive: Value) -> Value:
-    """int64 (1, rc): the person alive that each cell's vote is nearest to."""
+    """int64 (1, rc): of the people alive, the one whose centre is nearest to each cell's vote."""
     return op.ArgMin(op.Where(op.Unsqueeze(alive, [1]), distance, FAR), axis=0)
 
 
 def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings) -> Points:
-    """Without the points that lie too near a higher one for the size of the person that the two
-    would be."""
+    """Without the points that are too near to a higher one.
+
+    How near is too near depends on the size of the person that the two together would be.
+    """
     numbers = op.range(op.Shape(points.x))
     owner = op.ArgMin(_distance(op, points, cells), axis=0)
     mine = op.Equal(owner, op.Unsqueeze(numbers, [1])) & cells.inside
@@ -515,8 +558,7 @@ def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings)
 def _join_one(
     op: Builder, trip: Value, numbers: Value, points: Points, share: float, state: Sequence[Value]
 ) -> list[Value]:
-    """One point joins the first higher one that it is too near to, and that one's box grows; or it
-    is kept."""
+    """Join a point to the first higher one that it is too near to, whose box grows, or keep it."""
     kept, left, top, right, bottom = state
     numbers, x, y = (op.seen(values) for values in (numbers, points.x, points.y))
     here = op.Reshape(trip + 1, [1])
@@ -542,8 +584,10 @@ def _join_one(
 def _large_enough(
     op: Builder, distance: Value, inside: Value, numbers: Value, least: Value
 ) -> Value:
-    """bool (K + 1,): the people left when those with fewer than `least` cells have gone, and their
-    cells went to others."""
+    """bool (K + 1,): the people who are left once those with fewer than `least` cells are dropped.
+
+    The cells of dropped people go to others.
+    """
     body = Builder(f"{op.prefix}/large")
 
     def drop(trip: Value, alive: Value) -> list[Value]:
@@ -569,24 +613,27 @@ def _loop(
     first: int,
     until_settled: bool,
 ) -> tuple[Value, ...]:
-    """ONNX's Loop. step: (trip, *state) → state, writes into `body`. The state: one array of bools
-    or integers, or one of bools and others of float32. until_settled: end when a trip leaves the
-    first as it was."""
-    onnx = the_onnx_package()
-    kinds = [first] + [onnx.TensorProto.FLOAT] * (len(state) - 1)
+    """Add ONNX's Loop.
 
-    def declared(end: str) -> list:
+    step: (trip, *state) → state; it writes into `body`. The state is one array of bools or
+    integers, or one of bools and others of float32. until_settled: end when a trip leaves the first
+    as it was.
+    """
+    helper, types = the_onnx_package().helper, the_onnx_package().TensorProto
+    kinds = [first] + [types.FLOAT] * (len(state) - 1)
+
+    def declared(end: str) -> list[onnx.ValueInfoProto]:
         values = [
             (f"{body.prefix}/{end}_{index}", kind, ["points"]) for index, kind in enumerate(kinds)
         ]
-        return [onnx.helper.make_tensor_value_info(*one) for one in values]
+        return [helper.make_tensor_value_info(*one) for one in values]
 
-    def scalar(name: str, kind: int):
-        return onnx.helper.make_tensor_value_info(f"{body.prefix}/{name}", kind, [])
+    def scalar(name: str, kind: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(f"{body.prefix}/{name}", kind, [])
 
     trip, go_on, begin = (
-        scalar("trip", onnx.TensorProto.INT64),
-        scalar("go_on", onnx.TensorProto.BOOL),
+        scalar("trip", types.INT64),
+        scalar("go_on", types.BOOL),
         declared("begin"),
     )
     old = [Value(body, one.name) for one in begin]
@@ -595,7 +642,7 @@ def _loop(
     if until_settled:
         changed = ~body.Equal(old[0], new[0])
         again = body.ReduceMax(body.cast(changed, np.float32), axes=[0], keepdims=0) > 0.5
-    ends = [scalar("again", onnx.TensorProto.BOOL), *declared("end")]
+    ends = [scalar("again", types.BOOL), *declared("end")]
     graph = body.subgraph(
         f"{body.prefix}_body", [trip, go_on, *begin], list(zip([again, *new], ends, strict=True))
     )
@@ -604,8 +651,7 @@ def _loop(
 
 
 def _scores(op: Builder, points: Points, owner: Value, numbers: Value, foreground: Value) -> Value:
-    """(K + 1,): the mean of the peak's height and of the mean probability that the person's cells
-    are a person at all."""
+    """(K + 1,): the mean of the peak's height and of the cells' mean probability of a person."""
     mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)
     sure = op.Sigmoid(op.Reshape(foreground, [1, -1]))
     certainty = op.ReduceSum(mine * sure, [1], keepdims=0) / op.Max(
@@ -615,8 +661,10 @@ def _scores(op: Builder, points: Points, owner: Value, numbers: Value, foregroun
 
 
 def _by_score(op: Builder, score: Value, good: Value) -> tuple[Value, Value]:
-    """Numbers of the good ones by falling score, behind nobody's: int64 (n + 1,); and their scores,
-    (n,)."""
+    """The numbers of the good people by falling score, after nobody's, and their scores.
+
+    int64 (n + 1,) and float32 (n,).
+    """
     score = op.Where(good, score, -1.0)
     scores, order = op.TopK(score, op.Shape(score), axis=0, outputs=2)
     count = op.ReduceSum(op.cast(good, np.int64), [0])
@@ -627,13 +675,14 @@ def _classes_kept(
     op: Builder, shares: Value, logits: Value, theirs: Value, num_classes: int, min_score: float
 ) -> Value:
     """`People.kept`: by the mean probability of a class over the person's cells where it wins.
-    shares: (C - 1, rc), the classes' probabilities; theirs: bool (n + 1, rc)."""
+
+    shares: (C - 1, rc), the classes' probabilities; theirs: bool (n + 1, rc).
+    """
     winner = op.ArgMax(logits, axis=0)  # (1, rc)
     wins = op.cast(op.Equal(winner, np.arange(num_classes - 1)[:, None]), np.float32)  # (C - 1, rc)
     theirs = op.cast(theirs, np.float32)
-    # (n + 1, C - 1)
-    count = op.MatMul(theirs, op.Transpose(wins))
+    count = op.MatMul(theirs, op.Transpose(wins))  # (n + 1, C - 1)
     mean = op.MatMul(theirs, op.Transpose(shares * wins)) / op.Max(count, 1.0)
-    # A part so thin that it wins at no cell, only between them, is let through.
+    # A part so thin that it wins between cells but at none of them is kept.
     kept = op.cast((mean >= min_score) | (count < 0.5), np.float32)
     return op.cast(op.Reshape(op.Pad(kept, [0, 1, 0, 0]), [-1]), np.int64)

@@ -1,10 +1,9 @@
-"""One ONNX file from a photo's pixels to its maps: for browsers, phones and C++, where there is no
-Python around the network.
+"""Export to one ONNX file, from a photo's pixels to its maps: for browsers, phones and C++.
 
-In it are the rules of `preprocess.py` and of `postprocess/centres.py` in ONNX's operators, with
+It contains the rules of `preprocess.py` and of `postprocess/centres.py` in ONNX's operators, with
 these differences: borders between classes and people are found at the network's resolution and
 enlarged to the photo's, all patches of parts are joined at once, and small photos are enlarged in
-fractions and not in OpenCV's fixed point.
+fractions rather than in OpenCV's fixed point.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ import numpy as np
 
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
-from humanparse.export.graph import Agreement, Written, load, the_onnx_package
+from humanparse.export.agreement import Agreement
+from humanparse.export.graph import Written, read_model, the_onnx_package
 from humanparse.export.single_graph.builder import Builder, Value
 from humanparse.export.single_graph.people import GraphMaps, find_people, paint
 from humanparse.image import read_image
 from humanparse.labels import LabelSet
-from humanparse.parser import MIN_SCORE, HumanParser
+from humanparse.parser import HumanParser
+from humanparse.pipeline import MIN_SCORE
 from humanparse.postprocess import CentreSettings
 from humanparse.preprocess import Preprocess
 from humanparse.system.files import whole_file
@@ -32,30 +33,37 @@ if TYPE_CHECKING:
     import onnx
 
 PHOTO = "photo"
-# of the metadata: name, classes and licence; not a ModelCard, for HumanParser cannot open this
+# Key of the metadata: name, classes and licence. It is not a ModelCard, since HumanParser cannot
+# open such a file.
 FACTS_KEY = "humanparse_whole"
 OUTPUTS = ("labels", "people", "scores")
-# share of pixels whose label must be HumanParser's on the pictures that a file is checked with
-LEAST_AGREEMENT = 0.9
+# The share of a photo's labels that must be the same as HumanParser's.
+MIN_AGREEMENT = 0.9
 
 
-def write_whole(model: Path, out: Path, photos: Sequence[Path] = ()) -> Written:
-    """Write `model`, a file with the head "centres", as one graph; `out` appears whole or not at
-    all.
+def write_single_graph(model: Path, out: Path, photos: Sequence[Path] = ()) -> Written:
+    """Write a model with the head "centres" as one graph, from pixels to maps.
 
         photo    uint8 (1, H, W, 3) RGB, upright, of any size
         labels   uint8 (1, H, W), the class of each pixel
         people   uint8 (1, H, W), 0 nobody, 1..n the person, by falling score
         scores   float32 (n,) of person 1..n
 
-    photos: pictures on which it is compared with HumanParser. Raises OptionError for another head,
-    ModelError if less than LEAST_AGREEMENT of a picture's labels agree.
+    Args:
+        model: The .onnx file of the model.
+        out: The .onnx file to write; it appears whole or not at all.
+        photos: Photos on which the graph is compared with HumanParser.
+
+    Raises:
+        OptionError: If the model has another head.
+        ModelError: If fewer than MIN_AGREEMENT of a photo's labels agree.
     """
-    network, card = load(model)
+    network, card = read_model(model)
     if card.head != "centres" or card.preprocess.filter != "area" or card.preprocess.fit_hw:
         raise OptionError(
-            f"{card.name} has the head {card.head!r}, whose post-processing is not there in ONNX's operators; "
-            "take --to triton, which has all of it, or run the model file itself with ONNX Runtime"
+            f"{card.name} has the head {card.head!r}, whose post-processing is not available in "
+            "ONNX's operators; use --to triton, which has all of it, or run the model file itself "
+            "with ONNX Runtime"
         )
     onnx = the_onnx_package()
     parser = HumanParser(model, engine="onnxruntime")
@@ -70,31 +78,29 @@ def write_whole(model: Path, out: Path, photos: Sequence[Path] = ()) -> Written:
 
 
 def _agree(parser: HumanParser, whole: Path, photos: Sequence[Path]) -> tuple[Agreement, ...]:
-    """Share of equal pixels between HumanParser and the graph, photo by photo. Raises ModelError if
-    it is small."""
+    """Compare the graph with HumanParser, photo by photo. Raises ModelError if they disagree."""
     run = runner(whole)
     run(np.random.default_rng(0).integers(0, 256, (97, 130, 3), np.uint8))
     found = []
     for photo in photos:
         pixels = read_image(photo).pixels
         wanted, (labels, people, _) = parser.parse(pixels), run(pixels)
-        one = Agreement(
-            photo.name,
-            0.0,
-            float((wanted.label_map == labels).mean()),
-            float((wanted.person_map == people).mean()),
-        )
-        if one.labels < LEAST_AGREEMENT:
+        labels_agree = float((wanted.label_map == labels).mean())
+        people_agree = float((wanted.person_map == people).mean())
+        if labels_agree < MIN_AGREEMENT:
             raise ModelError(
-                f"only {one.labels:.1%} of the labels of {photo.name} are those of HumanParser; nothing was written"
+                f"only {labels_agree:.1%} of the labels of {photo.name} are the same as "
+                "HumanParser's; nothing was written"
             )
-        found.append(one)
+        found.append(Agreement(photo.name, 0.0, labels_agree, people_agree))
     return tuple(found)
 
 
 def runner(file: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """A function from uint8 (H, W, 3) to labels (H, W), people (H, W) and scores (n,), by ONNX
-    Runtime."""
+    """Return a function that runs such a file in ONNX Runtime.
+
+    The function takes uint8 (H, W, 3) and returns labels (H, W), people (H, W) and scores (n,).
+    """
     engine = OnnxRuntimeEngine(file)
 
     def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,15 +144,17 @@ def _around(
 
 
 def _prepare(op: Builder, photo_hw: Value, rule: Preprocess) -> tuple[Value, Value]:
-    """Preprocess.__call__: the resized photo's size, int64 (2,), and the network's input, float32
-    (1, 3, H', W')."""
+    """As Preprocess.__call__: the resized photo's size and the network's input.
+
+    int64 (2,) and float32 (1, 3, H', W').
+    """
     resized_hw = _resized(op, photo_hw, rule)
     shrunk_hw = op.Min(resized_hw, photo_hw)
     # (1, H, W, 3)
     whole = op.cast(Value(op, PHOTO), np.float32)
     tall = _mean_along(op, whole, 1, _item(op, photo_hw, 0), _item(op, shrunk_hw, 0))
-    # The sums along the columns were exact, those along the rows are of fractions: float64 keeps
-    # them so.
+    # The sums along the columns were exact; those along the rows are of fractions, for which
+    # float32 would not be exact enough.
     small = _mean_along(
         op, op.cast(tall, np.float64), 2, _item(op, photo_hw, 1), _item(op, shrunk_hw, 1)
     )
@@ -161,7 +169,7 @@ def _prepare(op: Builder, photo_hw: Value, rule: Preprocess) -> tuple[Value, Val
 
 
 def _resized(op: Builder, photo_hw: Value, rule: Preprocess) -> Value:
-    """Preprocess.geometry: int64 (2,). In float64, as there: rounding must fall alike."""
+    """As Preprocess.geometry: int64 (2,). In float64 as there, so that both round alike."""
     sides = op.cast(photo_hw, np.float64)
     height, width = _item(op, sides, 0), _item(op, sides, 1)
     if rule.area_px:
@@ -175,11 +183,10 @@ def _resized(op: Builder, photo_hw: Value, rule: Preprocess) -> Value:
 
 
 def _mean_along(op: Builder, values: Value, axis: int, length: Value, wanted: Value) -> Value:
-    """Shrink one axis to `wanted` cells, each the mean of what it covers, fractions of pixels
-    included.
+    """Shrink one axis to `wanted` cells, each the mean of the pixels and fractions that it covers.
 
-    By running sums: the work grows with the photo alone, however much it shrinks. length, wanted:
-    int64 (1,).
+    This uses running sums, so the work depends on the size of the photo alone, not on how much it
+    shrinks. length, wanted: int64 (1,).
     """
     step = op.cast(length, np.float64) / op.cast(wanted, np.float64)
     # (wanted + 1,)
@@ -199,11 +206,10 @@ def _mean_along(op: Builder, values: Value, axis: int, length: Value, wanted: Va
 
 
 def _enlarged(op: Builder, pixels: Value, from_hw: Value, to_hw: Value) -> Value:
-    """What cv2.resize with INTER_LINEAR makes of 8-bit pixels, to the last bit: weights of 11 bits,
-    and rounded down twice.
+    """Enlarge 8-bit pixels exactly as cv2.resize with INTER_LINEAR does.
 
-    pixels: float32 (1, 3, h, w), whole numbers; from_hw, to_hw: int64 (2,). A size that stays
-    leaves the pixels as they are.
+    That has weights of 11 bits, and rounds down twice. pixels: float32 (1, 3, h, w), whole numbers;
+    from_hw, to_hw: int64 (2,). If both sizes are equal, the pixels stay as they are.
     """
     left, right, near, far = _between(op, _item(op, from_hw, 1), _item(op, to_hw, 1))
     # below 2^19: exact
@@ -216,14 +222,13 @@ def _enlarged(op: Builder, pixels: Value, from_hw: Value, to_hw: Value) -> Value
             * op.Reshape(op.cast(weight, np.float64) * np.float64(2**-16), [-1, 1])
         )
         for index, weight in ((above, near), (below, far))
-        # up to 1020 together
-    )
+    )  # up to 1020 together
     return op.cast(op.Floor((high + low + np.float64(2)) * np.float64(1 / 4)), np.float32)
 
 
 def _between(op: Builder, length: Value, wanted: Value) -> tuple[Value, Value, Value, Value]:
-    """The cells on both sides of each of `wanted` places along an axis, int64, and their weights of
-    2048 together, float32."""
+    """For each of `wanted` places along an axis the two nearest cells, int64, and their weights,
+    float32, which add up to 2048."""
     step = op.cast(length, np.float64) / op.cast(wanted, np.float64)
     place = op.cast(
         (op.range(wanted, np.float64) + np.float64(0.5)) * step - np.float64(0.5), np.float32

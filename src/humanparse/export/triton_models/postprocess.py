@@ -1,5 +1,7 @@
-"""Triton's Python backend: the network's outputs → people. Copied into a model repository by
-`humanparse export`."""
+"""Triton's Python backend: the network's outputs → people.
+
+`humanparse export` copies this file into a model repository.
+"""
 
 from pathlib import Path
 
@@ -11,9 +13,12 @@ from humanparse.pipeline import Pipeline
 
 
 class TritonPythonModel:
-    """photo_hw: INT32 (2,), and the network's outputs → labels: UINT8 (1, H, W), people: UINT16 (1,
-    H, W), in the photo's size; result: BYTES (1,), people with their parts, boxes, scores and masks
-    as JSON (docs/json.md)."""
+    """Turns the network's outputs into maps and JSON.
+
+    It takes photo_hw, INT32 (2,), and the network's outputs. It returns labels, UINT8 (1, H, W),
+    and people, UINT16 (1, H, W), in the photo's size, and result, BYTES (1,): people with their
+    parts, boxes, scores and masks as JSON (docs/json.md).
+    """
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")

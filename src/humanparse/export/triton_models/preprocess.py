@@ -1,5 +1,7 @@
-"""Triton's Python backend: the bytes of a photo → the network's input. Copied into a model
-repository by `humanparse export`."""
+"""Triton's Python backend: the bytes of a photo → the network's input.
+
+`humanparse export` copies this file into a model repository.
+"""
 
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from humanparse.image import read_image
 
 
 class TritonPythonModel:
-    """image: BYTES (1,), a JPEG, PNG or alike → pixels: FP32 (1, 3, H, W); photo_hw: INT32 (2,),
-    the photo's size."""
+    """Decodes and resizes a photo.
+
+    It takes image, BYTES (1,): a JPEG, PNG or other picture file. It returns pixels, FP32 (1, 3, H,
+    W), and photo_hw, INT32 (2,), the photo's size.
+    """
 
     def initialize(self, args):
         card = Path(args["model_repository"], args["model_version"], "card.json")

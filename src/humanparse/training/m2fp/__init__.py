@@ -1,2 +1,1 @@
-"""Training of M2FP: a scene → segments → who of the queries answers which (matching) → losses at
-sampled points."""
+"""Train M2FP: a scene → segments → which query answers for which (matching) → losses at points."""

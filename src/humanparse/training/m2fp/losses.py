@@ -1,8 +1,7 @@
-"""M2FP's losses: the class of every query, and the masks of the matched ones, at points, after
-every decoder layer.
+"""M2FP's losses: every query's class, and the matched queries' masks at points, after every layer.
 
 Mask2Former (Cheng et al., arXiv 2112.01527), section 3: weights 2 (class), 5 (mask) and 5 (Dice),
-"no object" counts a tenth; the same sum over the answers before each layer of the decoder (deep
+"no object" counts a tenth; the same sum for the outputs before each layer of the decoder (deep
 supervision), each matched by itself.
 """
 
@@ -34,23 +33,30 @@ def losses(
     generator: torch.Generator,
     points: int = POINTS,
 ) -> dict[str, Tensor]:
-    """Each loss by name, weighted and summed over the decoder's layers; their sum is what is
-    minimised.
+    """Return each loss by name, weighted and summed over the decoder's layers.
 
-    outputs: of M2FP in training mode. targets: of segments.py with a leading batch axis. generator:
-    on the CPU, of the points. A scene of which nothing is known asks nothing.
+    Their sum is minimised. A scene of which nothing is known teaches nothing.
+
+    Args:
+        outputs: The outputs of M2FP in training mode.
+        targets: The targets of segments.py with a leading batch axis.
+        generator: Draws the points, on the CPU.
+        points: The number of points at which masks are compared.
     """
     total: dict[str, Tensor] = {}
-    for answers in (*outputs.get("earlier", ()), outputs):
-        for name, value in _one_layer(answers, targets, generator, points).items():
+    for of_layer in (*outputs.get("earlier", ()), outputs):
+        for name, value in _one_layer(of_layer, targets, generator, points).items():
             total[name] = total.get(name, 0) + WEIGHTS[name] * value
     return total
 
 
 def _one_layer(
-    answers: Mapping[str, Tensor], targets: Mapping[str, Tensor], generator, points: int
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    generator: torch.Generator,
+    points: int,
 ) -> dict[str, Tensor]:
-    class_logits, mask_logits = answers["pred_logits"].float(), answers["pred_masks"].float()
+    class_logits, mask_logits = outputs["pred_logits"].float(), outputs["pred_masks"].float()
     no_object = class_logits.shape[2] - 1
     wanted = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)  # (B, Q)
     chosen_logits, chosen_maps, chosen_numbers = [], [], []
@@ -61,7 +67,7 @@ def _one_layer(
             continue
         # (2, H, W)
         maps = torch.stack([targets["part_map"][image], targets["person_map"][image]]).long()
-        # (T,), which map holds each segment
+        # Which map holds each segment, (T,).
         which = targets["whole"][image][: len(classes)].long()
         places = random_points((1, points), generator, maps.device)
         at_points = read_numbers(maps, places.expand(2, -1, -1))[which]  # (T, P)
@@ -78,10 +84,8 @@ def _one_layer(
             )
         )
         wanted[image, queries] = classes[segments]
-        # (M, h, w)
-        chosen_logits.append(mask_logits[image, queries])
-        # (M, H, W)
-        chosen_maps.append(maps[which[segments]])
+        chosen_logits.append(mask_logits[image, queries])  # (M, h, w)
+        chosen_maps.append(maps[which[segments]])  # (M, H, W)
         chosen_numbers.append(segments)
     found = {"class": _class_loss(class_logits, wanted, targets)}
     if not chosen_logits:
@@ -98,13 +102,13 @@ def _one_layer(
 
 
 def mask_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy at the points that are known, averaged over masks. All (M, P)."""
+    """Return the cross-entropy at known points, averaged over masks. All are (M, P)."""
     entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=known, reduction="none")
     return (entropy.sum(1) / known.sum(1).clamp(min=1)).mean()
 
 
 def dice_loss(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """1 - soft Dice of each mask at the points that are known, averaged over masks. All (M, P)."""
+    """Return 1 - soft Dice of each mask at known points, averaged over masks. All are (M, P)."""
     probability, truth = logits.sigmoid() * known, truth * known
     return (
         1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)

@@ -1,7 +1,7 @@
-"""Which query answers for which segment: the cheapest one-to-one assignment (the Hungarian method).
+"""Assign segments to queries: the cheapest one-to-one assignment (the Hungarian method).
 
 DETR (Carion et al., arXiv 2005.12872), with Mask2Former's costs (arXiv 2112.01527): the class, and
-of the mask the cross-entropy and Dice at points that are the same for all queries and segments.
+for the mask the cross-entropy and Dice at points that are the same for all queries and segments.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ CLASS_COST, MASK_COST, DICE_COST = 2.0, 5.0, 5.0
 def match(
     class_logits: Tensor, mask_logits: Tensor, classes: Tensor, truth: Tensor, known: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """class_logits: (Q, C + 1). mask_logits: (Q, P), at P points. classes: int (T,). truth, known:
-    bool (T, P).
+    """Return which query answers for which segment.
 
-    Returns int (M,) queries and int (M,) segments, M = min(Q, T); both on the CPU.
+    Args:
+        class_logits: (Q, C + 1).
+        mask_logits: (Q, P), at P points.
+        classes: int (T,), of the segments.
+        truth: bool (T, P), whether each point lies in each segment.
+        known: bool (T, P), whether that is known.
+
+    Returns:
+        int (M,) queries and int (M,) segments, with M = min(Q, T); both on the CPU.
     """
     cost = CLASS_COST * -class_logits.float().softmax(-1)[:, classes]  # (Q, T)
     cost = cost + _mask_costs(mask_logits.float(), truth.float(), known.float())
-    # A network that has lost its way gives "not a number": the step is thrown away later, and must
-    # not end the run here.
+    # A network that diverges gives NaN: that step is discarded later, and must not end the run.
     queries, targets = linear_sum_assignment(
         torch.nan_to_num(cost, nan=1e4, posinf=1e4, neginf=-1e4).cpu().numpy()
     )

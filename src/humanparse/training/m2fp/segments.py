@@ -1,9 +1,9 @@
-"""Scene → the segments that M2FP's queries are to find: the background, every part of every person,
-every whole person.
+"""The segments of a scene that M2FP's queries should find: background, every part, every person.
 
-Masks of one kind never overlap, so a scene's segments are two maps of numbers, not a mask each: one
-says which background or part each pixel belongs to, the other which person. The published method
-keeps a mask each and reads it between pixels; here a point takes the pixel that it lies in.
+Masks of one kind never overlap, so a scene's segments are two maps of numbers instead of a mask
+each: one says which background or part each pixel belongs to, the other which person. The published
+method keeps a mask for each and reads it between pixels; here a point takes the pixel that it lies
+in.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from humanparse.training.scenes import Scene
+from humanparse.training.wears import IGNORE
 
-IGNORE = 255
-NONE, UNKNOWN = -1, -2  # in the maps: of no segment, and nobody knows
-MAX_SEGMENTS = 256  # of one scene; the smallest of more are left unknown
-MIN_SEGMENT_PX = 16  # one cell of the mask logits; smaller segments are left unknown
+NONE, UNKNOWN = -1, -2  # in the maps: of no segment, and unknown
+MAX_SEGMENTS = 256  # of one scene; if there are more, the smallest become unknown
+MIN_SEGMENT_PX = 16  # one cell of the mask logits; smaller segments become unknown
 
 
 def segments(scene: Scene, num_parts: int, whole_people: bool = True) -> dict[str, np.ndarray]:
-    """The segments of a scene, numbered from 0.
+    """Return the segments of a scene, numbered from 0.
 
-    num_parts: classes with the background; the whole person is class `num_parts`.
-    whole_people=False asks for one segment a class and for no people, which is what single-person
-    data sets (LIP) teach.
+        classes      int64 (MAX_SEGMENTS,), class of each segment, -1 where there is none
+        whole        bool (MAX_SEGMENTS,), whether the segment is a whole person, in person_map
+        part_map     int16 (H, W), the segment of background or part
+        person_map   int16 (H, W), the segment of the person
 
-    classes      int64 (MAX_SEGMENTS,), class of each segment, -1 where there is none
-    whole        bool (MAX_SEGMENTS,), whether the segment is a whole person, and lies in person_map
-    part_map     int16 (H, W), the segment of background or part
-    person_map   int16 (H, W), the segment of the person
+    Args:
+        scene: The scene.
+        num_parts: The number of classes with the background; the whole person is class `num_parts`.
+        whole_people: Whether to tell people apart. Without it there is one segment for each class
+            and none for people, as single-person data sets (LIP) teach.
     """
     part_of, known = scene.classes.astype(np.int64), scene.classes < num_parts
     owner = np.maximum(scene.people, 0).astype(np.int64) if whole_people else np.zeros_like(part_of)
-    # the background is one segment, whoever stands before it
+    # The background is one segment, whoever stands in front of it.
     owner[part_of == 0] = 0
     keys = np.where(known, owner * (IGNORE + 1) + part_of, -1)
     part_map, part_keys, part_px = _numbered(keys, np.where(known, NONE, UNKNOWN))
@@ -59,10 +61,14 @@ def segments(scene: Scene, num_parts: int, whole_people: bool = True) -> dict[st
 
 
 def _numbered(keys: np.ndarray, elsewhere: np.ndarray) -> tuple[np.ndarray, list[int], list[int]]:
-    """Keys (-1 for none) → segments numbered from 0, their keys and their pixels. Tiny ones become
-    unknown."""
+    """Number the keys (-1 for none) from 0; return the map, the keys and their pixel counts.
+
+    Tiny segments become unknown.
+    """
     found, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    numbers, kept, areas = np.full(len(found), NONE), [], []
+    numbers = np.full(len(found), NONE)
+    kept: list[int] = []
+    areas: list[int] = []
     for index, (key, count) in enumerate(zip(found, counts, strict=True)):
         if key < 0:
             continue
@@ -79,7 +85,7 @@ def _numbered(keys: np.ndarray, elsewhere: np.ndarray) -> tuple[np.ndarray, list
 def _at_most(
     limit: int, classes: np.ndarray, whole: np.ndarray, areas: np.ndarray, *maps: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The largest `limit` segments, renumbered; the pixels of the others are unknown."""
+    """The largest `limit` segments, renumbered; the pixels of the others become unknown."""
     if len(classes) > limit:
         kept = np.sort(np.argsort(-areas, kind="stable")[:limit])
         table = np.full(len(classes), UNKNOWN, np.int16)

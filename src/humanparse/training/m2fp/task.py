@@ -1,9 +1,10 @@
-"""M2FP as a task of the loop: what it starts as, what a scene asks of it, and what a miss costs."""
+"""M2FP as a task of the training loop: its network, its targets and its losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,15 @@ UNDECAYED = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.Embedding)
 
 
 class M2FPTask:
-    """recipe.people says whether people are told apart (whole people are then one class more) or
-    there is one a photo."""
+    """M2FP with its losses.
+
+    The recipe's `people` says whether people are told apart, with the whole person as another
+    class, or there is one person per photo.
+
+    Args:
+        recipe: The recipe of the run.
+        labels: The classes.
+    """
 
     def __init__(self, recipe: Recipe, labels: LabelSet):
         self.card = m2fp_card(recipe, labels)
@@ -35,13 +43,19 @@ class M2FPTask:
         self.points, self.seed, self.freeze_norm = recipe.points, recipe.seed, recipe.freeze_norm
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> None:
-        self.network.to(device=device, memory_format=memory_format)
+        """Move the network to a device."""
+        # torch's types lack memory_format
+        self.network.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
-        """Each loss of a batch by name, weighted. autocast: the precision that the network, not the
-        losses, computes in.
+        """Return each loss of a batch by name, weighted.
 
-        The points are the same whenever the step is taken again.
+        The points are the same whenever the step is repeated.
+
+        Args:
+            batch: The tensors of the step's scenes.
+            step: The number of the step, from 1.
+            autocast: Sets the precision in which the network computes; the losses stay fp32.
         """
         with autocast():
             outputs = self.network(batch["pixels"])
@@ -49,10 +63,12 @@ class M2FPTask:
             outputs, batch, torch.Generator().manual_seed(self.seed * 1_000_003 + step), self.points
         )
 
-    def groups(self, weight_decay: float) -> list[dict]:
-        """Parameter groups: the backbone learns at its own rate; norms, embeddings and biases do
-        not decay."""
-        groups = {}
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return the parameter groups.
+
+        The backbone learns at its own rate; norms, embeddings and biases do not decay.
+        """
+        groups: dict[tuple[str, float], dict[str, Any]] = {}
         for name, parameter, module in _parameters(self.network):
             part = "backbone" if name.startswith("backbone.") else "rest"
             decay = (
@@ -67,16 +83,18 @@ class M2FPTask:
         return list(groups.values())
 
     def enter(self, stage: Stage, anew: bool) -> bool:
-        """All stages are alike: what they may ask of the backbone is refused in recipes for
-        M2FP."""
+        """Return False: recipes for M2FP cannot ask a stage to change weights."""
         return False
 
     def follow(self, average: dict[str, Tensor]) -> None:
-        """Nothing is learnt from the averaged weights."""
+        """Do nothing: nothing is learnt from the averaged weights."""
 
     def train_mode(self) -> None:
-        """Training, but with the backbone's BatchNorm left as it is if the recipe says so: few
-        photos tell it too little."""
+        """Put the network into training mode.
+
+        If the recipe says so, the backbone's BatchNorm stays as it is, since few photos per step
+        tell it too little.
+        """
         self.network.train()
         if self.freeze_norm:
             for module in self.network.backbone.modules():
@@ -85,25 +103,29 @@ class M2FPTask:
 
 
 class _Encode:
-    """What the network sees of a scene, and what it should find. Runs in the worker processes."""
+    """Encodes what the network sees of a scene and its targets, in the worker processes."""
 
     def __init__(self, num_parts: int, whole_people: bool):
         self.num_parts, self.whole_people = num_parts, whole_people
+        self.mean, self.std = (np.array(values, np.float32) for values in (MEAN, STD))
 
     def __call__(self, scene: Scene, index: int) -> dict[str, np.ndarray]:
-        pixels = (scene.pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+        pixels = (scene.pixels.astype(np.float32) - self.mean) / self.std
         return {"pixels": pixels.transpose(2, 0, 1)} | segments(
             scene, self.num_parts, self.whole_people
         )
 
 
 def m2fp_network(recipe: Recipe, labels: LabelSet) -> M2FP:
+    """Return the recipe's network, untrained."""
     return BUILDERS[recipe.model](len(labels) + (1 if recipe.people == "apart" else 0))
 
 
 def m2fp_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
-    """What the finished file says of itself. Photos are brought to the size of the last stage's
-    largest scenes."""
+    """Return what the finished file says about itself.
+
+    Photos are resized to the size of the last stage's largest scenes.
+    """
     side = max(side for side, _ in recipe.stages[-1].sizes)
     if recipe.people == "one":
         preprocess = Preprocess(MEAN, STD, fit_hw=(side, side), filter="pil-bilinear")
@@ -121,7 +143,7 @@ def m2fp_card(recipe: Recipe, labels: LabelSet) -> ModelCard:
     )
 
 
-def _parameters(network: nn.Module):
+def _parameters(network: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module]]:
     """(name, parameter, the module that holds it), each parameter once."""
     for path, module in network.named_modules():
         for name, parameter in module.named_parameters(prefix=path, recurse=False):

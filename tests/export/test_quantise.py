@@ -1,5 +1,4 @@
-"""An int8 file is of the same model: it runs in every engine, at any size, and finds much the
-same."""
+"""An int8 file runs in every engine, at any size, and finds nearly the same as the fp32 file."""
 
 import builtins
 import importlib.util
@@ -52,7 +51,7 @@ def small(photos):
     pytest.importorskip("nncf")
     said = []
     out = photos.parent / "small.int8.onnx"
-    quantise(model_file(None), out, photos, say=said.append)
+    quantise(model_file(None), out, photos, log=said.append)
     assert "b.png is left out" in said[0]
     assert (
         said[1].startswith("only 1 photo to measure the ranges of values by")
@@ -90,7 +89,7 @@ def test_m2fp_in_int8_stays_close_to_fp32_at_any_size(photos, tmp_path, engine, 
 
 @pytest.fixture(scope="module")
 def tiny(photos):
-    """A tiny M2FP in fp32 and, by the command, in int8."""
+    """A tiny M2FP in fp32 and, converted by the command, in int8."""
     pytest.importorskip("nncf")
     files = {name: photos.parent / f"tiny.{name}.onnx" for name in ("fp32", "int8")}
     checkpoint = photos.parent / "pytorch_model.pt"

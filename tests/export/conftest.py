@@ -1,4 +1,4 @@
-"""Photos, and the files of each export, made once for all tests of this folder."""
+"""Photos, and a small M2FP file, made once for all tests of this folder."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def hopper() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def crowd(astronaut, hopper) -> np.ndarray:
-    """1350 wide, 600 high: both, and the first once more, mirrored."""
+    """1350 wide, 600 high: both people, and the first again, mirrored."""
     first, second = (cv2.resize(one, (450, 600)) for one in (astronaut, hopper))
     return np.concatenate([first, second, first[:, ::-1]], axis=1)
 
@@ -41,14 +41,14 @@ def m2fp(tmp_path_factory):
     pytest.importorskip("torch")
     from official import tiny_network
 
-    from humanparse.export.onnx import export
+    from humanparse.export.onnx import write_onnx
 
     out = tmp_path_factory.mktemp("m2fp") / "m2fp.onnx"
     rule = Preprocess(
         (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), short_side=96, filter="pil-bilinear"
     )
     card = ModelCard("m2fp-tiny", CIHP, "queries", rule, "Apache-2.0")
-    export(
+    write_onnx(
         tiny_network(),
         out,
         card,

@@ -1,4 +1,4 @@
-"""A converted file carries all it needs, and only a file that agrees with PyTorch is kept."""
+"""A converted file has all it needs, and only a file that agrees with PyTorch is kept."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ from humanparse.cli import app
 from humanparse.engines import open_engine
 from humanparse.errors import BrokenModel, ModelError, OptionError
 from humanparse.export.m2fp import convert_checkpoint
-from humanparse.export.onnx import export
+from humanparse.export.onnx import write_onnx
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_command_converts_and_fp16_halves_the_file(checkpoint, made):
     )
     assert done.exit_code == 0, done.output
     assert "m2fp-tiny-cihp, 20 classes" in done.stdout and "CC-BY-NC-4.0" in done.stdout
-    # the graph itself weighs as much as so small a network
+    # The graph itself takes as much space as the weights of such a small network.
     assert small.stat().st_size < 0.75 * made.stat().st_size
     pixels = np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)
     full, half = (
@@ -68,7 +68,7 @@ def test_the_command_converts_and_fp16_halves_the_file(checkpoint, made):
 
 
 class Baked(torch.nn.Module):
-    """Forgets that the size may change."""
+    """Depends on the size of the traced picture."""
 
     def forward(self, pixels):
         return {"sum": pixels.sum(1, keepdim=True) / float(pixels.shape[-1])}
@@ -84,7 +84,7 @@ def test_a_graph_that_disagrees_is_not_kept(tmp_path, made, network):
     out = tmp_path / "wrong.onnx"
     out.write_bytes(b"what was there")
     with pytest.raises(ModelError, match="not written"):
-        export(
+        write_onnx(
             network,
             out,
             HumanParser(made).card,

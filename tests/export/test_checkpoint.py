@@ -1,4 +1,4 @@
-"""Checkpoints of others are read whole or refused, and nothing in them is ever run."""
+"""Checkpoints from elsewhere are read completely or refused, and nothing in them is ever run."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def same_outputs(a, b) -> bool:
         return torch.equal(a(pixels)["pred_masks"], b(pixels)["pred_masks"])
 
 
-def test_modelscopes_form_is_read_and_the_optimiser_left_behind(saved):
+def test_modelscopes_format_is_read_without_the_optimiser(saved):
     network = tiny_network()
     file = saved(
         {"model": official_state(network), "optimizer": {"state": {0: {"step": 7}}}, "iteration": 3}
@@ -113,7 +113,7 @@ def test_a_pickle_that_runs_code_is_refused_unrun(saved, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
-def test_a_file_that_breaks_off_is_refused(saved, keep):
+def test_an_incomplete_file_is_refused(saved, keep):
     file = saved({"model": official_state(tiny_network())})
     whole = file.read_bytes()
     file.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
@@ -131,14 +131,14 @@ def test_files_that_are_something_else_are_refused(saved, content):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", np.random.default_rng(0).bytes(999)])
-def test_safetensors_that_are_none_are_refused(tmp_path, content):
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path, content):
     file = tmp_path / "m2fp.safetensors"
     file.write_bytes(content)
     with pytest.raises(BrokenModel, match="not a safetensors file"):
         read_checkpoint(file)
 
 
-def test_classes_come_from_the_configuration_beside_it(saved):
+def test_classes_come_from_the_configuration_next_to_it(saved):
     file = saved({"model": official_state(tiny_network(num_classes=4))})
     names = ["Background", "Left-ear", "Right-ear", "Pet"]
     file.with_name("configuration.json").write_text(
@@ -178,7 +178,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(saved, text):
         choose_labels(read_checkpoint(file), None)
 
 
-def test_single_person_models_say_into_which_size_photos_go(saved):
+def test_single_person_models_have_the_size_that_photos_are_fitted_into(saved):
     file = saved({"model": official_state(tiny_network(num_classes=20))})
     with pytest.raises(BrokenModel, match=r"LIP's 20 classes.*configuration\.json"):
         choose_labels(read_checkpoint(file), None)

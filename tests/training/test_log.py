@@ -1,4 +1,4 @@
-"""The log tells every step once, whatever was broken off, and the curves are drawn from it."""
+"""The log has every step once, whatever was interrupted, and the curves are drawn from it."""
 
 import json
 import sys
@@ -10,17 +10,17 @@ import pytest
 pytest.importorskip("torch")
 
 from humanparse.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves
-from humanparse.training.log import Journal, read_log
+from humanparse.training.log import TrainingLog, read_log
 
 
 def write_steps(folder, steps, done=0):
-    with Journal(folder, done, say=lambda line: None) as journal:
+    with TrainingLog(folder, done, log=lambda line: None) as log:
         for step in steps:
-            journal.trained(step, 10, {"a": 1 / step, "b": 1.0}, lr=0.1, photos_per_s=2.0)
-        journal.draw()
+            log.trained(step, 10, {"a": 1 / step, "b": 1.0}, lr=0.1, photos_per_s=2.0)
+        log.draw()
 
 
-def test_what_was_told_after_the_checkpoint_is_taken_back(tmp_path):
+def test_what_was_logged_after_the_checkpoint_is_removed(tmp_path):
     write_steps(tmp_path, (1, 2, 3))
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # killed here
@@ -35,12 +35,12 @@ def test_a_new_run_begins_a_new_log(tmp_path):
     assert len(read_log(tmp_path / "log.jsonl")) == 1
 
 
-def test_losses_are_told_with_their_sum(tmp_path):
-    told = []
-    with Journal(tmp_path, 0, told.append) as journal:
-        journal.trained(5, 10, {"a": 0.25, "b": 1.0}, stage=1, lr=0.1, photos_per_s=2.5)
-        journal.validated(5, {"mIoU": 0.5}, best=True)
-    assert told == [
+def test_losses_are_logged_with_their_sum(tmp_path):
+    lines = []
+    with TrainingLog(tmp_path, 0, lines.append) as log:
+        log.trained(5, 10, {"a": 0.25, "b": 1.0}, stage=1, lr=0.1, photos_per_s=2.5)
+        log.validated(5, {"mIoU": 0.5}, best=True)
+    assert lines == [
         "step 5/10  2.5 photos/s  loss 1.250  a 0.250 b 1.000",
         "step 5  held out: mIoU 0.500  (best so far)",
     ]
@@ -56,14 +56,14 @@ def test_losses_are_told_with_their_sum(tmp_path):
     assert second == {"step": 5, "validation": {"mIoU": 0.5}, "best": True}
 
 
-def test_what_is_no_number_is_null_in_the_log(tmp_path):
+def test_values_that_are_not_finite_are_null_in_the_log(tmp_path):
     def refuse(word):
         raise AssertionError(f"{word} is no JSON")
 
-    with Journal(tmp_path, 0, say=lambda line: None) as journal:
-        journal.trained(1, 2, {"a": float("nan"), "b": 1.0}, lr=0.1)
-        journal.validated(1, {"mIoU": float("nan"), "person PQ": float("inf")}, best=False)
-        journal.draw()
+    with TrainingLog(tmp_path, 0, log=lambda line: None) as log:
+        log.trained(1, 2, {"a": float("nan"), "b": 1.0}, lr=0.1)
+        log.validated(1, {"mIoU": float("nan"), "person PQ": float("inf")}, best=False)
+        log.draw()
     first, second = (
         json.loads(line, parse_constant=refuse)
         for line in (tmp_path / "log.jsonl").read_text().splitlines()
@@ -90,26 +90,26 @@ def test_curves_of_nothing_are_an_empty_picture(entries):
     assert draw_curves(entries).size == (WIDTH, HEIGHT)
 
 
-def test_tensorboard_is_told_as_well_where_it_is_installed(tmp_path, monkeypatch):
-    told = []
+def test_tensorboard_gets_the_values_too_if_it_is_installed(tmp_path, monkeypatch):
+    lines = []
 
     class Writer:
         def __init__(self, folder, purge_step):
-            told.append(("from", purge_step))
+            lines.append(("from", purge_step))
 
         def add_scalar(self, name, value, step):
-            told.append((name, value, step))
+            lines.append((name, value, step))
 
         def close(self):
-            told.append("closed")
+            lines.append("closed")
 
     monkeypatch.setitem(
         sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
     )
-    with Journal(tmp_path, 0, say=lambda line: None) as journal:
-        journal.trained(1, 2, {"a": 0.5}, lr=0.1)
-        journal.validated(1, {"mIoU": 0.25}, best=False)
-    assert told == [
+    with TrainingLog(tmp_path, 0, log=lambda line: None) as log:
+        log.trained(1, 2, {"a": 0.5}, lr=0.1)
+        log.validated(1, {"mIoU": 0.25}, best=False)
+    assert lines == [
         ("from", 1),
         ("loss", 0.5, 1),
         ("lr", 0.1, 1),

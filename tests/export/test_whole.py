@@ -1,4 +1,4 @@
-"""The one graph finds what HumanParser finds: mostly the same pixels, always the same people."""
+"""The single graph finds what HumanParser finds: mostly the same pixels, always the same people."""
 
 import json
 
@@ -12,7 +12,7 @@ from humanparse.errors import BrokenModel, ModelError, OptionError
 from humanparse.export.single_graph import whole
 from humanparse.export.single_graph.builder import Builder, Value
 from humanparse.export.single_graph.people import rectangles
-from humanparse.export.single_graph.whole import write_whole
+from humanparse.export.single_graph.whole import write_single_graph
 from humanparse.weights.catalog import model_file
 
 onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
@@ -21,7 +21,7 @@ onnx = pytest.importorskip("onnx", reason="exporting needs the package onnx")
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "photo-to-maps.onnx"
-    write_whole(model_file(None), out)
+    write_single_graph(model_file(None), out)
     return out
 
 
@@ -36,7 +36,7 @@ def parser():
 
 
 def agreement(parser, run, pixels):
-    """Shares of equal labels and people, where the same people are found with the same scores."""
+    """Shares of equal labels and people; the same people must be found with the same scores."""
     wanted, (labels, people, scores) = parser.parse(pixels), run(pixels)
     assert (
         labels.shape == people.shape == pixels.shape[:2]
@@ -71,7 +71,7 @@ def test_people_side_by_side_stay_apart(parser, run, crowd):
 
 
 @pytest.mark.parametrize("size_hw", [(64, 64), (3, 900), (1, 1)], ids=str)
-def test_nobody_is_an_ordinary_empty_answer(run, size_hw):
+def test_a_photo_without_people_gives_empty_maps(run, size_hw):
     pixels = np.full((*size_hw, 3), 128, np.uint8)
     labels, people, scores = run(pixels)
     assert (
@@ -84,8 +84,10 @@ def test_nobody_is_an_ordinary_empty_answer(run, size_hw):
 
 @pytest.mark.parametrize("size_wh", [(1501, 1103), (97, 130), (300, 600), (40, 7)], ids=str)
 def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh):
-    """Shrinking, as most photos do, the area filter is exact up to rounding; growing, the graph
-    reckons as OpenCV does."""
+    """When a photo shrinks, as most do, the area filter is exact up to rounding.
+
+    When it grows, the graph calculates as OpenCV does.
+    """
     parser = HumanParser(engine="onnxruntime")
     photo = cv2.resize(astronaut, size_wh, interpolation=cv2.INTER_AREA)
     op = Builder("test")
@@ -131,22 +133,22 @@ def test_the_file_names_its_classes_but_is_no_model_of_humanparse(file):
 
 def test_another_head_is_refused_with_what_to_do(m2fp, tmp_path):
     with pytest.raises(OptionError, match="--to triton"):
-        write_whole(m2fp, tmp_path / "out.onnx")
+        write_single_graph(m2fp, tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_disagrees_is_not_kept(tmp_path, monkeypatch, hopper):
     cv2.imwrite(str(tmp_path / "photo.png"), hopper[..., ::-1])
-    monkeypatch.setattr(whole, "LEAST_AGREEMENT", 1.1)
+    monkeypatch.setattr(whole, "MIN_AGREEMENT", 1.1)
     with pytest.raises(ModelError, match="nothing was written"):
-        write_whole(model_file(None), tmp_path / "out.onnx", [tmp_path / "photo.png"])
+        write_single_graph(model_file(None), tmp_path / "out.onnx", [tmp_path / "photo.png"])
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
 def test_openvino_reads_it_too(file, run, crowd):
     engines = pytest.importorskip("humanparse.engines.openvino")
-    # Unasked, processors with bfloat16 would round to it, and then not even the photo's pixels are
-    # counted right.
+    # By default, processors with bfloat16 would round to it, and then not even the photo's pixels
+    # would be counted correctly.
     compiled = engines.core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled([crowd[None]])
     labels, people, scores = run(crowd)

@@ -86,7 +86,7 @@ def test_m2fp_uses_no_operator_that_tensorrt_lacks(m2fp, tmp_path):
     )
 
 
-def test_operators_that_tensorrt_lacks_are_told(tmp_path, monkeypatch):
+def test_operators_that_tensorrt_lacks_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorrt, "SUPPORTED", tensorrt.SUPPORTED - {"Conv"})
     written = write_tensorrt(model_file(None), tmp_path / "out")
     assert written.notes == ("not known to be in TensorRT's ONNX parser: Conv",)
@@ -113,7 +113,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_what_is_no_model_is_said_so(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"hello")
     with pytest.raises(BrokenModel):
         write_tensorrt(tmp_path / "x.onnx", tmp_path / "out")
@@ -164,7 +164,7 @@ def test_fp16_is_half_as_large_and_much_the_same(small, original, tmp_path):
 
 
 def test_the_xml_of_other_weights_is_another_file(small, tmp_path):
-    """The service keeps answers by the hash of the model's file."""
+    """The service caches responses by the hash of the model's file."""
     changed = onnx.load(model_file(None))
     weights = max(changed.graph.initializer, key=lambda one: len(one.raw_data))
     weights.raw_data = (onnx.numpy_helper.to_array(weights) * 1.01).astype(np.float32).tobytes()

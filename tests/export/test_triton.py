@@ -1,4 +1,4 @@
-"""The model repository is what Triton reads, and its Python models do what HumanParser does."""
+"""Triton reads the model repository, and its Python models do what HumanParser does."""
 
 import importlib.metadata
 import importlib.util
@@ -32,7 +32,7 @@ def repository(tmp_path_factory):
     return folder
 
 
-# What Triton gives to Python models, as far as ours use it
+# What Triton provides to Python models, as far as ours use it
 
 
 class Tensor:
@@ -62,8 +62,10 @@ class InferenceResponse:
 
 @pytest.fixture
 def python_model(repository, monkeypatch):
-    """Loads model.py of one of the repository's models as Triton does; the result runs one
-    request."""
+    """Load model.py of one of the repository's models as Triton does.
+
+    The result is a function that runs one request.
+    """
     backend = types.ModuleType("triton_python_backend_utils")
     backend.Tensor, backend.TritonError, backend.InferenceResponse = (
         Tensor,
@@ -105,7 +107,7 @@ def test_the_three_steps_give_what_humanparser_gives(repository, python_model, p
     assert [one["score"] for one in people] == [one.score for one in wanted.people]
 
 
-def test_what_is_no_picture_is_an_error_in_words(python_model):
+def test_a_file_that_is_not_a_picture_gives_an_error_message(python_model):
     answer = python_model(f"{NAME}-preprocess")({"image": np.array([b"hello"], np.object_)})
     assert "expected a picture" in answer.error.message()
 
@@ -129,15 +131,14 @@ def test_the_network_takes_several_photos_at_a_time(repository):
 
 @pytest.fixture(scope="module")
 def parse_config():
-    """A function from a config.pbtxt to Triton's ModelConfig. The schema comes with
-    tritonclient."""
+    """A function from a config.pbtxt to Triton's ModelConfig; tritonclient has the schema."""
     try:
         schema = importlib.metadata.distribution("tritonclient").locate_file(
             "tritonclient/grpc/model_config_pb2.py"
         )
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("tritonclient is not installed")
-    # By its path: the package around it wants gRPC.
+    # By its path, since the package around it needs gRPC.
     spec = importlib.util.spec_from_file_location("model_config_pb2", schema)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -160,8 +161,10 @@ def test_triton_reads_every_configuration(repository, parse_config):
 
 
 def test_the_ensemble_joins_tensors_that_fit_each_other(repository, parse_config):
-    """Name, type and sizes at both ends of every line; where a model counts batches, its sizes lack
-    the first."""
+    """Compare name, type and sizes at both ends of every connection.
+
+    Where a model counts batches, its sizes lack the first axis.
+    """
     configs = {file.parent.name: parse_config(file) for file in repository.glob("*/config.pbtxt")}
 
     def tensors(values, batch):
@@ -196,7 +199,6 @@ def test_the_configuration_names_what_the_model_has(repository, parse_config):
 
 
 def test_a_graph_with_a_batch_of_one_inside_is_not_batched(tmp_path, monkeypatch, parse_config):
-    monkeypatch.setattr(graph, "takes_batches", lambda model, folder: False)
     monkeypatch.setattr("humanparse.export.triton.takes_batches", lambda model, folder: False)
     written = write_triton(model_file(None), tmp_path)
     config = parse_config(tmp_path / f"{NAME}-network/config.pbtxt")
@@ -237,6 +239,6 @@ def test_m2fp_has_a_repository_too(m2fp, tmp_path, parse_config):
 
 def test_models_that_are_there_stay_as_they_are(repository):
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
-    with pytest.raises(OptionError, match="is there already"):
+    with pytest.raises(OptionError, match="already exists"):
         write_triton(model_file(None), repository)
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before

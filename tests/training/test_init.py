@@ -1,4 +1,4 @@
-"""What a run starts from: taken over bit by bit, or refused with a reason."""
+"""What a run starts from: loaded exactly, or refused with a reason."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from humanparse.labels import CIHP, LabelSet  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.model.m2fp import m2fp_tiny  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
-from humanparse.training.init import exported_tensors, load_exported, load_start  # noqa: E402
+from humanparse.training.init import exported_tensors, load_exported, load_init  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402
 from humanparse.weights.catalog import model_file  # noqa: E402
 
@@ -64,10 +64,10 @@ def test_weights_in_fp16_and_weights_that_are_stored_once_come_back_as_well(tmp_
     assert (network.pyramid.smooth4[1].bias.detach().numpy() == wanted).all()
 
 
-def test_for_other_classes_the_class_layer_starts_anew_and_says_so():
+def test_for_other_classes_the_class_layer_is_not_loaded_and_this_is_reported():
     network = centre_parser(3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    taken = load_start("humanparse-small", network, OWN)
+    taken = load_init("humanparse-small", network, OWN)
     assert taken.fresh == (
         "class_head.bias",
         "class_head.weight",
@@ -81,7 +81,7 @@ def test_for_other_classes_the_class_layer_starts_anew_and_says_so():
     )
 
     as_many = LabelSet("as-many", tuple(f"class-{number}" for number in range(20)))
-    assert load_start("humanparse-small", centre_parser(20), as_many).fresh == taken.fresh
+    assert load_init("humanparse-small", centre_parser(20), as_many).fresh == taken.fresh
 
 
 def test_a_checkpoint_of_ours_gives_its_averaged_weights(tmp_path):
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_ours_gives_its_averaged_weights(tmp_path):
     network, file = m2fp_tiny(4), tmp_path / "last.pt"
     checkpoints.save(file, TINY, OWN, step=1, average=network.state_dict(), best=0.0)
     other = m2fp_tiny(4)
-    assert load_start(str(file), other, OWN).fresh == ()
+    assert load_init(str(file), other, OWN).fresh == ()
     assert torch.equal(
         other.transformer_decoder.class_embed.weight, network.transformer_decoder.class_embed.weight
     )
@@ -99,7 +99,7 @@ def test_an_official_checkpoint_with_another_list_of_classes(tmp_path):
     network, file = tiny_network(), tmp_path / "pytorch_model.pt"
     torch.save({"model": official_state(network)}, file)
     other = m2fp_tiny(4)
-    taken = load_start(str(file), other, OWN)
+    taken = load_init(str(file), other, OWN)
     assert taken.fresh == (
         "transformer_decoder.class_embed.bias",
         "transformer_decoder.class_embed.weight",
@@ -109,7 +109,7 @@ def test_an_official_checkpoint_with_another_list_of_classes(tmp_path):
         network.state_dict()["backbone.res5.0.conv1.weight"],
     )
     same = m2fp_tiny(21)
-    assert load_start(str(file), same, CIHP).fresh == ()
+    assert load_init(str(file), same, CIHP).fresh == ()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_refused_and_the_network_stays_as_it_was(
     network = m2fp_tiny(4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(error, match=message):
-        load_start(str(make(tmp_path)), network, OWN)
+        load_init(str(make(tmp_path)), network, OWN)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -154,7 +154,7 @@ def test_an_int8_file_is_refused(tmp_path):
 
 
 def _checkpoint(folder, network):
-    """A checkpoint of ours in which one tensor has another shape."""
+    """A checkpoint of `humanparse train` in which one tensor has another shape."""
     state = network.state_dict()
     state["backbone.stem.conv1.weight"] = torch.zeros(9, 3, 3, 3)
     checkpoints.save(folder / "other.pt", TINY, OWN, step=1, average=state, best=0.0)

@@ -1,6 +1,7 @@
-"""`humanparse export` as a user meets it."""
+"""`humanparse export` as a user sees it."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,8 @@ from typer.testing import CliRunner
 from humanparse.cli import app
 from humanparse.cli.errors import BAD_USAGE, NO_MODEL
 from humanparse.export.graph import Written
+from humanparse.export.targets import TARGETS
+from humanparse.vocabulary import EXPORT_TARGETS
 from humanparse.weights.catalog import model_file
 
 pytest.importorskip("onnx", reason="exporting needs the package onnx")
@@ -17,6 +20,10 @@ pytest.importorskip("onnx", reason="exporting needs the package onnx")
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, ["export", *arguments])
+
+
+def test_the_registry_has_a_row_for_each_target_of_the_vocabulary():
+    assert tuple(TARGETS) == EXPORT_TARGETS
 
 
 def test_it_lists_what_it_wrote_and_how_well_it_agrees(run, tmp_path):
@@ -54,7 +61,7 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
         (("--to", "triton", "-o", "x", "--overwrite"), "--overwrite is for openvino and onnx"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
+def test_bad_usage_is_reported_in_one_line(run, arguments, says, tmp_path):
     result = run(*arguments)
     assert (
         result.exit_code == BAD_USAGE and says in result.stderr and result.stderr.count("\n") == 1
@@ -64,7 +71,7 @@ def test_what_makes_no_sense_is_told_in_a_line(run, arguments, says, tmp_path):
 
 @pytest.fixture
 def mine(tmp_path):
-    """A model of the user's own."""
+    """The user's own model."""
     shutil.copy(model_file(None), tmp_path / "mine.onnx")
     return tmp_path / "mine.onnx"
 
@@ -80,16 +87,14 @@ def test_the_model_itself_is_never_written_over(run, mine, tmp_path, spelling):
 
 
 @pytest.mark.parametrize(
-    ("to", "writer", "out", "there"),
-    [
-        ("onnx", "single_graph.whole.write_whole", "x.onnx", "x.onnx"),
-        ("openvino", "openvino.write_openvino", "x.xml", "x.bin"),
-    ],
+    ("to", "out", "there"),
+    [("onnx", "x.onnx", "x.onnx"), ("openvino", "x.xml", "x.bin")],
 )
-def test_what_is_there_is_written_over_only_if_that_is_wanted(
-    run, tmp_path, monkeypatch, to, writer, out, there
+def test_existing_files_are_replaced_only_with_overwrite(
+    run, tmp_path, monkeypatch, to, out, there
 ):
-    monkeypatch.setattr(f"humanparse.export.{writer}", lambda *_, **__: Written(()))
+    fake = replace(TARGETS[to], write=lambda request: Written(()))
+    monkeypatch.setitem(TARGETS, to, fake)
     (tmp_path / there).write_text("precious")
     result = run("--to", to, "-o", out)
     assert result.exit_code == BAD_USAGE and f"{there} already exists" in result.stderr
@@ -97,6 +102,6 @@ def test_what_is_there_is_written_over_only_if_that_is_wanted(
     assert run("--to", to, "-o", out, "--overwrite").exit_code == 0
 
 
-def test_an_unknown_model_is_told(run):
+def test_an_unknown_model_is_reported(run):
     result = run("nothing", "--to", "triton", "-o", "x")
     assert result.exit_code == NO_MODEL and "there is no model 'nothing'" in result.stderr
