@@ -313,7 +313,7 @@ def test_a_second_model_can_be_chosen_and_parses_the_photo_again(visit, astronau
     visitor.parse(astronaut)
     assert any("model=humanparse-small" in one for one in visitor.requests)
     visitor.page.select_option("#model", "another")
-    assert "That model is not here any more" in visitor.problem()  # the server knows only one
+    assert "That model is no longer available" in visitor.problem()  # the server knows only one
     assert any("model=another" in one for one in visitor.requests)
     visitor.page.select_option("#model", "humanparse-small")
     visitor.page.wait_for_selector("#legend li")
