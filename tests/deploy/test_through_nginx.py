@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 import httpx2 as httpx
 import pytest
 from nginx_server import BINARY, front
-from service import test_docs, test_routes, test_serve
+from service import test_docs, test_serve, test_v1
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason="nginx is not installed (Debian: apt-get install nginx-light)"
@@ -50,7 +50,7 @@ def _fixtures(test: Callable) -> set[str]:
     return set(inspect.signature(test).parameters) - given
 
 
-OF_ROUTES = taken_over(test_routes, "client", {"photo", "nobody"})
+OF_ROUTES = taken_over(test_v1, "client", {"photo", "nobody"})
 OF_SERVE = taken_over(test_serve, "served", {"tmp_path"})
 globals().update(OF_ROUTES | OF_SERVE)
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from humanparse import __version__
 from humanparse.service.api import responses, v1
-from humanparse.service.api.cached import Front
+from humanparse.service.api.cached import CachedDispatcher
 from humanparse.service.api.v2 import inference_routes
 from humanparse.service.cache import Cache
 from humanparse.service.http.disconnect import ClientGone
@@ -68,7 +68,7 @@ def create_app(
     state.metrics = Metrics()
     state.dispatcher = dispatcher or Dispatcher(settings, metrics=state.metrics)
     state.cache = Cache(settings, metrics=state.metrics)
-    state.front = Front(state.dispatcher, state.cache)
+    state.cached_dispatcher = CachedDispatcher(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
     state.metrics.bind(
         dispatcher_status=state.dispatcher.status,

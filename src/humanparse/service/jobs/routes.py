@@ -226,7 +226,7 @@ def _options(request: Request, fields: dict[str, list[str]], settings: Settings)
     """The options, with the model's full name: another server may take the job up, with another
     first model."""
     options = parse_options(fields, settings)
-    return replace(options, model=request.app.state.front.model(options.model)["name"])
+    return replace(options, model=request.app.state.cached_dispatcher.model(options.model)["name"])
 
 
 def _path(request: Request, id: str) -> str:
