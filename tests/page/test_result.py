@@ -28,12 +28,16 @@ DROP = """async ([bytes, name]) => {
     const files = new DataTransfer();
     files.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/jpeg' }));
     for (const kind of ['dragenter', 'dragover', 'drop'])
-        document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(
+            new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }),
+        );
 }"""
 PASTE = """async (bytes) => {
     const clipboardData = new DataTransfer();
     clipboardData.items.add(new File([new Uint8Array(bytes)], 'image.png', { type: 'image/jpeg' }));
-    document.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    document.dispatchEvent(
+        new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }),
+    );
 }"""
 
 
@@ -62,7 +66,9 @@ def test_a_dropped_link_is_not_a_photo_and_the_visitor_is_told(visit):
     visitor.page.evaluate("""() => {
         const dataTransfer = new DataTransfer();
         dataTransfer.setData('text/uri-list', 'https://example.org/street.jpg');
-        document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(
+            new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }),
+        );
     }""")
     assert "That was a link" in visitor.page.locator("#toast:not([hidden])").inner_text()
 

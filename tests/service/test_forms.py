@@ -1,4 +1,4 @@
-"""Forms mean the same for pictures and for jobs, and problems with them have the same words."""
+"""Forms mean the same for pictures and jobs, and problems with them have the same wording."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ WAYS = ("/parse", "/v1/jobs")
 
 
 class Kept:
-    """A sink that keeps the bytes in a list, and what happened to it."""
+    """A sink that keeps the bytes, and records what happens to it."""
 
     def __init__(self, files: list, name: str, file_name: str):
         self.data, self.events = b"", []
@@ -36,7 +36,7 @@ def part(name: str, data: bytes, file_name: str | None = None) -> bytes:
 
 
 def read(body: bytes, step: int, **given) -> tuple[dict, list]:
-    """The fields and the files of a form that arrives `step` bytes at a time."""
+    """Return the fields and files of a form that arrives in pieces of `step` bytes."""
     chunks = [body[start : start + step] for start in range(0, len(body), step)]
 
     async def receive():

@@ -58,7 +58,8 @@ async def made(jobs, *pictures: bytes, head=HEAD):
         for number, picture in enumerate(pictures):
             incoming.files.input(number).write_bytes(picture)
         items = [
-            JobItem(number, f"{number}.jpg", len(picture)) for number, picture in enumerate(pictures)
+            JobItem(number, f"{number}.jpg", len(picture))
+            for number, picture in enumerate(pictures)
         ]
         return await jobs.create(incoming, head, items)
 

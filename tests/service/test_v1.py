@@ -1,4 +1,4 @@
-"""What clients get, endpoint by endpoint."""
+"""What clients get from each endpoint."""
 
 import base64
 import io

@@ -1,5 +1,5 @@
-"""/v2 speaks the Open Inference Protocol: as JSON, with binary data, and to tritonclient, with the
-limits of /parse."""
+"""/v2 speaks the Open Inference Protocol, as JSON, with binary data and with tritonclient, and has
+the limits of /parse."""
 
 import base64
 import json
