@@ -46,8 +46,9 @@ def create_app(
         dispatcher: What does the work; None starts worker processes on this machine.
 
     Returns:
-        The application. Its `state` holds settings, dispatcher, front, cache, jobs, metrics,
-        draining (True once it is about to stop) and reload().
+        The application. Its `state` holds settings, dispatcher,
+        cached_dispatcher, cache, jobs, metrics, draining (True once it is about to stop) and
+        reload().
 
     Raises:
         OptionError: For settings that are impossible.

@@ -22,16 +22,6 @@ FORM = "multipart/form-data"
 FILE_FIELDS = ("image", "file")  # what clients call a picture; we document the first
 MAX_FIELD_BYTES = 4096
 PIECE_BYTES = 262_144  # parsed per call, in a thread
-_EVENTS = (
-    "part_begin",
-    "part_data",
-    "part_end",
-    "header_field",
-    "header_value",
-    "header_end",
-    "headers_finished",
-    "end",
-)
 
 
 class Sink(Protocol):
@@ -132,9 +122,20 @@ class _Form:
         self._file: Sink | None = None
         self._text: bytearray | None = None
         self._ended = False
-        callbacks = {f"on_{name}": getattr(self, f"_{name}") for name in _EVENTS}
         try:
-            self._parser = MultipartParser(boundary, callbacks)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begin,
+                    "on_part_data": self._part_data,
+                    "on_part_end": self._part_end,
+                    "on_header_field": self._header_field,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_finished,
+                    "on_end": self._end,
+                },
+            )
         except FormParserError:
             detail = "the boundary in the Content-Type header is too long"
             raise Problem("bad_request", detail) from None

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from humanparse.service.child.archive import ENTRIES
@@ -43,7 +44,7 @@ class Run(Protocol):
     """The type of `Dispatcher.run`."""
 
     def __call__(
-        self, task: WorkItem, *, priority: int, deadline_s: float | None = None
+        self, item: WorkItem, /, *, priority: int, deadline_s: float | None = None
     ) -> Awaitable[Reply]: ...
 
 
@@ -146,7 +147,7 @@ class Runner:
             self._free -= 1
             task = asyncio.create_task(self._work(job, item))
             job.running.add(task)
-            task.add_done_callback(lambda task, job=job: self._done(job, task))
+            task.add_done_callback(partial(self._done, job))
 
     def _next(self) -> tuple[OpenJob, JobItem | None] | None:
         for job in self._open.values():

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from humanparse.service.clock import SteadyClock
@@ -306,7 +307,7 @@ class Jobs:
             return
         jobs = await self._store_thread.do(lambda store: store.jobs())
         items = {
-            job.id: await self._store_thread.do(lambda store, id=job.id: store.items(id))
+            job.id: await self._store_thread.do(partial(Store.items, id=job.id))
             for job in jobs
             if job.state in OPEN
         }
