@@ -329,7 +329,7 @@ def test_a_photo_without_people_says_so_and_what_to_do(visit):
     visitor = visit()
     visitor.choose({"name": "wall.png", "mimeType": "image/png", "buffer": grey_png()})
     visitor.page.wait_for_selector("#summary h2:has-text('Nobody found')")
-    assert "Try a photo" in visitor.page.inner_text("#summary")
+    assert "Try a larger photo" in visitor.page.inner_text("#summary")
     assert not visitor.page.is_visible("#legend")
 
 
