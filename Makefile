@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+PAGE := src/humanparse/service/page/static
 # Most tests wait for other processes most of the time, so that two cores have enough for four
 # workers. A worker that crashes ends the run: its successor would begin the same group anew.
 WORKERS ?= 4
@@ -27,6 +28,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/oxlint $(PAGE)
+	$(BIN)/oxfmt --check $(PAGE)
 	@echo $(BIN)/python -m pytest $(PARALLEL)
 	@$(BIN)/python -m pytest $(PARALLEL) || { \
 		echo "The tests failed. What failed is run once more, alone; make test fails whatever comes of it." >&2; \

@@ -1,9 +1,9 @@
-"""The Containerfile: what it says, and, as there is no container engine in the tests, what its
-image would do.
+"""The Containerfile: its text, and what its image would do.
 
-What the image holds is built by the steps of the file, and run like a container, in namespaces of
-its own: as process 1, as a user who is nobody here, without capabilities, on a read-only file
-system. Only Python and the packages it needs are those of the tests.
+The tests have no container engine. So the content of the image is built by the steps of the file
+and run like a container in separate namespaces: as process 1, as a user without an account, without
+capabilities, on a read-only file system. Only Python and the required packages are those of the
+tests.
 """
 
 import fnmatch
@@ -31,7 +31,7 @@ from humanparse.service.settings import PREFIX, Settings
 ROOT = DEPLOY.parent
 TOKEN = {"authorization": "Bearer sesame"}
 START_S = 60
-# What the base image brings; no package may need more of the system.
+# Libraries in the base image; no package may need others.
 SYSTEM_LIBRARIES = {
     "libc.so.6",
     "libm.so.6",
@@ -67,7 +67,7 @@ def values(stage: list[tuple[str, str]], name: str) -> list[str]:
 FINAL = stages()[-1]
 
 
-# What the file says
+# The text of the file
 
 
 def test_the_base_is_named_with_its_version_once():
@@ -194,7 +194,7 @@ def needed_packages() -> set[str]:
     return found
 
 
-# What its image does
+# The behaviour of its image
 
 
 def environment() -> dict[str, str]:
@@ -254,10 +254,13 @@ for one in null zero random urandom; do touch dev/$one; mount --bind /dev/$one d
 mount -t proc proc proc
 mount --bind "$PACKAGE" opt/humanparse
 for one in $(cut -d' ' -f5 /proc/self/mountinfo | grep "^$BOX"); do
-    case "$one" in "$BOX/tmp"|"$BOX/data"|"$BOX"/dev/*|"$BOX/proc") ;; *) mount -o remount,bind,ro "$one" ;; esac
+    case "$one" in
+        "$BOX/tmp"|"$BOX/data"|"$BOX"/dev/*|"$BOX/proc") ;;
+        *) mount -o remount,bind,ro "$one" ;;
+    esac
 done
-exec chroot . setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \\
-    env -i -C /data $ENVIRONMENT "$@"
+exec chroot . setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs \\
+    --inh-caps=-all --bounding-set=-all env -i -C /data $ENVIRONMENT "$@"
 """
 
 

@@ -1,5 +1,4 @@
-"""compose.yaml and kubernetes/: they are what the engines expect, hold together, and fit the
-service's own limits."""
+"""compose.yaml and kubernetes/ are valid, consistent, and fit the limits of the service."""
 
 import json
 import re
@@ -287,10 +286,8 @@ def test_nginx_knows_the_pods_by_their_services():
         service = only("Service", name)
         assert service["spec"]["clusterIP"] == "None", "else nginx would see one address for all"
         namespace = only("Namespace", "humanparse")["metadata"]["name"]
-        assert (
-            f"server {name}.{namespace}.svc.cluster.local:{service['spec']['ports'][0]['port']} resolve"
-            in text
-        )
+        port = service["spec"]["ports"][0]["port"]
+        assert f"server {name}.{namespace}.svc.cluster.local:{port} resolve" in text
 
 
 def test_the_way_in_takes_what_nginx_takes():

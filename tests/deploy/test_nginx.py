@@ -1,5 +1,4 @@
-"""What nginx.conf promises, with nginx itself and real servers; where a server must misbehave, with
-a made-up one."""
+"""What nginx.conf promises, tested with nginx and real servers, or fake ones that misbehave."""
 
 import http.client
 import json
@@ -292,7 +291,8 @@ def test_events_come_as_they_happen(tmp_path):
     def tell(connection):
         head_of(connection)
         connection.sendall(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nevent: progress\n\n"
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            b"event: progress\n\n"
         )
         if heard.wait(PATIENCE_S):
             connection.sendall(b"event: done\n\n")
@@ -328,7 +328,8 @@ def test_slow_uploads_of_one_picture_wait_in_nginx_and_large_ones_go_through(
         host, port = nginx.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), PATIENCE_S) as client:
             client.sendall(
-                f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\nthe be".encode()
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                "Content-Length: 10\r\n\r\nthe be".encode()
             )
             assert begun.wait(PATIENCE_S if comes_at_once else 0.3) == comes_at_once
             client.sendall(b" end")

@@ -1,5 +1,5 @@
-"""The simulation behind docs/scaling.md gives what the formulas of queueing theory give, where
-there are formulas."""
+"""The simulation behind docs/scaling.md agrees with the formulas of queueing theory where they
+exist."""
 
 import json
 import random
@@ -20,7 +20,7 @@ EXPONENTIAL = -np.log((np.arange(20_000) + 0.5) / 20_000)  # seconds, mean 1
 
 
 def settings(workers: int, **given) -> Settings:
-    """Without bounds, but for those given."""
+    """Return settings without limits except those that are given."""
     return Settings(
         **{"workers": workers, "queue_size": 10**9, "max_wait_s": 1e9, "deadline_s": 1e9, **given}
     )

@@ -1,7 +1,7 @@
-"""The tests of the service once more, through nginx with our files: what clients get does not
-depend on what stands in between.
+"""Runs tests of the service again through nginx with our configuration, which must not change what
+clients get.
 
-Taken over is every test of its module that needs nothing but a client, or the address of a server.
+All tests of a module are used that need nothing but a client or the address of a server.
 """
 
 import inspect
@@ -13,13 +13,13 @@ from types import ModuleType, SimpleNamespace
 import httpx2 as httpx
 import pytest
 from nginx_server import BINARY, front
-from service import test_docs, test_routes, test_serve
+from service import test_docs, test_serve, test_v1
 
 pytestmark = pytest.mark.skipif(
     BINARY is None, reason="nginx is not installed (Debian: apt-get install nginx-light)"
 )
-# What is not to be seen through nginx, depends on what others do at the time, or is larger than the
-# pictures taken here.
+# Signs of tests that look inside the server, depend on other requests, or send pictures that are
+# larger than allowed here.
 INSIDE = (".app.", "served.process", "/metrics", '["idle"]', "sys.executable", "large_photo")
 
 
@@ -50,7 +50,7 @@ def _fixtures(test: Callable) -> set[str]:
     return set(inspect.signature(test).parameters) - given
 
 
-OF_ROUTES = taken_over(test_routes, "client", {"photo", "nobody"})
+OF_ROUTES = taken_over(test_v1, "client", {"photo", "nobody"})
 OF_SERVE = taken_over(test_serve, "served", {"tmp_path"})
 globals().update(OF_ROUTES | OF_SERVE)
 

@@ -46,7 +46,7 @@ with atheris.instrument_imports(
     from humanparse.service.cache import entry
     from humanparse.service.child import archive
     from humanparse.service.jobs.files import JobFiles
-    from humanparse.service.jobs.quota import Room
+    from humanparse.service.jobs.quota import Quota
     from humanparse.service.jobs.upload import ARCHIVE_FIELD, _Folder
     from humanparse.service.problems import Problem
     from humanparse.service.settings import Settings
@@ -112,7 +112,7 @@ def form(data: bytes) -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         files = JobFiles(Path(folder), "0" * 32)
         files.create()
-        folder_of_job = _Folder(files, SETTINGS, Room(150_000))
+        folder_of_job = _Folder(files, SETTINGS, Quota(150_000))
         names = (*FILE_FIELDS, ARCHIVE_FIELD)
         reader = _Form(BOUNDARY, folder_of_job.open_file, SETTINGS.max_fields, "send a form", names)
         try:

@@ -1,5 +1,5 @@
-"""The page as visitors meet it: a real server with the model in the package, and a real Chromium
-without a screen."""
+"""The page as visitors see it: a real server with the model in the package, and a headless
+Chromium."""
 
 from __future__ import annotations
 
@@ -181,8 +181,9 @@ class Visit:
         at = [left - box["x"], top - box["y"]]
         return tuple(
             self.page.evaluate(
-                "([x, y]) => [...document.querySelector('#canvas').getContext('2d')"
-                ".getImageData(Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1).data].slice(0, 3)",
+                "([x, y]) => [...document.querySelector('#canvas').getContext('2d').getImageData("
+                "Math.floor(x * devicePixelRatio), Math.floor(y * devicePixelRatio), 1, 1"
+                ").data].slice(0, 3)",
                 at,
             )
         )

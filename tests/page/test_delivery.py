@@ -1,4 +1,4 @@
-"""How the page and its files travel: small, kept by browsers, nothing from elsewhere."""
+"""How the page and its files are served: small, cached by browsers, nothing from other hosts."""
 
 import re
 
@@ -107,5 +107,5 @@ def test_the_page_knows_the_limits_of_its_server(client):
 def test_the_welcome_shows_what_the_model_finds_now():
     shown, now = (np.asarray(one)[..., 3] > 100 for one in (Image.open(FILE), drawn()))
     assert (shown & now).sum() / (shown | now).sum() > 0.95, (
-        "draw it anew: python tests/page/welcome_picture.py"
+        "draw it again: python tests/page/welcome_picture.py"
     )

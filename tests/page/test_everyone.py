@@ -1,4 +1,4 @@
-"""The page for everyone: by keyboard, read aloud, in Chinese, on a small screen, in the dark."""
+"""The page for everyone: keyboard, screen readers, Chinese, small screens and dark mode."""
 
 import pytest
 
@@ -143,7 +143,8 @@ def test_a_screen_of_360_pixels_shows_everything_without_scrolling_sideways(
     def wide():
         return visitor.page.evaluate("""() => {
             const inspector = document.querySelector('#inspector');
-            return [document.documentElement.scrollWidth, inspector.scrollWidth <= inspector.clientWidth];
+            const fits = inspector.scrollWidth <= inspector.clientWidth;
+            return [document.documentElement.scrollWidth, fits];
         }""")
 
     assert wide()[0] == 360

@@ -1,4 +1,4 @@
-"""Journeys to the files that visitors take away. Each is opened by what is meant to read it."""
+"""The files that visitors download; each is opened by a program that should read it."""
 
 import io
 import json

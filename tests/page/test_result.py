@@ -28,12 +28,16 @@ DROP = """async ([bytes, name]) => {
     const files = new DataTransfer();
     files.items.add(new File([new Uint8Array(bytes)], name, { type: 'image/jpeg' }));
     for (const kind of ['dragenter', 'dragover', 'drop'])
-        document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(
+            new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }),
+        );
 }"""
 PASTE = """async (bytes) => {
     const clipboardData = new DataTransfer();
     clipboardData.items.add(new File([new Uint8Array(bytes)], 'image.png', { type: 'image/jpeg' }));
-    document.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    document.dispatchEvent(
+        new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }),
+    );
 }"""
 
 
@@ -62,7 +66,9 @@ def test_a_dropped_link_is_not_a_photo_and_the_visitor_is_told(visit):
     visitor.page.evaluate("""() => {
         const dataTransfer = new DataTransfer();
         dataTransfer.setData('text/uri-list', 'https://example.org/street.jpg');
-        document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+        document.body.dispatchEvent(
+            new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }),
+        );
     }""")
     assert "That was a link" in visitor.page.locator("#toast:not([hidden])").inner_text()
 
@@ -313,7 +319,7 @@ def test_a_second_model_can_be_chosen_and_parses_the_photo_again(visit, astronau
     visitor.parse(astronaut)
     assert any("model=humanparse-small" in one for one in visitor.requests)
     visitor.page.select_option("#model", "another")
-    assert "That model is not here any more" in visitor.problem()  # the server knows only one
+    assert "That model is no longer available" in visitor.problem()  # the server knows only one
     assert any("model=another" in one for one in visitor.requests)
     visitor.page.select_option("#model", "humanparse-small")
     visitor.page.wait_for_selector("#legend li")
@@ -323,7 +329,7 @@ def test_a_photo_without_people_says_so_and_what_to_do(visit):
     visitor = visit()
     visitor.choose({"name": "wall.png", "mimeType": "image/png", "buffer": grey_png()})
     visitor.page.wait_for_selector("#summary h2:has-text('Nobody found')")
-    assert "Try a photo" in visitor.page.inner_text("#summary")
+    assert "Try a larger photo" in visitor.page.inner_text("#summary")
     assert not visitor.page.is_visible("#legend")
 
 

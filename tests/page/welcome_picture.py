@@ -1,9 +1,9 @@
-"""Draws static/sample-colours.webp, the colours over the sample on the welcome: what the model in
-the package finds there.
+"""Draws static/sample-colours.webp, the colours over the sample photo on the welcome screen, which
+are what the model in the package finds.
 
     python tests/page/welcome_picture.py
 
-Run it when that model or the way in which overlays are drawn has changed; a test says when.
+Run it when the model or the drawing of overlays has changed; a test fails then.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ COLOURS = 48  # more make the file larger than they are worth
 
 
 def drawn() -> Image.Image:
-    """The overlay of the sample without its photo: transparent where that is untouched."""
+    """Return the overlay of the sample without the photo, transparent where nothing is drawn."""
     parsing = HumanParser().parse(SAMPLE)
     on_black, on_white = (
         np.asarray(

@@ -1,4 +1,4 @@
-"""Forms mean the same for pictures and for jobs, and problems with them have the same words."""
+"""Forms mean the same for pictures and jobs, and problems with them have the same wording."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ WAYS = ("/parse", "/v1/jobs")
 
 
 class Kept:
-    """A sink that keeps the bytes in a list, and what happened to it."""
+    """A sink that keeps the bytes, and records what happens to it."""
 
     def __init__(self, files: list, name: str, file_name: str):
         self.data, self.events = b"", []
@@ -36,7 +36,7 @@ def part(name: str, data: bytes, file_name: str | None = None) -> bytes:
 
 
 def read(body: bytes, step: int, **given) -> tuple[dict, list]:
-    """The fields and the files of a form that arrives `step` bytes at a time."""
+    """Return the fields and files of a form that arrives in pieces of `step` bytes."""
     chunks = [body[start : start + step] for start in range(0, len(body), step)]
 
     async def receive():
@@ -72,7 +72,7 @@ def test_files_and_fields_come_apart_however_the_bytes_arrive(step):
 
 def test_a_file_that_breaks_off_is_closed_and_not_kept():
     files: list = []
-    with pytest.raises(Problem, match="breaks off"):
+    with pytest.raises(Problem, match="incomplete"):
         read(part("image", b"x" * 100, "a.jpg")[:-2], 50, file_fields=FILE_FIELDS)
     with pytest.raises(OSError, match="full"):
         asyncio.run(_into_a_full_disk(files))
@@ -101,20 +101,20 @@ async def _into_a_full_disk(files: list) -> None:
     [
         (b"--b\r\n" + b"x" * 9000 + b": y\r\n\r\n", "the form cannot be read"),
         (b"x" * 99, "the form cannot be read"),
-        (part("image", b"x", "a.jpg"), "the form breaks off"),
+        (part("image", b"x", "a.jpg"), "the form is incomplete"),
         (
             b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n",
             "a part of the form has no name",
         ),
         (part("image", b"", "a.jpg") + b"--b--\r\n", "the file in the field 'image' is empty"),
-        (part("photo", b"x", "a.jpg") + b"--b--\r\n", "there is a file in the field 'photo'"),
+        (part("photo", b"x", "a.jpg") + b"--b--\r\n", "the field 'photo' should not be a file"),
         (
             part("model", b"x" * (MAX_FIELD_BYTES + 1)) + b"--b--\r\n",
             f"the field 'model' is longer than {MAX_FIELD_BYTES} bytes",
         ),
         (
             b"".join(part(f"f{n}", b"x") for n in range(17)) + b"--b--\r\n",
-            "the form holds more than 16 fields",
+            "the form contains more than 16 fields",
         ),
     ],
 )

@@ -18,7 +18,7 @@ import pytest
 from fake_run import FakeRun, until
 
 from humanparse.service.jobs import Jobs, runner, service, store_thread
-from humanparse.service.jobs.store import Item, Store
+from humanparse.service.jobs.store import JobItem, Store
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -58,7 +58,8 @@ async def made(jobs, *pictures: bytes, head=HEAD):
         for number, picture in enumerate(pictures):
             incoming.files.input(number).write_bytes(picture)
         items = [
-            Item(number, f"{number}.jpg", len(picture)) for number, picture in enumerate(pictures)
+            JobItem(number, f"{number}.jpg", len(picture))
+            for number, picture in enumerate(pictures)
         ]
         return await jobs.create(incoming, head, items)
 
@@ -631,7 +632,7 @@ def test_a_locked_database_is_waited_for_then_reported_and_nothing_is_lost(tmp_p
                 with pytest.raises(Problem) as caught:
                     await made(jobs, b"b")
                 assert caught.value.code == "not_ready" and "locked" in caught.value.detail
-                await until(lambda: any("jobs wait" in problem for problem in jobs.problems))
+                await until(lambda: any("jobs are waiting" in problem for problem in jobs.problems))
                 assert (await jobs.get(job.id)).done == 0, "others may still look"
                 other.execute("ROLLBACK")
             assert (await ended(jobs, job.id)).done == 1 and run.asked == [b"a"]
@@ -689,12 +690,12 @@ def test_the_database_does_not_follow_a_link_out_of_its_folder(tmp_path):
 
 def test_a_finished_item_is_counted_once_however_often_it_is_reported(tmp_path):
     with closing(Store(tmp_path / "jobs.sqlite")) as store:
-        store.add("a", {}, [Item(0), Item(1)], 0.0)
+        store.add("a", {}, [JobItem(0), JobItem(1)], 0.0)
         for state in ("done", "done", "failed"):
-            store.finish("a", Item(0, state=state), 1.0)
+            store.finish("a", JobItem(0, state=state), 1.0)
         job = store.job("a")
         assert (job.done, job.failed, job.state) == (1, 0, "queued")
-        store.finish("a", Item(1, state="failed", problem={"code": "gone", "detail": ""}), 2.0)
+        store.finish("a", JobItem(1, state="failed", problem={"code": "gone", "detail": ""}), 2.0)
         assert store.job("a").state == "done" and store.job("a").ended == 2.0
         assert store.counts() == {"queued": 0, "running": 0, "done": 1, "cancelled": 0, "failed": 0}
 

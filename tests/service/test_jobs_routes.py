@@ -356,7 +356,7 @@ def test_events_end_with_the_client_and_with_the_service_and_keep_the_connection
 
 def test_uploads_are_limited_and_leave_nothing_behind(client, settings):
     many = post(client, *[b"x"] * 6)
-    assert "at most 5 images" in is_problem(many, 413, "body_too_large")
+    assert "more than the 5 pictures" in is_problem(many, 413, "body_too_large")
     assert "picture 1" in is_problem(post(client, b"x", bytes(150_000)), 413, "body_too_large")
     is_problem(
         client.post("/v1/jobs", files={"archive": ("a.zip", bytes(350_000))}), 413, "body_too_large"

@@ -1,5 +1,5 @@
-"""The OpenAPI document is what the service does: schemathesis makes requests from it and holds the
-answers to it."""
+"""The OpenAPI document describes what the service does: schemathesis makes requests from it and
+checks the responses against it."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""What a request may ask for: the same words by form, query and JSON; clear errors for the rest."""
+"""Options are the same in form, query and JSON; wrong ones give clear errors."""
 
 import pytest
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from humanparse import __version__
 from humanparse.service.api import responses, v1
-from humanparse.service.api.cached import Front
+from humanparse.service.api.cached import CachedDispatcher
 from humanparse.service.api.v2 import inference_routes
 from humanparse.service.cache import Cache
 from humanparse.service.http.disconnect import ClientGone
@@ -46,8 +46,9 @@ def create_app(
         dispatcher: What does the work; None starts worker processes on this machine.
 
     Returns:
-        The application. Its `state` holds settings, dispatcher, front, cache, jobs, metrics,
-        draining (True once it is about to stop) and reload().
+        The application. Its `state` holds settings, dispatcher,
+        cached_dispatcher, cache, jobs, metrics, draining (True once it is about to stop) and
+        reload().
 
     Raises:
         OptionError: For settings that are impossible.
@@ -68,7 +69,7 @@ def create_app(
     state.metrics = Metrics()
     state.dispatcher = dispatcher or Dispatcher(settings, metrics=state.metrics)
     state.cache = Cache(settings, metrics=state.metrics)
-    state.front = Front(state.dispatcher, state.cache)
+    state.cached_dispatcher = CachedDispatcher(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)
     state.metrics.bind(
         dispatcher_status=state.dispatcher.status,

@@ -1,7 +1,8 @@
-"""A form (multipart/form-data), read as its bytes arrive: files go where the caller says.
+"""Reads a form (multipart/form-data) as its bytes arrive; the caller says where files go.
 
-The other fields are kept as texts. A form is never in memory as a whole, unless the caller keeps
-its files there.
+The other fields are kept as strings. A form is never in memory as a whole, unless the caller keeps
+its files there. Pictures (uploads.py) and jobs (jobs/upload.py) share it, so that a form means the
+same for both.
 """
 
 from __future__ import annotations
@@ -18,32 +19,22 @@ from starlette.requests import Request
 from humanparse.service.problems import Problem
 
 FORM = "multipart/form-data"
-FILE_FIELDS = ("image", "file")  # what clients call a picture: the first is ours
+FILE_FIELDS = ("image", "file")  # what clients call a picture; we document the first
 MAX_FIELD_BYTES = 4096
-PIECE = 262_144  # bytes parsed at a time, in a thread
-_EVENTS = (
-    "part_begin",
-    "part_data",
-    "part_end",
-    "header_field",
-    "header_value",
-    "header_end",
-    "headers_finished",
-    "end",
-)
+PIECE_BYTES = 262_144  # parsed per call, in a thread
 
 
 class Sink(Protocol):
-    """Where the bytes of one file go. Each method may raise Problem or OSError."""
+    """Receives the bytes of one file. Each method may raise Problem or OSError."""
 
     def write(self, data: memoryview) -> None:
-        """Take the next bytes."""
+        """Receive the next bytes."""
 
     def end(self) -> None:
-        """Keep the file: all of it has come."""
+        """Keep the file, since it has arrived completely."""
 
     def close(self) -> None:
-        """Let go of it, whether all of it has come or not."""
+        """Release the file, whether it has arrived completely or not."""
 
 
 async def read_form(
@@ -54,21 +45,31 @@ async def read_form(
     how: str,
     file_fields: tuple[str, ...] = FILE_FIELDS,
 ) -> dict[str, list[str]]:
-    """Read the request's body, which is a form, and return its fields: the texts by name.
+    """Read a request whose body is a form.
 
-    open_file: gives the sink of a file, by its field and its name, "" if it has none; called in a
-        thread, as are the sinks.
-    file_fields: parts of these names are files, also where no file name says so; others must not
-    be.
-    how: what to send, for the details of problems. Raises Problem bad_request, starlette's
-    ClientDisconnect, and whatever open_file and sinks raise.
+    Args:
+        request: Its body is read to the end.
+        open_file: Returns the sink for a file, from the name of its field and the file's own name,
+            "" if it has none. It is called in a thread, and so are the sinks.
+        max_fields: The most fields that are not files.
+        how: What to send instead, for the details of problems.
+        file_fields: Parts with these names are files, even without a file name; other parts must
+            not be files.
+
+    Returns:
+        The values of the other fields, by name.
+
+    Raises:
+        Problem: bad_request for a malformed form, and what open_file and the sinks raise.
+        OSError: What open_file and the sinks raise.
+        ClientDisconnect: Starlette's, if the client closes the connection.
     """
     form = _Form(_boundary(request), open_file, max_fields, how, file_fields)
     try:
         piece = bytearray()
         async for chunk in request.stream():
             piece += chunk
-            if len(piece) >= PIECE:
+            if len(piece) >= PIECE_BYTES:
                 await asyncio.to_thread(form.feed, bytes(piece))
                 piece.clear()
         await asyncio.to_thread(form.feed, bytes(piece))
@@ -78,12 +79,17 @@ async def read_form(
 
 
 def kind_of(request: Request) -> str:
-    """The media type of the body, in small letters; "" if none is named."""
+    """Return the media type of the body in lower case; "" if the request names none."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def unsupported(request: Request, how: str) -> Problem:
-    """The Problem for a body of a kind that is not taken. how: what to send instead."""
+    """Return the Problem for a body of an unsupported media type.
+
+    Args:
+        request: The request.
+        how: What to send instead.
+    """
     return Problem("unsupported_media_type", f"the body is {kind_of(request)[:100]!r}; {how}")
 
 
@@ -91,13 +97,13 @@ def _boundary(request: Request) -> bytes:
     _, parameters = parse_options_header(request.headers.get("content-type"))
     if not parameters.get(b"boundary"):
         raise Problem(
-            "bad_request", "the header Content-Type names no boundary; let your client set it"
+            "bad_request", "the Content-Type header has no boundary; let your client set the header"
         )
     return parameters[b"boundary"]
 
 
 class _Form:
-    """The parser's callbacks: one part after the other, into a sink or a field."""
+    """The parser's callbacks, which put one part after the other into a sink or a field."""
 
     def __init__(
         self,
@@ -116,24 +122,35 @@ class _Form:
         self._file: Sink | None = None
         self._text: bytearray | None = None
         self._ended = False
-        callbacks = {f"on_{name}": getattr(self, f"_{name}") for name in _EVENTS}
         try:
-            self._parser = MultipartParser(boundary, callbacks)
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._part_begin,
+                    "on_part_data": self._part_data,
+                    "on_part_end": self._part_end,
+                    "on_header_field": self._header_field,
+                    "on_header_value": self._header_value,
+                    "on_header_end": self._header_end,
+                    "on_headers_finished": self._headers_finished,
+                    "on_end": self._end,
+                },
+            )
         except FormParserError:
-            detail = "the header Content-Type names a boundary that is too long"
+            detail = "the boundary in the Content-Type header is too long"
             raise Problem("bad_request", detail) from None
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body."""
+        """Parse the next bytes of the body."""
         try:
             self._parser.write(data)
         except FormParserError:
             raise self._refused("the form cannot be read") from None
 
     def finished(self) -> dict[str, list[str]]:
-        """The fields, once all has arrived."""
+        """Return the fields after the whole body has arrived."""
         if not self._ended:
-            raise Problem("bad_request", "the form breaks off; send it again")
+            raise Problem("bad_request", "the form is incomplete; send it again")
         return self._fields
 
     def close(self) -> None:
@@ -143,7 +160,7 @@ class _Form:
     def _refused(self, why: str) -> Problem:
         return Problem("bad_request", f"{why}; {self._how}")
 
-    # A part's head
+    # The headers of a part
 
     def _part_begin(self) -> None:
         self._disposition, self._size = b"", 0
@@ -170,17 +187,17 @@ class _Form:
             file_name = parameters.get(b"filename", b"").decode("utf-8", "replace")
             self._file = self._open_file(self._name, file_name)
         elif b"filename" in parameters:
-            raise self._refused(f"there is a file in the field {self._name[:60]!r}")
+            raise self._refused(f"the field {self._name[:60]!r} should not be a file")
         else:
             self._begin_field()
 
     def _begin_field(self) -> None:
         self._num_fields += 1
         if self._num_fields > self._max_fields:
-            raise Problem("bad_request", f"the form holds more than {self._max_fields} fields")
+            raise Problem("bad_request", f"the form contains more than {self._max_fields} fields")
         self._text = bytearray()
 
-    # A part's body
+    # The body of a part
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start

@@ -1,10 +1,13 @@
-"""What the service answers: one function an endpoint. Jobs have their own, in the folder beside."""
+"""The endpoints that parse pictures and those for operators, one function each.
+
+Those of jobs are in jobs/routes.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 
 from humanparse import __version__
 from humanparse.service import schemas
-from humanparse.service.api.cached import Front
+from humanparse.service.api.cached import CachedDispatcher
 from humanparse.service.api.responses import (
     BUSY,
     PICTURE,
@@ -21,10 +24,16 @@ from humanparse.service.api.responses import (
     degraded,
     headers,
     not_ready,
-    note,
+    record,
 )
-from humanparse.service.api.uploads import Upload, read_picture, read_pictures
+from humanparse.service.api.uploads import (
+    PictureUpload,
+    UploadedPicture,
+    read_picture,
+    read_pictures,
+)
 from humanparse.service.http.disconnect import while_connected
+from humanparse.service.names import tell_apart
 from humanparse.service.options import (
     ANSWER,
     NAMES,
@@ -38,16 +47,21 @@ from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BATCH
 
 API_VERSION = "1"
-TEXT_FORMATS = (ANSWER, "json", "coco", "labelme")  # those that fit into a JSON of several pictures
+NAMING_FORMATS = ("json", "coco", "labelme")  # those whose results name the picture's file
+TEXT_FORMATS = (ANSWER, *NAMING_FORMATS)  # those that fit into the JSON of a batch
 
 
 def picture_routes(settings: Settings) -> APIRouter:
-    """/parse, /predict and /v1/batch."""
+    """Return the routes /parse, /predict and /v1/batch.
+
+    Args:
+        settings: For the limits in the documentation and of the options.
+    """
     router = APIRouter(tags=["pictures"])
 
     @router.post(
         "/parse",
-        summary="People, parts and garments of one picture",
+        summary="Find the people, parts and garments in one picture",
         response_model=schemas.ParseResponse | dict[str, Any],
         responses={
             200: schemas.file_response(),
@@ -61,11 +75,11 @@ def picture_routes(settings: Settings) -> APIRouter:
     async def parse(request: Request) -> Response:
         check_room(request)
         upload = await read_picture(request, settings)
-        return await _answered(request, upload.pictures[0], _options(upload, settings))
+        return await _parsed(request, upload.pictures[0], _options(upload, settings))
 
     @router.post(
         "/predict",
-        summary="One picture in colours",
+        summary="Draw the parts of one picture in colours",
         response_class=Response,
         responses={
             200: schemas.picture_response(),
@@ -82,13 +96,13 @@ def picture_routes(settings: Settings) -> APIRouter:
         accept = request.headers.get("accept", "")
         picture_options(upload.query, accept, settings)
         options = picture_options({**upload.query, **upload.fields}, accept, settings)
-        answered = await _answered(request, upload.pictures[0], options)
-        answered.headers["vary"] = "Accept"
-        return answered
+        response = await _parsed(request, upload.pictures[0], options)
+        response.headers["vary"] = "Accept"
+        return response
 
     @router.post(
         "/v1/batch",
-        summary="Several pictures, each with its own result or error",
+        summary="Parse several pictures, each with its own result or error",
         response_model=schemas.BatchResponse,
         responses=schemas.problem_responses(*RECEIVING, *BUSY),
         openapi_extra={
@@ -98,12 +112,12 @@ def picture_routes(settings: Settings) -> APIRouter:
     )
     async def batch(request: Request) -> Response:
         check_room(request)
-        upload = await read_pictures(request, settings, most=settings.batch_max_images)
+        upload = await read_pictures(request, settings, settings.batch_max_images)
         options = _options(upload, settings)
         if options.format not in TEXT_FORMATS:
             raise Problem(
                 "bad_option",
-                f"format is {options.format!r}; a batch can hold {', '.join(TEXT_FORMATS)}",
+                f"format is {options.format!r}; for a batch, choose from {', '.join(TEXT_FORMATS)}",
             )
         items = await while_connected(
             request, _each(request, upload.pictures, options, settings.workers)
@@ -114,16 +128,18 @@ def picture_routes(settings: Settings) -> APIRouter:
 
 
 def operation_routes() -> APIRouter:
-    """What operators and their machines ask."""
+    """Return the routes for operators and their tools: health, metrics, versions and models."""
     router = APIRouter(tags=["operation"])
 
-    @router.get("/healthz", summary="The server is alive", response_model=schemas.HealthResponse)
+    @router.get(
+        "/healthz", summary="Check that the server is alive", response_model=schemas.HealthResponse
+    )
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
     @router.get(
         "/readyz",
-        summary="Pictures are answered",
+        summary="Check that the service can parse pictures",
         response_model=schemas.ReadyResponse,
         responses=schemas.problem_responses("not_ready"),
     )
@@ -145,7 +161,7 @@ def operation_routes() -> APIRouter:
 
     @router.get(
         "/metrics",
-        summary="Figures for Prometheus",
+        summary="Metrics for Prometheus",
         response_class=Response,
         responses={
             200: {
@@ -160,7 +176,7 @@ def operation_routes() -> APIRouter:
 
     @router.get(
         "/version",
-        summary="Versions",
+        summary="Versions of the service and its API",
         response_model=schemas.VersionResponse,
         responses=schemas.problem_responses(),
     )
@@ -169,7 +185,7 @@ def operation_routes() -> APIRouter:
 
     @router.get(
         "/models",
-        summary="The models that answer here",
+        summary="The models of the service",
         response_model=schemas.ModelsResponse,
         responses=schemas.problem_responses(),
     )
@@ -179,9 +195,8 @@ def operation_routes() -> APIRouter:
     return router
 
 
-def _options(upload: Upload, settings: Settings) -> Options:
-    """The options of query and body; what the body says goes first, but a mistake in the query is
-    told all the same."""
+def _options(upload: PictureUpload, settings: Settings) -> Options:
+    """Return the options; those in the body take precedence, but those in the query are checked."""
     parse_options(upload.query, settings)
     return parse_options({**upload.query, **upload.fields}, settings)
 
@@ -189,40 +204,50 @@ def _options(upload: Upload, settings: Settings) -> Options:
 # One picture
 
 
-async def _answered(request: Request, picture: bytes, options: Options) -> Response:
-    front: Front = request.app.state.front
-    answer = await while_connected(request, front.answer(picture, options))
-    note(request, answer, len(picture))
-    return Response(answer.body, media_type=answer.head["media_type"], headers=headers(answer))
+async def _parsed(request: Request, picture: UploadedPicture, options: Options) -> Response:
+    dispatcher: CachedDispatcher = request.app.state.cached_dispatcher
+    parsed = await while_connected(request, dispatcher.parse(picture.data, options))
+    record(request, parsed, len(picture.data))
+    return Response(parsed.body, media_type=parsed.head["media_type"], headers=headers(parsed))
 
 
 # Several pictures
 
 
 async def _each(
-    request: Request, pictures: Iterable[bytes], options: Options, at_a_time: int
+    request: Request, pictures: Sequence[UploadedPicture], options: Options, max_queued: int
 ) -> list[bytes]:
-    """The JSON of each picture's item, in order. No more than `at_a_time` stand in the queue, so
-    that others get through."""
-    gate = asyncio.Semaphore(at_a_time)
+    """Return the JSON of each picture's item, in order.
 
-    async def one(index: int, picture: bytes) -> bytes:
+    At most `max_queued` of them are in the queue at once, so that other requests get their turn.
+    """
+    gate = asyncio.Semaphore(max_queued)
+    sources = _sources(pictures) if options.format in NAMING_FORMATS else [""] * len(pictures)
+
+    async def one(index: int, picture: UploadedPicture, source: str) -> bytes:
         async with gate:
-            return await _item(request, index, picture, options)
+            return await _item(request, index, picture, options, source)
 
-    return list(
-        await asyncio.gather(*(one(index, picture) for index, picture in enumerate(pictures)))
-    )
+    items = (one(index, *named) for index, named in enumerate(zip(pictures, sources, strict=True)))
+    return list(await asyncio.gather(*items))
 
 
-async def _item(request: Request, index: int, picture: bytes, options: Options) -> bytes:
-    front: Front = request.app.state.front
+def _sources(pictures: Sequence[UploadedPicture]) -> list[str]:
+    """Return the names of the files, each once; image-0 and so on for pictures without one."""
+    names = [picture.file_name or f"image-{index}" for index, picture in enumerate(pictures)]
+    return tell_apart(names)
+
+
+async def _item(
+    request: Request, index: int, picture: UploadedPicture, options: Options, source: str
+) -> bytes:
+    dispatcher: CachedDispatcher = request.app.state.cached_dispatcher
     try:
-        answer = await front.answer(picture, options, priority=BATCH)
+        parsed = await dispatcher.parse(picture.data, options, source=source, priority=BATCH)
     except Problem as problem:
         return json.dumps(
             {"index": index, "problem": problem.to_dict(f"{request.url.path}#{index}")}
         ).encode()
-    if not answer.cached:
-        request.app.state.metrics.observe_reply(answer.head, answer.queued_ms)
-    return b'{"index":%d,"result":%s}' % (index, answer.body)
+    if not parsed.cached:
+        request.app.state.metrics.observe_reply(parsed.head, parsed.queued_ms)
+    return b'{"index":%d,"result":%s}' % (index, parsed.body)

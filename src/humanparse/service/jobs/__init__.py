@@ -1,13 +1,16 @@
-"""Jobs: long work that outlives its request, and the server.
+"""Jobs: long work that continues after its request has ended and after the server restarts.
 
-store.py    what is known of jobs, in SQLite
-files.py    their pictures and results, in folders
-keeper.py   who may touch these two: one server at a time
-runner.py   gives the pictures to the workers and keeps what comes back
-jobs.py     Jobs: makes, shows, cancels and deletes them; continues them after a restart
-upload.py   a form → files, streamed
-results.py  results → NDJSON or zip, streamed
-routes.py   what clients see
+Modules:
+    store.py          the state of jobs, in SQLite
+    store_thread.py   gives one server, and in it one thread, access to the store
+    files.py          pictures and results, in folders
+    quota.py          how much space the files of all jobs may take
+    runner.py         gives the pictures to the workers and keeps their results
+    service.py        `Jobs` creates, shows, cancels and deletes jobs and resumes them at start
+    upload.py         a form → files, streamed
+    results.py        results → NDJSON or zip, streamed
+    schemas.py        the bodies, for the OpenAPI document
+    routes.py         the endpoints
 """
 
 from humanparse.service.jobs.routes import jobs_routes

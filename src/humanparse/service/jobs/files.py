@@ -1,11 +1,11 @@
-"""The files of a job, in a folder of its own whose name only we choose:
+"""The files of a job. Each job has a folder whose name the server chooses:
 
     <root>/<id>/upload.zip             an archive that is not unpacked yet
     <root>/<id>/inputs/0000.bin, …     pictures that are not parsed yet
-    <root>/<id>/results/0000, …        finished answers
+    <root>/<id>/results/0000, …        finished results
 
-A folder without a row in the database is an upload that was cut off, or a job on its way out: it is
-removed at start.
+A folder without a row in the database belongs to an interrupted upload or to a job that was being
+deleted; it is removed at start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ GONE = "gone-"
 
 
 class JobFiles:
-    """The folder of the job `id` inside `root`."""
+    """The folder of one job.
+
+    Args:
+        root: The folder of all jobs.
+        id: The job's id, the name of its folder.
+    """
 
     def __init__(self, root: Path, id: str):
         self.id = id
@@ -35,58 +40,68 @@ class JobFiles:
         )
 
     def create(self) -> None:
+        """Make the folders. Raises OSError."""
         for folder in (self.folder, self.inputs, self.results):
             folder.mkdir(mode=0o700)
 
     def make_durable(self) -> None:
-        """After the uploaded files themselves: their names."""
+        """Write the folders' entries to the disk; the files themselves are there already."""
         for folder in (self.inputs, self.folder, self._root):
             sync_folder(folder)
 
     def empty_inputs(self) -> None:
-        """Remove what an unpacking that was cut off has left; so may this have been."""
+        """Remove what an interrupted unpacking, or an interrupted call of this, has left."""
         shutil.rmtree(self.inputs, ignore_errors=True)
         self.inputs.mkdir(mode=0o700, exist_ok=True)
 
     def input(self, number: int) -> Path:
+        """Return the path of an uploaded picture."""
         return self.inputs / f"{number:04d}.bin"
 
     def read_input(self, number: int, size: int) -> bytes:
-        """A picture's bytes. Raises FileNotFoundError if it is not there, or not as long as it
-        was."""
+        """Return the bytes of an uploaded picture.
+
+        Args:
+            number: The picture's number in the job.
+            size: The size in bytes that it had when it arrived.
+
+        Raises:
+            FileNotFoundError: If it is missing or its size has changed.
+        """
         data = self.input(number).read_bytes()
         if len(data) != size:
             raise FileNotFoundError(f"an input has {len(data)} bytes and should have {size}")
         return data
 
     def drop_input(self, number: int) -> None:
-        with suppress(OSError):  # what stays goes with the job
+        """Remove an uploaded picture."""
+        with suppress(OSError):  # what remains is removed with the job
             self.input(number).unlink()
 
     def archive_bytes(self) -> int:
-        """Its size; 0 where it is gone."""
+        """Return the size of the archive; 0 if it is gone."""
         try:
             return self.archive.stat().st_size
         except OSError:
             return 0
 
     def drop_archive(self) -> None:
+        """Remove the archive."""
         with suppress(OSError):
             self.archive.unlink()
 
     def write_result(self, number: int, body: bytes) -> None:
-        """Replaces an earlier result of that number. Raises OSError."""
-        # should somebody have tidied up
+        """Write a result; replaces an earlier one with the same number. Raises OSError."""
+        # in case the folder was removed from outside
         self.results.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._result(number), body)
 
     def read_result(self, number: int) -> bytes:
-        """Raises FileNotFoundError."""
+        """Return a result. Raises FileNotFoundError."""
         return self._result(number).read_bytes()
 
     def remove(self) -> None:
-        """Take the folder away under another name first, so that nothing still at work can write
-        into it."""
+        """Remove the folder; it is renamed first, so that no task in progress can write into it."""
         with suppress(FileNotFoundError):
             os.rename(self.folder, gone := self._root / f"{GONE}{self.id}")
             shutil.rmtree(gone, ignore_errors=True)
@@ -96,14 +111,23 @@ class JobFiles:
 
 
 def remove_strangers(root: Path, known: Collection[str]) -> None:
-    """Remove the folders of no known job."""
+    """Remove the folders that belong to no known job.
+
+    Args:
+        root: The folder of all jobs.
+        known: The ids of the known jobs.
+    """
     for path in root.iterdir():
         if path.name not in known and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
 
 
 def set_aside(root: Path, name: str) -> None:
-    """Keep the folders of jobs whose database is damaged, beside their root: an operator may want
-    to look."""
+    """Move the folders of all jobs aside, for an operator to inspect after damage to the database.
+
+    Args:
+        root: The folder of all jobs.
+        name: Its new name, in the same place.
+    """
     if root.is_dir() and any(root.iterdir()):
         root.rename(root.with_name(name))

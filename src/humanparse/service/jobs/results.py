@@ -1,5 +1,5 @@
-"""The results of a job as one download: lines of JSON, or a zip. Written piece by piece, one result
-in memory at a time."""
+"""The results of a job as one download, JSON lines or a zip. They are streamed with one result in
+memory at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from humanparse.service.jobs.files import JobFiles
-from humanparse.service.jobs.store import Item
+from humanparse.service.jobs.store import JobItem
 from humanparse.service.problems import Problem
 
 ENDINGS = {
@@ -20,28 +20,44 @@ ENDINGS = {
     "image/webp": "webp",
     "application/x-ndjson": "ndjson",
 }
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, so that the same results are the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # for all files in a zip, so that equal results give equal bytes
 
 
 def result_path(job: str, number: int) -> str:
-    """Path of one result. job: path of its job."""
+    """Return the path of one result.
+
+    Args:
+        job: The path of its job.
+        number: The picture's number in the job.
+    """
     return f"{job}/results/{number}"
 
 
-def problem_of(item: Item, path: str) -> dict[str, Any]:
-    """Why an item has no result, in the one shape of errors."""
+def problem_of(item: JobItem, path: str) -> dict[str, Any]:
+    """Return why an item has no result, as a problem.
+
+    Args:
+        item: An item that is not done.
+        path: The path of its result.
+    """
     given = item.problem or {
         "code": "conflict",
-        "detail": "the job was cancelled before it was this picture's turn",
+        "detail": "the job was cancelled before this picture was parsed",
     }
     return Problem(given["code"], given["detail"]).to_dict(path)
 
 
-def as_lines(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
-    """One line an item, in order: index, source, and result, or problem, or href to what is no
-    JSON.
+def as_lines(files: JobFiles, items: Sequence[JobItem], job: str) -> Iterator[bytes]:
+    """Yield the results as JSON lines.
 
-    job: the job's path.
+    Args:
+        files: The job's files.
+        items: The job's items, in order.
+        job: The job's path.
+
+    Yields:
+        One line per item with index, source, and result, problem, or href for a result that is not
+        JSON.
     """
     for item in items:
         path = result_path(job, item.number)
@@ -50,18 +66,24 @@ def as_lines(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes
         if body is None:
             yield _line(line | {"problem": problem_of(item, path)})
         elif item.media_type == "application/json":
-            # As it is, without reading it: outside of texts a line's end means nothing, and in
-            # texts JSON has none.
+            # Copied without parsing it: between tokens of JSON a line break means the same as a
+            # space, and strings contain none.
             flat = body.replace(b"\r", b" ").replace(b"\n", b" ")
             yield _line(line)[:-2] + b',"result":' + flat + b"}\n"
         else:
             yield _line(line | {"media_type": item.media_type, "href": path})
 
 
-def as_zip(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
-    """A zip of the results by number, 0000.json and so on, and of index.json about each of them.
+def as_zip(files: JobFiles, items: Sequence[JobItem], job: str) -> Iterator[bytes]:
+    """Yield a zip with the results, 0000.json and so on, and index.json, which describes them.
 
-    job: the job's path.
+    Args:
+        files: The job's files.
+        items: The job's items, in order.
+        job: The job's path.
+
+    Yields:
+        The pieces of the zip.
     """
     sink = _Sink()
     index: list[dict[str, Any]] = []
@@ -82,9 +104,8 @@ def as_zip(files: JobFiles, items: Sequence[Item], job: str) -> Iterator[bytes]:
     yield sink.taken()
 
 
-def _body(files: JobFiles, item: Item) -> bytes | None:
-    """A finished answer; None if there is none, also where the job was deleted while it is being
-    sent."""
+def _body(files: JobFiles, item: JobItem) -> bytes | None:
+    """Return a result; None if there is none, also if the job is deleted while it is being sent."""
     if item.state != "done":
         return None
     try:
@@ -105,9 +126,9 @@ def _add(archive: zipfile.ZipFile, name: str, body: bytes) -> None:
 
 
 class _Sink(io.RawIOBase):
-    """A file that only remembers what was written since it was last asked."""
+    """A file that keeps what is written until it is taken."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._pieces: list[bytes] = []
 
     def writable(self) -> bool:

@@ -1,4 +1,4 @@
-"""What clients see of jobs: /v1/jobs and what lies below it."""
+"""The endpoints of jobs: /v1/jobs and the paths below it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -15,17 +15,17 @@ from starlette.requests import ClientDisconnect
 from humanparse.service.http.disconnect import ClientGone
 from humanparse.service.jobs.results import as_lines, as_zip, problem_of
 from humanparse.service.jobs.schemas import (
-    JobAnswer,
-    JobsAnswer,
+    JobResponse,
+    JobsResponse,
     events_response,
-    job_answer,
     job_path,
+    job_response,
     other_response,
     request_body,
     result_response,
 )
 from humanparse.service.jobs.service import HEARTBEAT_S, Jobs
-from humanparse.service.jobs.store import ENDED, Item, Job
+from humanparse.service.jobs.store import ENDED, Job, JobItem
 from humanparse.service.jobs.upload import read_upload
 from humanparse.service.options import NAMES, Options, parse_options
 from humanparse.service.paths import root_of
@@ -54,12 +54,21 @@ PICTURE = (
     "deadline_exceeded",
 )
 
-Id = Annotated[str, Path(description="As POST /v1/jobs gave it.")]
-Index = Annotated[int, Path(ge=0, le=2**31, description="Place of the picture in the job, from 0.")]
+Id = Annotated[str, Path(description="From the response of POST /v1/jobs.")]
+Index = Annotated[
+    int, Path(ge=0, le=2**31, description="Number of the picture in the job, from 0.")
+]
 
 
 def jobs_routes(settings: Settings) -> APIRouter:
-    """/v1/jobs. app.state: jobs, front (for the names of models) and draining."""
+    """Return the routes of /v1/jobs.
+
+    They use jobs, cached_dispatcher (for the names of models) and draining of the application's
+    state.
+
+    Args:
+        settings: For the limits.
+    """
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     _add_jobs(router, settings)
     _add_job(router)
@@ -71,8 +80,8 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
     @router.post(
         "",
         status_code=202,
-        summary="Parse many pictures, in the background",
-        response_model=JobAnswer,
+        summary="Parse many pictures in the background",
+        response_model=JobResponse,
         responses={
             202: {
                 "headers": {
@@ -89,11 +98,10 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
     async def create(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
         query = {name: request.query_params.getlist(name) for name in request.query_params}
-        # a wrong option in the query need not wait for a gigabyte
-        _options(request, query, settings)
+        _options(request, query, settings)  # report a wrong option before reading a gigabyte
         try:
             async with jobs.incoming() as incoming:
-                upload = await read_upload(request, incoming.files, settings, jobs.room)
+                upload = await read_upload(request, incoming.files, settings, jobs.quota)
                 options = _options(request, query | upload.fields, settings)
                 job = await jobs.create(incoming, options.head(), upload.items)
         except ClientDisconnect:
@@ -102,7 +110,7 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
         return JSONResponse(_shown(request, job), 202, headers)
 
     @router.get(
-        "", summary="All jobs", response_model=JobsAnswer, responses=problem_responses(*ALWAYS)
+        "", summary="All jobs", response_model=JobsResponse, responses=problem_responses(*ALWAYS)
     )
     async def show_all(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
@@ -113,7 +121,9 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
 def _add_job(router: APIRouter) -> None:
     problems = problem_responses("not_found", *ALWAYS)
 
-    @router.get("/{id}", summary="How far a job is", response_model=JobAnswer, responses=problems)
+    @router.get(
+        "/{id}", summary="The state of a job", response_model=JobResponse, responses=problems
+    )
     async def show(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
         return JSONResponse(_shown(request, await jobs.get(id)), headers=NO_STORE)
@@ -121,7 +131,7 @@ def _add_job(router: APIRouter) -> None:
     @router.delete(
         "/{id}",
         status_code=204,
-        summary="Delete a job and its files, whatever its state",
+        summary="Delete a job and its files in any state",
         responses=problems,
     )
     async def delete(request: Request, id: Id) -> Response:
@@ -130,8 +140,8 @@ def _add_job(router: APIRouter) -> None:
 
     @router.post(
         "/{id}/cancel",
-        summary="Work no more on a job; what is done stays",
-        response_model=JobAnswer,
+        summary="Cancel a job; its results so far are kept",
+        response_model=JobResponse,
         responses=problem_responses("not_found", "conflict", *ALWAYS),
     )
     async def cancel(request: Request, id: Id) -> Response:
@@ -140,15 +150,14 @@ def _add_job(router: APIRouter) -> None:
 
     @router.get(
         "/{id}/events",
-        summary="How far a job is, as it goes on",
+        summary="The progress of a job as server-sent events",
         response_class=Response,
         responses=events_response() | problems,
     )
     async def events(request: Request, id: Id) -> Response:
         jobs: Jobs = request.app.state.jobs
         await jobs.get(id)
-        # else nginx would collect the events first
-        headers = {**NO_STORE, "x-accel-buffering": "no"}
+        headers = {**NO_STORE, "x-accel-buffering": "no"}  # or nginx would buffer the events
         return StreamingResponse(
             _events(request, jobs, id), media_type="text/event-stream", headers=headers
         )
@@ -159,11 +168,11 @@ def _add_results(router: APIRouter) -> None:
 
     @router.get(
         "/{id}/results",
-        summary="All results, one JSON a line",
+        summary="All results as JSON lines",
         response_class=Response,
         responses=other_response(
-            "A line for each picture: `index`, `source` (its file's path) and `result`, or `href` "
-            "for a result that is not JSON, or `problem`",
+            "A line for each picture: `index`, `source` (the path of its file) and `result`, or "
+            "`href` for a result that is not JSON, or `problem`",
             "application/x-ndjson",
         )
         | problems,
@@ -175,10 +184,10 @@ def _add_results(router: APIRouter) -> None:
 
     @router.get(
         "/{id}/results.zip",
-        summary="All results, in a zip",
+        summary="All results as a zip",
         response_class=Response,
         responses=other_response(
-            "0000.json, 0001.json, … and index.json, which says what each is",
+            "0000.json, 0001.json, … and index.json, which describes them",
             "application/zip",
             format="binary",
         )
@@ -192,7 +201,7 @@ def _add_results(router: APIRouter) -> None:
 
     @router.get(
         "/{id}/results/{index}",
-        summary="One result, as soon as there is one",
+        summary="The result of one picture as soon as it is done",
         response_class=Response,
         responses=result_response()
         | problem_responses(
@@ -205,7 +214,7 @@ def _add_results(router: APIRouter) -> None:
         item = await jobs.item(id, index)
         if item.state == "pending" and job.state not in ENDED:
             raise Problem(
-                "conflict", f"it is not this picture's turn yet; {_progress(job)}", retry_after_s=1
+                "conflict", f"this picture is not parsed yet; {_progress(job)}", retry_after_s=1
             )
         if item.state != "done":
             problem = problem_of(item, request.url.path)
@@ -214,7 +223,7 @@ def _add_results(router: APIRouter) -> None:
             body = await asyncio.to_thread(jobs.files(id).read_result, index)
         except OSError:
             raise Problem(
-                "gone", "the result is no longer here; send the picture again in another job"
+                "gone", "the result no longer exists; send the picture again in another job"
             ) from None
         return Response(body, media_type=item.media_type, headers=NO_STORE)
 
@@ -223,19 +232,18 @@ def _add_results(router: APIRouter) -> None:
 
 
 def _options(request: Request, fields: dict[str, list[str]], settings: Settings) -> Options:
-    """The options, with the model's full name: another server may take the job up, with another
-    first model."""
+    """Return the options with the model's name: after a restart another may be the first."""
     options = parse_options(fields, settings)
-    return replace(options, model=request.app.state.front.model(options.model)["name"])
+    return replace(options, model=request.app.state.cached_dispatcher.model(options.model)["name"])
 
 
 def _path(request: Request, id: str) -> str:
     return job_path(id, root_of(request))
 
 
-def _shown(request: Request, job: Job) -> dict:
+def _shown(request: Request, job: Job) -> dict[str, Any]:
     jobs: Jobs = request.app.state.jobs
-    return job_answer(job, jobs.rest_s(job), root_of(request))
+    return job_response(job, jobs.rest_s(job), root_of(request))
 
 
 def _progress(job: Job) -> str:
@@ -244,9 +252,8 @@ def _progress(job: Job) -> str:
     )
 
 
-async def _ended(request: Request, id: str) -> tuple[Job, list[Item]]:
-    """A job that has results, and its items. Raises Problem conflict for one that has none, or not
-    yet."""
+async def _ended(request: Request, id: str) -> tuple[Job, list[JobItem]]:
+    """Return a job that has ended, and its items. Raises Problem conflict for any other job."""
     jobs: Jobs = request.app.state.jobs
     job = await jobs.get(id)
     if job.state == "failed":
@@ -261,8 +268,10 @@ async def _ended(request: Request, id: str) -> tuple[Job, list[Item]]:
 
 
 async def _events(request: Request, jobs: Jobs, id: str) -> AsyncIterator[bytes]:
-    """The events of a job. Ends with it and with the service; Starlette cancels it when the client
-    hangs up."""
+    """Yield the events of a job until it or the service ends.
+
+    Starlette cancels this when the client closes the connection.
+    """
     loop = asyncio.get_running_loop()
     silent_since = loop.time()
     async for job in jobs.watch(id):

@@ -1,8 +1,8 @@
-"""Gives the pictures of jobs to the workers, a few at a time, and keeps what comes back.
+"""Gives the pictures of jobs to the workers, a few at once, and keeps their results.
 
-Nothing is lost and nothing counted twice: a result is written whole, then its row is changed, then
-the picture goes. A server that dies in between finds the picture pending, does it again, and
-replaces the result.
+Nothing is lost or counted twice: a result is written completely, then its row is changed, then the
+picture is removed. If the server is killed in between, the picture is still pending after a
+restart, is parsed again, and its result is replaced.
 """
 
 from __future__ import annotations
@@ -15,95 +15,124 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from humanparse.service.child.archive import ENTRIES
 from humanparse.service.jobs.files import JobFiles
-from humanparse.service.jobs.quota import MB, Room
-from humanparse.service.jobs.store import Item, Job
-from humanparse.service.jobs.store_thread import Keeper
+from humanparse.service.jobs.quota import MB, Quota
+from humanparse.service.jobs.store import Job, JobItem
+from humanparse.service.jobs.store_thread import StoreThread
 from humanparse.service.names import MAX_NAME, tell_apart
 from humanparse.service.problems import KINDS, Problem, storage_problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.dispatcher import BACKGROUND, Reply, WorkItem
 
-UNPACK_S = 300.0  # most time for unpacking an archive
-RETRY_S = (1.0, 4.0)  # pauses between the three tries of a picture
-# the picture was not tried at all; it waits for as long as it takes
-BUSY_S = 2.0
-STORAGE_S = 3.0  # before a result is written again to a disk that was full
+UNPACK_S = 300.0  # maximum time for unpacking an archive
+RETRY_S = (1.0, 4.0)  # pauses between the three attempts of a picture
+BUSY_S = 2.0  # between attempts when the queue does not accept the picture; there is no limit
+STORAGE_S = 3.0  # between attempts to write to a full disk
 BUSY = ("queue_full", "not_ready")
 UNFORESEEN = Problem(
-    "internal_error", "the picture could not be worked on, in a way that was not foreseen"
+    "internal_error", "the picture could not be parsed because of an unexpected error"
 )
 
 log = logging.getLogger(__name__)
 
 
 class Run(Protocol):
-    """What does the work: the Dispatcher's method."""
+    """The type of `Dispatcher.run`."""
 
     def __call__(
-        self, task: WorkItem, *, priority: int, deadline_s: float | None = None
+        self, item: WorkItem, /, *, priority: int, deadline_s: float | None = None
     ) -> Awaitable[Reply]: ...
 
 
 @dataclass(eq=False)
-class Open:
-    """A job at work. waiting: its pictures that nobody works on yet, None for its archive."""
+class OpenJob:
+    """A job in progress.
+
+    Attributes:
+        id: Its id.
+        options: The work for a worker, without the picture.
+        files: Its files.
+        waiting: Its pictures that are not in progress; None stands for its archive.
+        begun: Whether work on it has begun.
+        running: The tasks in progress.
+    """
 
     id: str
     options: dict[str, Any]
     files: JobFiles
-    waiting: deque[Item | None]
+    waiting: deque[JobItem | None]
     begun: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Runner:
-    """slots: pictures at a time, shared out among jobs in turn. changed: called after each step of
-    a job.
+    """Works on the pictures of all jobs, which take turns.
 
-    trouble: why it waits for the disk, "" if it does not.
+    Args:
+        run: `Dispatcher.run`, which does the work.
+        store_thread: Records the state of the jobs.
+        settings: For the limits of archives.
+        now: Returns the seconds of the steady clock.
+        changed: Called after each step of a job.
+        slots: How many pictures may be in progress at once.
+        quota: Space for results and unpacked pictures.
+
+    Attributes:
+        trouble: Why jobs are waiting for the disk; "" if they are not.
     """
 
     def __init__(
         self,
         run: Run,
-        keeper: Keeper,
+        store_thread: StoreThread,
         settings: Settings,
         now: Callable[[], float],
         changed: Callable[[], None],
         slots: int,
-        room: Room,
+        quota: Quota,
     ):
         self.trouble = ""
-        self._room = room
-        self._run, self._keeper, self._settings, self._now, self._changed = (
+        self._quota = quota
+        self._run, self._store_thread, self._settings, self._now, self._changed = (
             run,
-            keeper,
+            store_thread,
             settings,
             now,
             changed,
         )
         self._free = slots
-        self._open: dict[str, Open] = {}  # whose turn it is next comes first
+        self._open: dict[str, OpenJob] = {}  # the next in turn comes first
         self._stopping = False
 
-    def add(self, job: Job, pending: Sequence[Item]) -> None:
-        """Work on a job: on its pending pictures, or first on its archive."""
-        waiting: deque[Item | None] = deque([None] if job.packed else pending)
-        self._open[job.id] = Open(job.id, job.options, JobFiles(self._keeper.root, job.id), waiting)
+    def add(self, job: Job, pending: Sequence[JobItem]) -> None:
+        """Work on a job.
+
+        Args:
+            job: The job; if it is packed, its archive is unpacked first.
+            pending: Its pictures that are not finished.
+        """
+        waiting: deque[JobItem | None] = deque([None] if job.packed else pending)
+        self._open[job.id] = OpenJob(
+            job.id, job.options, JobFiles(self._store_thread.root, job.id), waiting
+        )
         self._fill()
 
     async def drop(self, id: str) -> None:
-        """Work no more on a job; when this returns, nothing of it is in work."""
+        """Stop working on a job; when this returns, none of its tasks is in progress."""
         if job := self._open.pop(id, None):
             job.waiting.clear()
             await _cancelled(job.running)
 
     async def stop(self, grace_s: float) -> None:
-        """Begin nothing more, and wait for what is in work; what takes longer stays pending."""
+        """Begin no more work, and wait for the tasks in progress.
+
+        Args:
+            grace_s: How long to wait in seconds; the pictures of later tasks stay pending.
+        """
         self._stopping = True
         running = {task for job in self._open.values() for task in job.running}
         if running:
@@ -112,33 +141,33 @@ class Runner:
         self._open.clear()
 
     def _fill(self) -> None:
-        """Let every free slot work."""
+        """Give work to every free slot."""
         while self._free and not self._stopping and (turn := self._next()):
             job, item = turn
             self._free -= 1
             task = asyncio.create_task(self._work(job, item))
             job.running.add(task)
-            task.add_done_callback(lambda task, job=job: self._done(job, task))
+            task.add_done_callback(partial(self._done, job))
 
-    def _next(self) -> tuple[Open, Item | None] | None:
+    def _next(self) -> tuple[OpenJob, JobItem | None] | None:
         for job in self._open.values():
             if job.waiting:
-                self._open[job.id] = self._open.pop(job.id)  # the others come first, the next time
+                self._open[job.id] = self._open.pop(job.id)  # next time the other jobs come first
                 return job, job.waiting.popleft()
         return None
 
-    def _done(self, job: Open, task: asyncio.Task[None]) -> None:
+    def _done(self, job: OpenJob, task: asyncio.Task[None]) -> None:
         self._free += 1
         job.running.discard(task)
         if not job.waiting and not job.running and self._open.get(job.id) is job:
             del self._open[job.id]
         if not task.cancelled() and (error := task.exception()):
-            log.error("a job's work ended unforeseen", exc_info=error)
+            log.error("work on a job failed unexpectedly", exc_info=error)
         self._fill()
 
     # One piece of work
 
-    async def _work(self, job: Open, item: Item | None) -> None:
+    async def _work(self, job: OpenJob, item: JobItem | None) -> None:
         try:
             await self._begin(job)
             if item is None:
@@ -146,16 +175,18 @@ class Runner:
             else:
                 await self._parse(job, item)
         except _Left:
-            return  # it stays pending; the service is stopping
+            return  # it stays pending, since the service is stopping
         self._changed()
 
-    async def _begin(self, job: Open) -> None:
+    async def _begin(self, job: OpenJob) -> None:
         if not job.begun:
             job.begun = True
-            await self._until_kept(lambda: self._keeper.do(lambda store: store.started(job.id)))
+            await self._until_kept(
+                lambda: self._store_thread.do(lambda store: store.started(job.id))
+            )
             self._changed()
 
-    async def _parse(self, job: Open, item: Item) -> None:
+    async def _parse(self, job: OpenJob, item: JobItem) -> None:
         reply = await self._tried(lambda: self._parsed(job, item))
         if isinstance(reply, Problem):
             finished = replace(item, state="failed", problem=_plain(reply))
@@ -165,78 +196,80 @@ class Runner:
                 item, state="done", media_type=media_type, people=reply.head.get("people")
             )
             try:
-                self._room.take(job.id, len(reply.blob))
-            except Problem as full:  # not waited for: this job's own results may be what fills it
+                self._quota.take(job.id, len(reply.blob))
+            except Problem as full:  # waiting is no use: the job's own results may fill the quota
                 finished = replace(item, state="failed", problem=_plain(full))
             else:
                 await self._until_kept(
                     lambda: asyncio.to_thread(job.files.write_result, item.number, reply.blob)
                 )
         await self._until_kept(
-            lambda: self._keeper.do(lambda store: store.finish(job.id, finished, self._now()))
+            lambda: self._store_thread.do(lambda store: store.finish(job.id, finished, self._now()))
         )
         await asyncio.to_thread(job.files.drop_input, item.number)
-        self._room.give_back(job.id, item.size)
+        self._quota.give_back(job.id, item.size)
 
-    async def _parsed(self, job: Open, item: Item) -> Reply:
+    async def _parsed(self, job: OpenJob, item: JobItem) -> Reply:
         try:
             picture, digest = await asyncio.to_thread(_read, job.files, item)
         except FileNotFoundError:
             raise Problem(
-                "gone", "the uploaded picture is no longer here; send it again in another job"
+                "gone", "the uploaded picture no longer exists; send it again in another job"
             ) from None
         head = job.options | {"source": item.source}
         return await self._run(WorkItem(head, picture, digest), priority=BACKGROUND)
 
-    async def _unpack(self, job: Open) -> None:
-        """The archive becomes pictures that wait; or else the job has failed."""
+    async def _unpack(self, job: OpenJob) -> None:
+        """Unpack the archive into waiting pictures, or let the job fail."""
         limits = self._settings
         packed_bytes = await asyncio.to_thread(job.files.archive_bytes)
-        most_mb = min(limits.job_max_mb, self._room.left_bytes / MB)
+        max_mb = min(limits.job_max_mb, self._quota.left_bytes / MB)
         head = {
             "do": "unzip",
             "path": str(job.files.archive),
             "to": str(job.files.inputs),
             "max_images": limits.job_max_images,
             "max_image_mb": limits.max_body_mb,
-            "max_mb": most_mb,
+            "max_mb": max_mb,
         }
         found = await self._tried(lambda: self._unpacked(job, head))
-        found = self._that_fit(job, found, most_mb)
+        found = self._that_fit(job, found, max_mb)
         if isinstance(found, Problem):
-            # what was unpacked before it failed; what stays goes with the job
+            # remove what was unpacked before the error; the rest is removed with the job
             with suppress(OSError):
                 await asyncio.to_thread(job.files.empty_inputs)
             await self._until_kept(
-                lambda: self._keeper.do(
+                lambda: self._store_thread.do(
                     lambda store: store.end(job.id, "failed", self._now(), _plain(found))
                 )
             )
         else:
             await self._until_kept(
-                lambda: self._keeper.do(lambda store: store.unpacked(job.id, found, self._now()))
+                lambda: self._store_thread.do(
+                    lambda store: store.unpacked(job.id, found, self._now())
+                )
             )
             job.waiting.extend(item for item in found if item.state == "pending")
         await asyncio.to_thread(job.files.drop_archive)
-        self._room.give_back(job.id, packed_bytes)
+        self._quota.give_back(job.id, packed_bytes)
 
     def _that_fit(
-        self, job: Open, found: list[Item] | Problem, most_mb: float
-    ) -> list[Item] | Problem:
-        """The unpacked pictures, whose bytes are taken, or the Problem, that there is no room if
-        that is why."""
+        self, job: OpenJob, found: list[JobItem] | Problem, max_mb: float
+    ) -> list[JobItem] | Problem:
+        """Take the bytes of the unpacked pictures from the quota.
+
+        Returns the pictures, or the Problem; a full quota has its own Problem.
+        """
         if isinstance(found, Problem):
-            for_want_of_room = (
-                found.code == "body_too_large" and most_mb < self._settings.job_max_mb
-            )
-            return self._room.full() if for_want_of_room else found
+            quota_is_full = found.code == "body_too_large" and max_mb < self._settings.job_max_mb
+            return self._quota.full() if quota_is_full else found
         try:
-            self._room.take(job.id, sum(item.size for item in found))
-        except Problem as full:  # another archive was unpacked meanwhile
+            self._quota.take(job.id, sum(item.size for item in found))
+        except Problem as full:  # another archive was unpacked in the meantime
             return full
         return found
 
-    async def _unpacked(self, job: Open, head: dict[str, Any]) -> list[Item]:
+    async def _unpacked(self, job: OpenJob, head: dict[str, Any]) -> list[JobItem]:
         try:
             await asyncio.to_thread(job.files.empty_inputs)
         except OSError as error:
@@ -244,11 +277,13 @@ class Runner:
         await self._run(WorkItem(head), priority=BACKGROUND, deadline_s=UNPACK_S)
         return await asyncio.to_thread(_entries, job.files)
 
-    # Again, and again
+    # Retries
 
     async def _tried(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """The work's result, or the Problem that remains after three tries. Raises _Left where the
-        service stops."""
+        """Return the work's result, or the Problem that remains after three attempts.
+
+        Raises _Left if the service is stopping.
+        """
         pauses = iter(RETRY_S)
         while True:
             try:
@@ -258,15 +293,17 @@ class Runner:
                 if pause_s is None:
                     return problem
             except Exception:
-                log.exception("a job's picture could not be worked on")
+                log.exception("a picture of a job could not be parsed")
                 pause_s = next(pauses, None)
                 if pause_s is None:
                     return UNFORESEEN
             await asyncio.sleep(pause_s)
 
     def _pause_s(self, problem: Problem, pauses: Iterator[float]) -> float | None:
-        """How long to wait before the next try; None if there is to be none. Raises _Left where the
-        service stops."""
+        """Return the seconds before the next attempt; None if there is none.
+
+        Raises _Left if the service is stopping.
+        """
         if problem.code == "shutting_down":
             raise _Left
         if problem.code == "storage_full":
@@ -277,8 +314,10 @@ class Runner:
         return next(pauses, None) if KINDS[problem.code].retryable else None
 
     async def _until_kept(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what needs the disk; while that is full or the database locked, the job waits and
-        `trouble` says so."""
+        """Repeat work that needs the disk or the database until it succeeds.
+
+        Meanwhile the job waits, and `trouble` says so.
+        """
         while True:
             try:
                 await work()
@@ -292,32 +331,34 @@ class Runner:
                 return
 
     def _waits(self, why: str) -> None:
-        """Note that a job cannot go on for want of the disk."""
+        """Record that a job cannot continue because of the disk."""
         if not self.trouble:
-            log.error("jobs wait: %s", why)
-        self.trouble = f"jobs wait: {why}"
+            log.error("jobs are waiting: %s", why)
+        self.trouble = f"jobs are waiting: {why}"
         self._changed()
         if self._stopping:
             raise _Left
 
 
 class _Left(Exception):
-    """The piece of work stays as it was."""
+    """The service is stopping, so the work stays as it was."""
 
 
-def _read(files: JobFiles, item: Item) -> tuple[bytes, str]:
+def _read(files: JobFiles, item: JobItem) -> tuple[bytes, str]:
     picture = files.read_input(item.number, item.size)
     return picture, hashlib.sha256(picture).hexdigest()
 
 
-def _entries(files: JobFiles) -> list[Item]:
-    """What a worker unpacked. The worker met a stranger's archive, so what it says is read with
-    care."""
+def _entries(files: JobFiles) -> list[JobItem]:
+    """Return what a worker unpacked.
+
+    The worker handled an archive from a client, so its report is not trusted.
+    """
     entries = json.loads((files.inputs / ENTRIES).read_bytes())
     sources = tell_apart([str(entry["source"])[:MAX_NAME] for entry in entries])
     items = []
     for number, (entry, source) in enumerate(zip(entries, sources, strict=True)):
-        item = Item(number, source, int(entry.get("size", 0)))
+        item = JobItem(number, source, int(entry.get("size", 0)))
         if problem := entry.get("problem"):
             code = problem["code"] if problem["code"] in KINDS else "broken_image"
             item = replace(

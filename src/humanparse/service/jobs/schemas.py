@@ -1,4 +1,4 @@
-"""The shapes of jobs in the OpenAPI document, and how they are made of what the store knows."""
+"""The bodies of jobs in the OpenAPI document, and how they are made from the store's rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JobProblem(BaseModel):
 
 
 class JobLinks(BaseModel):
-    """Paths of what belongs to a job."""
+    """The paths that belong to a job."""
 
     self: str
     events: str
@@ -33,7 +33,7 @@ class JobLinks(BaseModel):
     cancel: str
 
 
-class JobAnswer(BaseModel):
+class JobResponse(BaseModel):
     """A job. It has ended when `state` is done, cancelled or failed; done means that each picture
     has a result or a problem."""
 
@@ -46,22 +46,25 @@ class JobAnswer(BaseModel):
     failed: Annotated[int, Field(ge=0, description="Pictures that have a problem instead.")]
     created: Moment
     expires: Annotated[
-        Moment | None, Field(description="When it is deleted; null until it has ended.")
+        Moment | None, Field(description="When it will be deleted; null until it has ended.")
     ]
     problem: Annotated[JobProblem | None, Field(description="Only if the job failed as a whole.")]
     links: JobLinks
 
 
-class JobsAnswer(BaseModel):
-    """All jobs that are kept, the oldest first."""
+class JobsResponse(BaseModel):
+    """All jobs, the oldest first."""
 
-    jobs: list[JobAnswer]
+    jobs: list[JobResponse]
 
 
-def job_answer(job: Job, rest_s: float | None, root: str = "") -> dict[str, Any]:
-    """A job as JSON values.
+def job_response(job: Job, rest_s: float | None, root: str = "") -> dict[str, Any]:
+    """Return a job as JSON values.
 
-    rest_s: seconds until it expires; root: the prefix of its links, see paths.py.
+    Args:
+        job: The job.
+        rest_s: Seconds until it expires; None if it has not ended.
+        root: The prefix of its links, see paths.py.
     """
     path = job_path(job.id, root)
     return {
@@ -84,12 +87,17 @@ def job_answer(job: Job, rest_s: float | None, root: str = "") -> dict[str, Any]
 
 
 def job_path(id: str, root: str = "") -> str:
-    """The job's own path, as clients see it. root: see `job_answer`."""
+    """Return a job's path as clients see it.
+
+    Args:
+        id: The job's id.
+        root: The prefix of all links, see paths.py.
+    """
     return f"{root}/v1/jobs/{id}"
 
 
 def request_body(settings: Settings) -> dict[str, Any]:
-    """The form that makes a job."""
+    """Return the form that creates a job."""
     options = {name: schema for name, schema in option_schemas(settings).items() if name in NAMES}
     file = {"type": "string", "format": "binary", "minLength": 1}
     images = {
@@ -97,7 +105,7 @@ def request_body(settings: Settings) -> dict[str, Any]:
         "minItems": 1,
         "maxItems": settings.job_max_images,
         "items": file,
-        "description": "The pictures' files: the field is given once for each.",
+        "description": "The files of the pictures, one field each.",
     }
     archive = file | {"description": "A zip of pictures, instead of `image`."}
     ways = [
@@ -115,7 +123,13 @@ def request_body(settings: Settings) -> dict[str, Any]:
 def other_response(
     description: str, media_type: str, **schema: Any
 ) -> dict[int | str, dict[str, Any]]:
-    """A good answer that is not one JSON document. schema: beside its type, which is a text."""
+    """Return a successful response that is not one JSON document.
+
+    Args:
+        description: What it is.
+        media_type: Its media type.
+        **schema: Its schema apart from the type, which is string.
+    """
     return {
         200: {
             "description": description,
@@ -125,17 +139,17 @@ def other_response(
 
 
 def result_response() -> dict[int | str, dict[str, Any]]:
-    """One picture's result: what /parse would have answered."""
+    """Return the response with one picture's result, the same as that of /parse."""
     return {
         200: {
-            "description": "The answer of /parse, or the file that was asked for",
+            "description": "The response of /parse, or the file that was requested",
             "content": {"*/*": {"schema": {}}},
         }
     }
 
 
 def events_response() -> dict[int | str, dict[str, Any]]:
-    """Server-sent events, of which each is described."""
+    """Return the response with server-sent events."""
     event = {
         "type": "object",
         "required": ["event", "data"],
@@ -144,11 +158,14 @@ def events_response() -> dict[int | str, dict[str, Any]]:
             "data": {
                 "type": "string",
                 "contentMediaType": "application/json",
-                "description": "The job, as /v1/jobs/{id} has it.",
+                "description": "The job, as in /v1/jobs/{id}.",
             },
         },
     }
-    description = "`progress` after each change, `done` at the end; where that is missing the connection was cut: ask again"
+    description = (
+        "`progress` after each change, `done` at the end; "
+        "without `done` the connection was interrupted: connect again"
+    )
     return {200: {"description": description, "content": {"text/event-stream": {"schema": event}}}}
 
 

@@ -1,5 +1,4 @@
-"""Jobs as the routes see them: made, looked at, watched, cancelled, deleted. They outlive the
-server."""
+"""`Jobs` creates, shows, watches, cancels and deletes jobs, which survive a server restart."""
 
 from __future__ import annotations
 
@@ -9,28 +8,36 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from humanparse.service.clock import SteadyClock
 from humanparse.service.jobs.files import JobFiles, remove_strangers
-from humanparse.service.jobs.quota import MB, Room
+from humanparse.service.jobs.quota import MB, Quota
 from humanparse.service.jobs.runner import Run, Runner
-from humanparse.service.jobs.store import ENDED, OPEN, Item, Job, Store
-from humanparse.service.jobs.store_thread import Keeper
+from humanparse.service.jobs.store import ENDED, OPEN, Job, JobItem, Store
+from humanparse.service.jobs.store_thread import StoreThread
+from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem, storage_problem
 from humanparse.service.settings import Settings
 
 T = TypeVar("T")
 
-TEND_S = 2.0  # the folder may have become free, or a job old
-STOP_S = 5.0  # for pictures in work when the service stops; they stay pending otherwise
-WATCH_S = 0.2  # changes are told at most that often
+TEND_S = 2.0  # between checks for expired jobs, and for a folder that was locked
+STOP_S = 5.0  # for pictures in progress when the service stops; later ones stay pending
+WATCH_S = 0.2  # minimum interval between reported changes
 HEARTBEAT_S = 15.0
 
 
 @dataclass
 class Incoming:
-    """An upload on its way to be a job. kept: it is one, so its files stay."""
+    """An upload that may become a job.
+
+    Attributes:
+        id: The id of the job.
+        files: Its files.
+        kept: Whether it has become a job, so that its files stay.
+    """
 
     id: str
     files: JobFiles
@@ -38,63 +45,83 @@ class Incoming:
 
 
 class Jobs:
-    """run: does one task (Dispatcher.run). start() before, stop() after; neither fails for want of
-    a disk.
+    """All jobs. Call start() first and stop() last; a broken disk makes neither of them fail.
 
-    counts: jobs by state. problems: what does not work, for people.
+    Args:
+        settings: For the folder and the limits.
+        run: `Dispatcher.run`, which does the work.
+        metrics: Reports the counts.
+
+    Attributes:
+        counts: The number of jobs by state.
+        quota: The space that the files of all jobs share.
     """
 
-    def __init__(self, settings: Settings, run: Run, metrics: Any = None):
+    def __init__(self, settings: Settings, run: Run, metrics: Metrics | None = None):
         self.counts: dict[str, int] = {}
         self._settings = settings
-        self._keeper = Keeper(settings.folder)
+        self._store_thread = StoreThread(settings.folder)
         self._clock = SteadyClock(settings.folder / "clock.json")
-        self.room = Room(settings.jobs_max_mb * MB)
+        self.quota = Quota(settings.jobs_max_mb * MB)
         self._runner = Runner(
-            run, self._keeper, settings, self._clock.now, self._tell, settings.workers, self.room
+            run,
+            self._store_thread,
+            settings,
+            self._clock.now,
+            self._tell,
+            settings.workers,
+            self.quota,
         )
         self._uploads: set[str] = set()
         self._changed = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
-        # until then, nobody may touch the jobs of the server before this one
-        self._continued = False
+        self._continued = False  # until then the jobs from before the restart are not accessible
         if metrics is not None:
             metrics.bind(jobs_stats=lambda: self.counts)
 
     @property
     def problems(self) -> list[str]:
+        """What does not work, in sentences for an operator."""
         return [
             text
-            for text in (self._keeper.trouble, self._runner.trouble, *self._keeper.notes)
+            for text in (
+                self._store_thread.trouble,
+                self._runner.trouble,
+                *self._store_thread.notes,
+            )
             if text
         ]
 
     async def start(self) -> None:
-        """Continue what was at work when the service ended."""
+        """Resume the jobs that were in progress when the service ended."""
         await self._tend()
         self._tending = asyncio.create_task(self._tend_now_and_then())
 
     async def stop(self) -> None:
+        """Stop working; unfinished jobs are resumed at the next start."""
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.gather(self._tending, return_exceptions=True)
         await self._runner.stop(min(STOP_S, self._settings.drain_s))
         self._tell()
-        await self._keeper.close()
+        await self._store_thread.close()
 
-    # Making jobs
+    # Creating jobs
 
     @asynccontextmanager
     async def incoming(self) -> AsyncIterator[Incoming]:
-        """A folder for an upload, which is gone afterwards unless it became a job.
+        """Make a folder for an upload, which is removed afterwards unless it has become a job.
 
-        Raises Problem not_ready, queue_full where there are as many jobs as may be, and
-        storage_full.
+        Yields:
+            The upload, to be given to `create`.
+
+        Raises:
+            Problem: not_ready, storage_full, or queue_full if there are too many jobs.
         """
         await self._check_room()
-        self.room.check()
+        self.quota.check()
         id = secrets.token_hex(16)
-        incoming = Incoming(id, JobFiles(self._keeper.root, id))
+        incoming = Incoming(id, JobFiles(self._store_thread.root, id))
         self._uploads.add(id)
         try:
             await asyncio.to_thread(incoming.files.create)
@@ -104,19 +131,30 @@ class Jobs:
         finally:
             self._uploads.discard(id)
             if not incoming.kept:
-                self.room.forget(id)
+                self.quota.forget(id)
                 await _even_if_cancelled(asyncio.to_thread(incoming.files.remove))
 
     async def create(
-        self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]
+        self, incoming: Incoming, options: dict[str, Any], items: Sequence[JobItem]
     ) -> Job:
-        """The job of an upload: of its pictures, or without items, of its archive. Durable when
-        this returns."""
+        """Create the job of an upload; it is durable when this returns.
+
+        Args:
+            incoming: From `incoming`.
+            options: The work for a worker, without the picture.
+            items: Its pictures; none if it is an archive.
+
+        Returns:
+            The job.
+
+        Raises:
+            Problem: not_ready or storage_full.
+        """
         await asyncio.to_thread(incoming.files.make_durable)
         return await _even_if_cancelled(self._create(incoming, options, items))
 
     async def _create(
-        self, incoming: Incoming, options: dict[str, Any], items: Sequence[Item]
+        self, incoming: Incoming, options: dict[str, Any], items: Sequence[JobItem]
     ) -> Job:
         created = time.time()
         await self._do(lambda store: store.add(incoming.id, options, items, created))
@@ -132,39 +170,47 @@ class Jobs:
         if number >= self._settings.max_jobs:
             raise Problem(
                 "queue_full",
-                f"{number} jobs are kept, as many as may be; delete some, or wait until old ones expire",
+                f"there are {number} jobs, which is the limit; delete some, or wait until old ones "
+                "expire",
                 60,
             )
 
-    # Looking at jobs
+    # Reading jobs
 
     async def get(self, id: str) -> Job:
-        """Raises Problem not_found, also for a job that is too old but not deleted yet."""
+        """Return a job.
+
+        Raises:
+            Problem: not_found, also for a job that has expired but is not deleted yet.
+        """
         job = await self._do(lambda store: store.job(id))
         if job is None or self.rest_s(job) == 0:
             raise Problem(
-                "not_found", "there is no such job; it may have been deleted, or have expired"
+                "not_found", "there is no such job; it may have been deleted or have expired"
             )
         return job
 
     async def all(self) -> list[Job]:
-        """The oldest first."""
+        """Return all jobs, the oldest first."""
         return [job for job in await self._do(lambda store: store.jobs()) if self.rest_s(job) != 0]
 
-    async def items(self, id: str) -> list[Item]:
+    async def items(self, id: str) -> list[JobItem]:
+        """Return the items of a job, in order."""
         return await self._do(lambda store: store.items(id))
 
-    async def item(self, id: str, number: int) -> Item:
+    async def item(self, id: str, number: int) -> JobItem:
+        """Return one item of a job. Raises Problem not_found."""
         item = await self._do(lambda store: store.item(id, number))
         if item is None:
             raise Problem("not_found", f"the job has no picture {number}; the first one is 0")
         return item
 
     def files(self, id: str) -> JobFiles:
-        return JobFiles(self._keeper.root, id)
+        """Return the files of a job."""
+        return JobFiles(self._store_thread.root, id)
 
     def rest_s(self, job: Job) -> float | None:
-        """Seconds until a job expires; None for one that has not ended."""
+        """Return the seconds until a job expires; None if it has not ended."""
         return (
             None
             if job.ended is None
@@ -172,8 +218,14 @@ class Jobs:
         )
 
     async def watch(self, id: str) -> AsyncIterator[Job | None]:
-        """A job at each change, until it has ended, is deleted or the service stops; None every
-        second without a change."""
+        """Watch a job until it has ended or is deleted, or the service stops.
+
+        Args:
+            id: The job's id.
+
+        Yields:
+            The job after each change; None after each second without a change.
+        """
         shown = None
         while self._tending is not None and not self._tending.done():
             changed = self._changed
@@ -197,18 +249,27 @@ class Jobs:
     # Ending jobs
 
     async def cancel(self, id: str) -> Job:
-        """End a job; what is done stays. Raises Problem conflict for one that has ended
-        otherwise."""
+        """Cancel a job; its results so far are kept.
+
+        Args:
+            id: The job's id.
+
+        Returns:
+            The job after that.
+
+        Raises:
+            Problem: not_found, or conflict if it is done or has failed.
+        """
         job = await self.get(id)
         if job.state in ("done", "failed"):
-            raise Problem("conflict", f"the job is {job.state} already")
+            raise Problem("conflict", f"the job cannot be cancelled: it is {job.state}")
         await self._do(lambda store: store.end(id, "cancelled", self._clock.now()))
         await self._runner.drop(id)
         self._tell()
         return await self.get(id)
 
     async def delete(self, id: str) -> None:
-        """A job and its files, whatever its state."""
+        """Delete a job and its files in any state. Raises Problem not_found."""
         await self.get(id)
         await _even_if_cancelled(self._delete(id))
         self._tell()
@@ -217,7 +278,7 @@ class Jobs:
         await self._do(lambda store: store.delete(id))
         await self._runner.drop(id)
         await asyncio.to_thread(self.files(id).remove)
-        self.room.forget(id)
+        self.quota.forget(id)
 
     # In the background
 
@@ -227,7 +288,7 @@ class Jobs:
             await self._tend()
 
     async def _tend(self) -> None:
-        """Open what can be opened now, delete what is too old, and note the time."""
+        """Open the store if necessary, delete expired jobs, and save the clock."""
         try:
             if not self._continued:
                 await self._continue()
@@ -238,40 +299,42 @@ class Jobs:
                 self.counts = await self._do(lambda store: store.counts())
                 await asyncio.to_thread(self._clock.save)
         except (Problem, OSError):
-            pass  # the keeper has noted it, and it is tried again soon
+            pass  # recorded by the store thread, and tried again soon
 
     async def _continue(self) -> None:
-        """Take up the jobs that a server before this one left."""
-        if not self._keeper.is_open and not await self._keeper.open():
+        """Resume the jobs from before the restart."""
+        if not self._store_thread.is_open and not await self._store_thread.open():
             return
-        jobs = await self._keeper.do(lambda store: store.jobs())
+        jobs = await self._store_thread.do(lambda store: store.jobs())
         items = {
-            job.id: await self._keeper.do(lambda store, id=job.id: store.items(id))
+            job.id: await self._store_thread.do(partial(Store.items, id=job.id))
             for job in jobs
             if job.state in OPEN
         }
-        await asyncio.to_thread(remove_strangers, self._keeper.root, {job.id for job in jobs})
+        await asyncio.to_thread(remove_strangers, self._store_thread.root, {job.id for job in jobs})
         for job in jobs:
-            await asyncio.to_thread(self.room.count, job.id, self.files(job.id).folder)
+            await asyncio.to_thread(self.quota.count, job.id, self.files(job.id).folder)
         self._continued = True
         for job in jobs:
             if job.id in items:
                 self._runner.add(job, [item for item in items[job.id] if item.state == "pending"])
 
     async def _do(self, work: Callable[[Store], T]) -> T:
-        """Raises Problem not_ready or storage_full."""
+        """Call a function with the store. Raises Problem not_ready or storage_full."""
         if not self._continued:
-            raise Problem("not_ready", self._keeper.trouble or "the jobs are being opened", TEND_S)
-        return await self._keeper.do(work)
+            raise Problem(
+                "not_ready", self._store_thread.trouble or "the jobs are being opened", TEND_S
+            )
+        return await self._store_thread.do(work)
 
     def _tell(self) -> None:
-        """Wake those who watch."""
+        """Wake the watchers."""
         self._changed.set()
         self._changed = asyncio.Event()
 
 
 async def _even_if_cancelled(work: Awaitable[T]) -> T:
-    """Do to its end what must not be cut off: half a job would be worse than none."""
+    """Complete work even if the caller is cancelled: half a job would be worse than none."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

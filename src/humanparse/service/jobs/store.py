@@ -1,9 +1,8 @@
-"""What is known of jobs, in SQLite: everything but the pictures and results themselves, which are
-files.
+"""The state of jobs in SQLite: everything but the pictures and results, which are files.
 
-All of it blocks, and belongs to one thread (runner.py has one for it). Each method is one
-transaction, durable when it returns. Ages are by the steady clock (clock.py), never by the wall
-clock; `created` is the wall clock's, to be shown.
+All methods block and must be called from one thread, see store_thread.py. Each is one transaction,
+which is durable when the method returns. Ages use the steady clock (clock.py), never the wall
+clock; `created` is from the wall clock and is only shown.
 """
 
 from __future__ import annotations
@@ -22,20 +21,31 @@ BUSY_S = 0.5
 OPEN, ENDED = ("queued", "running"), ("done", "cancelled", "failed")
 SCHEMA = """
 CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, options TEXT NOT NULL,
-    packed INTEGER NOT NULL, total INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, state TEXT NOT NULL,
+    options TEXT NOT NULL, packed INTEGER NOT NULL, total INTEGER NOT NULL,
+    done INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL, ended REAL, problem TEXT);
 CREATE TABLE items (
-    job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, number INTEGER NOT NULL, source TEXT NOT NULL,
-    size INTEGER NOT NULL, state TEXT NOT NULL, media_type TEXT, people INTEGER, problem TEXT,
+    job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+    source TEXT NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL, media_type TEXT,
+    people INTEGER, problem TEXT,
     PRIMARY KEY (job, number)) WITHOUT ROWID;
 """
 
 
 @dataclass(frozen=True)
-class Item:
-    """One picture of a job. state: pending, done or failed; size: of its file in bytes; problem:
-    {code, detail}."""
+class JobItem:
+    """One picture of a job.
+
+    Attributes:
+        number: Its place in the job, from 0.
+        source: The name of its file, as the client knows it.
+        size: The size of its file in bytes.
+        state: pending, done or failed.
+        media_type: Of its result.
+        people: How many people were found.
+        problem: {code, detail} if it has failed.
+    """
 
     number: int
     source: str = ""
@@ -48,11 +58,19 @@ class Item:
 
 @dataclass(frozen=True)
 class Job:
-    """state: queued, running, done, cancelled, or failed where it could not be used as a whole
-    (then problem says why).
+    """One job.
 
-    options: the task for a worker. packed: still an archive, so total is 0. created: wall clock;
-    ended: steady clock.
+    Attributes:
+        id: Its id.
+        state: queued, running, done, cancelled, or failed if it could not be used as a whole.
+        options: The work for a worker, without the picture.
+        packed: Whether it is still an archive; then total is 0.
+        total: How many pictures it has.
+        done: How many pictures have a result.
+        failed: How many pictures have a problem.
+        created: When it was created, in seconds of the wall clock.
+        ended: When it ended, in seconds of the steady clock; None if it has not.
+        problem: {code, detail} if it has failed.
     """
 
     id: str
@@ -68,16 +86,23 @@ class Job:
 
 
 class DamagedStore(Exception):
-    """The file is no database, or one whose content contradicts itself."""
+    """The file is not a database, or its content is inconsistent."""
 
 
 class Store:
-    """The database in `file`. Raises DamagedStore for a damaged one, sqlite3.Error for other
-    trouble."""
+    """The database of the jobs.
+
+    Args:
+        file: The database; it is created if it does not exist.
+
+    Raises:
+        DamagedStore: If it is damaged.
+        sqlite3.Error: If it cannot be used for another reason.
+    """
 
     def __init__(self, file: Path):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        os.close(descriptor)  # SQLite itself would follow a link, and let others read
+        os.close(descriptor)  # SQLite itself would follow a link, and let other users read the file
         self._db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None)
         try:
             self._prepare()
@@ -104,7 +129,7 @@ class Store:
                 )
             elif version != VERSION:
                 raise DamagedStore(
-                    f"it has version {version}; this humanparse writes version {VERSION}"
+                    f"it has version {version}; this version of humanparse writes version {VERSION}"
                 )
         except sqlite3.DatabaseError as error:
             if is_damage(error):
@@ -112,46 +137,66 @@ class Store:
             raise
 
     def close(self) -> None:
+        """Close the database."""
         self._db.close()
 
     # Reading
 
     def jobs(self) -> list[Job]:
-        """All jobs, the oldest first."""
+        """Return all jobs, the oldest first."""
         return [_job(row) for row in self._db.execute(f"SELECT {_JOB} FROM jobs ORDER BY number")]
 
     def job(self, id: str) -> Job | None:
+        """Return a job, or None."""
         row = self._db.execute(f"SELECT {_JOB} FROM jobs WHERE id = ?", (id,)).fetchone()
         return row and _job(row)
 
-    def items(self, id: str) -> list[Item]:
+    def items(self, id: str) -> list[JobItem]:
+        """Return the items of a job, in order."""
         rows = self._db.execute(f"SELECT {_ITEM} FROM items WHERE job = ? ORDER BY number", (id,))
         return [_item(row) for row in rows]
 
-    def item(self, id: str, number: int) -> Item | None:
+    def item(self, id: str, number: int) -> JobItem | None:
+        """Return one item of a job, or None."""
         row = self._db.execute(
             f"SELECT {_ITEM} FROM items WHERE job = ? AND number = ?", (id, number)
         ).fetchone()
         return row and _item(row)
 
     def counts(self) -> dict[str, int]:
-        """How many jobs there are in each state."""
+        """Return how many jobs are in each state."""
         found = dict(self._db.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in (*OPEN, *ENDED)}
 
     # Writing
 
-    def add(self, id: str, options: dict[str, Any], items: Sequence[Item], created: float) -> None:
-        """A new job; without items, one that is an archive still."""
+    def add(
+        self, id: str, options: dict[str, Any], items: Sequence[JobItem], created: float
+    ) -> None:
+        """Add a job.
+
+        Args:
+            id: Its id.
+            options: The work for a worker, without the picture.
+            items: Its pictures; none if it is still an archive.
+            created: When it was created, in seconds of the wall clock.
+        """
         with self._transaction():
             self._db.execute(
-                "INSERT INTO jobs (id, state, options, packed, total, created) VALUES (?, 'queued', ?, ?, ?, ?)",
+                "INSERT INTO jobs (id, state, options, packed, total, created)"
+                " VALUES (?, 'queued', ?, ?, ?, ?)",
                 (id, json.dumps(options), not items, len(items), created),
             )
             self._add_items(id, items)
 
-    def unpacked(self, id: str, items: Sequence[Item], now: float) -> None:
-        """The archive's pictures; those that could not be unpacked have failed already."""
+    def unpacked(self, id: str, items: Sequence[JobItem], now: float) -> None:
+        """Add the pictures of an archive.
+
+        Args:
+            id: The job's id.
+            items: Its pictures; those that could not be unpacked have failed already.
+            now: Seconds of the steady clock.
+        """
         failed = sum(item.state == "failed" for item in items)
         with self._transaction():
             changed = self._db.execute(
@@ -163,14 +208,20 @@ class Store:
                 self._end_if_complete(id, now)
 
     def started(self, id: str) -> None:
+        """Record that work on a job has begun."""
         with self._transaction():
             self._db.execute(
                 "UPDATE jobs SET state = 'running' WHERE id = ? AND state = 'queued'", (id,)
             )
 
-    def finish(self, id: str, item: Item, now: float) -> None:
-        """Note an item that is done or failed. A second time changes nothing, so nothing is counted
-        twice."""
+    def finish(self, id: str, item: JobItem, now: float) -> None:
+        """Record an item that is done or failed; a second call has no effect.
+
+        Args:
+            id: The job's id.
+            item: The finished item.
+            now: Seconds of the steady clock.
+        """
         with self._transaction():
             changed = self._db.execute(
                 "UPDATE items SET state = ?, media_type = ?, people = ?, problem = ?"
@@ -183,34 +234,45 @@ class Store:
                 self._end_if_complete(id, now)
 
     def end(self, id: str, state: str, now: float, problem: dict[str, Any] | None = None) -> None:
-        """End a job that is open, as cancelled or failed."""
+        """End a job that has not ended.
+
+        Args:
+            id: The job's id.
+            state: cancelled or failed.
+            now: Seconds of the steady clock.
+            problem: {code, detail} if it has failed.
+        """
         with self._transaction():
             self._db.execute(
-                "UPDATE jobs SET state = ?, ended = ?, problem = ? WHERE id = ? AND state IN ('queued', 'running')",
+                "UPDATE jobs SET state = ?, ended = ?, problem = ?"
+                " WHERE id = ? AND state IN ('queued', 'running')",
                 (state, now, _json(problem), id),
             )
 
     def delete(self, id: str) -> None:
+        """Remove a job and its items."""
         with self._transaction():
             self._db.execute("DELETE FROM jobs WHERE id = ?", (id,))
 
     def expired(self, before: float) -> list[str]:
-        """Jobs that ended earlier than that."""
+        """Return the ids of jobs that ended before that time, in seconds of the steady clock."""
         return [id for (id,) in self._db.execute("SELECT id FROM jobs WHERE ended < ?", (before,))]
 
-    def _add_items(self, id: str, items: Sequence[Item]) -> None:
+    def _add_items(self, id: str, items: Sequence[JobItem]) -> None:
         rows = [
             (id, item.number, item.source, item.size, item.state, _json(item.problem))
             for item in items
         ]
         self._db.executemany(
-            "INSERT INTO items (job, number, source, size, state, problem) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (job, number, source, size, state, problem)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             rows,
         )
 
     def _end_if_complete(self, id: str, now: float) -> None:
         self._db.execute(
-            "UPDATE jobs SET state = 'done', ended = ? WHERE id = ? AND state IN ('queued', 'running')"
+            "UPDATE jobs SET state = 'done', ended = ?"
+            " WHERE id = ? AND state IN ('queued', 'running')"
             " AND packed = 0 AND done + failed = total",
             (now, id),
         )
@@ -228,8 +290,15 @@ class Store:
 
 
 def open_or_replace(file: Path, set_aside: Callable[[str, str], None]) -> Store:
-    """The store in `file`. A damaged one is moved aside as jobs.damaged-N.sqlite; `set_aside` gets
-    "jobs.damaged-N" and why."""
+    """Open a store, after moving a damaged one aside as jobs.damaged-N.sqlite.
+
+    Args:
+        file: The database.
+        set_aside: Called with "jobs.damaged-N" and the reason if the store was damaged.
+
+    Raises:
+        sqlite3.Error: If it cannot be used.
+    """
     try:
         return Store(file)
     except DamagedStore as error:
@@ -243,6 +312,7 @@ def open_or_replace(file: Path, set_aside: Callable[[str, str], None]) -> Store:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error means that the database is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
@@ -273,8 +343,8 @@ def _job(row: Sequence[Any]) -> Job:
     )
 
 
-def _item(row: Sequence[Any]) -> Item:
-    return Item(*row[:6], row[6] and json.loads(row[6]))
+def _item(row: Sequence[Any]) -> JobItem:
+    return JobItem(*row[:6], row[6] and json.loads(row[6]))
 
 
 def _json(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""A form with pictures or an archive → files in a job's folder, as its bytes arrive."""
+"""Writes the pictures or the archive of a form into a job's folder as the bytes arrive."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from starlette.requests import Request
 
 from humanparse.service.api.forms import FILE_FIELDS, FORM, Sink, kind_of, read_form, unsupported
 from humanparse.service.jobs.files import JobFiles
-from humanparse.service.jobs.quota import MB, Room
-from humanparse.service.jobs.store import Item
+from humanparse.service.jobs.quota import MB, Quota
+from humanparse.service.jobs.store import JobItem
 from humanparse.service.names import clean_name, tell_apart
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
@@ -22,22 +22,42 @@ _HOW = "send a form with pictures as files in 'image', or one zip as a file in '
 
 
 @dataclass
-class Upload:
-    """What arrived: pictures, whose files are in the job's folder, or an archive; and options."""
+class JobUpload:
+    """What a form contains.
 
-    items: list[Item] = field(default_factory=list)
+    Attributes:
+        items: The pictures, whose files are in the job's folder.
+        has_archive: Whether there is an archive instead.
+        fields: The other fields, which are options, by name.
+    """
+
+    items: list[JobItem] = field(default_factory=list)
     has_archive: bool = False
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def read_upload(request: Request, files: JobFiles, settings: Settings, room: Room) -> Upload:
-    """Read the body into the folder of `files`, where there is room.
+async def read_upload(
+    request: Request, files: JobFiles, settings: Settings, quota: Quota
+) -> JobUpload:
+    """Read a form into a job's folder.
 
-    Raises Problem, OSError, or starlette's ClientDisconnect.
+    Args:
+        request: Its body is read to the end.
+        files: The job's files.
+        settings: For the limits.
+        quota: The bytes are taken from it.
+
+    Returns:
+        What the form contains; sources of the items are unique.
+
+    Raises:
+        Problem: For the form, a limit or a full quota.
+        OSError: For the disk.
+        ClientDisconnect: Starlette's, if the client closes the connection.
     """
     if kind_of(request) != FORM:
         raise unsupported(request, _HOW)
-    folder = _Folder(files, settings, room)
+    folder = _Folder(files, settings, quota)
     upload = folder.upload
     upload.fields = await read_form(
         request,
@@ -48,7 +68,7 @@ async def read_upload(request: Request, files: JobFiles, settings: Settings, roo
     )
     if upload.has_archive == bool(upload.items):
         both = "both pictures and an archive" if upload.items else "neither pictures nor an archive"
-        raise Problem("bad_request", f"the form holds {both}; {_HOW}")
+        raise Problem("bad_request", f"the form contains {both}; {_HOW}")
     sources = tell_apart([item.source for item in upload.items])
     named = zip(upload.items, sources, strict=True)
     upload.items = [replace(item, source=source) for item, source in named]
@@ -56,62 +76,71 @@ async def read_upload(request: Request, files: JobFiles, settings: Settings, roo
 
 
 class _Folder:
-    """The job's folder, and what has come into it."""
+    """The job's folder, and what has arrived in it."""
 
-    def __init__(self, files: JobFiles, settings: Settings, room: Room):
-        self.upload = Upload()
-        self._files, self._settings, self._room = files, settings, room
+    def __init__(self, files: JobFiles, settings: Settings, quota: Quota):
+        self.upload = JobUpload()
+        self._files, self._settings, self._quota = files, settings, quota
 
     def open_file(self, name: str, file_name: str) -> Sink:
-        """The file for a part of the form. Raises Problem for one too many."""
+        """Open the file for a part of the form. Raises Problem if there are too many."""
         return self._archive() if name == ARCHIVE_FIELD else self._picture(clean_name(file_name))
 
     def _archive(self) -> Sink:
         if self.upload.has_archive:
-            raise Problem("bad_request", "the form holds several archives; send one a job")
+            raise Problem("bad_request", "the form contains several archives; send one per job")
         self.upload.has_archive = True
-        most = self._settings.job_max_mb
-        return _ToDisk(self._files.archive, most, "the archive", self._take, lambda size: None)
+        max_mb = self._settings.job_max_mb
+        return _ToDisk(self._files.archive, max_mb, "the archive", self._take, lambda size: None)
 
     def _picture(self, source: str) -> Sink:
-        items, most = self.upload.items, self._settings.job_max_images
-        if len(items) >= most:
-            raise Problem("body_too_large", f"a job has at most {most} images; send several jobs")
-        number, most_mb = len(items), self._settings.max_body_mb
+        items, max_images = self.upload.items, self._settings.job_max_images
+        if len(items) >= max_images:
+            raise Problem(
+                "body_too_large",
+                f"the form contains more than the {max_images} pictures that a job may have; "
+                "send several jobs",
+            )
+        number = len(items)
         return _ToDisk(
             self._files.input(number),
-            most_mb,
+            self._settings.max_body_mb,
             f"picture {number} (the first is 0)",
             self._take,
-            lambda size: items.append(Item(number, source, size)),
+            lambda size: items.append(JobItem(number, source, size)),
         )
 
     def _take(self, num_bytes: int) -> None:
-        self._room.take(self._files.id, num_bytes)
+        self._quota.take(self._files.id, num_bytes)
 
 
 class _ToDisk:
-    """A file of at most `most_mb`, of which there is `what` to say in a problem.
+    """Writes one file.
 
-    take: asks for room before bytes are written; done: gets the size when the file is whole.
+    Args:
+        path: Where to write it; the file must not exist.
+        max_mb: The most it may have.
+        what: What to call it in a problem.
+        take: Takes bytes from the quota before they are written.
+        done: Gets the size in bytes when the file is complete.
     """
 
     def __init__(
         self,
         path: Path,
-        most_mb: float,
+        max_mb: float,
         what: str,
         take: Callable[[int], None],
         done: Callable[[int], None],
     ):
-        self._most_mb, self._what, self._take, self._done = most_mb, what, take, done
+        self._max_mb, self._what, self._take, self._done = max_mb, what, take, done
         self._size = 0
         self._file = open(path, "xb")  # noqa: SIM115 — closed in `close`
 
     def write(self, data: memoryview) -> None:
         self._size += len(data)
-        if self._size > self._most_mb * MB:
-            raise Problem("body_too_large", f"{self._what} is larger than {self._most_mb:g} MB")
+        if self._size > self._max_mb * MB:
+            raise Problem("body_too_large", f"{self._what} is larger than {self._max_mb:g} MB")
         self._take(len(data))
         self._file.write(data)
 

@@ -1,8 +1,8 @@
-"""What a browser is shown: the page at / and its files, and /docs, the API in plain HTML, made from
-the OpenAPI document.
+"""What browsers show: the page at / with its files, and /docs, which is the OpenAPI document as
+plain HTML.
 
-Nothing comes from another host and no script stands inside a page, so the policy below can forbid
-both.
+Nothing is loaded from another host and no page contains inline scripts, so the content security
+policy forbids both.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from humanparse.system.packaged import packaged
 
 SAMPLE = "cli/demo/astronaut.jpg"  # one of the photos of `humanparse demo`
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
-# media types that gzip makes smaller; pictures are packed already
-PACKED = ("text/", "image/svg+xml")
-# settings that the page knows, so that it need not send what is refused
+# media types that gzip makes smaller; pictures are compressed already
+COMPRESSIBLE = ("text/", "image/svg+xml")
+# settings that the page gets, so that it does not send what would be refused
 LIMITS = ("max_body_mb", "max_megapixels")
 
 
 def page_routes() -> APIRouter:
-    """/, /static/…, /docs and /openapi.json."""
+    """Return the routes of /, /static/…, /docs and /openapi.json."""
     router = APIRouter(include_in_schema=False)
     static_files = packaged("service/page/static")
     files = {
@@ -47,28 +48,28 @@ def page_routes() -> APIRouter:
         if path.is_file()
     }
     files["sample.jpg"] = packaged(SAMPLE)
-    kept = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files.items()}
+    assets = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files.items()}
 
-    @lru_cache(maxsize=16)  # more than a service has proxies; clients may be able to say others
+    @lru_cache(maxsize=16)  # more than there are proxies; clients may be able to forge others
     def filled_in(settings: Settings, root: str) -> Asset:
         policy = POLICY.replace("base-uri 'none'", "base-uri 'self'") if root else POLICY
-        return Asset(_filled_in(kept, settings, root), "text/html", policy)
+        return Asset(_filled_in(assets, settings, root), "text/html", policy)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def page(request: Request) -> Response:
-        return filled_in(request.app.state.settings, root_of(request)).answer(request)
+        return filled_in(request.app.state.settings, root_of(request)).response(request)
 
     @router.api_route("/static/{name:path}", methods=["GET", "HEAD"])
     async def static(name: str, request: Request) -> Response:
-        return _asset(kept, name).answer(request)
+        return _asset(assets, name).response(request)
 
     @router.api_route("/favicon.ico", methods=["GET", "HEAD"])
     async def favicon(request: Request) -> Response:
-        return _asset(kept, "icon.svg").answer(request)
+        return _asset(assets, "icon.svg").response(request)
 
     @router.api_route("/openapi.json", methods=["GET", "HEAD"])
     async def openapi(request: Request) -> Response:
-        # FastAPI's own would keep what one client's proxy says, and tell it to the next client.
+        # FastAPI's own route would keep the root path of one client's proxy for all other clients.
         servers = {"servers": [{"url": root}]} if (root := root_of(request)) else {}
         return JSONResponse(request.app.openapi() | servers)
 
@@ -81,76 +82,83 @@ def page_routes() -> APIRouter:
 
 @dataclass(frozen=True)
 class Asset:
-    """A file that browsers keep and ask about each time, so that a new version shows at once: 304
-    is cheap."""
+    """A file that browsers cache but revalidate each time, so that a new version shows at once.
+
+    Attributes:
+        data: Its content.
+        media_type: Its media type.
+        policy: The content security policy, if it is a page.
+    """
 
     data: bytes
     media_type: str
-    policy: str = POLICY  # of a page
+    policy: str = POLICY
 
     @cached_property
-    def packed(self) -> bytes | None:
-        """The data in gzip, where that is smaller."""
-        packed = (
-            gzip.compress(self.data, mtime=0) if self.media_type.startswith(PACKED) else self.data
-        )
-        return packed if len(packed) < len(self.data) else None
+    def compressed(self) -> bytes | None:
+        """The data in gzip if that is smaller, otherwise None."""
+        if not self.media_type.startswith(COMPRESSIBLE):
+            return None
+        compressed = gzip.compress(self.data, mtime=0)
+        return compressed if len(compressed) < len(self.data) else None
 
     @cached_property
     def tag(self) -> str:
+        """The entity tag, without quotes."""
         return hashlib.sha256(self.data).hexdigest()[:20]
 
-    def answer(self, request: Request) -> Response:
-        packed = self.packed if _takes_gzip(request.headers.get("accept-encoding", "")) else None
-        tag = f'"{self.tag}-gz"' if packed else f'"{self.tag}"'
+    def response(self, request: Request) -> Response:
+        """Return the file, or 304 if the client has it already."""
+        takes_gzip = _takes_gzip(request.headers.get("accept-encoding", ""))
+        compressed = self.compressed if takes_gzip else None
+        tag = f'"{self.tag}-gz"' if compressed else f'"{self.tag}"'
         headers = {"etag": tag, "cache-control": "no-cache", "vary": "Accept-Encoding"}
         if self.media_type == "text/html":
             headers["content-security-policy"] = self.policy
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        if packed:
+        if compressed:
             headers["content-encoding"] = "gzip"
-        return Response(packed or self.data, media_type=self.media_type, headers=headers)
+        return Response(compressed or self.data, media_type=self.media_type, headers=headers)
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """Whether an Accept-Encoding header names gzip, and not only to refuse it."""
+    """Whether an Accept-Encoding header accepts gzip."""
     wishes = [part.replace(" ", "").lower() for part in accepted.split(",")]
     return any(
         wish == "gzip" or (wish.startswith("gzip;q=") and wish[7:].strip("0.")) for wish in wishes
     )
 
 
-def _asset(kept: dict[str, Asset], name: str) -> Asset:
-    """One of the files that come with the package; a name that is not among them leads nowhere."""
-    if name not in kept or name == "index.html":
+def _asset(assets: dict[str, Asset], name: str) -> Asset:
+    """Return a file of the package by its exact name, so that no name leads out of the package."""
+    if name not in assets or name == "index.html":
         raise Problem("not_found", "there is no such file; the page is at /")
-    return kept[name]
+    return assets[name]
 
 
 def _media_type(name: str) -> str:
-    """Of our own files, whatever this machine's tables say."""
+    """Return the media type of a file of the package, the same on every machine."""
     known = {".js": "text/javascript", ".webp": "image/webp"}
     return (
         known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     )
 
 
-def _filled_in(kept: dict[str, Asset], settings: Settings, root: str) -> bytes:
-    """index.html with the limits of this server, and with every module named, so that browsers
-    fetch them at once.
+def _filled_in(assets: dict[str, Asset], settings: Settings, root: str) -> bytes:
+    """Fill the limits of the server and all modules, which browsers preload, into index.html.
 
-    root: the path below which clients see it, if that is known. Then its links are right at /hp,
-    too; without it, at /hp/ alone.
+    root: the path below which clients see the page, if known. With it links work at /hp as well as
+    at /hp/, without it only at /hp/.
     """
     limits = json.dumps({name: getattr(settings, name) for name in LIMITS})
-    modules = [name for name in kept if name.startswith("js/")]
+    modules = [name for name in assets if name.startswith("js/")]
     preloads = "\n".join(
         f'  <link rel="modulepreload" href="static/{name}">'
         for name in modules
         if name != "js/early.js"
     )
-    text = kept["index.html"].data.decode()
+    text = assets["index.html"].data.decode()
     base = f'  <base href="{escape(root)}/">\n' if root else ""
     for name, filling in (("base", base), ("limits", escape(limits)), ("preloads", preloads)):
         text = text.replace(f"{{{{{name}}}}}", filling)
@@ -159,49 +167,68 @@ def _filled_in(kept: dict[str, Asset], settings: Settings, root: str) -> bytes:
 
 # /docs
 
+_DOCS = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>humanparse API</title>
+<link rel="icon" href="static/icon.svg">
+<link rel="stylesheet" href="static/theme.css"><link rel="stylesheet" href="static/docs.css">
+<script src="static/js/early.js"></script>
+</head>
+<body><main>
+<h1>humanparse {version}</h1>
+<p>{description}</p>
+<p><a href="./">The page</a> · For programs: <a href="openapi.json">openapi.json</a></p>
+<pre>curl -F image=@street.jpg {parse}</pre>
+{endpoints}
+</main></body>
+</html>
+"""
+
 
 def _docs(request: Request) -> Response:
     document = request.app.openapi()
-    body = "".join(_endpoints(document))
-    html = (
-        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        "<title>humanparse API</title><link rel=icon href='static/icon.svg'><link rel=stylesheet href='static/theme.css'>"
-        "<link rel=stylesheet href='static/docs.css'><script src='static/js/early.js'></script></head><body><main>"
-        f"<h1>humanparse {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>"
-        "<p><a href='./'>The page</a> · For programs: <a href='openapi.json'>openapi.json</a></p>"
-        "<pre>curl -F image=@street.jpg "
-        f"{escape(str(request.url.replace(path=f'{root_of(request)}/parse', query='')))}</pre>"
-        f"{body}</main></body></html>"
+    html = _DOCS.format(
+        version=escape(document["info"]["version"]),
+        description=escape(document["info"]["description"]),
+        parse=escape(str(request.url.replace(path=f"{root_of(request)}/parse", query=""))),
+        endpoints="\n".join(_endpoints(document)),
     )
     return HTMLResponse(html, headers={"content-security-policy": POLICY})
 
 
 def _endpoints(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the HTML of each endpoint."""
     for path, methods in document["paths"].items():
-        for method, what in methods.items():
-            yield f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(what.get('summary', ''))}</p>"
+        for method, operation in methods.items():
+            yield f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>"
+            yield f"<p>{escape(operation.get('summary', ''))}</p>"
+            yield from _table("Options", _options(operation))
+            body = operation.get("requestBody", {}).get("content", {})
+            yield from _table("Body", [(kind, "", "") for kind in body])
+            responses = operation["responses"].items()
             yield from _table(
-                "Options",
-                [
-                    (
-                        one["name"],
-                        _choices(one["schema"]),
-                        one["schema"].get("description", one.get("description", "")),
-                    )
-                    for one in what.get("parameters", [])
-                ],
-            )
-            yield from _table(
-                "Body", [(kind, "", "") for kind in what.get("requestBody", {}).get("content", {})]
-            )
-            yield from _table(
-                "Answers",
+                "Responses",
                 [
                     (status, ", ".join(one.get("content", {})), one["description"])
-                    for status, one in what["responses"].items()
+                    for status, one in responses
                 ],
             )
             yield "</section>"
+
+
+def _options(operation: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return name, choices and meaning of each parameter."""
+    return [
+        (
+            one["name"],
+            _choices(one["schema"]),
+            one["schema"].get("description", one.get("description", "")),
+        )
+        for one in operation.get("parameters", [])
+    ]
 
 
 def _choices(schema: dict[str, Any]) -> str:
@@ -213,5 +240,6 @@ def _table(heading: str, rows: list[tuple[str, str, str]]) -> Iterator[str]:
     if rows:
         yield f"<h3>{heading}</h3><table>"
         for name, kind, meaning in rows:
-            yield f"<tr><th scope=row><code>{escape(name)}</code></th><td>{escape(kind)}</td><td>{escape(meaning)}</td></tr>"
+            yield f"<tr><th scope=row><code>{escape(name)}</code></th>"
+            yield f"<td>{escape(kind)}</td><td>{escape(meaning)}</td></tr>"
         yield "</table>"

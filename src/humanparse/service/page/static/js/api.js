@@ -1,10 +1,15 @@
-// Talks to the server: /models, /parse, /readyz. Every failure becomes a Problem with the server's own code.
+// Talks to the server: /models, /parse, /readyz. Every failure becomes a Problem with the server's
+// own code.
 
 import { recall, remember } from './memory.js';
 
 const PARSING = ['read', 'preprocess', 'network', 'postprocess', 'answer'];
 
-/** What went wrong. code: of the server's problem, or network, cancelled or bad_answer; retryAfter in seconds, or null. */
+/** What went wrong.
+ *
+ * code: the code of the server's problem, or network, cancelled or bad_answer; retryAfter: seconds,
+ * or null.
+ */
 export class Problem extends Error {
   constructor(code, detail = '', { retryable = false, retryAfter = null } = {}) {
     super(detail || code);
@@ -12,19 +17,19 @@ export class Problem extends Error {
   }
 }
 
-// Another service, below another path of this host, has another token.
+// Another service below another path of this host has its own token.
 const KEPT = `token ${new URL('.', document.baseURI).pathname}`;
 let secret = recall(KEPT, 'sessionStorage');
 
 export const token = () => secret;
 
-/** Send this token from now on, until the tab is closed. */
+/** Send this token with every request until the tab is closed. */
 export function setToken(text) {
   secret = text;
   remember(KEPT, text, 'sessionStorage');
 }
 
-/** The models that answer, the default first. */
+/** Fetch the list of models, the default first. */
 export async function models() {
   let answer;
   try {
@@ -32,11 +37,15 @@ export async function models() {
   } catch {
     throw new Problem('network', '', { retryable: true });
   }
-  if (!answer.ok) throw problemOf(answer.status, await answer.text(), (name) => answer.headers.get(name));
+  if (!answer.ok)
+    throw problemOf(answer.status, await answer.text(), (name) => answer.headers.get(name));
   return (await answer.json()).models;
 }
 
-/** How many requests wait at the server, and for how many seconds about; null where it does not say. */
+/** Ask how many requests are waiting at the server and for about how many seconds.
+ *
+ * Returns {queued, seconds}, or null if the server does not say.
+ */
 export async function waiting() {
   try {
     const ready = await (await fetch('readyz')).json();
@@ -46,17 +55,21 @@ export async function waiting() {
   }
 }
 
-/** Send a picture. Returns {done, abort}; done gives {body, times}: the answer's Blob, and milliseconds by stage.
+/** Send a picture.
  *
- * format: of /parse; "json" is the result as docs/json.md describes it. onProgress: called with the share sent, 0 to 1.
+ * format: a format of /parse; "json" is the result that docs/json.md describes. onProgress: called
+ * with the share that has been sent, 0 to 1.
+ * Returns {done, abort}; done resolves to {body, times}: the response's Blob, and milliseconds by
+ * stage.
  */
 export function parse(file, { model = '', format = 'json', onProgress = () => {} } = {}) {
-  const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+  const request = new XMLHttpRequest(); // fetch does not report how much has been sent
   const done = new Promise((resolve, reject) => {
     const begun = performance.now();
     let sent = 0;
     request.responseType = 'blob';
-    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.upload.onprogress = (event) =>
+      event.lengthComputable && onProgress(event.loaded / event.total);
     request.upload.onload = () => {
       sent = performance.now() - begun;
       onProgress(1);
@@ -65,13 +78,18 @@ export function parse(file, { model = '', format = 'json', onProgress = () => {}
     request.onerror = () => reject(new Problem('network', '', { retryable: true }));
     request.onload = async () => {
       const body = request.response;
-      if (request.status === 200) resolve({ body, times: { upload: sent, ...serverTimes(request) } });
-      else reject(problemOf(request.status, await body.text(), (name) => request.getResponseHeader(name)));
+      if (request.status === 200)
+        resolve({ body, times: { upload: sent, ...serverTimes(request) } });
+      else
+        reject(
+          problemOf(request.status, await body.text(), (name) => request.getResponseHeader(name)),
+        );
     };
     request.open('POST', `parse?${new URLSearchParams({ format, ...(model && { model }) })}`);
-    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(authorization()))
+      request.setRequestHeader(name, value);
     const form = new FormData();
-    form.append('image', file, 'image'); // the server does not look at the name
+    form.append('image', file, 'image'); // the server ignores the name here
     request.send(form);
   });
   return { done, abort: () => request.abort() };
@@ -86,7 +104,7 @@ function problemOf(status, text, header) {
   try {
     body = JSON.parse(text);
   } catch {
-    // A proxy in between has answered in its own way.
+    // A proxy in between has responded in its own format.
   }
   const byStatus = {
     401: 'unauthorized',
@@ -98,10 +116,13 @@ function problemOf(status, text, header) {
   const code = body.code || byStatus[status] || (status < 500 ? 'bad_request' : 'internal_error');
   const seconds = parseInt(header('retry-after') || '', 10);
   const retryable = body.retryable ?? [429, 502, 503, 504].includes(status);
-  return new Problem(code, body.detail || '', { retryable, retryAfter: seconds >= 0 ? seconds : null });
+  return new Problem(code, body.detail || '', {
+    retryable,
+    retryAfter: seconds >= 0 ? seconds : null,
+  });
 }
 
-/** {queue, parse} in milliseconds, from the Server-Timing header; parse is 0 where the answer was known already. */
+/** Read {queue, parse} in ms from the Server-Timing header; parse is 0 for a cached result. */
 function serverTimes(request) {
   const times = {};
   for (const entry of (request.getResponseHeader('server-timing') || '').split(',')) {
@@ -109,6 +130,9 @@ function serverTimes(request) {
     const duration = values.find((value) => value.startsWith('dur='));
     if (duration) times[name] = parseFloat(duration.slice(4));
   }
-  const parse = PARSING.reduce((sum, stage) => sum + (times[stage] || 0), 0);
-  return { queue: times.queue || 0, parse, known: request.getResponseHeader('x-cache') === 'hit' };
+  return {
+    queue: times.queue || 0,
+    parse: PARSING.reduce((sum, stage) => sum + (times[stage] || 0), 0),
+    known: request.getResponseHeader('x-cache') === 'hit',
+  };
 }

@@ -1,4 +1,5 @@
-// Puts the page together: pictures come in, are sent, and are shown by everything that listens to the state.
+// Puts the page together: pictures come in, are sent, and are shown by the modules that listen to
+// the state.
 
 import * as api from './api.js';
 import * as camera from './camera.js';
@@ -40,24 +41,27 @@ find('#language').addEventListener('click', () => {
 find('#theme').addEventListener('click', switchTheme);
 find('#model').addEventListener('change', (event) => chooseModel(event.target.value));
 listen(frame);
-for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip]) listen(part.show);
+for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip])
+  listen(part.show);
 meet();
 change();
 document.documentElement.classList.add('ready');
 
-/** New photos: the first of them is looked at, instead of one that cannot be parsed. */
+/** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
 function add(files) {
   const pictures = [];
   for (const file of files) pictures.push(newPicture(file, [...state.pictures, ...pictures]));
   const hopeless =
-    state.current?.status === 'failed' && !state.current.problem.retryable && !queue.canShrink(state.current);
+    state.current?.status === 'failed' &&
+    !state.current.problem.retryable &&
+    !queue.canShrink(state.current);
   if (hopeless) forget(state.current);
   state.pictures.push(...pictures);
   look(pictures[0]);
   queue.pump();
 }
 
-/** Make a picture the current one. What the others hold of pixels is let go. */
+/** Make a picture the current one, and release the pixels of the others. */
 async function look(picture) {
   for (const other of state.pictures) if (other !== picture) release(other);
   change({ current: picture, pointed: null });
@@ -65,16 +69,17 @@ async function look(picture) {
   else await preview(picture);
 }
 
-/** Show the photo while its result is awaited. */
+/** Show the photo while its result is on the way. */
 async function preview(picture) {
   await read(picture);
   change();
 }
 
-/** An answer has come: show it if it is waited for, and tell. */
+/** Handle a result: show it if its picture is the current one, and announce it. */
 async function done(picture) {
   if (picture === state.current) await open(picture);
-  announce(`${picture.name}: ${picture.result.people.length ? inspector.foundText(picture.result) : t('nobody')}`);
+  const { name, result } = picture;
+  announce(`${name}: ${result.people.length ? inspector.foundText(result) : t('nobody')}`);
 }
 
 async function open(picture) {
@@ -98,13 +103,13 @@ async function prepare(picture) {
   picture.times.show ??= performance.now() - begun;
 }
 
-/** Decode the photo for the screen, once. */
+/** Decode the photo for the screen, only once. */
 async function read(picture) {
   picture.reading ??= shownPhoto(picture.file);
   picture.photo = await picture.reading;
 }
 
-/** Forget a picture's pixels until it is looked at again. */
+/** Release a picture's pixels until it becomes the current one again. */
 function release(picture) {
   if (picture === state.current) return;
   picture.photo?.close();
@@ -132,21 +137,24 @@ function frame() {
   find('#welcome').hidden = any;
   find('#work').hidden = !any;
   find('#add').hidden = find('.skip').hidden = !any;
-  if (left) find('#stage').focus(); // the button that was pressed is gone
+  if (left) find('#stage').focus(); // the button that had the focus is gone
   find('#language').textContent = t('language');
   find('#language').setAttribute('aria-label', t('languageLabel'));
   find('#stage').setAttribute('aria-label', t('stage'));
   tellProgress(state.current);
 }
 
-/** For those who listen: what becomes of the current picture, but not every hundredth of it. */
+/** Tell screen readers about the current picture's state, but not about every percent of it. */
 function tellProgress(picture) {
   if (!picture || picture.result) return;
   if (picture.status === 'failed') announce(problemText(picture.problem.code).join(' '));
-  else announce(`${picture.name}: ${picture.status === 'sending' ? t('stateSending') : cards.progressText(picture)}`);
+  else {
+    const text = picture.status === 'sending' ? t('stateSending') : cards.progressText(picture);
+    announce(`${picture.name}: ${text}`);
+  }
 }
 
-/** Ask for the models; throws the Problem. */
+/** Fetch the models and fill the menu with them. Throws a Problem. */
 async function loadModels() {
   change({ models: await api.models() });
   if (!state.models.some((model) => model.name === state.model)) state.model = state.models[0].name;
@@ -157,7 +165,10 @@ async function loadModels() {
   find('#model-choice').hidden = state.models.length < 2;
 }
 
-/** When the page opens, and when a token was given. Other trouble than a missing token is told with the first photo. */
+/** Fetch the models when the page opens and when a token was entered.
+ *
+ * Every error but a missing token is shown with the first photo.
+ */
 async function meet() {
   try {
     await loadModels();
@@ -165,10 +176,11 @@ async function meet() {
     if (problem.code === 'unauthorized') token.ask();
     return;
   }
-  for (const picture of state.pictures) if (picture.problem?.code === 'unauthorized') queue.retry(picture);
+  for (const picture of state.pictures)
+    if (picture.problem?.code === 'unauthorized') queue.retry(picture);
 }
 
-/** Ask another model; what is on the stage is parsed again by it. */
+/** Switch to another model, and parse the current picture again with it. */
 function chooseModel(name) {
   state.model = name;
   const picture = state.current;
@@ -179,7 +191,10 @@ function chooseModel(name) {
 
 function switchTheme() {
   const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-  const next = (document.documentElement.dataset.theme || (dark ? 'dark' : 'light')) === 'dark' ? 'light' : 'dark';
+  const next =
+    (document.documentElement.dataset.theme || (dark ? 'dark' : 'light')) === 'dark'
+      ? 'light'
+      : 'dark';
   document.documentElement.dataset.theme = next;
   remember('theme', next);
 }

@@ -1,4 +1,5 @@
-// A photo from the camera: in a dialogue where the browser gives us the picture, else through the phone's own app.
+// Takes a photo with the camera: in a dialog where the browser gives access to the video, otherwise
+// in the phone's own camera app.
 
 import { find } from './dom.js';
 
@@ -6,7 +7,7 @@ const dialog = find('#camera');
 const video = find('#video');
 let facing = 'environment';
 
-/** Call `add([file])` for each photo taken, and `fail()` where there is no camera to be had. */
+/** Call `add([file])` for each photo that is taken, and `fail()` if no camera is available. */
 export function start(add, fail) {
   find('#open-camera').addEventListener('click', () => open(fail));
   find('#capture').addEventListener('click', async () => {
@@ -26,7 +27,7 @@ export function start(add, fail) {
 async function open(fail) {
   const onPhone = matchMedia('(pointer: coarse)').matches;
   if (onPhone || !navigator.mediaDevices) {
-    // without https a browser gives no camera to a page
+    // browsers give pages a camera only over https
     find('#camera-file').click();
     return;
   }
@@ -41,8 +42,12 @@ async function open(fail) {
 
 async function begin() {
   const size = { width: { ideal: 1920 }, height: { ideal: 1080 } };
-  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, ...size } });
-  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === 'videoinput');
+  video.srcObject = await navigator.mediaDevices.getUserMedia({
+    video: { facingMode: facing, ...size },
+  });
+  const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(
+    (device) => device.kind === 'videoinput',
+  );
   find('#flip').hidden = cameras.length < 2;
 }
 
@@ -55,7 +60,6 @@ async function capture() {
   if (!video.videoWidth) return null;
   const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
   canvas.getContext('2d').drawImage(video, 0, 0);
-  return new File([await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.95 })], 'camera.jpg', {
-    type: 'image/jpeg',
-  });
+  const blob = await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.95 });
+  return new File([blob], 'camera.jpg', { type: 'image/jpeg' });
 }

@@ -1,4 +1,5 @@
-// What lies over the stage while a picture is not there yet: progress with its cancel button, or what went wrong.
+// The cards over the stage while there is no result: progress with a cancel button, or what went
+// wrong.
 
 import { find, icon, make } from './dom.js';
 import { canShrink, cancel, retry, shrinkAndRetry } from './queue.js';
@@ -6,7 +7,8 @@ import { change, state } from './state.js';
 import { percent, problemText, t } from './strings.js';
 import { choose } from './upload.js';
 
-const MAY_WORK = ['cancelled', 'unauthorized', 'bad_answer', 'internal_error', 'unknown_model']; // when tried again
+// problems after which another try may work although the server does not call them retryable
+const MAY_WORK = ['cancelled', 'unauthorized', 'bad_answer', 'internal_error', 'unknown_model'];
 
 let shown = '';
 let ticking = 0;
@@ -15,7 +17,8 @@ export function start() {
   find('#cancel').addEventListener('click', () => cancel(state.current));
   document.addEventListener('keydown', (event) => {
     const busy = state.current && ['waiting', 'sending', 'parsing'].includes(state.current.status);
-    if (event.key === 'Escape' && !find('dialog[open]') && (busy || state.current?.retryAt)) cancel(state.current);
+    if (event.key === 'Escape' && !find('dialog[open]') && (busy || state.current?.retryAt))
+      cancel(state.current);
   });
 }
 
@@ -26,17 +29,21 @@ export function show() {
   find('#note').hidden = !(picture?.scene && !picture.scene.photo);
 }
 
-/** What is being done, in words. */
+/** Return the current step in words. */
 export function progressText(picture) {
   if (picture.status === 'sending') return t('sending', percent(picture.progress));
-  if (picture.status === 'parsing' && picture.ahead?.queued) return t('queued', Math.ceil(picture.ahead.seconds));
-  return t({ parsing: 'parsing', done: 'opening', cancelled: 'cancelled' }[picture.status] || 'waiting');
+  if (picture.status === 'parsing' && picture.ahead?.queued)
+    return t('queued', Math.ceil(picture.ahead.seconds));
+  return t(
+    { parsing: 'parsing', done: 'opening', cancelled: 'cancelled' }[picture.status] || 'waiting',
+  );
 }
 
 function showProgress(picture) {
   const busy =
     picture &&
-    (['waiting', 'sending', 'parsing'].includes(picture.status) || (picture.status === 'done' && !picture.scene));
+    (['waiting', 'sending', 'parsing'].includes(picture.status) ||
+      (picture.status === 'done' && !picture.scene));
   if (!busy && find('#cancel') === document.activeElement) find('#stage').focus();
   find('#progress').hidden = !busy;
   find('#stage').classList.toggle('busy', Boolean(busy));
@@ -51,7 +58,8 @@ function showProgress(picture) {
 function showProblem(picture) {
   const card = find('#problem');
   const wrong = picture && ['failed', 'cancelled'].includes(picture.status);
-  if (!wrong && card.contains(document.activeElement)) find('#stage').focus(); // the button that was pressed goes away
+  // the button that has the focus is about to go
+  if (!wrong && card.contains(document.activeElement)) find('#stage').focus();
   card.hidden = !wrong;
   find('#stage').classList.toggle('wrong', Boolean(wrong));
   if (!wrong) {
@@ -68,7 +76,8 @@ function fill(card, picture) {
   const { code, detail } = picture.problem;
   const [title, advice] = code === 'cancelled' ? [t('cancelled'), ''] : problemText(code);
   const buttons = make('div', { className: 'row' });
-  if (canShrink(picture)) buttons.append(button(t('shrink'), 'main', () => shrinkAndRetry(picture)));
+  if (canShrink(picture))
+    buttons.append(button(t('shrink'), 'main', () => shrinkAndRetry(picture)));
   else if (picture.problem.retryable || MAY_WORK.includes(code)) {
     buttons.append(button(t('again'), 'main again', () => retry(picture)));
   }
@@ -77,7 +86,14 @@ function fill(card, picture) {
     make('h2', {}, icon(code === 'cancelled' ? 'close' : 'alert'), title),
     ...(advice ? [make('p', {}, advice)] : []),
     ...(detail
-      ? [make('details', {}, make('summary', {}, t('details')), make('p', { className: 'detail', lang: 'en' }, detail))]
+      ? [
+          make(
+            'details',
+            {},
+            make('summary', {}, t('details')),
+            make('p', { className: 'detail', lang: 'en' }, detail),
+          ),
+        ]
       : []),
     buttons,
   );
@@ -87,7 +103,7 @@ function button(text, kind, onclick) {
   return make('button', { type: 'button', className: `button ${kind}`, onclick }, text);
 }
 
-/** Count down on the button until the picture is tried again by itself. */
+/** Count down on the button until the picture is sent again automatically. */
 function tick() {
   clearTimeout(ticking);
   const again = find('#problem .again');

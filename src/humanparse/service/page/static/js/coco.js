@@ -1,9 +1,13 @@
-// A result in COCO's object detection format, as the package writes it: https://cocodataset.org/#format-data
+// A result in COCO's object detection format, the same as the package writes:
+// https://cocodataset.org/#format-data
 
-/** One annotation for every person and every part, linked by number. fileName: of the photo. */
+/** Return one annotation for every person and every part, linked by id.
+ *
+ * fileName: the name of the photo's file.
+ */
 export function coco(result, fileName) {
   const { labels, width, height } = result;
-  const person = labels.length; // categories have the numbers of classes, and "person" comes after the last
+  const person = labels.length; // category ids are class ids, and "person" comes after the last
   const parts = labels.map((name, id) => ({ id, name, supercategory: 'part' })).slice(1);
   return {
     info: { description: `people and their parts, found by humanparse with ${result.model}` },
@@ -14,7 +18,7 @@ export function coco(result, fileName) {
   };
 }
 
-/** Each person and then their parts; at last the parts of nobody. */
+/** Return each person followed by their parts, and at the end the parts of no person. */
 function annotations({ people, loose_parts: loose }, personCategory) {
   const found = [];
   const add = ({ mask, box: [x0, y0, x1, y1], area, score }, category, person, partOf) => {

@@ -1,9 +1,12 @@
-// Short ways to find, make and fill elements.
+// Helpers that find, make and fill elements.
 
-/** The first element that matches, inside `root`. */
+/** Return the first element inside `root` that matches. */
 export const find = (selector, root = document) => root.querySelector(selector);
 
-/** A new element. `props` are set as properties, or as attributes where the name holds a "-" or is `role` or `for`. */
+/** Make an element.
+ *
+ * props: set as properties, or as attributes if the name contains "-" or is `role` or `for`.
+ */
 export function make(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -14,7 +17,7 @@ export function make(tag, props = {}, ...children) {
   return element;
 }
 
-/** One of the drawings that stand as symbols at the end of index.html. */
+/** Make an icon from one of the symbols at the end of index.html. */
 export function icon(name) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('class', 'icon');
@@ -25,10 +28,10 @@ export function icon(name) {
   return svg;
 }
 
-/** "rgb(1 2 3)" of [1, 2, 3]. */
+/** Return "rgb(1 2 3)" for [1, 2, 3]. */
 export const css = (colour) => `rgb(${colour.join(' ')})`;
 
-/** Hand a file to the visitor. */
+/** Let the visitor save a file. */
 export function save(blob, name) {
   const link = make('a', { href: URL.createObjectURL(blob), download: name });
   document.body.append(link);
@@ -37,7 +40,7 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Put text on the clipboard; pages that came over plain http have only the old way. */
+/** Copy text to the clipboard; pages that came over plain http can only do so the old way. */
 export async function copy(text) {
   if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
   const area = make('textarea', { value: text, className: 'unseen' });

@@ -1,14 +1,15 @@
-// Draws a parsed photo on any canvas: overlay, colours, outlines or the photo alone. Screen and files share it.
+// Draws a parsed photo on any canvas: overlay, colours, outlines or the photo alone. Used for the
+// screen and for files.
 
 import { isShown } from './state.js';
 import { css } from './dom.js';
 import { outline } from './contours.js';
 
 const INK = '32 33 38';
-const NO_PHOTO = '#33343a'; // behind the colours, where the browser cannot show the photo
+const NO_PHOTO = '#33343a'; // behind the colours, if the browser cannot show the photo
 
 const PERSON_COLOURS = [
-  // as the pictures that the package draws
+  // the same as in the pictures that the package draws
   [255, 178, 0],
   [0, 122, 232],
   [232, 58, 92],
@@ -24,15 +25,21 @@ const PERSON_COLOURS = [
 export const personColour = (person) =>
   person ? PERSON_COLOURS[(person - 1) % PERSON_COLOURS.length] : [128, 128, 128];
 
-/** What is needed to draw a result: photo (or null), maps, palette, and outlines as they are asked for. */
+/** Return what is needed to draw a result: photo (or null), maps, palette, and outlines, which are
+ * computed when they are first drawn.
+ */
 export function newScene(result, photo, maps, palette) {
-  const anchors = result.people.map((person) => ({ person: person.id, at: aboveHead(maps, person) }));
+  const anchors = result.people.map((person) => ({
+    person: person.id,
+    at: aboveHead(maps, person),
+  }));
   return { result, photo, maps, palette, anchors, paths: new Map(), layer: null, layerKey: '' };
 }
 
-/** Draw the photo and what `look` adds to it, in photo pixels: the caller sets the transform.
+/** Draw the photo and what `look` adds to it, in photo pixels; the caller sets the transform.
  *
- * look: {mode, opacity, colourBy, picture, pointed}; unit: photo pixels that lines and type are measured in.
+ * look: {mode, opacity, colourBy, picture, pointed}; unit: the size in photo pixels that widths of
+ * lines and text are multiples of.
  */
 export function draw(ctx, scene, look, unit) {
   const { result, photo } = scene;
@@ -54,7 +61,10 @@ export function draw(ctx, scene, look, unit) {
   if (mode === 'overlay' || mode === 'outlines') drawNumbers(ctx, scene, look, unit);
 }
 
-/** The colours of what is shown, on a canvas of the maps' size, transparent elsewhere. Kept until the switches change. */
+/** Return a canvas of the maps' size with the colours of what is shown, transparent elsewhere.
+ *
+ * It is kept until the choice of what is shown changes.
+ */
 function colourLayer(scene, { picture, colourBy }) {
   const key = `${colourBy} ${picture.solo} ${[...picture.off]}`;
   if (scene.layerKey === key && scene.layer) return scene.layer;
@@ -62,16 +72,25 @@ function colourLayer(scene, { picture, colourBy }) {
   const layer = scene.layer || new OffscreenCanvas(width, height);
   layer
     .getContext('2d')
-    .putImageData(new ImageData(new Uint8ClampedArray(coloured(scene, picture, colourBy).buffer), width, height), 0, 0);
+    .putImageData(
+      new ImageData(
+        new Uint8ClampedArray(coloured(scene, picture, colourBy).buffer),
+        width,
+        height,
+      ),
+      0,
+      0,
+    );
   return Object.assign(scene, { layer, layerKey: key }).layer;
 }
 
-/** Uint32Array of RGBA, one a pixel of the maps, 0 where nothing is shown. */
+/** Return a Uint32Array with the RGBA of each pixel of the maps, 0 where nothing is shown. */
 export function coloured({ result, maps, palette }, picture, colourBy) {
   const { labels, people } = maps;
   const parts = new Uint32Array(256);
   const persons = new Uint32Array(result.people.length + 1);
-  for (let part = 1; part < palette.length; part++) if (!picture.off.has(part)) parts[part] = rgba(palette[part]);
+  for (let part = 1; part < palette.length; part++)
+    if (!picture.off.has(part)) parts[part] = rgba(palette[part]);
   for (let person = 0; person < persons.length; person++) {
     if (!picture.solo || picture.solo === person) persons[person] = rgba(personColour(person));
   }
@@ -93,12 +112,15 @@ const rgba = ([red, green, blue]) =>
 
 // Lines
 
-/** Everything that has a part: {person, part, box}, person 0 for loose parts. */
+/** Return all parts as {person, part, box}; person is 0 for parts of no person. */
 export function regions(result) {
   const ofPeople = result.people.flatMap((person) =>
     person.parts.map((part) => ({ person: person.id, part: part.class_id, box: part.box })),
   );
-  return [...ofPeople, ...result.loose_parts.map((part) => ({ person: 0, part: part.class_id, box: part.box }))];
+  return [
+    ...ofPeople,
+    ...result.loose_parts.map((part) => ({ person: 0, part: part.class_id, box: part.box })),
+  ];
 }
 
 function partPath(scene, { person, part, box }) {
@@ -116,7 +138,10 @@ function kept(scene, key, box, inside) {
   return scene.paths.get(key);
 }
 
-/** In the overlay fine dark lines between parts; among outlines alone, each in its colour. White round people. */
+/** Draw lines around parts and white lines around people.
+ *
+ * Those around parts are fine and dark in the overlay, and have the part's colour in the outlines.
+ */
 function drawLines(ctx, scene, { mode, colourBy, picture }, unit) {
   const shown = regions(scene.result).filter((one) => isShown(picture, one.person, one.part));
   for (const region of shown) {
@@ -133,16 +158,23 @@ function drawLines(ctx, scene, { mode, colourBy, picture }, unit) {
       stroke(ctx, path, unit, `rgb(${INK} / 0.45)`);
     }
   }
-  const people = scene.result.people.filter((person) => shown.some((one) => one.person === person.id));
-  for (const person of people) stroke(ctx, personPath(scene, person), 3.6 * unit, `rgb(${INK} / 0.6)`);
-  for (const person of people) stroke(ctx, personPath(scene, person), 1.6 * unit, 'rgb(255 255 255 / 0.95)');
+  const people = scene.result.people.filter((person) =>
+    shown.some((one) => one.person === person.id),
+  );
+  for (const person of people)
+    stroke(ctx, personPath(scene, person), 3.6 * unit, `rgb(${INK} / 0.6)`);
+  for (const person of people)
+    stroke(ctx, personPath(scene, person), 1.6 * unit, 'rgb(255 255 255 / 0.95)');
 }
 
-/** Lift out what the pointer is on. */
+/** Highlight what the pointer is on. */
 function drawPointed(ctx, scene, { mode, picture, pointed }, unit) {
   const matches = (one) =>
-    (!pointed.person || pointed.person === one.person) && (!pointed.part || pointed.part === one.part);
-  const chosen = regions(scene.result).filter((one) => matches(one) && isShown(picture, one.person, one.part));
+    (!pointed.person || pointed.person === one.person) &&
+    (!pointed.part || pointed.part === one.part);
+  const chosen = regions(scene.result).filter(
+    (one) => matches(one) && isShown(picture, one.person, one.part),
+  );
   for (const region of pointed.part ? chosen : []) {
     const path = partPath(scene, region);
     if (mode !== 'colours') {
@@ -179,7 +211,8 @@ function drawNumbers(ctx, { result, anchors }, { picture }, unit) {
   ctx.textAlign = 'center';
   ctx.textBaseline = 'middle';
   for (const { person, at } of anchors) {
-    if (!result.people[person - 1].parts.some((part) => isShown(picture, person, part.class_id))) continue;
+    if (!result.people[person - 1].parts.some((part) => isShown(picture, person, part.class_id)))
+      continue;
     const wide = Math.max(high, ctx.measureText(person).width + 0.9 * em);
     const tag = freePlace(at[0] - wide / 2, at[1] - high - em / 4, wide, high, result, taken);
     taken.push(tag);
@@ -195,17 +228,25 @@ function drawNumbers(ctx, { result, anchors }, { picture }, unit) {
   }
 }
 
-/** A place inside the photo, moved down until it covers no other tag. */
+/** Return a position inside the photo, moved down until it covers no other tag. */
 function freePlace(x, y, wide, high, { width, height }, taken) {
-  const tag = { x: Math.max(0, Math.min(x, width - wide)), y: Math.max(0, Math.min(y, height - high)), wide, high };
+  const tag = {
+    x: Math.max(0, Math.min(x, width - wide)),
+    y: Math.max(0, Math.min(y, height - high)),
+    wide,
+    high,
+  };
   const meets = (other) =>
-    tag.x < other.x + other.wide && other.x < tag.x + wide && tag.y < other.y + high && other.y < tag.y + high;
+    tag.x < other.x + other.wide &&
+    other.x < tag.x + wide &&
+    tag.y < other.y + high &&
+    other.y < tag.y + high;
   for (let other = taken.find(meets); other && tag.y + high <= height; other = taken.find(meets))
     tag.y = other.y + high;
   return tag;
 }
 
-/** The middle of the upper edge of a person, in photo pixels. */
+/** Return the middle of a person's upper edge, in photo pixels. */
 function aboveHead({ people, width, height, scale }, { id, box }) {
   const top = Math.floor(box[1] * scale);
   const stop = Math.min(height, top + Math.max(1, Math.ceil(((box[3] - box[1]) * scale) / 12)));

@@ -1,4 +1,4 @@
-// Runs before the page is drawn, so that neither a chosen theme nor another language flashes.
+// Runs before the page is drawn, so that the wrong theme or language never flashes up.
 {
   const page = document.documentElement;
   let [theme, language] = ['', ''];
@@ -6,7 +6,7 @@
     theme = localStorage.getItem('humanparse-theme');
     language = localStorage.getItem('humanparse-language');
   } catch {
-    // Nothing is remembered here: what the system says it is.
+    // Nothing can be remembered here; the settings of the system apply.
   }
   if (theme) page.dataset.theme = theme;
   if ((language || navigator.language).startsWith('zh')) page.classList.add('translating');

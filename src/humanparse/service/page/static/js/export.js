@@ -1,4 +1,5 @@
-// What a visitor can take away: pictures as they are shown, and data with everything that was found.
+// The files a visitor can download: pictures as they are shown, and data with everything that was
+// found.
 
 import * as api from './api.js';
 import { coco } from './coco.js';
@@ -8,7 +9,7 @@ import { fullPhoto } from './photos.js';
 import { indexedPng, rgbPng } from './png.js';
 import { isShown, state } from './state.js';
 
-/** By name: the ending of its file, and how it is made of a picture. */
+/** The suffix of each format's file, and the function that makes it from a picture. */
 export const FORMATS = {
   overlay: { suffix: '.overlay.png', blob: overlay },
   colormap: { suffix: '.colormap.png', blob: colormap },
@@ -18,7 +19,7 @@ export const FORMATS = {
   coco: { suffix: '.coco.json', blob: annotations },
 };
 
-/** {blob, name} of a picture in one of FORMATS. */
+/** Return {blob, name} of a picture in one of FORMATS. */
 export async function file(picture, format) {
   const { suffix, blob } = FORMATS[format];
   return { blob: await blob(picture), name: picture.stem + suffix };
@@ -32,7 +33,8 @@ async function overlay(picture) {
   if (!photo) return fromServer(picture, 'overlay');
   const canvas = new OffscreenCanvas(result.width, result.height);
   const mode = state.mode === 'outlines' ? 'outlines' : 'overlay';
-  const whole = newScene(result, photo, scene.maps, scene.palette); // lines need no finer maps; the colours are large enough
+  // the maps of the screen are fine enough for lines and colours
+  const whole = newScene(result, photo, scene.maps, scene.palette);
   const unit = Math.max(1, Math.sqrt(result.width * result.height) / 800);
   const ctx = canvas.getContext('2d');
   ctx.imageSmoothingQuality = 'high';
@@ -43,11 +45,13 @@ async function overlay(picture) {
 
 function colormap(picture) {
   const { result, scene } = picture;
-  const pixels = new Uint8Array(coloured({ ...scene, maps: decode(result) }, picture, state.colourBy).buffer);
+  const pixels = new Uint8Array(
+    coloured({ ...scene, maps: decode(result) }, picture, state.colourBy).buffer,
+  );
   return rgbPng(result.width, result.height, (i) => pixels.subarray(4 * i, 4 * i + 3));
 }
 
-/** The photo where something is shown, cut to it, transparent elsewhere. */
+/** Return the photo where something is shown, cropped to it and transparent elsewhere. */
 async function cutout(picture) {
   const photo = await fullPhoto(picture.file);
   if (!photo) return fromServer(picture, 'cutout');
@@ -62,7 +66,9 @@ async function cutout(picture) {
   const rgba = new Uint32Array(pixels.data.buffer);
   for (let y = y0, to = 0; y < y1; y++) {
     for (let i = y * maps.width + x0; i < y * maps.width + x1; i++, to++) {
-      const kept = maps.labels[i] ? isShown(picture, maps.people[i], maps.labels[i]) : isWhole(picture, maps.people[i]);
+      const kept = maps.labels[i]
+        ? isShown(picture, maps.people[i], maps.labels[i])
+        : isWhole(picture, maps.people[i]);
       if (!kept) rgba[to] = 0;
     }
   }
@@ -70,15 +76,18 @@ async function cutout(picture) {
   return canvas.convertToBlob({ type: 'image/png' });
 }
 
-/** Whether a person's pixels that belong to no part are kept: they are where nothing of the person is switched off. */
-const isWhole = (picture, person) => person > 0 && !picture.off.size && (!picture.solo || picture.solo === person);
+/** Whether a person's pixels of no part are kept: only if all parts of the person are shown. */
+const isWhole = (picture, person) =>
+  person > 0 && !picture.off.size && (!picture.solo || picture.solo === person);
 
-/** The box round everything that is shown; the whole photo where nothing is. */
+/** Return the box around everything that is shown, or the whole photo if nothing is. */
 function boxOfShown(picture) {
   const { result } = picture;
   const boxes = [
     ...result.people.filter((person) => isWhole(picture, person.id)),
-    ...result.people.flatMap((person) => person.parts.filter((part) => isShown(picture, person.id, part.class_id))),
+    ...result.people.flatMap((person) =>
+      person.parts.filter((part) => isShown(picture, person.id, part.class_id)),
+    ),
     ...result.loose_parts.filter((part) => isShown(picture, 0, part.class_id)),
   ].map((region) => region.box);
   if (!boxes.length) return [0, 0, result.width, result.height];
@@ -87,7 +96,7 @@ function boxOfShown(picture) {
   return [least(0), least(1), most(2), most(3)];
 }
 
-/** For photos that this browser cannot read, the server draws. */
+/** Let the server draw a photo that this browser cannot read. */
 async function fromServer(picture, format) {
   return (await api.parse(picture.file, { model: picture.model.name, format }).done).body;
 }

@@ -1,4 +1,4 @@
-// Beside the stage: what was found in numbers, the same as a table, and which model it was and how long it took.
+// Beside the stage: how much was found, the table of it, the model, and how long it took.
 
 import { find, make } from './dom.js';
 import { state } from './state.js';
@@ -17,7 +17,8 @@ export function start() {
 export function show() {
   const picture = state.current;
   if (!picture) return;
-  const key = `${picture.id} ${picture.scene ? picture.times.show : picture.status} ${currentLanguage()}`;
+  const stage = picture.scene ? picture.times.show : picture.status;
+  const key = `${picture.id} ${stage} ${currentLanguage()}`;
   if (key === shown) return;
   shown = key;
   find('#table').hidden = find('#footer').hidden = !picture.scene;
@@ -33,7 +34,7 @@ export function show() {
   footer(picture);
 }
 
-/** "3 people, 14 parts" */
+/** Return, for example, "3 people, 14 parts". */
 export function foundText({ people, loose_parts: loose }) {
   return t(
     'found',
@@ -62,14 +63,23 @@ function table({ people, loose_parts: loose }) {
         ...part,
       })),
     ),
-    ...loose.map((part, i) => ({ who: t('noPerson'), first: i === 0, count: loose.length, ...part })),
+    ...loose.map((part, i) => ({
+      who: t('noPerson'),
+      first: i === 0,
+      count: loose.length,
+      ...part,
+    })),
   ];
   section.hidden = !rows.length;
   const head = make(
     'tr',
     {},
     ...['person', 'part', 'score', 'area'].map((name) =>
-      make('th', { scope: 'col' }, name === 'person' ? t('people') : name === 'area' ? `${t('area')}, px` : t(name)),
+      make(
+        'th',
+        { scope: 'col' },
+        name === 'person' ? t('people') : name === 'area' ? `${t('area')}, px` : t(name),
+      ),
     ),
   );
   const body = rows.map((row) =>
@@ -97,8 +107,14 @@ function footer({ model, times }) {
     `${t('timeUpload')} ${milliseconds(times.upload)}`,
     ...(times.known
       ? [t('timeKnown')]
-      : [`${t('timeQueue')} ${milliseconds(times.queue)}`, `${t('timeParse')} ${milliseconds(times.parse)}`]),
+      : [
+          `${t('timeQueue')} ${milliseconds(times.queue)}`,
+          `${t('timeParse')} ${milliseconds(times.parse)}`,
+        ]),
     `${t('timeShow')} ${milliseconds(times.show)}`,
   ];
-  find('#footer').replaceChildren(make('p', { id: 'used-model' }, model.name), make('p', {}, stages.join(' · ')));
+  find('#footer').replaceChildren(
+    make('p', { id: 'used-model' }, model.name),
+    make('p', {}, stages.join(' · ')),
+  );
 }

@@ -18,26 +18,39 @@ export function show() {
   if (!key) return;
   for (const input of section.querySelectorAll('input[type=checkbox]'))
     input.checked = !picture.off.has(Number(input.value));
-  for (const input of section.querySelectorAll('input[type=radio]')) input.checked = input.value === state.colourBy;
+  for (const input of section.querySelectorAll('input[type=radio]'))
+    input.checked = input.value === state.colourBy;
   section.classList.toggle('by-person', state.colourBy === 'person');
 }
 
-/** [{part, label, area, share, people}], largest first: of everyone, or of the person singled out. */
+/** Return [{part, label, area, share, people}] of everyone or of the selected person, by area. */
 export function entries({ result, solo }) {
   const found = new Map();
   const add = (part) => {
-    const entry = found.get(part.class_id) || { part: part.class_id, label: part.label, area: 0, people: 0 };
-    found.set(part.class_id, Object.assign(entry, { area: entry.area + part.area, people: entry.people + 1 }));
+    const entry = found.get(part.class_id) || {
+      part: part.class_id,
+      label: part.label,
+      area: 0,
+      people: 0,
+    };
+    found.set(
+      part.class_id,
+      Object.assign(entry, { area: entry.area + part.area, people: entry.people + 1 }),
+    );
   };
   for (const person of result.people) if (!solo || solo === person.id) person.parts.forEach(add);
   if (!solo) result.loose_parts.forEach(add);
-  const all = [...found.values()].sort((a, b) => b.area - a.area);
+  const all = [...found.values()].toSorted((a, b) => b.area - a.area);
   const total = all.reduce((sum, entry) => sum + entry.area, 0);
   return all.map((entry) => ({ ...entry, share: entry.area / total }));
 }
 
 function fill(section, picture, rows) {
-  const list = make('ul', { className: 'parts' }, ...rows.map((entry) => row(entry, picture, rows[0].share)));
+  const list = make(
+    'ul',
+    { className: 'parts' },
+    ...rows.map((entry) => row(entry, picture, rows[0].share)),
+  );
   const sided = rows.some((entry) => /^(Left|Right)-/.test(entry.label));
   section.replaceChildren(
     make(
@@ -104,9 +117,11 @@ function row({ part, label, share, people }, picture, largest) {
   return item;
 }
 
-/** Only this part; all again if it stood alone already. */
+/** Show only this part; show all parts again if it was the only one already. */
 function single(picture, part) {
-  const others = [...new Set(regions(picture.result).map((one) => one.part))].filter((one) => one !== part);
+  const others = [...new Set(regions(picture.result).map((one) => one.part))].filter(
+    (one) => one !== part,
+  );
   const alone = !picture.off.has(part) && others.every((one) => picture.off.has(one));
   switchOff(picture, alone ? [] : others);
 }
@@ -125,7 +140,12 @@ function colourBy() {
     make(
       'label',
       {},
-      make('input', { type: 'radio', name: 'colour-by', value, onchange: () => change({ colourBy: value }) }),
+      make('input', {
+        type: 'radio',
+        name: 'colour-by',
+        value,
+        onchange: () => change({ colourBy: value }),
+      }),
       make('span', {}, text),
     );
   return make(

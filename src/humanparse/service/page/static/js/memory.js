@@ -1,4 +1,4 @@
-// What the browser remembers between visits; where it is told to remember nothing, the page works all the same.
+// What the browser remembers between visits. The page also works where it may remember nothing.
 
 const kept = (name) => `humanparse-${name}`;
 
@@ -14,6 +14,6 @@ export function remember(name, value, storage = 'localStorage') {
   try {
     window[storage].setItem(kept(name), value);
   } catch {
-    // Then only until the page is left.
+    // It is remembered only until the page is closed.
   }
 }

@@ -1,4 +1,4 @@
-// The people as chips: one can be singled out.
+// The people as chips, one of which can be selected.
 
 import { css, find, make } from './dom.js';
 import { personColour } from './draw.js';
@@ -37,14 +37,25 @@ function fill(section, picture) {
     chip.title = `${t('person', person.id)}, ${t('sure', percent(person.score))}`;
     chip.addEventListener('pointerenter', point({ person: person.id, part: 0 }));
     chip.addEventListener('pointerleave', point(null));
-    chip.addEventListener('click', () => single(picture, picture.solo === person.id ? 0 : person.id));
+    chip.addEventListener('click', () =>
+      single(picture, picture.solo === person.id ? 0 : person.id),
+    );
     return chip;
   });
-  const everyone = make('button', { type: 'button', className: 'chip', 'data-person': 0 }, t('everyone'));
+  const everyone = make(
+    'button',
+    { type: 'button', className: 'chip', 'data-person': 0 },
+    t('everyone'),
+  );
   everyone.addEventListener('click', () => single(picture, 0));
   section.replaceChildren(
     make('h3', { id: 'people-title' }, t('people')),
-    make('div', { className: 'chips', role: 'group', 'aria-labelledby': 'people-title' }, everyone, ...chips),
+    make(
+      'div',
+      { className: 'chips', role: 'group', 'aria-labelledby': 'people-title' },
+      everyone,
+      ...chips,
+    ),
   );
 }
 

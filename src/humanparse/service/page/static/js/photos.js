@@ -1,8 +1,8 @@
-// A picture's file → pixels, upright as the server sees them, or null where this browser cannot read the format.
+// Decodes a picture's file, upright as the server sees it; null if this browser cannot read it.
 
-const MAX_SHOWN = 12_000_000; // pixels kept for the screen; files are drawn from the photo's full size
+const MAX_SHOWN = 12_000_000; // pixels kept for the screen; files are drawn in full size
 
-/** The whole photo, or null. */
+/** Decode the whole photo. */
 export async function fullPhoto(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: 'from-image' });
@@ -11,7 +11,7 @@ export async function fullPhoto(file) {
   }
 }
 
-/** The photo for the screen, or null. */
+/** Decode the photo for the screen. */
 export async function shownPhoto(file) {
   const photo = await fullPhoto(file);
   if (!photo || photo.width * photo.height <= MAX_SHOWN) return photo;
@@ -20,7 +20,7 @@ export async function shownPhoto(file) {
   return small.transferToImageBitmap();
 }
 
-/** A JPEG of the photo that stays below both limits, or null. */
+/** Make a JPEG of the photo that stays below both limits, or return null. */
 export async function shrunk(file, { maxBytes = Infinity, maxPixels = Infinity }) {
   const photo = await fullPhoto(file);
   if (!photo) return null;

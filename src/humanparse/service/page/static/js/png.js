@@ -1,20 +1,24 @@
-// Writes PNG files whose pixels are exactly ours: a canvas can only write RGBA, and may be too small for large photos.
+// Writes PNG files with exact pixels: a canvas can only write RGBA, and may be too small for large
+// photos.
 
 import { crc32 } from './crc32.js';
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const [RGB, INDEXED] = [2, 3];
 
-/** An 8-bit indexed PNG. values: Uint8Array of width × height; palette: up to 256 colours [r, g, b]. */
+/** Make an 8-bit indexed PNG.
+ *
+ * values: Uint8Array of width × height; palette: up to 256 colours [r, g, b].
+ */
 export function indexedPng(width, height, values, palette) {
-  const colours = new Uint8Array(256 * 3); // all of them, as simple readers expect of a picture with 8 bits a pixel
+  const colours = new Uint8Array(256 * 3); // all 256, as simple readers expect
   palette.forEach((colour, i) => colours.set(colour, 3 * i));
   return png(width, height, INDEXED, [chunk('PLTE', colours)], (row, y) =>
     row.set(values.subarray(y * width, (y + 1) * width), 1),
   );
 }
 
-/** An RGB PNG. colourAt: gives [r, g, b] of the pixel with that index. */
+/** Make an RGB PNG. colourAt: returns [r, g, b] of the pixel with that index. */
 export function rgbPng(width, height, colourAt) {
   return png(width, height, RGB, [], (row, y) => {
     for (let x = 0; x < width; x++) row.set(colourAt(y * width + x), 1 + 3 * x);
@@ -25,14 +29,20 @@ async function png(width, height, kind, chunks, fill) {
   const header = new DataView(new ArrayBuffer(13));
   header.setUint32(0, width);
   header.setUint32(4, height);
-  header.setUint8(8, 8); // bits a channel
+  header.setUint8(8, 8); // bits per channel
   header.setUint8(9, kind);
   const rows = compressed(width * (kind === RGB ? 3 : 1), height, fill);
-  const parts = [new Uint8Array(SIGNATURE), chunk('IHDR', new Uint8Array(header.buffer)), ...chunks];
-  return new Blob([...parts, chunk('IDAT', await rows), chunk('IEND', new Uint8Array(0))], { type: 'image/png' });
+  const parts = [
+    new Uint8Array(SIGNATURE),
+    chunk('IHDR', new Uint8Array(header.buffer)),
+    ...chunks,
+  ];
+  return new Blob([...parts, chunk('IDAT', await rows), chunk('IEND', new Uint8Array(0))], {
+    type: 'image/png',
+  });
 }
 
-/** The rows, each after a 0 for "no filter", in zlib's form. */
+/** Compress the rows with zlib, each after a 0 for "no filter". */
 async function compressed(bytesPerRow, height, fill) {
   const packer = new CompressionStream('deflate');
   const packed = new Response(packer.readable).arrayBuffer();
@@ -49,7 +59,7 @@ async function compressed(bytesPerRow, height, fill) {
   return new Uint8Array(await packed);
 }
 
-/** Length, name, content, and the checksum of the latter two. */
+/** Return length, name, content, and the checksum of the latter two. */
 function chunk(name, content) {
   const bytes = new Uint8Array(content.length + 12);
   const view = new DataView(bytes.buffer);

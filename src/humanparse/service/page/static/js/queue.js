@@ -1,12 +1,18 @@
-// Sends the pictures that wait, two at a time, and puts answers and problems into them.
+// Sends the waiting pictures, two at a time, and stores their results and problems in them.
 
 import * as api from './api.js';
 import { change, state } from './state.js';
 import { shrunk } from './photos.js';
 
-const AT_A_TIME = 2;
-const TRIES_BY_ITSELF = 5;
-const BY_ITSELF = ['queue_full', 'too_many_connections', 'not_ready', 'shutting_down', 'worker_crashed'];
+const MAX_CONCURRENT = 2;
+const MAX_RETRIES = 5; // automatic ones
+const RETRIED = [
+  'queue_full',
+  'too_many_connections',
+  'not_ready',
+  'shutting_down',
+  'worker_crashed',
+];
 const SHRINKABLE = ['body_too_large', 'image_too_large'];
 
 const limits = JSON.parse(document.querySelector('meta[name=limits]').content);
@@ -14,17 +20,23 @@ let onDone = () => {};
 let onToken = () => {};
 let onModels = () => {};
 
-/** done(picture): an answer has come. token(): the server wants one. models(): ask for them; throws the Problem. */
+/** Set what to call. done(picture): a result has come; token(): the server wants a token; models():
+ * fetches the models and throws a Problem.
+ */
 export function start({ done, token, models }) {
   onDone = done;
   onToken = token;
   onModels = models;
 }
 
-/** Send what waits, if there is room. */
+/** Send waiting pictures if there is room. */
 export function pump() {
-  const busy = state.pictures.filter((picture) => ['sending', 'parsing'].includes(picture.status)).length;
-  const next = state.pictures.filter((picture) => picture.status === 'waiting').slice(0, AT_A_TIME - busy);
+  const busy = state.pictures.filter((picture) =>
+    ['sending', 'parsing'].includes(picture.status),
+  ).length;
+  const next = state.pictures
+    .filter((picture) => picture.status === 'waiting')
+    .slice(0, MAX_CONCURRENT - busy);
   for (const picture of next) send(picture);
   change();
 }
@@ -43,10 +55,11 @@ export function retry(picture) {
   pump();
 }
 
-/** Whether a smaller copy would mend the picture's problem. */
-export const canShrink = (picture) => SHRINKABLE.includes(picture.problem?.code) && picture.photo !== null;
+/** Whether a smaller copy would solve the picture's problem. */
+export const canShrink = (picture) =>
+  SHRINKABLE.includes(picture.problem?.code) && picture.photo !== null;
 
-/** Replace the picture by a smaller copy and try again. */
+/** Replace the picture with a smaller copy and try again. */
 export async function shrinkAndRetry(picture) {
   const { maxBytes, maxPixels } = bounds();
   const file = await shrunk(picture.file, { maxBytes, maxPixels });
@@ -55,7 +68,10 @@ export async function shrinkAndRetry(picture) {
   retry(picture);
 }
 
-const bounds = () => ({ maxBytes: limits.max_body_mb * 1e6 - 2000, maxPixels: limits.max_megapixels * 1e6 });
+const bounds = () => ({
+  maxBytes: limits.max_body_mb * 1e6 - 2000,
+  maxPixels: limits.max_megapixels * 1e6,
+});
 
 async function send(picture) {
   let aborted = false;
@@ -77,14 +93,17 @@ async function send(picture) {
     Object.assign(picture, { result: await read(body), model, times, tries: 0, status: 'done' });
     await onDone(picture);
   } catch (error) {
-    fail(picture, error instanceof api.Problem ? error : new api.Problem('bad_answer', String(error)));
+    fail(
+      picture,
+      error instanceof api.Problem ? error : new api.Problem('bad_answer', String(error)),
+    );
   } finally {
     picture.abort = () => {};
     pump();
   }
 }
 
-/** What is sure to be refused is not sent at all. */
+/** Throw a Problem for a file that the server would refuse anyway. */
 function checkSize({ file }) {
   const { maxBytes } = bounds();
   if (file.size > maxBytes) {
@@ -100,7 +119,7 @@ async function read(body) {
   return result;
 }
 
-/** Note how much of a picture was sent. */
+/** Record how much of a picture has been sent. */
 export function progress(picture, share) {
   picture.progress = share;
   if (share === 1 && picture.status === 'sending') {
@@ -110,7 +129,7 @@ export function progress(picture, share) {
   change();
 }
 
-/** While an answer is awaited, ask every second how long the queue is. */
+/** Ask every second how long the queue is until the result comes. */
 async function watchQueue(picture) {
   const pause = () => new Promise((done) => setTimeout(done, 1000));
   for (await pause(); picture.status === 'parsing'; await pause()) {
@@ -124,7 +143,7 @@ function fail(picture, problem) {
   Object.assign(picture, { status, problem, result: null, scene: null });
   if (problem.code === 'unauthorized') onToken();
   if (problem.code === 'unknown_model') onModels().catch(() => {});
-  if (BY_ITSELF.includes(problem.code) && picture.tries < TRIES_BY_ITSELF) {
+  if (RETRIED.includes(problem.code) && picture.tries < MAX_RETRIES) {
     picture.tries += 1;
     const seconds = Math.min(60, Math.max(problem.retryAfter ?? 2 * picture.tries, 1));
     picture.retryAt = Date.now() + 1000 * seconds;

@@ -1,4 +1,4 @@
-// The lines that give the same result in a shell and in Python.
+// The code that gives the same result in a shell and in Python.
 
 import { token } from './api.js';
 import { state } from './state.js';
@@ -24,13 +24,14 @@ export function python(picture) {
   ].join('\n');
 }
 
-/** Whether the model must be named, as it is not the one that answers anyway. */
+/** Whether the model must be named because it is not the default. */
 const isNamed = (picture) => picture.model.name !== state.models[0].name;
 
-/** As it is on the visitor's disk, where another picture may have the same. */
+/** Return the name on the visitor's disk, where another picture may have the same. */
 const fileName = (picture) => picture.file.name || picture.name;
 
-const shell = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const shell = (word) =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
-/** curl ends a file's name at , and ; unless it is quoted. */
+/** Quote a file's name for curl, which otherwise ends it at "," and ";". */
 const formName = (name) => (/[",;\\]/.test(name) ? `"${name.replace(/["\\]/g, '\\$&')}"` : name);

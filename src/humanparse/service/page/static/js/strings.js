@@ -1,4 +1,4 @@
-// Every text of the page in English and Chinese, and the names of body parts and garments.
+// All texts of the page in English and Chinese, and the names of body parts and garments.
 
 import { recall, remember } from './memory.js';
 
@@ -7,12 +7,12 @@ const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 const EN = {
   title: 'humanparse: who is where, part by part',
   headline: 'See who is where, part by part.',
-  intro: 'Drop in a photo. Every person comes back with every body part and garment outlined, pixel by pixel.',
+  intro: 'Drop in a photo to see every person’s body parts and garments outlined, pixel by pixel.',
   choose: 'Choose photos',
   camera: 'Take a photo',
   sample: 'Try the sample',
-  hint: 'Or drop photos anywhere on this page, or paste one.',
-  privacy: 'Photos go to this server alone and are not stored.',
+  hint: 'You can also drop photos anywhere on this page, or paste one.',
+  privacy: 'Photos are sent only to this server and are not stored.',
   sampleCredit: 'Photo: NASA',
   drop: 'Drop to parse',
   add: 'Add photos',
@@ -23,7 +23,7 @@ const EN = {
   model: 'Model',
   skip: 'Skip to the result',
 
-  stage: 'Photo. Plus and minus zoom, arrow keys move, 0 shows the whole photo.',
+  stage: 'Photo. Press plus or minus to zoom, arrow keys to move, and 0 to see the whole photo.',
   view: 'View',
   overlay: 'Overlay',
   colours: 'Colours',
@@ -37,12 +37,14 @@ const EN = {
   zoomFit: 'Show the whole photo',
   before: 'Photo',
   after: 'Result',
-  noPreview: 'This browser cannot show photos of this format, so the colours stand alone. The result is exact.',
+  noPreview:
+    'This browser cannot show photos in this format, so you see only the colours. They are exact.',
 
   found: (people, parts) => `${many(people, 'person', 'people')}, ${many(parts, 'part', 'parts')}`,
   nobody: 'Nobody found',
   noResult: 'No result yet',
-  nobodyHint: 'People who are small, cut off or in the dark are easily missed. Try a photo that shows them larger.',
+  nobodyHint:
+    'People who are small, cut off or in the dark are easily missed. Try a larger photo of them.',
   people: 'People',
   everyone: 'Everyone',
   person: (id) => `Person ${id}`,
@@ -57,7 +59,7 @@ const EN = {
   none: 'None',
   only: (name) => `Only ${name}`,
   share: (share) => `${share} of everything coloured`,
-  ownSide: 'Left and right are the person’s own.',
+  ownSide: 'Left and right are from the person’s own point of view.',
   table: 'As a table',
   part: 'Part',
   score: 'Score',
@@ -81,7 +83,7 @@ const EN = {
   code: 'The same in code',
   copy: 'Copy',
   copied: 'Copied',
-  copyFailed: 'Copying is not allowed here: select the text instead.',
+  copyFailed: 'Copying is not allowed here. Select the text and copy it yourself.',
 
   sending: (share) => `Sending, ${share}`,
   parsing: 'Parsing …',
@@ -108,16 +110,16 @@ const EN = {
   timeQueue: 'queued',
   timeParse: 'parsed',
   timeShow: 'drawn',
-  timeKnown: 'known already',
+  timeKnown: 'from the cache',
   sheet: 'Larger or smaller list',
 
   cameraTitle: 'Take a photo',
   capture: 'Capture',
   close: 'Close',
   flip: 'Other camera',
-  cameraFailed: 'The camera cannot be used here. Allow it for this page, or choose a photo.',
+  cameraFailed: 'The camera is not available. Allow it for this page, or choose a photo.',
   tokenTitle: 'A token is needed',
-  tokenText: 'This server answers those who have its token. It is kept until this tab is closed.',
+  tokenText: 'This server requires a token. The token is kept until you close this tab.',
   tokenWrong: 'The server did not accept that token.',
   token: 'Token',
   tokenSend: 'Continue',
@@ -126,52 +128,82 @@ const EN = {
   problems: {
     network: [
       'The server cannot be reached',
-      'It may have stopped, or the network is down. Nothing is lost: the photo is still here.',
+      'It may have stopped, or the network may be down. Your photo is still here.',
     ],
-    bad_answer: ['The answer cannot be read', 'Something between this page and the server has changed it. Try again.'],
-    bad_request: ['The server could not read the request', 'Try again; if it stays like this, try another photo.'],
-    unauthorized: ['A token is needed', 'This server answers those who have its token.'],
+    bad_answer: [
+      'The response cannot be read',
+      'Something between this page and the server has changed it. Try again.',
+    ],
+    bad_request: [
+      'The server could not read the request',
+      'Try again. If that does not help, try another photo.',
+    ],
+    unauthorized: ['A token is needed', 'This server requires a token.'],
     request_timeout: [
       'Sending took too long',
       'The connection is slow or was interrupted. Try again, or use a smaller photo.',
     ],
     body_too_large: [
       'The file is too large',
-      'This server does not take files of that size. A smaller copy gives nearly the same result.',
+      'This server does not accept files this large. A smaller copy gives almost the same result.',
     ],
     image_too_large: [
       'The photo has too many pixels',
-      'This server does not take photos of that size. A smaller copy gives nearly the same result.',
+      'This server does not accept photos this large. A smaller copy gives almost the same result.',
     ],
-    unsupported_media_type: ['This is not a picture', 'Choose a photo: JPEG, PNG, WebP, TIFF, BMP or GIF.'],
+    unsupported_media_type: [
+      'This is not a picture',
+      'Choose a photo: JPEG, PNG, WebP, TIFF, BMP or GIF.',
+    ],
     not_an_image: [
       'This is not a picture',
-      'The file is of another kind, or its picture format is not known here. Choose a JPEG, PNG or WebP.',
+      'The file is not a picture, or its format is not supported. Choose a JPEG, PNG or WebP.',
     ],
     broken_image: [
       'The picture is damaged',
-      'The file breaks off or is not what it says. Save or export it again, or choose another.',
+      'The file is incomplete or has wrong content. Save it again, or choose another one.',
     ],
-    refused_image: ['This picture is not tried again', 'It has stopped the parser twice. Other photos work as before.'],
+    refused_image: [
+      'This picture will not be tried again',
+      'It has crashed the parser twice. Other photos work as before.',
+    ],
     unknown_model: [
-      'That model is not here any more',
-      'Choose another above, or try again with the one that is there now.',
+      'That model is no longer available',
+      'Choose another model above, or try again with the one that is selected now.',
     ],
-    unknown_host: ['This address is not answered', 'Open the page as localhost, or ask its operator to allow this name.'],
-    foreign_page: ['Another site sent this', 'Open the page of this server itself and try again.'],
+    unknown_host: [
+      'This address is not accepted',
+      'Open the page as localhost, or ask the operator of the server to allow this name.',
+    ],
+    foreign_page: [
+      'The request came from another site',
+      'Open this server’s own page and try again.',
+    ],
     header_too_large: [
       'The server could not read the request',
-      'Its head is too long, perhaps because of large cookies of this site. Delete them and try again.',
+      'Its headers are too long, perhaps because of large cookies. Delete them and try again.',
     ],
-    too_many_connections: ['The server is busy', 'Too many visitors are connected. It is tried again by itself.'],
-    queue_full: ['The server is busy', 'Many photos are waiting. It is tried again by itself.'],
-    not_ready: ['The server is starting', 'It is tried again by itself.'],
-    shutting_down: ['The server is being restarted', 'It is tried again by itself.'],
-    worker_crashed: ['The parser stopped in the middle', 'A new one is being started. It is tried again by itself.'],
-    deadline_exceeded: ['It took too long', 'The server gave up on this photo. A smaller one is quicker.'],
+    too_many_connections: [
+      'The server is busy',
+      'Too many visitors are connected. The photo will be sent again automatically.',
+    ],
+    queue_full: [
+      'The server is busy',
+      'Many photos are waiting. Yours will be sent again automatically.',
+    ],
+    not_ready: ['The server is starting', 'The photo will be sent again automatically.'],
+    shutting_down: ['The server is restarting', 'The photo will be sent again automatically.'],
+    worker_crashed: [
+      'The parser crashed',
+      'It is being restarted. The photo will be sent again automatically.',
+    ],
+    deadline_exceeded: [
+      'Parsing took too long',
+      'The server stopped working on this photo. A smaller one is faster.',
+    ],
     internal_error: [
       'Something went wrong on the server',
-      'It is not your photo’s fault. Try again; the server’s log says more.',
+      'Your photo is not the cause. Try again, or look into the server’s log.',
     ],
   },
 };
@@ -179,7 +211,7 @@ const EN = {
 const ZH = {
   title: 'humanparse：谁在哪里，逐部位解析',
   headline: '看清每个人，每一个部位。',
-  intro: '放入一张照片，找出每个人的每个身体部位和每件衣物，精确到像素。',
+  intro: '放入一张照片，即可看到每个人的身体部位和衣物的轮廓，精确到像素。',
   choose: '选择照片',
   camera: '拍照',
   sample: '试用示例',
@@ -195,7 +227,7 @@ const ZH = {
   model: '模型',
   skip: '跳到结果',
 
-  stage: '照片。加减号缩放，方向键移动，0 显示全图。',
+  stage: '照片。按加号或减号缩放，按方向键移动，按 0 显示全图。',
   view: '视图',
   overlay: '叠加',
   colours: '色图',
@@ -209,12 +241,12 @@ const ZH = {
   zoomFit: '显示全图',
   before: '原图',
   after: '结果',
-  noPreview: '浏览器无法显示这种格式的照片，因此只显示颜色。解析结果是准确的。',
+  noPreview: '此浏览器无法显示这种格式的照片，因此只显示颜色。解析结果是准确的。',
 
   found: (people, parts) => `${people} 个人，${parts} 个部位`,
   nobody: '没有找到人',
   noResult: '还没有结果',
-  nobodyHint: '人物太小、被截断或光线太暗时容易漏掉。请换一张人物更大的照片。',
+  nobodyHint: '人物太小、被截断或光线太暗时容易漏检。请换一张人物更大的照片。',
   people: '人物',
   everyone: '所有人',
   person: (id) => `人物 ${id}`,
@@ -249,11 +281,11 @@ const ZH = {
   download: (name, kind) => `下载${name}，${kind}`,
   zip: (count) => `${count} 个结果（zip）`,
   working: '正在准备文件…',
-  fileFailed: '浏览器无法生成该文件，照片可能太大。',
+  fileFailed: '此浏览器无法生成该文件，照片可能太大。',
   code: '用代码得到同样的结果',
   copy: '复制',
   copied: '已复制',
-  copyFailed: '此处不允许复制，请手动选中文字。',
+  copyFailed: '此处不允许复制。请选中文字后自行复制。',
 
   sending: (share) => `正在发送 ${share}`,
   parsing: '正在解析…',
@@ -280,44 +312,47 @@ const ZH = {
   timeQueue: '排队',
   timeParse: '解析',
   timeShow: '绘制',
-  timeKnown: '已有缓存',
+  timeKnown: '来自缓存',
   sheet: '放大或缩小列表',
 
   cameraTitle: '拍照',
   capture: '拍摄',
   close: '关闭',
   flip: '切换摄像头',
-  cameraFailed: '无法使用摄像头。请允许本页使用，或直接选择照片。',
+  cameraFailed: '无法使用摄像头。请允许本页使用摄像头，或直接选择照片。',
   tokenTitle: '需要令牌',
-  tokenText: '此服务器需要令牌才会应答。令牌只保留到此标签页关闭为止。',
+  tokenText: '此服务器需要令牌。令牌只保留到您关闭此标签页为止。',
   tokenWrong: '服务器没有接受该令牌。',
   token: '令牌',
   tokenSend: '继续',
   notFile: '这是链接，不是图片。请先保存图片，再把文件拖进来。',
 
   problems: {
-    network: ['无法连接服务器', '服务器可能已停止，或网络中断。照片仍在这里，不会丢失。'],
-    bad_answer: ['无法读取应答', '应答在途中被改动了，请重试。'],
-    bad_request: ['服务器无法读取请求', '请重试；若仍然如此，请换一张照片。'],
-    unauthorized: ['需要令牌', '此服务器需要令牌才会应答。'],
-    request_timeout: ['发送时间过长', '网络太慢或中断了。请重试，或使用小一些的照片。'],
+    network: ['无法连接服务器', '服务器可能已停止，或网络可能已中断。您的照片仍在这里。'],
+    bad_answer: ['无法读取响应', '响应在途中被改动了。请重试。'],
+    bad_request: ['服务器无法读取请求', '请重试。如果仍然失败，请换一张照片。'],
+    unauthorized: ['需要令牌', '此服务器需要令牌。'],
+    request_timeout: ['发送时间过长', '网络太慢或曾经中断。请重试，或使用小一些的照片。'],
     body_too_large: ['文件太大', '服务器不接受这么大的文件。缩小后的照片结果几乎相同。'],
     image_too_large: ['照片像素太多', '服务器不接受这么大的照片。缩小后的照片结果几乎相同。'],
     unsupported_media_type: ['这不是图片', '请选择照片：JPEG、PNG、WebP、TIFF、BMP 或 GIF。'],
-    not_an_image: ['这不是图片', '文件不是图片，或格式无法识别。请选择 JPEG、PNG 或 WebP。'],
-    broken_image: ['图片已损坏', '文件不完整，或内容与格式不符。请重新保存，或换一张。'],
-    refused_image: ['不再尝试这张图片', '它曾两次使解析程序中止。其他照片不受影响。'],
-    unknown_model: ['该模型已不存在', '请在上方选择其他模型，或直接重试。'],
-    unknown_host: ['不接受此地址', '请通过 localhost 打开页面，或请管理员允许该主机名。'],
+    not_an_image: ['这不是图片', '文件不是图片，或其格式不受支持。请选择 JPEG、PNG 或 WebP。'],
+    broken_image: ['图片已损坏', '文件不完整，或内容有误。请重新保存或导出，或换一张图片。'],
+    refused_image: ['不再尝试这张图片', '它曾两次使解析程序崩溃。其他照片不受影响。'],
+    unknown_model: ['该模型已不可用', '请在上方选择其他模型，或用当前选中的模型重试。'],
+    unknown_host: ['不接受此地址', '请通过 localhost 打开页面，或请服务器管理员允许该主机名。'],
     foreign_page: ['请求来自其他网站', '请直接打开本服务器的页面后重试。'],
-    header_too_large: ['服务器无法读取请求', '请求头太长，可能是本站的 Cookie 过大。请删除后重试。'],
-    too_many_connections: ['服务器繁忙', '连接的访客太多，稍后会自动重试。'],
-    queue_full: ['服务器繁忙', '有许多照片在等待，稍后会自动重试。'],
-    not_ready: ['服务器正在启动', '稍后会自动重试。'],
-    shutting_down: ['服务器正在重启', '稍后会自动重试。'],
-    worker_crashed: ['解析程序中途停止', '正在启动新的解析程序，稍后会自动重试。'],
-    deadline_exceeded: ['耗时过长', '服务器放弃了这张照片，小一些的照片会更快。'],
-    internal_error: ['服务器出错', '不是照片的问题。请重试；服务器日志中有更多信息。'],
+    header_too_large: [
+      '服务器无法读取请求',
+      '请求头太长，可能是 Cookie 过大。请删除 Cookie 后重试。',
+    ],
+    too_many_connections: ['服务器繁忙', '连接的访客太多。照片稍后会自动重新发送。'],
+    queue_full: ['服务器繁忙', '有许多照片在等待。您的照片稍后会自动重新发送。'],
+    not_ready: ['服务器正在启动', '照片稍后会自动重新发送。'],
+    shutting_down: ['服务器正在重启', '照片稍后会自动重新发送。'],
+    worker_crashed: ['解析程序崩溃', '解析程序正在重启。照片稍后会自动重新发送。'],
+    deadline_exceeded: ['解析耗时过长', '服务器已停止处理这张照片。小一些的照片会更快。'],
+    internal_error: ['服务器出错', '原因不在照片。请重试，或查看服务器日志。'],
   },
 };
 
@@ -404,19 +439,19 @@ export function switchLanguage() {
   translatePage();
 }
 
-/** A text by its name; those with blanks to fill take arguments. */
+/** Return a text by its name; some texts take values to fill in. */
 export function t(name, ...values) {
   const text = (language === 'zh' ? ZH : EN)[name];
   return typeof text === 'function' ? text(...values) : text;
 }
 
-/** [title, advice] for a problem's code. */
+/** Return [title, advice] for a problem's code. */
 export const problemText = (code) => t('problems')[code] || t('problems').internal_error;
 
-/** The codes of problems that have words of their own. */
+/** Return the codes of the problems that have their own texts. */
 export const problemCodes = () => Object.keys(EN.problems);
 
-/** What one of the languages lacks: texts, problems, and these labels in Chinese. */
+/** Return what is missing in one of the languages: texts, problems, and these labels in Chinese. */
 export function untranslated(labels) {
   const lacking = (one, other) => Object.keys(one).filter((name) => !(name in other));
   return [
@@ -428,27 +463,33 @@ export function untranslated(labels) {
   ];
 }
 
-/** A label for people: "Left arm" or 左臂 of "Left-arm". */
+/** Return a label in words: "Left arm" or 左臂 for "Left-arm". */
 export function labelName(label) {
   if (language === 'zh') return LABELS_ZH[label] || label;
   return LABELS_EN[label] || label.replaceAll('-', ' ');
 }
 
-/** 0.123 → "12 %"; what is there but less than a hundredth says so. */
+/** Return "12%" for 0.123; a share below one percent, but not zero, is "<1%". */
 export function percent(share) {
   const number = new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en', { style: 'percent' });
   return share > 0 && share < 0.01 ? `<${number.format(0.01)}` : number.format(share);
 }
 
-export const integer = (value) => new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en').format(value);
+export const integer = (value) =>
+  new Intl.NumberFormat(language === 'zh' ? 'zh-CN' : 'en').format(value);
 
-export const milliseconds = (value) => (value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
+export const milliseconds = (value) =>
+  value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
 
-/** Put the texts into index.html: data-t names an element's text, data-t-label its accessible name and tooltip. */
+/** Put the texts into index.html.
+ *
+ * data-t names an element's text, data-t-label its accessible name and tooltip.
+ */
 export function translatePage() {
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en';
   document.title = t('title');
-  for (const element of document.querySelectorAll('[data-t]')) element.textContent = t(element.dataset.t);
+  for (const element of document.querySelectorAll('[data-t]'))
+    element.textContent = t(element.dataset.t);
   for (const element of document.querySelectorAll('[data-t-label]')) {
     element.setAttribute('aria-label', t(element.dataset.tLabel));
     element.title = t(element.dataset.tLabel);

@@ -1,4 +1,4 @@
-// Several pictures: a strip with each one's state, and all results as one zip.
+// The strip of several pictures with the state of each, and all results as one zip.
 
 import { find, icon, make, save } from './dom.js';
 import { file } from './export.js';
@@ -22,7 +22,9 @@ const items = new Map(); // picture → its element
 let language = '';
 let acts = {};
 
-/** look(picture) makes it the current one; remove(picture) forgets it; prepare(picture) makes its scene. */
+/** Set what to call. look(picture): makes it the current one; remove(picture): forgets it;
+ * prepare(picture): makes its scene; release(picture): forgets its pixels.
+ */
 export function start(actions) {
   acts = actions;
 }
@@ -61,7 +63,13 @@ function frame(strip) {
   );
   const addButton = make(
     'button',
-    { type: 'button', className: 'tile add', title: t('more'), 'aria-label': t('more'), onclick: choose },
+    {
+      type: 'button',
+      className: 'tile add',
+      title: t('more'),
+      'aria-label': t('more'),
+      onclick: choose,
+    },
     icon('plus'),
   );
   strip.replaceChildren(make('ol'), addButton, make('span', { className: 'gap' }), zipButton);

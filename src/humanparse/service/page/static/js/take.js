@@ -1,4 +1,4 @@
-// The buttons that hand out files, and the lines of code for the same result.
+// The buttons for downloads, and the code that gives the same result.
 
 import { copy, find, icon, make, save } from './dom.js';
 import { file } from './export.js';
@@ -83,7 +83,12 @@ function code(picture) {
         make('span', { className: 'gap' }),
         make(
           'button',
-          { type: 'button', className: 'link', 'aria-label': `${t('copy')}: ${title}`, onclick: () => hold(text) },
+          {
+            type: 'button',
+            className: 'link',
+            'aria-label': `${t('copy')}: ${title}`,
+            onclick: () => hold(text),
+          },
           icon('copy'),
           t('copy'),
         ),
@@ -91,7 +96,13 @@ function code(picture) {
       make('pre', { tabIndex: 0 }, make('code', {}, text)),
     );
   find('#code').replaceChildren(
-    make('details', {}, make('summary', {}, t('code')), block('curl', curl(picture)), block('Python', python(picture))),
+    make(
+      'details',
+      {},
+      make('summary', {}, t('code')),
+      block('curl', curl(picture)),
+      block('Python', python(picture)),
+    ),
   );
 }
 

@@ -1,11 +1,11 @@
-// Asks for the token of a server that wants one.
+// Asks the visitor for the token of a server that requires one.
 
 import * as api from './api.js';
 import { find } from './dom.js';
 
 const dialog = find('#token');
 
-/** again(): called with each token that was given. */
+/** again(): called each time a token was entered. */
 export function start(again) {
   find('#token-form').addEventListener('submit', () => {
     api.setToken(find('#token-text').value.trim());
@@ -13,7 +13,7 @@ export function start(again) {
   });
 }
 
-/** Ask, and say so if the last one was wrong. */
+/** Ask for a token, and say so if the last one was wrong. */
 export function ask() {
   if (dialog.open) return;
   find('#token-wrong').hidden = !api.token();

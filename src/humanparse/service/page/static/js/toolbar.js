@@ -8,10 +8,15 @@ import { fit, zoom } from './view.js';
 export function start() {
   for (const input of document.querySelectorAll('#modes input'))
     input.addEventListener('change', () => change({ mode: input.value }));
-  find('#opacity').addEventListener('input', (event) => change({ opacity: event.target.value / 100 }));
+  find('#opacity').addEventListener('input', (event) =>
+    change({ opacity: event.target.value / 100 }),
+  );
   find('#compare').addEventListener('click', () => {
     // Photo against photo would show nothing.
-    change({ comparing: !state.comparing, mode: state.mode === 'original' ? 'overlay' : state.mode });
+    change({
+      comparing: !state.comparing,
+      mode: state.mode === 'original' ? 'overlay' : state.mode,
+    });
   });
   find('#zoom-in').addEventListener('click', () => zoom(1.4));
   find('#zoom-out').addEventListener('click', () => zoom(1 / 1.4));

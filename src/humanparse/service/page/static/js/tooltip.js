@@ -1,4 +1,4 @@
-// What is under the pointer, or was tapped: part, person, score and share.
+// The tooltip for what is under the pointer or was tapped: part, person, score and share.
 
 import { css, find, make } from './dom.js';
 import { change, state } from './state.js';
@@ -8,7 +8,7 @@ const AWAY = 16; // screen pixels between pointer and tooltip
 
 const tooltip = find('#tooltip');
 
-/** pointed: {person, part} or null; x, y: where in the window. */
+/** Show the tooltip. pointed: {person, part} or null; x, y: the position in the window. */
 export function point(pointed, x, y) {
   const before = state.pointed;
   if (pointed?.part !== before?.part || pointed?.person !== before?.person) {
@@ -30,7 +30,10 @@ function fill({ person: id, part: classId }) {
   if (!part) return tooltip.replaceChildren();
   const swatch = make('span', { className: 'swatch' });
   swatch.style.setProperty('--colour', css(scene.palette[classId]));
-  const facts = [t('sure', percent(part.score)), ...(person ? [t('ofPerson', percent(part.area / person.area))] : [])];
+  const facts = [
+    t('sure', percent(part.score)),
+    ...(person ? [t('ofPerson', percent(part.area / person.area))] : []),
+  ];
   return tooltip.replaceChildren(
     make('p', { className: 'what' }, swatch, make('strong', {}, labelName(part.label))),
     make('p', {}, person ? t('person', id) : t('noPerson')),

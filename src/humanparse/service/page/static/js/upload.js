@@ -1,10 +1,11 @@
-// How photos come in: chosen, dropped anywhere, pasted, or the sample.
+// The ways in which photos arrive: chosen, dropped anywhere, pasted, or the sample.
 
 import { find } from './dom.js';
 
 const SAMPLE = 'static/sample.jpg';
 
-/** Call `add(files)` whenever photos arrive, and `refuse()` when something was dropped that is not a file. */
+/** Call `add(files)` when photos arrive, and `refuse()` when something other than files is dropped.
+ */
 export function start(add, refuse) {
   for (const input of [find('#files'), find('#camera-file')]) {
     input.addEventListener('change', () => {
@@ -33,7 +34,7 @@ async function sample() {
 
 function startDrop(add, refuse) {
   const curtain = find('#drop');
-  let inside = 0; // the pointer enters a child before it leaves its parent
+  let inside = 0; // a pointer enters a child before it leaves its parent
   document.addEventListener('dragenter', (event) => {
     event.preventDefault();
     inside += 1;

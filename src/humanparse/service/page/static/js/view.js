@@ -1,14 +1,14 @@
-// The stage: the photo on a canvas that can be zoomed, moved and pointed at, and the divider across it.
+// The stage: the photo on a canvas that can be zoomed, moved and pointed at, and the divider.
 
 import { draw } from './draw.js';
 import { find } from './dom.js';
 import { change, isShown, state } from './state.js';
 import { percent } from './strings.js';
 
-const LARGEST = 32; // screen pixels a photo pixel
-const LARGEST_FIT = 3; // small photos are not blown up beyond that by themselves
-const TAP = 6; // screen pixels: a pointer that moves less has tapped
-const UNIT = 1.15; // screen pixels that lines and type are measured in
+const LARGEST = 32; // screen pixels per photo pixel
+const LARGEST_FIT = 3; // small photos are not enlarged more than this at first
+const TAP = 6; // screen pixels: a pointer that moves less counts as a tap
+const UNIT = 1.15; // screen pixels that widths of lines and text are multiples of
 const REVEAL_MS = 500;
 
 const stage = find('#stage');
@@ -21,12 +21,15 @@ const pointers = new Map();
 let moved = 0;
 let asked = 0;
 let revealed = 0; // when the sweep over a new result began
-let shownKey = ''; // of the photo that was fitted into the stage
+let shownPhoto = ''; // of the photo that was fitted into the stage
 let onPoint = () => {};
 
-/** Set the stage up. `point` is called with what the pointer is on, or null, and where in the window that is. */
-export function start(point) {
-  onPoint = point;
+/** Set up the stage.
+ *
+ * callback: called with what the pointer is on, or null, and the position in the window.
+ */
+export function start(callback) {
+  onPoint = callback;
   new ResizeObserver(() => {
     if (at.fitted) fit();
     else show();
@@ -34,7 +37,10 @@ export function start(point) {
   stage.addEventListener('pointerdown', press);
   stage.addEventListener('pointermove', move);
   for (const kind of ['pointerup', 'pointercancel']) stage.addEventListener(kind, release);
-  stage.addEventListener('pointerleave', (event) => event.pointerType === 'touch' || pointers.size || onPoint(null));
+  stage.addEventListener(
+    'pointerleave',
+    (event) => event.pointerType === 'touch' || pointers.size || onPoint(null),
+  );
   stage.addEventListener('wheel', wheel, { passive: false });
   stage.addEventListener('dblclick', (event) => (at.fitted ? zoomAt(2.5, ...local(event)) : fit()));
   stage.addEventListener('keydown', key);
@@ -45,24 +51,24 @@ export function start(point) {
 /** Draw the current picture before the next frame. */
 export function show() {
   const size = photoSize();
-  const key = size ? `${state.current.id} ${size}` : '';
-  if (key !== shownKey) fit();
-  shownKey = key;
+  const photo = size ? `${state.current.id} ${size}` : '';
+  if (photo !== shownPhoto) fit();
+  shownPhoto = photo;
   asked ||= requestAnimationFrame(frame);
 }
 
-/** Sweep over a result that has just come in. */
+/** Start the sweep over a result that has just arrived. */
 export function reveal() {
   if (!matchMedia('(prefers-reduced-motion: reduce)').matches) revealed = performance.now();
 }
 
-/** The whole photo, as large as it goes. */
+/** Show the whole photo as large as possible. */
 export function fit() {
   Object.assign(at, { scale: fitScale(), fitted: true });
   settle();
 }
 
-/** Zoom about the middle of the stage. */
+/** Zoom around the middle of the stage. */
 export const zoom = (factor) => zoomAt(factor, stage.clientWidth / 2, stage.clientHeight / 2);
 
 function photoSize() {
@@ -76,16 +82,20 @@ function frame(now) {
   const picture = state.current;
   const size = photoSize();
   const ratio = Math.min(2, devicePixelRatio || 1);
-  const [wide, high] = [Math.round(stage.clientWidth * ratio), Math.round(stage.clientHeight * ratio)];
-  if (canvas.width !== wide || canvas.height !== high) Object.assign(canvas, { width: wide, height: high });
+  const [wide, high] = [
+    Math.round(stage.clientWidth * ratio),
+    Math.round(stage.clientHeight * ratio),
+  ];
+  if (canvas.width !== wide || canvas.height !== high)
+    Object.assign(canvas, { width: wide, height: high });
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.clearRect(0, 0, wide, high);
   placeDivider();
   find('#zoom-value').textContent = size ? percent(at.scale) : '';
   if (!size) return;
   ctx.setTransform(ratio * at.scale, 0, 0, ratio * at.scale, ratio * at.x, ratio * at.y);
-  ctx.imageSmoothingQuality = 'medium'; // the best takes several times as long, and the photo is being moved
-  ctx.imageSmoothingEnabled = at.scale < 5; // far in, one sees pixel by pixel
+  ctx.imageSmoothingQuality = 'medium'; // 'high' takes several times as long, too slow for moving
+  ctx.imageSmoothingEnabled = at.scale < 5; // single pixels are visible at large scales
   ctx.save();
   ctx.beginPath();
   ctx.rect(0, 0, ...size);
@@ -126,7 +136,12 @@ function zoomAt(factor, x, y) {
   const least = fitScale();
   const scale = Math.min(Math.max(LARGEST, least), Math.max(least, at.scale * factor));
   const grown = scale / at.scale;
-  Object.assign(at, { scale, x: x - (x - at.x) * grown, y: y - (y - at.y) * grown, fitted: scale === least });
+  Object.assign(at, {
+    scale,
+    x: x - (x - at.x) * grown,
+    y: y - (y - at.y) * grown,
+    fitted: scale === least,
+  });
   settle();
 }
 
@@ -134,7 +149,10 @@ function fitScale() {
   const size = photoSize();
   if (!size) return 1;
   const margin = stage.clientWidth > 600 ? 24 : 0;
-  const scale = Math.min((stage.clientWidth - 2 * margin) / size[0], (stage.clientHeight - 2 * margin) / size[1]);
+  const scale = Math.min(
+    (stage.clientWidth - 2 * margin) / size[0],
+    (stage.clientHeight - 2 * margin) / size[1],
+  );
   return Math.min(LARGEST_FIT, Math.max(scale, 1e-3));
 }
 
@@ -144,7 +162,7 @@ function pan(dx, dy) {
   settle();
 }
 
-/** Keep the photo in sight: centred where it is smaller than the stage, else without a gap at its sides. */
+/** Keep the photo in view: centred if it is smaller than the stage, otherwise without gaps. */
 function settle() {
   const size = photoSize();
   if (!size) return;
@@ -181,7 +199,11 @@ function move(event) {
   moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
   if (others.length) {
     const [x, y] = others[0];
-    zoomAt(Math.hypot(now[0] - x, now[1] - y) / Math.max(1, Math.hypot(before[0] - x, before[1] - y)), x, y);
+    zoomAt(
+      Math.hypot(now[0] - x, now[1] - y) / Math.max(1, Math.hypot(before[0] - x, before[1] - y)),
+      x,
+      y,
+    );
   } else if (moved > TAP) {
     stage.classList.add('moving');
     onPoint(null);
@@ -195,7 +217,7 @@ function release(event) {
   if (event.type === 'pointerup' && moved <= TAP) point(event);
 }
 
-/** Tell what lies under a pointer. */
+/** Report what lies under a pointer. */
 function point(event) {
   const scene = state.current?.scene;
   if (!scene || event.target.closest('.card, #divider')) return onPoint(null);
@@ -206,7 +228,11 @@ function point(event) {
   if (column < 0 || row < 0 || column >= maps.width || row >= maps.height) return onPoint(null);
   const part = maps.labels[row * maps.width + column];
   const person = maps.people[row * maps.width + column];
-  return onPoint(part && isShown(state.current, person, part) ? { person, part } : null, event.clientX, event.clientY);
+  return onPoint(
+    part && isShown(state.current, person, part) ? { person, part } : null,
+    event.clientX,
+    event.clientY,
+  );
 }
 
 function wheel(event) {
@@ -236,7 +262,7 @@ function key(event) {
 
 // The divider
 
-/** From where to where the photo is in sight, in screen pixels. */
+/** Return the left and right ends of the visible photo, in screen pixels. */
 function inSight() {
   const [wide] = photoSize() || [0];
   return [Math.max(0, at.x), Math.min(stage.clientWidth, at.x + wide * at.scale)];

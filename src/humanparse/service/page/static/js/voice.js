@@ -1,4 +1,4 @@
-// Short messages: seen as a note for some seconds, or only heard by those who listen to the page.
+// Short messages: shown as a note for some seconds, or only read out by screen readers.
 
 import { find } from './dom.js';
 
@@ -16,7 +16,7 @@ export function say(text) {
   }, SECONDS * 1000);
 }
 
-/** Tell screen readers alone. */
+/** Send a message to screen readers only. */
 export function announce(text) {
   const live = find('#live');
   if (live.textContent !== text) live.textContent = text;

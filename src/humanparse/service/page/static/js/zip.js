@@ -1,11 +1,11 @@
-// A zip file of files that are packed already: they are stored as they are.
+// Writes a zip of files that are compressed already, so they are only stored.
 
 import { crc32 } from './crc32.js';
 
 const UTF8_NAMES = 0x0800;
 const VERSION = 20;
 
-/** files: [{name, blob}], names with "/" for folders. Returns a Blob. */
+/** Return a zip as a Blob. files: [{name, blob}], names with "/" between folders. */
 export async function zip(files) {
   const parts = [];
   const directory = [];
@@ -26,9 +26,19 @@ export async function zip(files) {
     ];
     const head = numbers([[4, 0x04034b50], ...common]);
     parts.push(head, path, bytes);
-    // Two more in the directory: who made it, and, after the lengths, comment, disk, attributes and where it lies.
+    // The directory has more fields: the version that made it, and, after the lengths, comment,
+    // disk, attributes and offset.
     directory.push(
-      numbers([[4, 0x02014b50], [2, VERSION], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]]),
+      numbers([
+        [4, 0x02014b50],
+        [2, VERSION],
+        ...common,
+        [2, 0],
+        [2, 0],
+        [2, 0],
+        [4, 0],
+        [4, offset],
+      ]),
       path,
     );
     offset += head.length + path.length + bytes.length;
@@ -47,7 +57,7 @@ export async function zip(files) {
   return new Blob([...parts, ...directory, end], { type: 'application/zip' });
 }
 
-/** [[bytes, value], …] → little-endian bytes. */
+/** Encode [[number of bytes, value], …] as little-endian bytes. */
 function numbers(fields) {
   const bytes = new Uint8Array(fields.reduce((sum, [size]) => sum + size, 0));
   const view = new DataView(bytes.buffer);

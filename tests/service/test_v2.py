@@ -1,5 +1,5 @@
-"""/v2 speaks the Open Inference Protocol: as JSON, with binary data, and to tritonclient, with the
-limits of /parse."""
+"""/v2 speaks the Open Inference Protocol, as JSON, with binary data and with tritonclient, and has
+the limits of /parse."""
 
 import base64
 import json
@@ -9,8 +9,8 @@ import pytest
 from served import serve
 
 from humanparse.image import read_image
-from humanparse.service.api import v2
-from humanparse.service.api.v2 import HEADER, read_inference
+from humanparse.service.api import v2_requests
+from humanparse.service.api.v2_requests import HEADER, read_inference
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
@@ -211,9 +211,9 @@ def image(**changes) -> bytes:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"hello", "not JSON"),
-        (b"[" * 10_000, "not JSON"),
-        (b"[]", "should be an object"),
+        (b"hello", "not valid JSON"),
+        (b"[" * 10_000, "not valid JSON"),
+        (b"[]", "should be a JSON object"),
         (b"{}", "'inputs' should be"),
         (json.dumps({"inputs": [{}, {}]}).encode(), "'inputs' should be"),
         (image(name="photo"), "should be 'image'"),
@@ -233,7 +233,7 @@ def image(**changes) -> bytes:
         (image(data=[[1], 2]), "mixes"),
         (image(data=None), "0 to 255"),
         (image(parameters={"binary_data_size": 3}), "follow the JSON"),
-        (image(parameters=[]), "should be an object"),
+        (image(parameters=[]), "should be a JSON object"),
         (image(datatype="BYTES", shape=[1], data=["%%"]), "base64"),
         (image(datatype="BYTES", shape=[1], data=[1]), "base64"),
         (image(datatype="BYTES", shape=[1], data=[""]), "empty"),
@@ -270,7 +270,7 @@ def test_a_binary_element_that_lies_about_its_length_is_told(tail):
 
 
 def test_too_many_numbers_in_json_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr(v2, "MAX_JSON_VALUES", 3)
+    monkeypatch.setattr(v2_requests, "MAX_JSON_VALUES", 3)
     with pytest.raises(Problem, match="more than 3 values") as caught:
         read_inference(image())
     assert caught.value.status == 413

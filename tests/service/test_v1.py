@@ -1,4 +1,4 @@
-"""What clients get, endpoint by endpoint."""
+"""What clients get from each endpoint."""
 
 import base64
 import io
@@ -278,6 +278,37 @@ def test_a_batch_of_base64(client, photo):
     texts = [base64.b64encode(photo).decode()] * 2
     results = client.post("/v1/batch", json={"images": texts}).json()["results"]
     assert results[0]["result"]["people"] == results[1]["result"]["people"] != []
+
+
+def coco_names(answer) -> list[str]:
+    return [one["result"]["images"][0]["file_name"] for one in answer.json()["results"]]
+
+
+def test_the_results_of_a_batch_are_named_after_their_files(client, photo):
+    names = ["a/x.jpg", "C:\\photos\\..\\x.jpg", "a/x.jpg", None]
+    body = b"".join(form_part("image", photo, name) for name in names) + b"--b--\r\n"
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    sent = client.post("/v1/batch", params={"format": "coco"}, content=body, headers=kind)
+    assert coco_names(sent) == ["a/x.jpg", "photos/x.jpg", "a/x-2.jpg", "image-3"]
+    texts = [base64.b64encode(photo).decode()] * 2
+    sent = client.post("/v1/batch", json={"images": texts, "format": "coco"})
+    assert coco_names(sent) == ["image-0", "image-1"]
+    sent = client.post("/v1/batch", json={"images": texts, "format": "json"})
+    assert [one["result"]["name"] for one in sent.json()["results"]] == ["image-0", "image-1"]
+
+
+def test_names_do_not_keep_a_batch_from_the_cache_where_results_have_none(
+    client, photo, dispatcher
+):
+    for name in ("a.jpg", "b.jpg"):
+        client.post("/v1/batch", files=[("image", (name, photo))])
+    assert len(dispatcher.tasks) == 1
+
+
+def form_part(name: str, data: bytes, file_name: str | None) -> bytes:
+    named = "" if file_name is None else f'; filename="{file_name}"'
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+    return head.encode() + data + b"\r\n"
 
 
 @pytest.mark.parametrize(

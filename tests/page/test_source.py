@@ -1,0 +1,19 @@
+"""What the page's linter and formatter do not check: long lines in comments and HTML, and trailing
+whitespace."""
+
+import pytest
+
+from humanparse.system.packaged import packaged
+
+MAX_COLUMNS = 100
+STATIC = packaged("service/page/static")
+FILES = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(STATIC).as_posix())
+def test_lines_have_at_most_100_columns_and_no_trailing_whitespace(file):
+    text = file.read_text(encoding="utf-8")
+    assert text.endswith("\n") and not text.endswith("\n\n")
+    for number, line in enumerate(text.splitlines(), 1):
+        assert len(line) <= MAX_COLUMNS, f"{file.name}:{number} has {len(line)} columns"
+        assert line == line.rstrip(), f"{file.name}:{number} has trailing whitespace"
