@@ -281,7 +281,7 @@ def test_crash_costs_nothing_but_a_second_try(tmp_path):
     async def use(dispatcher):
         reply = await dispatcher.run(task(f"once {tmp_path / 'once'} abort", b"ab", "digest"))
         assert reply.blob == b"ba" and dispatcher.status().crashes == 1
-        assert not dispatcher._refusals.refused("digest")
+        assert not dispatcher._quarantine.refused("digest")
 
     with_dispatcher(use)
 
