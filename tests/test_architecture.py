@@ -157,6 +157,8 @@ def test_only_the_child_imports_photos_and_nothing_in_the_service_imports_engine
                 "masks",
                 "result",
                 "postprocess",
+                "edit",
+                "regions",
             }, path
 
 

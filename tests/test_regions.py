@@ -8,7 +8,8 @@ from made_up import parsing_from_maps
 
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART
-from humanparse.regions import MAX_LENGTH, Region, check_names, classes_of, presets, select
+from humanparse.regions import Region, check_names, classes_of, presets, select
+from humanparse.vocabulary import MAX_REGION_LENGTH
 
 FACE, HAIR, COAT, PANTS, LEFT_ARM = map(CIHP.index, ("Face", "Hair", "Coat", "Pants", "Left-arm"))
 
@@ -92,7 +93,7 @@ def test_what_was_asked_for_and_not_found_is_said():
     [
         ("", "give up to"),
         (3, "give up to"),
-        ("x" * (MAX_LENGTH + 1), "give up to"),
+        ("x" * (MAX_REGION_LENGTH + 1), "give up to"),
         ("face hair", "'hair' was not understood"),
         ("+ face", "wrong place"),
         ("face + - hair", "wrong place"),

@@ -33,9 +33,9 @@ from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask
 from humanparse.result import Parsing
+from humanparse.vocabulary import MAX_REGION_LENGTH
 
 EVERYBODY = "person"
-MAX_LENGTH = 1_000  # letters of a region, since they come over HTTP, too
 MOST_GROWN_PX = 500.0  # by which a region grows, shrinks or fades
 
 # Kinds of classes: names in small letters, without hyphens and without their side.
@@ -118,9 +118,9 @@ class Region:
         Raises:
             OptionError: The text is no region. The message says which word was not understood.
         """
-        if not isinstance(text, str) or not text.strip() or len(text) > MAX_LENGTH:
+        if not isinstance(text, str) or not text.strip() or len(text) > MAX_REGION_LENGTH:
             raise OptionError(
-                f"a region is {_shown(text)}; give up to {MAX_LENGTH} letters, such as "
+                f"a region is {_shown(text)}; give up to {MAX_REGION_LENGTH} letters, such as "
                 "'face', 'head:2' or 'person - face'"
             )
         terms: list[Term] = []

@@ -14,6 +14,7 @@ from humanparse.edit.background import fitted, foreground_colours
 from humanparse.edit.steps import MOST_STEPS, colour_of, read_file
 from humanparse.errors import OptionError
 from humanparse.labels import CIHP
+from humanparse.vocabulary import EDITS
 
 FACE, COAT = CIHP.index("Face"), CIHP.index("Coat")
 SIZE = 96
@@ -174,6 +175,10 @@ def test_colours_by_name_and_number():
 @pytest.mark.parametrize("size_hw", [(40, 30), (3, 500), (77, 77)])
 def test_other_pictures_fill_any_size(size_hw):
     assert fitted(np.full((50, 20, 3), 7, np.uint8), size_hw).shape == (*size_hw, 3)
+
+
+def test_the_closed_list_of_edits_is_that_of_the_operations():
+    assert list(EDITS) == list(OPERATIONS)
 
 
 def test_every_operation_leaves_the_photo_itself_alone():

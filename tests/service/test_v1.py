@@ -211,6 +211,62 @@ def test_a_full_queue_says_when_to_come_again(client, dispatcher, photo):
     )
 
 
+# /v1/edit
+
+
+def test_a_photo_is_edited_by_its_regions(client, photo):
+    before = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    answer = client.post(
+        "/v1/edit",
+        files={"image": photo},
+        data={"fill": ["face=#000000", "hair=#ffffff"]},
+        headers={"accept": "image/png"},
+    )
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
+    assert answer.headers["vary"] == "Accept" and "x-missing" not in answer.headers
+    after = np.asarray(Image.open(io.BytesIO(answer.content)))
+    data = client.post("/parse", content=photo).json()
+    parts = {part["label"]: part for part in data["people"][0]["parts"]}
+    assert (after[Mask.from_rle(parts["Face"]["mask"]).to_dense()] == 0).all()
+    assert (after[Mask.from_rle(parts["Hair"]["mask"]).to_dense()] == 255).all()
+    assert np.array_equal(after[:5], before[:5])
+
+
+def test_edits_mean_the_same_in_form_query_and_json(client, photo):
+    picture = base64.b64encode(photo).decode()
+    ways = [
+        client.post("/v1/edit", files={"image": photo}, data={"blur": "face", "strength": "2"}),
+        client.post("/v1/edit", params={"blur": "face", "strength": 2}, content=photo),
+        client.post("/v1/edit", json={"image": picture, "blur": ["face"], "strength": 2}),
+    ]
+    assert len({answer.content for answer in ways}) == 1 and ways[0].status_code == 200
+
+
+def test_a_cut_out_is_transparent_and_what_is_missing_is_said(client, photo):
+    answer = client.post("/v1/edit", params={"cutout": "person", "blur": "shoes"}, content=photo)
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).mode == "RGBA"
+    assert json.loads(answer.headers["x-missing"]) == ["person 1 has no shoes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "nothing is to be edited"),
+        ({"blur": "fase"}, "did you mean 'face'?"),
+        ({"blur": "face:7"}, "no person 7"),
+        ({"fill": "face"}, "give a region and a colour"),
+        ({"background": "/etc/passwd.png"}, "no colour"),
+        ({"smear": "face"}, "no option 'smear'"),
+        ({"blur": "face", "strength": "0"}, "0.1 to 10"),
+    ],
+)
+def test_impossible_edits_are_told(client, photo, options, word):
+    answer = client.post("/v1/edit", params=options, content=photo)
+    assert answer.status_code == 422 and answer.json()["code"] == "bad_option"
+    assert word in answer.json()["detail"]
+
+
 # /predict
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.vocabulary import FORMAT_SUFFIXES, MIN_SIDE, PALETTES
+from humanparse.vocabulary import EDITS, FORMAT_SUFFIXES, MIN_SIDE, PALETTES
 
 ANSWER = "answer"  # /parse's default format: one JSON with everything; the others are files
 TENSORS = "tensors"  # for /v2 alone (api/v2.py)
@@ -33,7 +33,9 @@ class Options:
         palette: The name of the colours.
         max_side: The longest side of the network's input in pixels; None for the model's default.
         style: What /predict draws, else "".
-        encoding: The encoding of /predict's picture, else "".
+        encoding: The encoding of a picture, that of /predict or of an edited photo, else "".
+        edits: The edits of /v1/edit, each the name of an operation and its text.
+        strength: That of blurring and pixelating, from 0.1 to 10.
     """
 
     model: str = ""
@@ -44,6 +46,8 @@ class Options:
     max_side: int | None = None
     style: str = ""
     encoding: str = ""
+    edits: tuple[tuple[str, str], ...] = ()
+    strength: float = 1.0
 
     def head(self) -> dict[str, Any]:
         """Return the head of the work item, in plain JSON values."""
@@ -51,6 +55,7 @@ class Options:
 
 
 NAMES = ("model", "format", "include", "min_score", "palette", "max_side")
+EDIT_NAMES = ("model", "min_score", "max_side", "strength", *EDITS)
 PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
 
 
@@ -96,6 +101,39 @@ def picture_options(fields: Mapping[str, Any], accept: str, settings: Settings) 
         **_common(fields, settings),
         style=style,
         encoding=wanted_encoding(accept, transparent=style == "cutout"),
+    )
+
+
+def edit_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> Options:
+    """Return the options of /v1/edit.
+
+    Regions are only read in the worker, which knows them; here they are texts.
+
+    Args:
+        fields: Texts, JSON values or lists of them, by option name.
+        accept: The request's Accept header.
+        settings: The service's settings.
+
+    Returns:
+        The options, with defaults for those that are not given.
+
+    Raises:
+        Problem: bad_option as for `parse_options`, or if nothing is to be edited; not_acceptable if
+            the client accepts none of our encodings.
+    """
+    _refuse_unknown(fields, EDIT_NAMES)
+    edits = tuple((name, text) for name in EDITS for text in _texts(fields.get(name), name))
+    if not edits:
+        raise Problem(
+            "bad_option", f"nothing is to be edited; give a region for one of {', '.join(EDITS)}"
+        )
+    strength = _number(fields, "strength", 0.1, 10)
+    transparent = any(name == "cutout" for name, _ in edits)
+    return Options(
+        **_common(fields, settings),
+        encoding=wanted_encoding(accept, transparent=transparent),
+        edits=edits,
+        strength=1.0 if strength is None else strength,
     )
 
 
@@ -188,6 +226,16 @@ def _number(fields: Mapping[str, Any], name: str, minimum: float, maximum: float
             f"{name} is {_shown(value)}; give a number from {minimum:g} to {maximum:g}",
         )
     return number
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    """The texts of an option that may be given several times; "" counts as not given."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    texts = [text for text in texts if text not in (None, "")]
+    for text in texts:
+        if not isinstance(text, str):
+            raise Problem("bad_option", f"{name} is {_shown(text)}; give a region, such as 'face'")
+    return texts
 
 
 def _side(fields: Mapping[str, Any], maximum: int) -> int | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from humanparse.service import problems
 from humanparse.service.options import ANSWER, FILES, INCLUDE, PICTURES, STYLES
 from humanparse.service.settings import Settings
-from humanparse.vocabulary import MIN_SIDE, PALETTES
+from humanparse.vocabulary import EDITS, MAX_REGION_LENGTH, MIN_SIDE, PALETTES
 
 Score = Annotated[float, Field(ge=0, le=1, description="How sure the model is, 0 to 1.")]
 Box = Annotated[
@@ -235,6 +235,19 @@ def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
             "enum": list(STYLES),
             "description": "What is drawn; colormap by default.",
         },
+        "strength": {
+            "type": "number",
+            "minimum": 0.1,
+            "maximum": 10,
+            "description": "How much blur and pixelate hide; 1 by default.",
+        },
+    } | {
+        name: {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": MAX_REGION_LENGTH},
+            "description": f"Regions to {name}: see the page on edits.",
+        }
+        for name in EDITS
     }
 
 

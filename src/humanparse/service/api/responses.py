@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import Request
 from starlette.datastructures import State
 
@@ -24,11 +26,13 @@ BUSY = ("queue_full", "shutting_down", "not_ready", "worker_crashed", "deadline_
 def headers(parsed: ParsedPicture) -> dict[str, str]:
     """Return the headers of a response: how long each stage took, and whether it was cached.
 
-    Server-Timing is shown by the developer tools of browsers.
+    X-Missing is a JSON list of what an edit did not find. Browsers show Server-Timing in their
+    developer tools.
     """
     stages = {"queue": parsed.queued_ms} | ({} if parsed.cached else parsed.head["timings_ms"])
     timing = ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in stages.items())
-    return {
+    missing = parsed.head.get("missing")
+    return ({"x-missing": json.dumps(missing)} if missing else {}) | {
         "server-timing": timing,
         "x-cache": "hit" if parsed.cached else "miss",
         "cache-control": "no-store",

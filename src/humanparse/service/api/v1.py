@@ -36,9 +36,11 @@ from humanparse.service.http.disconnect import while_connected
 from humanparse.service.names import tell_apart
 from humanparse.service.options import (
     ANSWER,
+    EDIT_NAMES,
     NAMES,
     PICTURE_NAMES,
     Options,
+    edit_options,
     parse_options,
     picture_options,
 )
@@ -96,6 +98,28 @@ def picture_routes(settings: Settings) -> APIRouter:
         accept = request.headers.get("accept", "")
         picture_options(upload.query, accept, settings)
         options = picture_options({**upload.query, **upload.fields}, accept, settings)
+        response = await _parsed(request, upload.pictures[0], options)
+        response.headers["vary"] = "Accept"
+        return response
+
+    @router.post(
+        "/v1/edit",
+        summary="Hide, recolour or cut out regions of one picture, or replace its background",
+        response_class=Response,
+        responses={
+            200: schemas.picture_response(),
+            **schemas.problem_responses(*RECEIVING, *PICTURE, *BUSY, "not_acceptable"),
+        },
+        openapi_extra={
+            "parameters": schemas.query_parameters(EDIT_NAMES, settings),
+            "requestBody": schemas.request_body(EDIT_NAMES, settings),
+        },
+    )
+    async def edit(request: Request) -> Response:
+        check_room(request)
+        upload = await read_picture(request, settings)
+        accept = request.headers.get("accept", "")
+        options = edit_options({**upload.query, **upload.fields}, accept, settings)
         response = await _parsed(request, upload.pictures[0], options)
         response.headers["vary"] = "Accept"
         return response

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from humanparse import formats, render
+from humanparse.edit import edit, step
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing
@@ -113,7 +114,11 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
     if source := head.get("source"):
         parsing = replace(parsing, name=_stem(source), file_name=source)
     start = time.perf_counter()
-    media_type, body = _body(parsing, head)
+    missing: tuple[str, ...] = ()
+    if head["edits"]:
+        media_type, body, missing = _edited(parsing, head)
+    else:
+        media_type, body = _body(parsing, head)
     timings_ms = {**parsing.timings_ms, "answer": round((time.perf_counter() - start) * 1000, 2)}
     height, width = parsing.size_hw
     noted = {
@@ -125,6 +130,7 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
         "model": parsing.model,
         "model_sha256": model.sha256,
         "timings_ms": timings_ms,
+        "missing": list(missing),
     }
     return noted, body
 
@@ -167,6 +173,16 @@ def _body(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes]:
     form, file = formats.FORMATS[head["format"]], io.BytesIO()
     form.write(parsing, file, head["palette"])
     return form.content_type, file.getvalue()
+
+
+def _edited(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes, tuple[str, ...]]:
+    """The media type and bytes of the edited photo, and in words what was not found.
+
+    No file is read for a background: what a client names is no file of ours.
+    """
+    edited = edit(parsing, [step(*one) for one in head["edits"]], strength=head["strength"])
+    body = formats.encode_picture(edited.image, head["encoding"])
+    return f"image/{head['encoding']}", body, edited.missing
 
 
 def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes:
