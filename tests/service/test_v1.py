@@ -341,11 +341,11 @@ def coco_names(answer) -> list[str]:
 
 
 def test_the_results_of_a_batch_are_named_after_their_files(client, photo):
-    names = ["a/x.jpg", "C:\\photos\\..\\x.jpg", "a/x.jpg", None]
+    names = ["a/x.jpg", "b/../x.jpg", "a/x.jpg", None]
     body = b"".join(form_part("image", photo, name) for name in names) + b"--b--\r\n"
     kind = {"content-type": "multipart/form-data; boundary=b"}
     sent = client.post("/v1/batch", params={"format": "coco"}, content=body, headers=kind)
-    assert coco_names(sent) == ["a/x.jpg", "photos/x.jpg", "a/x-2.jpg", "image-3"]
+    assert coco_names(sent) == ["a/x.jpg", "b/x.jpg", "a/x-2.jpg", "image-3"]
     texts = [base64.b64encode(photo).decode()] * 2
     sent = client.post("/v1/batch", json={"images": texts, "format": "coco"})
     assert coco_names(sent) == ["image-0", "image-1"]
