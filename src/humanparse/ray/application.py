@@ -101,10 +101,10 @@ class ConfigFileDeployment:
 
 
 def _settings(args: Mapping[str, Any], host: str) -> Settings:
-    given: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in args.items()
-    }
-    return Settings.from_env(**{"host": host, "ray": True} | given)
+    given: dict[str, Any] = {"host": host, "ray": True}
+    for name, value in args.items():
+        given[name] = tuple(value) if isinstance(value, list) else value
+    return Settings.from_env(**given)
 
 
 def _proxy_host() -> str:
