@@ -54,7 +54,7 @@ def small(photos):
     quantise(model_file(None), out, photos, log=said.append)
     assert "b.png is left out" in said[0]
     assert (
-        said[1].startswith("only 1 photo to measure the ranges of values by")
+        said[1].startswith("only 1 photo to measure the ranges of values with")
         and "32 of all kinds" in said[1]
     )
     return out

@@ -128,7 +128,7 @@ def test_the_smaller_tools_say_in_one_line_what_is_wrong(tmp_path):
             "export",
             f"{tmp_path}/junk.pt",
             f"{tmp_path}/out.onnx",
-        ): "is not a checkpoint that can be read",
+        ): "is not a readable checkpoint",
         ("validate", str(tmp_path)): "no .jpg files in",
         ("pseudo", str(tmp_path), str(tmp_path / "out")): "there are no photos in",
     }.items():

@@ -360,7 +360,7 @@ def test_the_average_forgets_weights_that_a_stage_has_replaced(data, out):
 
 
 def test_without_bodypix_a_stage_cannot_ask_for_its_weights():
-    with pytest.raises(OptionError, match="stage 1 begins with weights of BodyPix's"):
+    with pytest.raises(OptionError, match="stage 1 begins with BodyPix's weights"):
         EmbeddedTask(
             replace(SMALL, stages=(Stage(1, ((64, 2),), backbone_share=0.5),)),
             CIHP,

@@ -55,6 +55,6 @@ def test_a_disk_that_cannot_hold_the_run_is_refused_before_it_starts(tmp_path, m
             check_room(tmp_path, network)
         else:
             with pytest.raises(
-                OptionError, match=r"need up to 10 MB, and .* has room for 10 MB; make room"
+                OptionError, match=r"need up to 10 MB, but .* has room for 10 MB; make room"
             ):
                 check_room(tmp_path, network)

@@ -196,7 +196,7 @@ def _read_safetensors(path: Path) -> Mapping:
         return safetensors.torch.load_file(path)
     except Exception as error:  # SafetensorError, and others for impossible sizes
         raise BrokenModel(
-            f"{path} is not a readable safetensors file ({error}); get it again"
+            f"{path} is not a safetensors file, or is damaged ({error}); get it again"
         ) from error
 
 
