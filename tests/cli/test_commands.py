@@ -193,7 +193,7 @@ def test_sigterm_ends_a_run_like_ctrl_c(photo, here):
         process.terminate()
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert stderr.endswith("the same command with --skip-existing goes on\n")
+    assert stderr.endswith("the same command with --skip-existing continues\n")
     assert 0 < len(list(here.glob("photos/*.json"))) < 60
 
 
@@ -248,7 +248,7 @@ def test_a_run_broken_off_by_ctrl_c_goes_on_with_skip_existing(photo, here, run,
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"interrupted after \d+ of 60 photos; the same command with --skip-existing goes on\n",
+        r"interrupted after \d+ of 60 photos; the same command with --skip-existing continues\n",
         stderr,
     )
     done = len(list(here.glob("photos/*.json")))

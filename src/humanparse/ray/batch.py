@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from humanparse.batch.manifest import Manifest
-from humanparse.batch.sources import Slice
+from humanparse.batch.slices import Slice
 from humanparse.batch.work import Outcome, SliceDone, Work
 from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.ray import cluster
