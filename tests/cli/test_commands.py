@@ -52,7 +52,9 @@ def test_every_help_has_an_example(run, command):
 
 def test_the_help_of_parse_lists_the_exit_codes(run):
     assert re.search(
-        r"^\s+3\s+the model could not be loaded$", run("parse", "--help").stdout, re.MULTILINE
+        r"^\s+3\s+the model cannot be loaded, or a package is missing$",
+        run("parse", "--help").stdout,
+        re.MULTILINE,
     )
 
 

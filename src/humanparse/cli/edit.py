@@ -80,7 +80,10 @@ def edit(
     strength: Annotated[
         float,
         typer.Option(
-            min=0.1, max=10, metavar="X", help="Blur with this strength; 2 hides more than 1."
+            min=0.1,
+            max=10,
+            metavar="X",
+            help="Blur and pixelate with this strength; 2 hides more than 1.",
         ),
     ] = 1.0,
     encoding: Annotated[
