@@ -68,7 +68,7 @@ ShortSide = Annotated[
     typer.Option(
         metavar="PIXELS",
         help="Scale photos for the network so that the shorter side has this length. Smaller is "
-        "faster, but small people are missed.",
+        "faster, but small people may be missed.",
         show_default="as the model recommends",
     ),
 ]

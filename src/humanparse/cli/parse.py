@@ -93,7 +93,7 @@ def parse(
         typer.Option(
             min=1,
             metavar="N",
-            help="Let the inference engine use N threads for each job.",
+            help="Let the inference engine use N threads.",
             show_default="the cores shared among the jobs",
         ),
     ] = None,
