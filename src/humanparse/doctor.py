@@ -15,7 +15,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
@@ -107,7 +107,7 @@ def examine() -> list[Finding]:
 
 def python() -> list[Finding]:
     """Check the version of Python."""
-    wanted, here = _metadata().get("Requires-Python") or "", platform.python_version()
+    wanted, here = _required_python(), platform.python_version()
     what = f"{here} on {platform.system()} {platform.machine()}"
     if _older(here, _floor(wanted)):
         return [
@@ -376,11 +376,14 @@ def _ending(code: int) -> str:
 # What is installed
 
 
-def _metadata() -> Mapping[str, str]:
+def _required_python() -> str:
+    """Return the versions of Python that humanparse supports, such as ">=3.11"; "" if unknown."""
+    name = "Requires-Python"
     try:
-        return dict(metadata.metadata("humanparse").items())
+        known = metadata.metadata("humanparse")
     except metadata.PackageNotFoundError:
-        return {}
+        return ""
+    return known[name] if name in known else ""
 
 
 def _module(one: Requirement) -> str:
@@ -411,7 +414,7 @@ def _requirements() -> list[Requirement]:
         return []
     found = []
     for line in lines:
-        name = re.match(r"[A-Za-z0-9._-]+", line)[0]
+        name = _beginning(r"[A-Za-z0-9._-]+", line)
         if name == "humanparse":  # an extra that includes another extra
             continue
         wanted, _, condition = line.partition(";")
@@ -424,6 +427,11 @@ def _requirements() -> list[Requirement]:
     return sorted(found, key=lambda one: one.extra)
 
 
+def _beginning(pattern: str, text: str) -> str:
+    found = re.match(pattern, text)
+    return found[0] if found else ""
+
+
 def _floor(text: str) -> str:
     found = re.search(r">=\s*([0-9][0-9.]*)", text)
     return found[1] if found else ""
@@ -434,7 +442,7 @@ def _older(version: str, floor: str) -> bool:
     if not floor:
         return False
     here, wanted = (
-        [int(n) for n in re.match(r"[0-9.]*", text)[0].split(".") if n] for text in (version, floor)
+        [int(n) for n in _beginning(r"[0-9.]*", text).split(".") if n] for text in (version, floor)
     )
     longest = max(len(here), len(wanted))
     return here + [0] * (longest - len(here)) < wanted + [0] * (longest - len(wanted))

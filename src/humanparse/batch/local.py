@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from humanparse.batch.manifest import Manifest
@@ -15,7 +15,7 @@ from humanparse.system.parallel import in_order_of_completion
 
 def outcomes(
     slices: Iterator[Slice], manifest: Manifest, *, work: Work, parser: HumanParser, jobs: int
-) -> Iterator[Outcome | SliceDone]:
+) -> Generator[Outcome | SliceDone, None, None]:
     """Yield what becomes of every picture that the manifest does not know, as it is finished.
 
     At most twice `jobs` pictures are held in memory. Close the iterator (`contextlib.closing`).
@@ -51,7 +51,7 @@ class _Todo:
         self._left: Counter[str] = Counter()
         self._read: set[str] = set()  # slices of which all items have been taken
 
-    def items(self) -> Iterator[SourceItem]:
+    def items(self) -> Generator[SourceItem, None, None]:
         for one in self._slices:
             with closing(one.items(self._known)) as items:
                 for item in items:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ LOCK_S = 2.0  # to wait for another run that is about to end
 OF_THE_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV))
 
 # Turns slices into outcomes of the pictures that the manifest does not know; closed at the end.
-Backend = Callable[[Iterator[Slice], Manifest], Iterator[Outcome | SliceDone]]
+Backend = Callable[[Iterator[Slice], Manifest], Generator[Outcome | SliceDone, None, None]]
 
 
 @dataclass

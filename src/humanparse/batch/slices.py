@@ -6,9 +6,10 @@ import json
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from humanparse.batch import storage
@@ -84,7 +85,7 @@ class Slice:
         data = json.loads(text)
         return cls(**data | {"listed": tuple((key, url) for key, url in data["listed"])})
 
-    def items(self, known: Known) -> Iterator[SourceItem]:
+    def items(self, known: Known) -> Generator[SourceItem, None, None]:
         """Yield the pictures that are not known yet, read one after the other.
 
         What cannot be read comes as an item whose `load` raises the reason. Close the iterator
@@ -121,18 +122,20 @@ def _fails(error: Exception) -> Callable[[], bytes]:
     return load
 
 
-def _trouble_items(one: Slice, known: Known) -> Iterator[SourceItem]:
+def _trouble_items(one: Slice, known: Known) -> Generator[SourceItem, None, None]:
     if not known(one.name):
         yield SourceItem(one.name, text(one.url), _fails(BrokenImage(one.trouble)))
 
 
-def _listed_items(listed: Iterable[tuple[str, str]], known: Known) -> Iterator[SourceItem]:
+def _listed_items(
+    listed: Iterable[tuple[str, str]], known: Known
+) -> Generator[SourceItem, None, None]:
     for key, url in listed:
         if not known(key):
-            yield SourceItem(key, text(url), lambda url=url: read_picture(url))
+            yield SourceItem(key, text(url), partial(read_picture, url))
 
 
-def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def _members(one: Slice) -> Generator[tuple[tarfile.TarFile, tarfile.TarInfo], None, None]:
     """Yield the pictures in a tar file, in order; a packed or remote file is streamed."""
     seekable = one.url.endswith(".tar") and not is_remote(one.url)
     with (
@@ -140,7 +143,8 @@ def _members(one: Slice) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         tarfile.open(fileobj=file, mode="r:" if seekable else "r|*") as tar,
     ):
         while (member := tar.next()) is not None:
-            tar.members.clear()  # or it would remember all of them
+            # Or it would remember all of them. Its types lack this documented attribute.
+            tar.members.clear()  # type: ignore[attr-defined]
             if member.isfile() and _is_photo(member.name):
                 yield tar, member
 
@@ -149,7 +153,7 @@ def _is_photo(name: str) -> bool:
     return is_picture(name) and not is_own(name) and not posixpath.basename(name).startswith(".")
 
 
-def _tar_items(one: Slice, known: Known) -> Iterator[SourceItem]:
+def _tar_items(one: Slice, known: Known) -> Generator[SourceItem, None, None]:
     try:
         with closing(_members(one)) as members:
             for tar, member in members:
@@ -162,7 +166,7 @@ def _tar_items(one: Slice, known: Known) -> Iterator[SourceItem]:
                     continue
                 file = tar.extractfile(member)
                 data = file.read() if file else b""
-                yield SourceItem(key, uri, lambda data=data: data)
+                yield SourceItem(key, uri, partial(limited, data))
     except FileNotFoundError as error:
         yield SourceItem(one.name, text(one.url), _fails(error))
     except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
@@ -176,7 +180,7 @@ def _tar_items(one: Slice, known: Known) -> Iterator[SourceItem]:
         yield SourceItem(one.name, text(one.url), _fails(_damaged("tar", error)))
 
 
-def _row_items(one: Slice, known: Known) -> Iterator[SourceItem]:
+def _row_items(one: Slice, known: Known) -> Generator[SourceItem, None, None]:
     """Yield the pictures of a row group.
 
     A row holds bytes, {"bytes", "path"} as in Hugging Face's data sets, or where the picture lies.

@@ -96,7 +96,7 @@ def convert(
             f"--precision {INT8} and --calibrate FOLDER need each other; give both or neither"
         )
     check_target(out, (checkpoint,), overwrite=overwrite)
-    if precision == INT8:
+    if calibrate is not None:
         to_int8(checkpoint, out, calibrate, labels, license)
         return
     if checkpoint.suffix == ".onnx":

@@ -33,7 +33,8 @@ Exit codes:
   130  interrupted by Ctrl-C or SIGTERM; --skip-existing continues
   141  the program that read the output has ended
 """
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _tracebacks = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -346,7 +346,7 @@ def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Predi
         draw_sheet([case(name, score) for score, name in worst.cases]).save(file)
 
 
-def _with_bar(samples: list[Sample], quiet: bool) -> Iterator[Sample]:
+def _with_bar(samples: list[Sample], quiet: bool) -> Generator[Sample, None, None]:
     """Yield the samples, and show a progress bar on stderr if that is a terminal."""
     bar = None if quiet else progress_bar(len(samples))
     if bar is None:

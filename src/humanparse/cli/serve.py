@@ -76,7 +76,9 @@ def _shown(setting: Field) -> str:
     return f"{text} {unit}".rstrip() + "; "
 
 
-serve.__signature__ = inspect.Signature([_flag(setting) for setting in fields(Settings)])
+SIGNATURE = inspect.Signature([_flag(setting) for setting in fields(Settings)])
+# inspect.signature() reads this attribute, which the types of functions do not have
+serve.__signature__ = SIGNATURE  # type: ignore[attr-defined]
 serve.__annotations__ = {
-    name: parameter.annotation for name, parameter in serve.__signature__.parameters.items()
+    name: parameter.annotation for name, parameter in SIGNATURE.parameters.items()
 }
