@@ -383,7 +383,7 @@ def _required_python() -> str:
         known = metadata.metadata("humanparse")
     except metadata.PackageNotFoundError:
         return ""
-    return known[name] if name in known else ""
+    return known[name] if name in known else ""  # noqa: SIM401 (it has no get)
 
 
 def _module(one: Requirement) -> str:
