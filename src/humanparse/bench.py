@@ -1,9 +1,8 @@
-"""How fast is it here? The measurements behind `humanparse bench`; the longer ones in benchmarks/
-use the same pieces.
+"""The measurements behind `humanparse bench`, whose functions benchmarks/ use as well.
 
-Everything is measured in one process and one after the other in turns, as medians, beside the share
-of the processor
-that other programs took meanwhile: more than a few percent, and the times are theirs as well.
+Everything is measured in one process, in turns, and reported as medians, together with the share of
+the processor that other programs used: if it is more than a few percent, they slowed down the times
+as well.
 """
 
 from __future__ import annotations
@@ -30,15 +29,24 @@ PHOTO = "cli/demo/astronaut.jpg"  # in the package
 SIZES = {"640×480": (640, 480), "1920×1080": (1920, 1080), "12 MP": (4000, 3000)}  # width, height
 STAGES = ("read", "preprocess", "network", "postprocess")
 PACKAGES = ("numpy", "pillow", "opencv-python-headless", "onnxruntime")
-RUNS = 7  # of each size; the first is not counted
-# and the file that stands for int8
+RUNS = 7  # of each size, after one that is not counted
+# Each precision, and the model that stands for int8.
 KINDS = (("fp32", None), ("bf16", None), ("int8", "humanparse-int8"))
-ROUNDS, AT_ONCE = 5, 8  # of each way to parse many photos, and photos a round
+ROUNDS, AT_ONCE = 5, 8  # rounds of each way to parse many photos, and photos in a round
 
 
 @dataclass(frozen=True)
 class SizeTimes:
-    """Median milliseconds of one photo from its JPEG bytes to the result, by stage and in all."""
+    """Median times of one photo, from its JPEG bytes to the result.
+
+    Attributes:
+        name: Name of the photo's size.
+        width: Width of the photo in pixels.
+        height: Height of the photo in pixels.
+        people: Number of people found.
+        stages_ms: Milliseconds of each of STAGES.
+        total_ms: Milliseconds from the bytes to the result.
+    """
 
     name: str
     width: int
@@ -50,8 +58,13 @@ class SizeTimes:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Median photos a second of 640×480, one after the other and with `parse_many`; ratio: the
-    median of their ratios."""
+    """Median photos per second, of photos of 640×480.
+
+    Attributes:
+        one_by_one: One at a time.
+        many: With `parse_many`.
+        ratio: The median of the ratios of both.
+    """
 
     one_by_one: float
     many: float
@@ -60,8 +73,14 @@ class Throughput:
 
 @dataclass(frozen=True)
 class EngineTime:
-    """An engine in one precision: median milliseconds of the network for a photo of 640×480, or why
-    it cannot be had here."""
+    """The time of an engine in one precision, for a photo of 640×480.
+
+    Attributes:
+        engine: Name of the engine.
+        precision: "fp32", "bf16" or "int8".
+        network_ms: Median milliseconds of the network; None if it cannot run on this machine.
+        why_not: Why it cannot run on this machine.
+    """
 
     engine: str
     precision: str
@@ -69,19 +88,22 @@ class EngineTime:
     why_not: str = ""
 
 
-# ---- the machine ------------------------------------------------------------------------------------------------------
+# The machine
 
 
 def describe(*more: str) -> str:
-    """One line: processor, cores, and the versions of humanparse, Python and the packages, `more`
-    among them."""
+    """Return a line with processor, cores and versions.
+
+    Args:
+        more: Packages whose versions are given besides those of PACKAGES, if they are installed.
+    """
     names = ("humanparse", *PACKAGES, *more)
     versions = ", ".join(f"{name} {version}" for name in names if (version := _version(name)))
     return f"{processor()}, {usable_cores()} cores, Python {platform.python_version()}, {versions}"
 
 
 def processor() -> str:
-    """Its name, as far as the system tells."""
+    """Return the name of the processor, as far as the system knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -93,18 +115,30 @@ def processor() -> str:
 
 
 def others_share(seconds: float = 1.0) -> float | None:
-    """Share of all cores that anyone used while we slept; None where the system does not tell."""
+    """Return the share of all cores that was in use while this process slept.
+
+    Args:
+        seconds: How long to sleep.
+
+    Returns:
+        The share, from 0 to 1; None if the system does not tell.
+    """
     before = _busy_and_all()
     time.sleep(seconds)
     after = _busy_and_all()
     return (after[0] - before[0]) / max(1, after[1] - before[1]) if before and after else None
 
 
-# ---- the parser -------------------------------------------------------------------------------------------------------
+# The parser
 
 
 def jpeg(size: tuple[int, int], photo: Path | None = None) -> bytes:
-    """The photo, by default one of the package's, in that size (width, height), encoded."""
+    """Return a photo as JPEG bytes.
+
+    Args:
+        size: Width and height in pixels.
+        photo: File of the photo; None takes one from the package.
+    """
     from PIL import Image
 
     file = io.BytesIO()
@@ -116,7 +150,14 @@ def jpeg(size: tuple[int, int], photo: Path | None = None) -> bytes:
 def size_times(
     parser: HumanParser, name: str, size: tuple[int, int], runs: int = RUNS
 ) -> SizeTimes:
-    """Parse a photo of that size (width, height) so many times, and once before."""
+    """Measure the time to parse one photo.
+
+    Args:
+        parser: The parser.
+        name: Name of the size.
+        size: Width and height in pixels.
+        runs: How many times the photo is parsed, after once to warm up.
+    """
     data, rows = jpeg(size), []
     for _ in range(runs + 1):
         start = time.perf_counter()
@@ -131,7 +172,13 @@ def size_times(
 
 
 def throughput(parser: HumanParser, rounds: int = ROUNDS, photos: int = AT_ONCE) -> Throughput:
-    """Photos of 640×480, in turns one after the other and with `parse_many`."""
+    """Measure photos per second, in turns one at a time and with `parse_many`.
+
+    Args:
+        parser: The parser.
+        rounds: Number of rounds of each way.
+        photos: Number of photos in a round.
+    """
     data = [jpeg((640, 480))] * photos
     list(parser.parse_many(data))  # opens what it needs
     rates = []
@@ -145,12 +192,20 @@ def throughput(parser: HumanParser, rounds: int = ROUNDS, photos: int = AT_ONCE)
 def engine_times(
     open_parser: Callable[..., HumanParser], model: str | None, runs: int = RUNS
 ) -> list[EngineTime]:
-    """What each engine and precision makes of the model here, in turns. open_parser: (model,
-    engine=, precision=) → parser.
+    """Measure the network with each engine and precision, in turns.
 
-    int8 is another file: of the model in the package there is one, of others none that we know.
+    int8 is measured only for the built-in model, since it needs another model file.
+
+    Args:
+        open_parser: Called with a model, `engine` and `precision`; returns a parser.
+        model: Name or file of the model; None is the built-in one.
+        runs: How many times the photo is parsed, after once to warm up.
+
+    Returns:
+        The times, fastest first, followed by what cannot run on this machine.
     """
-    data, found, opened = jpeg((640, 480)), [], {}
+    data, found = jpeg((640, 480)), []
+    opened: dict[tuple[str, str], HumanParser] = {}
     for engine in ENGINES:
         for precision, file in KINDS:
             if file and model is not None:
@@ -162,19 +217,23 @@ def engine_times(
                 )
             except (MissingExtra, OptionError) as error:
                 found.append(EngineTime(engine, precision, None, str(error)))
-    times = {key: [] for key in opened}
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in opened}
     for _ in range(runs + 1):
         for key, parser in opened.items():
             times[key].append(parser.parse(data).timings_ms["network"])
-    timed = [
-        EngineTime(*key, round(statistics.median(taken[1:]), 1)) for key, taken in times.items()
-    ]
-    return sorted(timed, key=lambda one: one.network_ms) + found
+    medians = {key: round(statistics.median(taken[1:]), 1) for key, taken in times.items()}
+    return [
+        EngineTime(*key, medians[key]) for key in sorted(medians, key=medians.__getitem__)
+    ] + found
 
 
 def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Rows of text in columns, the first row being their names; numbers to the right, or as a table
-    of Markdown."""
+    """Return rows of text as a table.
+
+    Args:
+        rows: The rows; the first one holds the names of the columns.
+        markdown: Write Markdown, and not columns that are aligned with spaces.
+    """
     if markdown:
         rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -190,7 +249,8 @@ def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
     )
 
 
-def _rate(work, photos: int) -> float:
+def _rate(work: Callable[[], object], photos: int) -> float:
+    """Return photos per second."""
     start = time.perf_counter()
     work()
     return photos / (time.perf_counter() - start)
@@ -204,7 +264,7 @@ def _version(name: str) -> str:
 
 
 def _busy_and_all() -> tuple[int, int] | None:
-    """Ticks of all cores since the system started: those in use, and all of them."""
+    """Return the ticks of all cores since the system started: those in use, and all of them."""
     try:
         fields = [
             int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]

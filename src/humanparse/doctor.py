@@ -1,10 +1,10 @@
-"""What is installed, what works, what is missing, and what to do about it: the checks behind
-`humanparse doctor`.
+"""The checks behind `humanparse doctor`: what is installed, what works, what is missing, and what
+to do about it.
 
-Each check is one function that returns findings. Packages are loaded and engines are tried in
-processes of their own (`python -m humanparse.doctor NAME`), because one that meets a processor it
-was not built for ends the whole process. Nothing heavy is imported here, so that the doctor also
-works where NumPy does not.
+Each check is one function that returns findings. Packages are imported and engines are tried in
+separate processes (`python -m humanparse.doctor NAME`), because a package that was not built for
+the processor ends the whole process. Nothing heavy is imported here, so that the checks also work
+where NumPy does not.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from humanparse.system.cores import usable_cores
 from humanparse.system.packaged import environment, is_bundled
 from humanparse.system.packaged import python as python_command
 from humanparse.system.parallel import in_order
+from humanparse.vocabulary import ENGINES
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-TRIAL_S = 120  # seconds in which an engine must have parsed one tiny picture
-LEFT_OUT = {"test", "dev", "docs"}  # extras for those who work on humanparse itself
+TRIAL_S = 120.0  # in which an engine must parse one tiny picture
+LEFT_OUT = {"test", "dev", "docs"}  # extras for the development of humanparse itself
 X86_SETS = (
     "avx2",
     "fma",
@@ -42,11 +43,10 @@ X86_SETS = (
 )
 ARM_SETS = ("asimd", "asimddp", "i8mm", "bf16", "sve")
 
-# What a package is imported as, where that is not its own name.
+# The modules of packages that are imported by another name than their own.
 MODULES = {"pillow": "PIL", "opencv-python-headless": "cv2", "python-multipart": "python_multipart"}
 
-# Packages that write the same folder: with two of them, whichever came last has overwritten the
-# other.
+# Packages that install the same folder: of two of them, the later one has overwritten the other.
 SAME_FOLDER = {
     "cv2": (
         "opencv-python-headless",
@@ -65,8 +65,15 @@ SAME_FOLDER = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. state: OK, NOTE (worth knowing) or PROBLEM; a problem says in
-    `todo` what to do."""
+    """The result of one check.
+
+    Attributes:
+        topic: What kind of thing was checked, such as "package".
+        name: Which of them.
+        state: OK, NOTE (worth knowing) or PROBLEM.
+        what: What was found.
+        todo: What to do about it; "" if there is nothing to do.
+    """
 
     topic: str
     name: str
@@ -76,14 +83,16 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Every check, in the order in which trouble is best repaired. A check that fails itself is a
-    finding as well."""
+    """Run every check, in the order in which problems are best solved.
+
+    A check that itself fails is a finding as well.
+    """
     found: list[Finding] = []
     for check in (python, packages, same_folders, processor, engines, models):
         try:
             found += check()
         except Exception as error:
-            todo = "please report it with this line"
+            todo = "please report this line"
             found.append(
                 Finding(
                     "doctor",
@@ -97,8 +106,8 @@ def examine() -> list[Finding]:
 
 
 def python() -> list[Finding]:
-    """The Python version against the one that humanparse asks for."""
-    wanted, here = _metadata().get("Requires-Python") or "", platform.python_version()
+    """Check the version of Python."""
+    wanted, here = _required_python(), platform.python_version()
     what = f"{here} on {platform.system()} {platform.machine()}"
     if _older(here, _floor(wanted)):
         return [
@@ -114,9 +123,12 @@ def python() -> list[Finding]:
 
 
 def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
-    """Each required package: there, not older than it must be, and loaded in a process of its own.
+    """Check that each required package is installed, recent enough, and can be imported.
 
-    Extras may be missing, but not be too old or broken. trial: see `import_apart`.
+    Packages of extras may be missing, but must not be too old or broken.
+
+    Args:
+        trial: Imports a module; returns what is wrong, or "". By default `import_apart`.
     """
     if is_bundled():
         return [
@@ -124,11 +136,11 @@ def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
                 "package",
                 "all",
                 NOTE,
-                "inside a bundled program, which does not know their versions",
+                "inside a bundled program, where their versions are unknown",
             )
         ]
     wanted = [one for one in _requirements() if one.extra not in LEFT_OUT]
-    # Each once, though several extras may want it.
+    # Each only once, even if several extras want it.
     modules = dict.fromkeys(_module(one) for one in wanted if _installed(one.name)[1])
     with closing(in_order(trial or import_apart, modules, usable_cores())) as ended:
         reasons = {module: reason.result() for module, reason in ended}
@@ -136,7 +148,7 @@ def packages(trial: Callable[[str], str] | None = None) -> list[Finding]:
 
 
 def _package(one: Requirement, broken: str) -> Finding:
-    """broken: why it cannot be loaded, or ""."""
+    """Judge one package. broken: why it cannot be imported, or ""."""
     build, version = _installed(one.name)
     topic = f"extra {one.extra}" if one.extra else "package"
     if not version and one.extra:
@@ -149,13 +161,13 @@ def _package(one: Requirement, broken: str) -> Finding:
         what = f"{version} is older than {one.floor}"
         return Finding(topic, one.name, PROBLEM, what, f"pip install -U '{one.name}>={one.floor}'")
     if broken:
-        what = f"{version} cannot be loaded: {broken}"
+        what = f"{version} cannot be imported: {broken}"
         return Finding(topic, one.name, PROBLEM, what, f"pip install -U --force-reinstall {build}")
     return Finding(topic, one.name, OK, version)
 
 
 def same_folders() -> list[Finding]:
-    """Packages that overwrite each other, such as opencv-python and opencv-python-headless."""
+    """Find packages that overwrite each other, such as opencv-python and opencv-python-headless."""
     found = []
     for folder, rivals in SAME_FOLDER.items():
         here = {name: version for name in rivals if (version := _exactly(name))}
@@ -179,7 +191,11 @@ def same_folders() -> list[Finding]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
-    """Cores and instruction sets; the latter are known on Linux only."""
+    """Report the cores and instruction sets; the latter are known only on Linux.
+
+    Args:
+        cpuinfo: The file in which Linux lists the instruction sets.
+    """
     cores = usable_cores()
     many = f"{cores} core{'s' if cores != 1 else ''} for this process"
     try:
@@ -190,15 +206,18 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
                 "processor",
                 platform.machine(),
                 NOTE,
-                f"{many}; its instruction sets are unknown here",
+                f"{many}; its instruction sets are unknown on this system",
             )
         ]
     line = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     flags = set(line[1].split()) if line else set()
     known = [flag for flag in X86_SETS + ARM_SETS if flag in flags]
-    what = f"{many}; {' '.join(known) or 'no vector instructions that we know'}"
+    what = f"{many}; {' '.join(known) or 'no known vector instructions'}"
     if platform.machine().lower() in ("x86_64", "amd64") and flags and "avx2" not in flags:
-        todo = "without AVX2 parsing is slow; a virtual machine may hide what the processor can do"
+        todo = (
+            "without AVX2, parsing is slow; if this is a virtual machine, "
+            "check that it passes on what the processor can do"
+        )
         return [Finding("processor", platform.machine(), NOTE, what, todo)]
     return [Finding("processor", platform.machine(), OK, what)]
 
@@ -206,19 +225,17 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[Finding]:
 def engines(
     names: Iterable[str] | None = None, trial: Callable[[str], Finding] | None = None
 ) -> list[Finding]:
-    """Each engine parses one tiny picture, in a process of its own. The first is needed; the others
-    are extras."""
-    trial = trial or try_apart
-    if names is None:
-        try:
-            from humanparse.vocabulary import ENGINES as names
-        except ImportError:  # NumPy itself is broken; the trial will say how
-            names = ("onnxruntime",)
-    return [trial(name) for name in names]
+    """Check that each engine parses a tiny picture. The first is required, the others are extras.
+
+    Args:
+        names: Names of the engines; by default all.
+        trial: Tries one engine. By default `try_apart`.
+    """
+    return [(trial or try_apart)(name) for name in names or ENGINES]
 
 
 def models() -> list[Finding]:
-    """Fetched models, read again and compared with their records."""
+    """Check the downloaded models against what was recorded when they were downloaded."""
     from humanparse.weights import store
     from humanparse.weights.hub import HUB
 
@@ -230,26 +247,34 @@ def models() -> list[Finding]:
             todo = f"humanparse models remove {model.name} && {pull}"
             found.append(Finding("model", model.name, PROBLEM, ", ".join(bad), todo))
         elif not checks:
-            begun = "its download was broken off" if store.size(model) else "not here"
+            begun = "its download was interrupted" if store.size(model) else "not here"
             found.append(
                 Finding(
                     "model", model.name, NOTE, begun, f"if you want it ({model.license}): {pull}"
                 )
             )
         elif not store.converted(model):
-            found.append(Finding("model", model.name, NOTE, "fetched, not converted", pull))
+            found.append(Finding("model", model.name, NOTE, "downloaded, but not converted", pull))
         else:
             found.append(Finding("model", model.name, OK, f"intact in {store.folder(model)}"))
     return found
 
 
-# ---- trying an engine -------------------------------------------------------------------------------------------------
+# Trying an engine
 
 
 def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
-    """Load a module in a process of its own. Returns what is wrong, or ""."""
+    """Import a module in a separate process.
+
+    Args:
+        module: Name of the module.
+        timeout_s: How many seconds it may take.
+
+    Returns:
+        What is wrong; "" if the module can be imported.
+    """
     if is_bundled():
-        return ""  # the engines are tried here, too
+        return ""  # trying the engines will show it
     command = python_command("-c", f"import humanparse, {module}")
     try:
         done = subprocess.run(
@@ -269,7 +294,12 @@ def import_apart(module: str, timeout_s: float = TRIAL_S) -> str:
 
 
 def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
-    """`try_here` in a process of its own, whose sudden death is a finding as well."""
+    """Try an engine in a separate process, so that a crash is a finding as well.
+
+    Args:
+        name: Name of the engine.
+        timeout_s: How many seconds it may take.
+    """
     if is_bundled():
         return try_here(name)
     command = python_command("-m", "humanparse.doctor", name)
@@ -299,7 +329,7 @@ def try_apart(name: str, timeout_s: float = TRIAL_S) -> Finding:
 
 
 def try_here(name: str) -> Finding:
-    """One tiny picture through the engine with the model inside the package."""
+    """Parse a tiny picture with an engine and the built-in model."""
     from humanparse.errors import HumanParseError, MissingExtra
 
     try:
@@ -314,8 +344,10 @@ def try_here(name: str) -> Finding:
     except HumanParseError as error:
         return Finding("engine", name, PROBLEM, str(error), _again(name))
     except ImportError as error:
-        todo = "repair the package above that cannot be loaded; if there is none, report this line"
-        return Finding("engine", name, PROBLEM, f"cannot be loaded: {error}", todo)
+        todo = (
+            "repair the package above that cannot be imported; if there is none, report this line"
+        )
+        return Finding("engine", name, PROBLEM, f"cannot be imported: {error}", todo)
     except Exception as error:
         return Finding("engine", name, PROBLEM, f"{type(error).__name__}: {error}", _again(name))
     took = parsing.timings_ms.get("network", 0)
@@ -331,7 +363,7 @@ def _again(name: str) -> str:
 
 
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it said nothing"])[-1][:200]
+    return (text.strip().splitlines() or ["it printed nothing"])[-1][:200]
 
 
 def _ending(code: int) -> str:
@@ -341,14 +373,17 @@ def _ending(code: int) -> str:
         return f"exit code {code}"
 
 
-# ---- what is installed ------------------------------------------------------------------------------------------------
+# What is installed
 
 
-def _metadata():
+def _required_python() -> str:
+    """Return the versions of Python that humanparse supports, such as ">=3.11"; "" if unknown."""
+    name = "Requires-Python"
     try:
-        return metadata.metadata("humanparse")
+        known = metadata.metadata("humanparse")
     except metadata.PackageNotFoundError:
-        return {}
+        return ""
+    return known[name] if name in known else ""  # noqa: SIM401 (it has no get)
 
 
 def _module(one: Requirement) -> str:
@@ -356,8 +391,14 @@ def _module(one: Requirement) -> str:
 
 
 class Requirement(NamedTuple):
-    """One package that humanparse asks for. line: as pip takes it. floor, extra: "" where there is
-    none."""
+    """One package that humanparse requires.
+
+    Attributes:
+        name: Name of the package.
+        line: The requirement as pip takes it.
+        floor: The lowest version; "" if there is none.
+        extra: The extra to which it belongs; "" if it is always required.
+    """
 
     name: str
     line: str
@@ -366,15 +407,15 @@ class Requirement(NamedTuple):
 
 
 def _requirements() -> list[Requirement]:
-    """All that humanparse asks for on a machine like this one, what is always needed first."""
+    """Return what humanparse requires on this machine, what it always requires first."""
     try:
         lines = metadata.requires("humanparse") or []
     except metadata.PackageNotFoundError:
         return []
     found = []
     for line in lines:
-        name = re.match(r"[A-Za-z0-9._-]+", line)[0]
-        if name == "humanparse":  # an extra that brings another extra
+        name = _beginning(r"[A-Za-z0-9._-]+", line)
+        if name == "humanparse":  # an extra that includes another extra
             continue
         wanted, _, condition = line.partition(";")
         extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", condition)
@@ -386,25 +427,32 @@ def _requirements() -> list[Requirement]:
     return sorted(found, key=lambda one: one.extra)
 
 
+def _beginning(pattern: str, text: str) -> str:
+    found = re.match(pattern, text)
+    return found[0] if found else ""
+
+
 def _floor(text: str) -> str:
     found = re.search(r">=\s*([0-9][0-9.]*)", text)
     return found[1] if found else ""
 
 
 def _older(version: str, floor: str) -> bool:
-    """Whether a version lies below the floor; later signs such as rc1 or +cpu do not count."""
+    """Return whether a version is below the floor; suffixes such as rc1 or +cpu do not count."""
     if not floor:
         return False
     here, wanted = (
-        [int(n) for n in re.match(r"[0-9.]*", text)[0].split(".") if n] for text in (version, floor)
+        [int(n) for n in _beginning(r"[0-9.]*", text).split(".") if n] for text in (version, floor)
     )
     longest = max(len(here), len(wanted))
     return here + [0] * (longest - len(here)) < wanted + [0] * (longest - len(wanted))
 
 
 def _installed(name: str) -> tuple[str, str]:
-    """(name, version) of a package, or of another that brings the same folder; ("", "") if there is
-    none."""
+    """Return (name, version) of a package, or of another one that installs the same folder.
+
+    Both are "" if there is none.
+    """
     rivals = next((group for group in SAME_FOLDER.values() if name in group), (name,))
     return next(((one, version) for one in (name, *rivals) if (version := _exactly(one))), ("", ""))
 

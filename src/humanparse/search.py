@@ -1,9 +1,9 @@
-"""Searching folders for photos: one way for every command that does it.
+"""Searching folders for photos, in the same way for every command that does so.
 
-Hidden files and folders are left out, and so is what must not be taken for a photo: files that
-humanparse wrote itself, pipes, sockets and devices, which may be endless to read, and folders
-behind links, which might lead back. A search counts what a user would miss, so that nothing is left
-out silently.
+Hidden files and folders are left out. So is whatever must not be taken for a photo: files that
+humanparse wrote itself; pipes, sockets and devices, which may never end when they are read; and
+folders behind links, which might lead back to where the search came from. A search counts what the
+user would miss, so that nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from glob import has_magic
 from itertools import chain, islice
 from pathlib import Path
@@ -19,14 +20,14 @@ from typing import Any, TypeVar
 from humanparse.errors import OptionError
 from humanparse.vocabulary import EDITED_SUFFIX, FORMAT_SUFFIXES, PICTURE_ENDINGS
 
-SORTED_NAMES = 100_000  # in a folder; more come in the file system's order, which saves memory
+SORTED_NAMES = 100_000  # above this, names come in the file system's order, to save memory
 SHOWN_SOURCES = 5  # in a message
 OWN, SPECIAL, LINKED, OUTPUT = "own", "special", "linked", "output"  # why something is left out
 _OWN_SUFFIXES = (
     *FORMAT_SUFFIXES.values(),
     *(EDITED_SUFFIX + ending for ending in PICTURE_ENDINGS),
 )
-_WORDS = {  # singular, plural
+_WORDS = {  # singular and plural
     OWN: ("file that humanparse wrote itself", "files that humanparse wrote itself"),
     SPECIAL: ("pipe, socket or device", "pipes, sockets or devices"),
     LINKED: (
@@ -44,24 +45,29 @@ class LeftOut:
     """What a search left out.
 
     Attributes:
-        found: By reason, how many there were and the first.
-        unreadable: Folders that cannot be read, and why.
+        found: For each reason, how many files or folders there were, and the first of them.
+        unreadable: The folders that cannot be read, each with its error.
     """
 
     found: dict[str, tuple[int, str]] = field(default_factory=dict)
     unreadable: list[tuple[str, OSError]] = field(default_factory=list)
 
     def add(self, reason: str, path: str) -> None:
-        """Count a path as left out; reason: OWN, SPECIAL, LINKED or OUTPUT."""
+        """Count a file or folder that is left out for this reason."""
         number, first = self.found.get(reason, (0, path))
         self.found[reason] = number + 1, first
 
     def notes(self, reasons: Iterable[str] = (SPECIAL, LINKED)) -> list[str]:
-        """Return a line for each reason; by default not for those that users expect."""
+        """Return a line for each of the reasons that occurred.
+
+        Args:
+            reasons: The reasons to report. By default those that users do not expect, which are
+                all except our own files and the output.
+        """
         return [f"left out: {self._words(one)}" for one in reasons if one in self.found]
 
     def __str__(self) -> str:
-        """Everything, for the error that nothing was found."""
+        """Return everything that was left out, for an error that nothing was found."""
         return "; ".join(self.notes(_WORDS))
 
     def _words(self, reason: str) -> str:
@@ -76,9 +82,9 @@ def nothing_found(
     """Return the error for sources without a single photo.
 
     Args:
-        sources: What the user gave.
-        left_out: What the search left out.
-        endings: The endings of names that were searched for.
+        sources: The names that the user gave.
+        left_out: What the search left out, which may explain why nothing was found.
+        endings: The endings of file names that were looked for.
     """
     shown, more = ", ".join(sources[:SHOWN_SOURCES]), len(sources) - SHOWN_SOURCES
     if more > 0:
@@ -93,50 +99,133 @@ def no_match(pattern: str, left_out: LeftOut) -> OptionError:
     return OptionError(f"no pictures match {pattern!r}{why}")
 
 
+def no_such_source(name: str) -> OptionError:
+    """Return the error for a source that does not exist."""
+    return OptionError(f"there is no file or folder {name!r}")
+
+
 def is_picture(name: str) -> bool:
-    """Return whether a file's name ends like that of a picture."""
+    """Return whether the name of a file ends like that of a picture."""
     return name.lower().endswith(PICTURE_ENDINGS)
 
 
 def is_own(name: str) -> bool:
-    """Return whether a file is named like one that humanparse writes."""
+    """Return whether a file is named like those that humanparse writes."""
     return name.lower().endswith(_OWN_SUFFIXES)
 
 
 def is_special(path: str | Path) -> bool:
-    """Return whether something exists there that is neither an ordinary file nor a folder."""
+    """Return whether the path exists but is neither an ordinary file nor a folder."""
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def photos_below(folder: str, left_out: LeftOut) -> Iterator[str]:
-    """Yield the photos in a folder and its subfolders, sorted by name within each folder.
+def _never(path: str) -> bool:
+    return False
+
+
+def photos_below(
+    folder: str,
+    left_out: LeftOut,
+    wanted: Callable[[str], bool] = is_picture,
+    skip: Callable[[str], bool] = _never,
+) -> Iterator[str]:
+    """Yield the photos in a folder and its subfolders, ordered by name within each folder.
 
     Args:
-        folder: Where to search.
-        left_out: Gets what is left out.
+        folder: The folder to search.
+        left_out: Gets what the search leaves out.
+        wanted: Tells by the name of a file whether it is looked for.
+        skip: Tells by the path of a file or folder whether it belongs to the output.
     """
-    for path in walk(folder, left_out, is_picture):
+    for path in walk(folder, left_out, wanted, skip):
         if is_own(path):
             left_out.add(OWN, path)
         else:
             yield path
 
 
+def photos_matching(
+    folder: str,
+    pattern: str,
+    left_out: LeftOut,
+    wanted: Callable[[str], bool] = is_picture,
+    skip: Callable[[str], bool] = _never,
+) -> Iterator[str]:
+    """Yield the photos below a folder that match a pattern, ordered by their paths.
+
+    Args:
+        folder: The folder in which the pattern begins; "" is the current one.
+        pattern: A pattern such as "**/*.jpg", in which ** stands for any number of folders that
+            are neither hidden nor links.
+        left_out: Gets what matches but is left out.
+        wanted: Tells by the name of a file whether it is looked for.
+        skip: Tells by the path of a file whether it belongs to the output.
+    """
+    for path in sorted_if_few(
+        _matches(folder, Path(pattern).parts), key=lambda path: Path(path).parts
+    ):
+        inside = Path(path).parts[len(Path(folder).parts) :]
+        if any(part.startswith(".") for part in inside) or not wanted(inside[-1]):
+            continue
+        if os.path.isdir(path):
+            continue
+        reason = OUTPUT if skip(path) else OWN if is_own(path) else None
+        if reason or is_special(path):
+            left_out.add(reason or SPECIAL, path)
+        else:
+            yield path
+
+
+def _matches(folder: str, parts: Sequence[str]) -> Iterator[str]:
+    """Yield the files and folders below a folder that match the parts of a pattern."""
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        yield from _matches(folder, rest or ("*",))
+        for path in _visible(folder):
+            if os.path.isdir(path) and not os.path.islink(path):
+                yield from _matches(path, parts)
+    elif has_magic(first):
+        for path in _visible(folder):
+            if fnmatch(os.path.basename(path), first):
+                yield from _rest_of_match(path, rest)
+    elif os.path.lexists(path := os.path.join(folder, first)):
+        yield from _rest_of_match(path, rest)
+
+
+def _rest_of_match(path: str, parts: Sequence[str]) -> Iterator[str]:
+    if not parts:
+        yield path
+    elif os.path.isdir(path):
+        yield from _matches(path, parts)
+
+
+def _visible(folder: str) -> Iterator[str]:
+    """Yield the paths of what is in a folder, without hidden files and folders."""
+    try:
+        entries = os.scandir(folder or ".")
+    except OSError:
+        return  # nothing in it can match
+    with entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                yield os.path.join(folder, entry.name)
+
+
 def walk(
     folder: str,
     left_out: LeftOut,
     wanted: Callable[[str], bool],
-    skip: Callable[[str], bool] = lambda path: False,
+    skip: Callable[[str], bool] = _never,
 ) -> Iterator[str]:
     """Yield the files below a folder by name, those of a folder before those of its subfolders.
 
-    A link that leads nowhere counts as a file; reading it will report the reason.
+    A link that leads nowhere counts as a file, since reading it says what is wrong.
 
     Args:
-        folder: Where to search.
-        left_out: Gets what is left out.
-        wanted: Called with the name of a file: whether to yield it.
-        skip: Called with the path of a file or folder: whether it is part of the output.
+        folder: The folder to search.
+        left_out: Gets what the search leaves out.
+        wanted: Tells by the name of a file whether it is looked for.
+        skip: Tells by the path of a file or folder whether it belongs to the output.
     """
     folders = [folder]
     while folders:
@@ -152,7 +241,7 @@ def _files_in(
     wanted: Callable[[str], bool],
     skip: Callable[[str], bool],
 ) -> Iterator[str]:
-    """The files of one folder. below: gets its subfolders, in order."""
+    """Yield the files of one folder, and add its subfolders to `below`, in order."""
     try:
         entries = os.scandir(folder)
     except OSError as error:
@@ -188,15 +277,14 @@ def sorted_if_few(names: Iterator[Name], key: Callable[[Name], Any]) -> Iterator
 
 
 def pattern_in(source: str) -> tuple[str, str] | None:
-    """Split a pattern into a folder and the pattern below it.
+    """Split a source into a folder and a pattern: "photos/**/*.jpg" → ("photos", "**/*.jpg").
 
-    Args:
-        source: What the user gave, such as "photos/**/*.jpg".
+    What exists is not a pattern, whatever characters its name has: neither a file called
+    "a[1].jpg" nor the folder in "photos [2024]/*.jpg".
 
     Returns:
-        ("photos", "**/*.jpg"), or None if it is not a pattern. A path that exists is not one,
-        whatever characters its name has: neither a file called "a[1].jpg" nor the folder of
-        "photos [2024]/*.jpg".
+        The folder, "" for the current one, and the pattern below it; None if the source is not a
+        pattern.
     """
     if os.path.lexists(source):
         return None

@@ -102,7 +102,7 @@ def test_sigterm_keeps_what_is_done(tiny_model, tmp_path):
         run.kill()
     assert run.returncode == 130, said
     found = [row["key"] for row in rows_in(out)]
-    assert re.fullmatch(r"interrupted after \d+ photos; the same command goes on\n", said)
+    assert re.fullmatch(r"interrupted after \d+ photos; the same command continues\n", said)
     assert len(set(found)) == len(found) and set(found) < set(keys)
 
 
@@ -122,7 +122,10 @@ def opened(folder: Path) -> Output:
 
 
 def outcome(number: int) -> Outcome:
-    row = b'{"key": "%d", "uri": "u", "width": 1, "height": 1, "model": "m", "people": [], "loose_parts": []}'
+    row = (
+        b'{"key": "%d", "uri": "u", "width": 1, "height": 1, "model": "m", "people": [], '
+        b'"loose_parts": []}'
+    )
     return Outcome(str(number), (row % number,))
 
 

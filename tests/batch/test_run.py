@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
 import re
 import tarfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from batch_helpers import failures_in, picture_bytes, rows_in, visible_files, wr
 from typer.testing import CliRunner
 
 from humanparse.batch.run import LOCK, Output
-from humanparse.batch.work import result_path
+from humanparse.batch.work import Outcome, hashed_path, result_path
 from humanparse.cli import app
 from humanparse.masks import Mask
 
@@ -169,7 +170,7 @@ def test_parquet_files_of_others_are_refused(run, tmp_path):
     (tmp_path / "out").mkdir()
     parquet.write_table(pa.table({"key": ["x"]}), tmp_path / "out/part-000000.parquet")
     result = run("photos", "-o", "out")
-    assert result.exit_code == 2 and "is no part that this command wrote" in result.stderr
+    assert result.exit_code == 2 and "was not written by this command" in result.stderr
 
 
 def test_a_damaged_manifest_is_refused(run, tmp_path):
@@ -177,7 +178,7 @@ def test_a_damaged_manifest_is_refused(run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/_manifest.sqlite").write_bytes(b"no database" * 1000)
     result = run("photos", "-o", "out")
-    assert result.exit_code == 2 and "is no manifest that can be read" in result.stderr
+    assert result.exit_code == 2 and "is not a manifest that can be read" in result.stderr
 
 
 def test_a_part_that_is_gone_is_made_again(run, tmp_path):
@@ -197,7 +198,7 @@ def test_two_runs_cannot_write_to_one_folder(run, tmp_path, monkeypatch):
     with Output(tmp_path / "out", ("json",), {}, {}):
         assert (tmp_path / "out" / LOCK).exists()
         result = run("photos", "-o", "out")
-    assert result.exit_code == 2 and "another run writes to" in result.stderr
+    assert result.exit_code == 2 and "another run is writing to" in result.stderr
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(run, tmp_path, monkeypatch):
@@ -211,7 +212,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_it_goes_on_later(run, tmp_pa
         result = run("photos", "-o", "out", "--rows", 3)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith(
-        "out: No space left on device; the same command goes on from here"
+        "out: No space left on device; the same command continues from here"
     )
     assert run("photos", "-o", "out", "--rows", 3).exit_code == 0
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
@@ -227,9 +228,9 @@ def test_ctrl_c_keeps_what_is_done_and_ends_with_130(run, tmp_path, monkeypatch)
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("humanparse.cli.batch.Report.outcome", press_ctrl_c)
+        patch.setattr("humanparse.cli.batch.tell", press_ctrl_c)
         result = run("photos", "-o", "out", "-j", 1)
-    assert result.exit_code == 130 and result.stderr.endswith("the same command goes on\n")
+    assert result.exit_code == 130 and result.stderr.endswith("the same command continues\n")
     assert len(rows_in(tmp_path / "out")) == 4
     run("photos", "-o", "out")
     assert sorted(row["key"] for row in rows_in(tmp_path / "out")) == keys
@@ -384,6 +385,36 @@ def test_a_picture_whose_files_cannot_take_their_names_fails_alone(run, tmp_path
     assert run("photos", "-o", "out", "--format", "json,labels", "--retry-failed").exit_code == 0
 
 
+def test_capitals_are_told_apart_unless_the_file_system_does_not(tmp_path, monkeypatch):
+    keys = ["a/X.jpg", "a/x.jpg", "A/x.jpg", "a/y.jpg", "Straße.jpg", "STRASSE.jpg"]
+
+    def write(folder: Path, wanted: list[str]) -> list[str]:
+        with Output(folder, ("json",), {"sources": ["here"]}, {}) as output:
+            for key in wanted:
+                output.add(Outcome(key, (key.encode(),)))
+            output.finish()
+        return visible_files(folder)
+
+    assert write(tmp_path / "one", keys) == sorted(f"{key}.json" for key in keys)
+    monkeypatch.setattr("humanparse.batch.run._ignores_case", lambda file: True)
+    write(tmp_path / "other", keys[:1])
+    found = write(tmp_path / "other", keys)  # a second run remembers the names of the first
+    taken = [hashed_path(key) for key in ("a/x.jpg", "A/x.jpg", "STRASSE.jpg")]
+    free = ["a/X.jpg", "a/y.jpg", "Straße.jpg"]
+    assert found == sorted(f"{path}.json" for path in (*free, *taken))
+    assert len({name.casefold() for name in found}) == len(keys)
+
+
+def test_whether_a_file_system_ignores_case_is_found_out_by_the_lock(tmp_path):
+    from humanparse.batch.run import _ignores_case
+
+    (tmp_path / LOCK).touch()
+    assert _ignores_case(tmp_path / LOCK) == (tmp_path / LOCK.upper()).exists()
+    if not _ignores_case(tmp_path / LOCK):
+        os.link(tmp_path / LOCK, tmp_path / LOCK.upper())  # as such a file system shows it
+        assert _ignores_case(tmp_path / LOCK)
+
+
 def test_a_full_disk_is_no_fault_of_a_picture(run, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 3)
 
@@ -394,7 +425,7 @@ def test_a_full_disk_is_no_fault_of_a_picture(run, tmp_path, monkeypatch):
         patch.setattr(Path, "replace", full)
         result = run("photos", "-o", "out", "--format", "json")
     assert result.exit_code == 1
-    assert "No space left on device; the same command goes on" in result.stderr
+    assert "No space left on device; the same command continues" in result.stderr
     assert run("photos", "-o", "out", "--format", "json").exit_code == 0
 
 

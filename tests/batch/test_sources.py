@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from humanparse.batch import sources
-from humanparse.batch.sources import Slice, Sources, expand_braces
+from humanparse.batch import storage
+from humanparse.batch.slices import Slice
+from humanparse.batch.sources import Sources, expand_braces
 from humanparse.errors import BrokenImage, ImageTooLarge, OptionError
 
 
@@ -148,7 +149,9 @@ def test_a_list_that_windows_wrote_names_the_same_files(here, encoding):
 
 def test_a_list_that_cannot_be_read_is_an_error_at_once(here):
     os.mkfifo(here / "list.txt")
-    with pytest.raises(OptionError, match=r"list\.txt cannot be read: this is no ordinary file"):
+    with pytest.raises(
+        OptionError, match=r"list\.txt cannot be read: this is not an ordinary file"
+    ):
         Sources(["list.txt"])
 
 
@@ -192,7 +195,7 @@ def test_parquet_rows_are_bytes_or_where_pictures_lie(here):
     assert "No such file" in found.pop("b.parquet/1")
     assert found == {
         "a.parquet/0": b"one",
-        "a.parquet/1": "the row holds no picture, neither bytes nor where it lies",
+        "a.parquet/1": "the row holds neither a picture nor where one lies",
         "a.parquet/2": b"three",
         "b.parquet/0": b"x.jpg",
         "c.parquet/0": b"four",
@@ -263,7 +266,7 @@ def test_a_url_that_is_not_there_says_why(here, web):
     for item in (*listed.items(lambda key: False), *tar.items(lambda key: False)):
         with pytest.raises(OSError) as caught:
             item.load()
-        reasons.append(sources.why(caught.value))
+        reasons.append(storage.why(caught.value))
     missing, busy = "Not Found (404)", "Service Unavailable (503)"
     assert reasons == [missing, busy, "Connection refused", missing]
     with pytest.raises(OptionError, match=r"404\.txt cannot be read: Not Found \(404\)"):
@@ -314,14 +317,43 @@ def test_braces_that_stand_for_too_much_are_refused(text):
 
 
 def test_files_above_the_limit_are_not_read_whole(here, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 10)
+    monkeypatch.setattr(storage, "MAX_BYTES", 10)
     write(here / "x.jpg", b"0123456789a")
     write_tar(here / "s.tar", {"1.jpg": b"0123456789a", "2.jpg": b"0123456789"})
     found = read("x.jpg", "s.tar")
     assert (
-        "the limit of one picture's file" in found["x.jpg"] and "the limit" in found["s.tar/1.jpg"]
+        "the limit for the file of one picture" in found["x.jpg"]
+        and "the limit" in found["s.tar/1.jpg"]
     )
     assert found["s.tar/2.jpg"] == b"0123456789"
+
+
+def test_a_member_above_the_limit_takes_no_memory(here):
+    with tarfile.open(here / "s.tar", "w") as tar:
+        info = tarfile.TarInfo("large.jpg")
+        info.size = storage.MAX_BYTES + 1
+        with open(here / "large.jpg", "wb") as file:
+            file.truncate(info.size)
+        with open(here / "large.jpg", "rb") as file:
+            tar.addfile(info, file)
+    (one,) = Sources(["s.tar"]).slices()
+    tracemalloc.start()
+    try:
+        (item,) = one.items(lambda key: False)
+        with pytest.raises(ImageTooLarge, match="more than 100 MB"):
+            item.load()
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_patterns_do_not_follow_links_or_enter_hidden_folders(here):
+    write(here / "photos/a/x.jpg")
+    write(here / "photos/.hidden/y.jpg")
+    (here / "photos/a/back").symlink_to(here / "photos")
+    assert list(read("photos/**/*.jpg")) == list(read("photos/**")) == ["a/x.jpg"]
+    assert list(read("photos/a/*/a/*.jpg")) == ["back/a/x.jpg"]  # the user asks for it
 
 
 def test_names_that_are_no_utf_8_have_keys_that_are(here):
@@ -389,7 +421,7 @@ def test_pipes_are_left_out_and_a_named_one_is_a_failure(here):
     write(here / "photos/x.jpg")
     os.mkfifo(here / "photos/pipe.jpg")
     assert list(read("photos")) == list(read("photos/*")) == ["x.jpg"]
-    assert "no ordinary file but a pipe" in read("photos/pipe.jpg")["pipe.jpg"]
+    assert "not an ordinary file but a pipe" in read("photos/pipe.jpg")["pipe.jpg"]
     found = Sources(["photos"])
     list(found.slices())
     pipe = here / "photos/pipe.jpg"

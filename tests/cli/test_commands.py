@@ -52,7 +52,9 @@ def test_every_help_has_an_example(run, command):
 
 def test_the_help_of_parse_lists_the_exit_codes(run):
     assert re.search(
-        r"^\s+3\s+the model could not be loaded$", run("parse", "--help").stdout, re.MULTILINE
+        r"^\s+3\s+the model cannot be loaded, or a package is missing$",
+        run("parse", "--help").stdout,
+        re.MULTILINE,
     )
 
 
@@ -193,7 +195,7 @@ def test_sigterm_ends_a_run_like_ctrl_c(photo, here):
         process.terminate()
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert stderr.endswith("the same command with --skip-existing goes on\n")
+    assert stderr.endswith("the same command with --skip-existing continues\n")
     assert 0 < len(list(here.glob("photos/*.json"))) < 60
 
 
@@ -248,7 +250,7 @@ def test_a_run_broken_off_by_ctrl_c_goes_on_with_skip_existing(photo, here, run,
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert re.fullmatch(
-        r"interrupted after \d+ of 60 photos; the same command with --skip-existing goes on\n",
+        r"interrupted after \d+ of 60 photos; the same command with --skip-existing continues\n",
         stderr,
     )
     done = len(list(here.glob("photos/*.json")))

@@ -155,7 +155,7 @@ def test_another_build_of_opencv_will_do(installed):
     installed({"opencv-python": "4.12"}, ["opencv-python-headless>=4.10"])
     assert [finding.state for finding in doctor.packages(lambda module: "")] == [OK]
     (found,) = doctor.packages(lambda module: f"no {module} here")
-    assert (found.state, found.what) == (PROBLEM, "4.12 cannot be loaded: no cv2 here")
+    assert (found.state, found.what) == (PROBLEM, "4.12 cannot be imported: no cv2 here")
     assert found.todo == "pip install -U --force-reinstall opencv-python"
 
 
@@ -205,8 +205,8 @@ def test_two_opencvs_in_one_folder_are_told(installed, other, state):
     (found,) = doctor.same_folders()
     assert (found.state, found.name) == (state, "cv2")
     assert (
-        found.todo
-        == "pip uninstall -y opencv-python-headless opencv-python && pip install opencv-python-headless"
+        found.todo == "pip uninstall -y opencv-python-headless opencv-python && "
+        "pip install opencv-python-headless"
     )
 
 
@@ -216,7 +216,7 @@ def test_instruction_sets_are_read_where_linux_tells_them(tmp_path, monkeypatch)
     (tmp_path / "old").write_text("processor: 0\nflags\t\t: fpu sse4_1\n")
     assert doctor.processor(tmp_path / "new")[0].what.endswith("avx2 avx512_vnni")
     assert "without AVX2" in doctor.processor(tmp_path / "old")[0].todo
-    assert "unknown here" in doctor.processor(tmp_path / "none")[0].what
+    assert "unknown on this system" in doctor.processor(tmp_path / "none")[0].what
 
 
 @posix
@@ -226,7 +226,10 @@ def test_an_engine_that_kills_its_process_is_a_finding(tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setattr(doctor.sys, "executable", str(fake))
     found = doctor.try_apart("onnxruntime")
-    assert (found.state, found.what) == (PROBLEM, "its process ended with SIGILL: it said nothing")
+    assert (found.state, found.what) == (
+        PROBLEM,
+        "its process ended with SIGILL: it printed nothing",
+    )
     assert "install it again" in found.todo
 
 
@@ -275,7 +278,7 @@ def test_damaged_and_broken_off_models_are_found():
     assert (
         damaged.todo == f"humanparse models remove {one.name} && humanparse models pull {one.name}"
     )
-    assert (begun.state, begun.what) == (NOTE, "its download was broken off")
+    assert (begun.state, begun.what) == (NOTE, "its download was interrupted")
 
 
 def test_the_manual_explains_every_option(run):

@@ -118,7 +118,7 @@ def test_a_broken_off_run_goes_on_and_ends_with_the_same_figures(
     result = run("eval", "photos")
     assert (result.exit_code, result.stderr) == (
         130,
-        "interrupted after 2 of 3 photos; add --resume to go on\n",
+        "interrupted after 2 of 3 photos; add --resume to continue\n",
     )
     monkeypatch.setattr(parser, "parse", real)
     parser.seen.clear()
@@ -286,7 +286,7 @@ def test_labels_of_nothing_but_background_and_unknown_are_wondered_at(run, datas
             "--sheet is 'worst.svg'; give a name that ends in .png or .jpg",
         ),
         (("photos", "--predictions", "photos"), "photos has no a.json"),
-        (("photos", "--predictions", "photos", "--flip"), "leave --model, --flip and --scales out"),
+        (("photos", "--predictions", "photos", "--flip"), "leave out --model, --flip and --scales"),
     ],
 )
 def test_bad_usage_ends_with_2_and_one_line_before_anything_is_parsed(

@@ -197,7 +197,7 @@ def test_ctrl_c_keeps_what_has_come(run, hub, convert):
         process.send_signal(signal.SIGINT)
         stderr = process.communicate(timeout=LONG_S)[1]
     assert (process.returncode, stderr) == (130, "interrupted\n")
-    assert run("models", "list").stdout.count("broken off") == 1
+    assert run("models", "list").stdout.count("incomplete") == 1
     assert run("models", "pull", MODEL.name).exit_code == 0
     assert hub.ranges(CHECKPOINT)[-1] == "bytes=4000-"
 

@@ -134,8 +134,8 @@ def test_an_unforeseen_error_in_one_photo_does_not_stop_the_others(run, photo, p
     result = run("parse", "a.jpg", "b.jpg")
     assert result.exit_code == 1
     assert (
-        result.stderr.splitlines()[0]
-        == "a.jpg: unexpected RuntimeError: two\\nlines; `humanparse --debug` shows where"
+        result.stderr.splitlines()[0] == "a.jpg: unexpected RuntimeError: two\\nlines; "
+        "`humanparse --debug` shows where it happened"
     )
     assert "b.jpg  1 person" in result.stdout
 
@@ -272,7 +272,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
     assert result.exit_code == 130
     assert (
         result.stderr
-        == "interrupted after 1 of 2 photos; the same command with --skip-existing goes on\n"
+        == "interrupted after 1 of 2 photos; the same command with --skip-existing continues\n"
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 from humanparse.batch.manifest import Manifest
-from humanparse.batch.sources import Item, Known, Slice
+from humanparse.batch.slices import Known, Slice, SourceItem
 from humanparse.batch.work import Outcome, SliceDone, Work
 from humanparse.parser import HumanParser
 from humanparse.system.parallel import in_order_of_completion
@@ -15,15 +15,24 @@ from humanparse.system.parallel import in_order_of_completion
 
 def outcomes(
     slices: Iterator[Slice], manifest: Manifest, *, work: Work, parser: HumanParser, jobs: int
-) -> Iterator[Outcome | SliceDone]:
-    """What becomes of every picture that the manifest does not know, as it comes; at most twice
-    `jobs` pictures are held.
+) -> Generator[Outcome | SliceDone, None, None]:
+    """Yield what becomes of every picture that the manifest does not know, as it is finished.
 
-    Raises ModelError, as no other picture would work either. Close it (`contextlib.closing`).
+    At most twice `jobs` pictures are held in memory. Close the iterator (`contextlib.closing`).
+
+    Args:
+        slices: The work.
+        manifest: Knows which pictures need no more work.
+        work: What is wanted of every picture.
+        parser: The parser that all threads share.
+        jobs: Number of pictures that are parsed at the same time.
+
+    Raises:
+        ModelError: The model does not work, so that every other picture would fail as well.
     """
     todo = _Todo(slices, manifest.known)
 
-    def one(item: Item) -> Outcome:
+    def one(item: SourceItem) -> Outcome:
         return work.outcome(parser, item, todo.slice_of[item.key])
 
     with closing(in_order_of_completion(one, todo.items(), jobs)) as ended:
@@ -34,7 +43,7 @@ def outcomes(
 
 
 class _Todo:
-    """The items in order, each key once at a time; and which slices have none left."""
+    """The items in order, no key twice at the same time; and which slices are finished."""
 
     def __init__(self, slices: Iterator[Slice], known: Known):
         self.slice_of: dict[str, str] = {}  # of the items that are being worked on
@@ -42,7 +51,7 @@ class _Todo:
         self._left: Counter[str] = Counter()
         self._read: set[str] = set()  # slices of which all items have been taken
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Generator[SourceItem, None, None]:
         for one in self._slices:
             with closing(one.items(self._known)) as items:
                 for item in items:
@@ -54,7 +63,7 @@ class _Todo:
             if one.name:
                 self._read.add(one.name)
 
-    def ended(self, item: Item) -> Iterator[SliceDone]:
+    def ended(self, item: SourceItem) -> Iterator[SliceDone]:
         self._left[self.slice_of.pop(item.key)] -= 1
         yield from self.finished()
 

@@ -1,5 +1,5 @@
-"""Rows → Parquet files that appear whole, `part-000012.parquet`; the schema is described in
-docs/batch.md."""
+"""Rows → Parquet files that appear whole, such as part-000012.parquet; docs/batch.md describes
+their schema."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from humanparse.errors import OptionError
 from humanparse.system.files import sync_folder, whole_file
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 PART = "part-{:06d}.parquet"
-ROWS_A_GROUP = 1000
-IDENTITY = b"humanparse.run"
+ROWS_PER_GROUP = 1000
+IDENTITY = b"humanparse.run"  # key in the metadata
 _NAMED = re.compile(r"part-(\d{6,})\.parquet")
 
 
-def schema():
-    """pyarrow's schema of a part."""
+def schema() -> pa.Schema:
+    """Return pyarrow's schema of a part."""
     import pyarrow as pa
 
     mask = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
@@ -47,22 +50,31 @@ def schema():
 
 
 def write(folder: Path, number: int, rows: Sequence[bytes], metadata: Mapping[str, str]) -> None:
-    """Write the part of that number, durably. rows: JSON. metadata: of the file, beside the schema.
-    Raises OSError."""
+    """Write a part durably.
+
+    Args:
+        folder: Folder of the output.
+        number: Number of the part.
+        rows: The rows, as JSON.
+        metadata: Metadata of the file, in addition to the schema.
+
+    Raises:
+        OSError: The part cannot be written.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     kept = {name.encode(): value.encode() for name, value in metadata.items()}
     table = pa.Table.from_pylist([json.loads(row) for row in rows], schema().with_metadata(kept))
     with whole_file(folder / PART.format(number)) as passing, open(passing, "xb") as file:
-        parquet.write_table(table, file, compression="zstd", row_group_size=ROWS_A_GROUP)
+        parquet.write_table(table, file, compression="zstd", row_group_size=ROWS_PER_GROUP)
         file.flush()
         os.fsync(file.fileno())
     sync_folder(folder)
 
 
 def present(folder: Path) -> dict[int, Path]:
-    """The parts in the folder, by number."""
+    """Return the parts in the folder, by number."""
     found = {
         int(match[1]): path for path in folder.iterdir() if (match := _NAMED.fullmatch(path.name))
     }
@@ -70,19 +82,24 @@ def present(folder: Path) -> dict[int, Path]:
 
 
 def identity(path: Path) -> dict[str, Any]:
-    """What the run was that wrote the part. Raises OptionError if it was none of ours."""
+    """Return the identity of the run that wrote a part; see `Manifest`.
+
+    Raises:
+        OptionError: The file is not a part that humanparse wrote.
+    """
     from pyarrow import ArrowInvalid, parquet
 
     try:
         return json.loads(parquet.read_schema(path).metadata[IDENTITY])
     except (ArrowInvalid, OSError, KeyError, TypeError, ValueError):
         raise OptionError(
-            f"{path} is no part that this command wrote; move it away, or choose another folder with -o"
+            f"{path} was not written by this command; move it away, "
+            "or choose another folder with -o"
         ) from None
 
 
 def keys(path: Path) -> Iterator[str]:
-    """The keys of its rows."""
+    """Yield the keys of the rows of a part."""
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:

@@ -1,5 +1,4 @@
-"""One picture → its outcome. The only work that is done many times, in threads, processes and on
-other machines."""
+"""One picture → its outcome: the work that is done many times, in threads and on other machines."""
 
 from __future__ import annotations
 
@@ -11,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from humanparse.batch.sources import Item, text, why
+from humanparse.batch.slices import SourceItem
+from humanparse.batch.storage import text, why
 from humanparse.errors import HumanParseError, ModelError
 from humanparse.formats import FORMATS, to_dict
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from humanparse.result import Parsing
 
 PARQUET = "parquet"
-# Codes of failures that no error of ours describes.
+# Codes of failures that are not errors of humanparse.
 UNREADABLE, UNWRITABLE, UNFORESEEN = "cannot_read", "cannot_write", "error"
-LONGEST_MESSAGE = 500  # characters of a failure's reason that are kept
-LONGEST_NAME = 200  # bytes of a name in the results' tree: with digits and ending at most 255
+LONGEST_MESSAGE = 500  # characters of a failure's message that are kept
+LONGEST_NAME = 200  # bytes of a name among the results; with digits and ending at most 255
 
 # What the output's folder holds besides results.
 _RESERVED = re.compile(r"_(unfinished|failures|lock|manifest)\b", re.IGNORECASE)
@@ -35,10 +35,14 @@ _INNER_SUFFIXES = tuple(inner for one in _SUFFIXES if (inner := one.rpartition("
 class Outcome:
     """What became of one picture.
 
-    blobs: the row as JSON, or the contents of the files, in the order of the formats; empty if it
-    failed.
-    code, message: why it failed; code is "" if it did not. slice: the name of the slice that it is
-    of.
+    Attributes:
+        key: Key of the picture.
+        blobs: The row as JSON, or the contents of the files in the order of the formats; empty if
+            the picture failed.
+        people: Number of people found.
+        code: Code of the failure; "" if the picture was parsed.
+        message: Why the picture failed.
+        slice: Name of the picture's slice.
     """
 
     key: str
@@ -49,7 +53,7 @@ class Outcome:
     slice: str = ""
 
     def could_not_be_written(self, error: OSError) -> Outcome:
-        """The same picture, failed, because its own names cannot be written."""
+        """Return the failure of this picture whose files cannot be written."""
         message = text(f"{error.strerror or error}: {error.filename2 or error.filename}")
         message = message[:LONGEST_MESSAGE]
         return replace(self, blobs=(), people=0, code=UNWRITABLE, message=message)
@@ -57,16 +61,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class SliceDone:
-    """All outcomes of the slice of that name have come."""
+    """Says that all outcomes of the slice with this name have come."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is wanted of every picture. Travels to workers.
+    """What is wanted of every picture. It travels to workers.
 
-    formats: (PARQUET,) or names of `humanparse.formats.FORMATS`. options: of HumanParser.
+    Attributes:
+        formats: (PARQUET,), or names of `humanparse.formats.FORMATS`.
+        palette: Palette of the pictures.
+        model: Name or file of the model; None is the built-in one.
+        options: Further arguments of `HumanParser`.
     """
 
     formats: tuple[str, ...] = (PARQUET,)
@@ -75,13 +83,20 @@ class Work:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def parser(self, threads: int) -> HumanParser:
+        """Return a parser with these options and this number of threads."""
         from humanparse.parser import HumanParser
 
         return HumanParser(self.model, threads=threads, **self.options)
 
-    def outcome(self, parser: HumanParser, item: Item, slice_name: str = "") -> Outcome:
-        """Load, parse and encode one picture. Raises ModelError and MemoryError; what else goes
-        wrong is a failed picture."""
+    def outcome(self, parser: HumanParser, item: SourceItem, slice_name: str = "") -> Outcome:
+        """Load, parse and encode one picture.
+
+        Whatever goes wrong with the picture is an outcome with a code.
+
+        Raises:
+            ModelError: The model does not work, so that every other picture would fail as well.
+            MemoryError: There is not enough memory.
+        """
         try:
             parsing = parser.parse(item.load(), name=result_name(item.key))
             parsing = replace(parsing, file_name=item.key)
@@ -94,12 +109,12 @@ class Work:
             return _failed(item, error.code, str(error), slice_name)
         except OSError as error:
             place = error.filename or item.uri
-            where = "" if place == item.key else f": {place}"  # a URL is its own key
+            where = "" if place == item.key else f": {place}"  # the key of a URL is the URL
             return _failed(item, UNREADABLE, f"{why(error)}{where}", slice_name)
         except Exception as error:
             return _failed(item, UNFORESEEN, f"{type(error).__name__}: {error}", slice_name)
 
-    def _encoded(self, parsing: Parsing, item: Item) -> tuple[bytes, ...]:
+    def _encoded(self, parsing: Parsing, item: SourceItem) -> tuple[bytes, ...]:
         if self.formats == (PARQUET,):
             return (json.dumps(row(parsing, item)).encode(),)
         contents = []
@@ -110,39 +125,53 @@ class Work:
         return tuple(contents)
 
 
-def row(parsing: Parsing, item: Item) -> dict[str, Any]:
-    """The row of docs/batch.md, in plain Python values: the JSON of docs/json.md without what is
-    the same in every row."""
+def row(parsing: Parsing, item: SourceItem) -> dict[str, Any]:
+    """Return the row of docs/batch.md in plain Python values.
+
+    It is the JSON of docs/json.md without what is the same in every row.
+    """
     data = to_dict(parsing)
     wanted = ("width", "height", "model", "label_set", "people", "loose_parts")
     return {"key": item.key, "uri": item.uri, **{name: data[name] for name in wanted}}
 
 
 def result_name(key: str) -> str:
-    """The last part of the key, as a name for files: "a/x.jpg" → "x.jpg"."""
+    """Return the last part of a key as a name for files: "a/x.jpg" → "x.jpg"."""
     return result_path(key).rpartition("/")[2]
 
 
 def result_path(key: str) -> str:
-    """Where the results of a picture go below the output's folder: its key, made safe to be a path.
+    """Return the path of a picture's results below the output's folder, without their endings.
 
-    The picture's ending is kept, so that x.jpg and x.png do not meet. A key that had to be changed
-    is told from all others by eight digits of its hash: one with odd characters or names of more
-    than LONGEST_NAME bytes, and one whose results would meet other files of the output.
+    It is the key, made safe to be a path. The picture's ending is kept, so that the results of
+    x.jpg and x.png do not clash. A key is changed if it has odd characters or names of more than
+    LONGEST_NAME bytes, or if its results would clash with other files of the output; eight digits
+    of its hash then tell it from all other keys.
     """
+    path = _safe_path(key)
+    return path if path == key else _with_hash(path, key)
+
+
+def hashed_path(key: str) -> str:
+    """Return `result_path` with the digits of the hash in any case, for a name that is taken."""
+    return _with_hash(_safe_path(key), key)
+
+
+def _with_hash(path: str, key: str) -> str:
+    return f"{path}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def _safe_path(key: str) -> str:
     *folders, name = re.sub(r"^([A-Za-z][\w+.-]*):/+", r"\1/", key).split("/")
     names = [_apart(_safe(one), _SUFFIXES) for one in folders if one]
     names.append(_apart(_safe(name), _INNER_SUFFIXES))
     if len(names) > 1 and _RESERVED.match(names[0]):
         names[0] += "_"
-    path = "/".join(one for one in names if one) or "_"
-    if path == key:
-        return path
-    return f"{path}-{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return "/".join(one for one in names if one) or "_"
 
 
 def _safe(name: str) -> str:
-    """A name of ordinary characters that hides no file, leads nowhere else and is not too long."""
+    """Return a name of ordinary characters that hides no file and is not too long."""
     name = re.sub(r"[^\w .,()+=@~-]", "_", name)
     if name.startswith("."):
         name = "_" + name[1:]
@@ -150,12 +179,13 @@ def _safe(name: str) -> str:
 
 
 def _apart(name: str, endings: tuple[str, ...]) -> str:
-    """The name, changed if it has one of these endings.
+    """Return the name, changed if it has one of these endings.
 
-    The folder "x.jpg.json" would meet a result of x.jpg, and those of "x.coco" a result of x.
+    The folder "x.jpg.json" would clash with a result of x.jpg, and the results of "x.coco" with one
+    of x.
     """
     return name + "_" if name.lower().endswith(endings) else name
 
 
-def _failed(item: Item, code: str, message: str, slice_name: str) -> Outcome:
+def _failed(item: SourceItem, code: str, message: str, slice_name: str) -> Outcome:
     return Outcome(item.key, code=code, message=text(message)[:LONGEST_MESSAGE], slice=slice_name)

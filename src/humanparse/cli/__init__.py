@@ -1,7 +1,6 @@
-"""The command line, one file a command: `humanparse parse`, `serve`, `eval`, `bench`, `models`,
-`convert`, `doctor` and others.
+"""The command line: `humanparse parse`, `serve`, `eval` and others, with one file for each command.
 
-Exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference
+The exit codes are listed in `humanparse.cli.errors`. Heavy imports (NumPy, OpenCV, the inference
 engine) happen inside the commands, so that `humanparse --help` answers at once.
 """
 
@@ -32,13 +31,20 @@ from humanparse.cli import (
 )
 from humanparse.system import streams
 
+START_WITH = """\b
+Start with:
+  humanparse demo
+  humanparse parse street.jpg
+  humanparse parse photos/ -o results/
+"""
+
 app = typer.Typer(
     name="humanparse",
-    help="Find every person in a photo, and every body part and garment of theirs, pixel by pixel.",
-    epilog="\b\nStart with:\n  humanparse demo\n  humanparse parse street.jpg\n  humanparse parse photos/ -o results/",
+    help="Find the people in photos, and the body parts and garments of each, pixel by pixel.",
+    epilog=START_WITH,
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
-    rich_markup_mode=None,  # file names hold brackets; rich would read them as markup
+    rich_markup_mode=None,  # rich would take brackets in file names for markup
     pretty_exceptions_enable=False,  # errors.py prints every error
 )
 
@@ -47,12 +53,13 @@ app = typer.Typer(
 def humanparse(
     context: typer.Context,
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the versions and leave.")
+        bool, typer.Option("--version", help="Print the versions and exit.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of every error.")
+        bool, typer.Option("--debug", help="Print the traceback of every error.")
     ] = False,
 ) -> None:
+    """Handle the options that stand before the command."""
     errors.show_tracebacks(debug)
     if show_version:
         version.version()
@@ -79,8 +86,8 @@ app.command("version")(errors.one_line(version.version))
 
 
 def main() -> None:
-    """The entry point `humanparse`."""
+    """Run the command line; this is the entry point `humanparse`."""
     streams.prepare()
     interrupts.listen()
-    # patterns are ours: they keep sub-folders apart
+    # patterns are expanded here, where their sub-folders are kept apart
     app(prog_name="humanparse", windows_expand_args=False)

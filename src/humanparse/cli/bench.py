@@ -1,4 +1,4 @@
-"""`humanparse bench`: how fast is it on this machine?"""
+"""`humanparse bench`: measure how fast photos are parsed on this machine."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ def bench(
     model: Model = None,
     engine: Engine = "auto",
     threads: Threads = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the figures as JSON, for programs.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how fast photos are parsed on this machine.
 
-    A photo inside the package, in three sizes: median time of each stage; then photos a second, one
-    after the other and several at a time; the peak memory; and what each engine and precision makes
-    of the model on this processor. Takes about half a minute with the built-in model.
+    A photo from the package is parsed in three sizes. The output shows the median time of each
+    stage, the photos per second one at a time and several at a time, the peak memory, and the time
+    of the network with each engine and precision. It takes about half a minute with the built-in
+    model.
 
     \b
     Examples:
@@ -75,7 +74,7 @@ def bench(
     ]
     typer.echo(f"\n{bench.table(rows)}\n")
     many = f"{rate.many:.1f} with parse_many ({rate.ratio:.2f} times as many)"
-    typer.echo(f"photos of 640×480 a second: {rate.one_by_one:.1f} one after the other, {many}")
+    typer.echo(f"photos of 640×480 per second: {rate.one_by_one:.1f} one at a time, {many}")
     if peak:
         typer.echo(f"peak memory of this process: {peak / 1e6:.0f} MB")
     rows = [
@@ -89,12 +88,12 @@ def bench(
 
 
 def _network(one: EngineTime) -> str:
-    return "not here" if one.network_ms is None else f"{one.network_ms:.1f} ms"
+    return "not available" if one.network_ms is None else f"{one.network_ms:.1f} ms"
 
 
 def _warning(others: float | None) -> str:
     return (
-        "; the times below are not this machine's best"
+        "; this machine is faster than the times below when it is idle"
         if others is not None and others > 0.1
         else ""
     )

@@ -1,5 +1,4 @@
-"""`humanparse convert`: an M2FP checkpoint of PyTorch becomes an .onnx file that needs no PyTorch;
-a model becomes int8."""
+"""`humanparse convert`: an M2FP checkpoint of PyTorch → an .onnx file; a model → int8."""
 
 from __future__ import annotations
 
@@ -21,7 +20,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="pytorch_model.pt of ModelScope, a .pth of detectron2, or .safetensors; for int8 also .onnx.",
+            help="A pytorch_model.pt of ModelScope, a .pth file of detectron2 or a .safetensors "
+            "file; for int8 also an .onnx file.",
         ),
     ],
     out: Annotated[
@@ -30,49 +30,53 @@ def convert(
             "--out",
             "-o",
             metavar="FILE",
-            help="The .onnx file to write; or a .safetensors file, for the tensors alone.",
+            help="Write this .onnx file, or a .safetensors file with only the tensors.",
         ),
     ],
     labels: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="cihp, lip, pascal-person-part or mhp-v2.",
-            show_default="those of configuration.json beside it",
+            help="The classes of the checkpoint: cihp, lip, pascal-person-part or mhp-v2.",
+            show_default="as configuration.json beside the checkpoint says",
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
             metavar="fp32|fp16|int8",
-            help="fp16 halves the file; int8 also makes OpenVINO faster, and needs --calibrate.",
+            help="Store the weights in this precision. fp16 halves the file; int8 also makes "
+            "OpenVINO faster, and needs --calibrate.",
         ),
     ] = "fp32",
     calibrate: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="For int8: photos such as the model will see; 32 of them are used.",
+            help="With --precision int8: calibrate the model on 32 photos from this folder, "
+            "which should be like those that it will parse.",
         ),
     ] = None,
     license: Annotated[
-        str, typer.Option(metavar="TEXT", help="Licence of the weights.")
+        str, typer.Option(metavar="TEXT", help="Record this licence of the weights in the file.")
     ] = "CC-BY-NC-4.0",
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="Write over a file of that name; never over the checkpoint itself.",
+            help="Replace the file if it exists. The checkpoint itself is never replaced.",
         ),
     ] = False,
 ) -> None:
-    """Convert an M2FP checkpoint to an .onnx file, and check that both give the same.
+    """Convert an M2FP checkpoint to an .onnx file.
 
-    The file is kept only if ONNX Runtime agrees with PyTorch on it at sizes that were not traced.
-    Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4'.
-    The official checkpoints may not be used commercially.
-    int8 needs NNCF: pip install 'nncf>=3.0' 'onnx>=1.21'.
-    Compare its results with fp32's before you rely on it.
+    The file is kept only if ONNX Runtime gives the same results with it as PyTorch with the
+    checkpoint, also at sizes that were not traced. The official checkpoints may not be used
+    commercially. Converting needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21'
+    'safetensors>=0.4'.
+
+    int8 needs NNCF: pip install 'nncf>=3.0' 'onnx>=1.21'. Compare its results with those of fp32
+    before you rely on them.
 
     \b
     Examples:
@@ -89,21 +93,35 @@ def convert(
         raise OptionError(f"there is no folder {out.parent}; make it first")
     if (precision == INT8) != (calibrate is not None):
         raise OptionError(
-            f"--precision {INT8} and --calibrate FOLDER (photos to measure its rounding by) go together"
+            f"--precision {INT8} and --calibrate FOLDER need each other; give both or neither"
         )
     check_target(out, (checkpoint,), overwrite=overwrite)
-    if precision == INT8:
+    if calibrate is not None:
         to_int8(checkpoint, out, calibrate, labels, license)
         return
     if checkpoint.suffix == ".onnx":
         raise OptionError(
-            f"{checkpoint} is converted already; --precision {INT8} --calibrate FOLDER makes a faster file of it"
+            f"{checkpoint} has already been converted; "
+            f"--precision {INT8} --calibrate FOLDER makes a faster file of it"
         )
     from_checkpoint(checkpoint, out, labels, precision, license)
 
 
 def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: str) -> None:
-    """An int8 file of an .onnx file of ours, or of a checkpoint by way of one."""
+    """Write an int8 file of an .onnx file that humanparse wrote, or of a checkpoint.
+
+    Args:
+        source: The .onnx file or checkpoint.
+        out: The file to write.
+        photos: Folder of the photos for the calibration.
+        labels: Name of the checkpoint's label set.
+        license: Licence of the checkpoint's weights.
+
+    Raises:
+        OptionError: The options do not fit together.
+        ModelError: The model cannot be converted.
+        MissingExtra: A package is missing.
+    """
     from humanparse.export.quantise import choose_photos, quantise
 
     choose_photos(photos)  # before anything that takes minutes
@@ -123,7 +141,19 @@ def to_int8(source: Path, out: Path, photos: Path, labels: str | None, license: 
 def from_checkpoint(
     checkpoint: Path, out: Path, labels: str | None, precision: str, license: str
 ) -> None:
-    """A float file, or the tensors alone, of a checkpoint."""
+    """Write a float file of a checkpoint, or only its tensors.
+
+    Args:
+        checkpoint: The checkpoint.
+        out: The file to write; .safetensors for the tensors.
+        labels: Name of the checkpoint's label set; None to read it from its configuration.
+        precision: "fp32" or "fp16".
+        license: Licence of the weights.
+
+    Raises:
+        ModelError: The checkpoint cannot be converted.
+        MissingExtra: A package is missing.
+    """
     try:
         from humanparse.export.checkpoint import save_safetensors
         from humanparse.export.m2fp import convert_checkpoint
@@ -139,6 +169,7 @@ def from_checkpoint(
     made = convert_checkpoint(checkpoint, out, labels=labels, precision=precision, license=license)
     mb = out.stat().st_size / 1e6
     typer.echo(
-        f"{out}: {made.card.name}, {len(made.card.labels)} classes, {mb:.0f} MB, {made.card.license}"
+        f"{out}: {made.card.name}, {len(made.card.labels)} classes, {mb:.0f} MB, "
+        f"{made.card.license}"
     )
     typer.echo(f"difference from PyTorch: {made.difference:.1e}")

@@ -1,5 +1,4 @@
-"""`humanparse doctor`: look at everything that humanparse stands on, and say what to do about each
-problem."""
+"""`humanparse doctor`: check the installation, and say how to solve each problem."""
 
 from __future__ import annotations
 
@@ -16,14 +15,12 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON, for programs.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the installation, and say what to do about each problem.
+    """Check the installation, and say how to solve each problem.
 
-    Looks at Python, packages, processor, engines and models, and parses one tiny picture with every
-    engine. Needs no network. The exit code is 1 if there is a problem.
+    Python, the packages, the processor, the engines and the models are checked, and every engine
+    parses a tiny picture. No network is needed. The exit code is 1 if there is a problem.
 
     \b
     Examples:
@@ -48,23 +45,23 @@ def doctor(
 
 
 def examine() -> list[Finding]:
-    """The findings, and the seam where tests put theirs."""
+    """Return the findings; tests put their own in its place."""
     from humanparse.doctor import examine
 
     return examine()
 
 
 def show(findings: list[Finding], problems: int) -> None:
-    """Print a line for each finding, with what to do below it, and a last line that sums up."""
+    """Print a line for each finding, with what to do about it below, and a summary."""
     for finding in findings:
         typer.echo(
             errors.printable(f"{finding.state:8} {finding.topic} {finding.name}: {finding.what}")
         )
         if finding.todo:
             typer.echo(errors.printable(f"         → {finding.todo}"))
-    count = (
-        "1 problem; the line below it says"
-        if problems == 1
-        else f"{problems} problems; the lines below them say"
-    )
-    typer.echo(f"\n{count} what to do" if problems else "\nno problems: humanparse is ready")
+    if problems == 1:
+        typer.echo("\n1 problem; the line below it says what to do")
+    elif problems:
+        typer.echo(f"\n{problems} problems; the lines below them say what to do")
+    else:
+        typer.echo("\nno problems: humanparse is ready")

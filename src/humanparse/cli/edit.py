@@ -11,8 +11,8 @@ import typer
 
 from humanparse.cli import errors, parse
 from humanparse.cli.options import Device, Engine, MaxMegapixels, MinScore, Model, Precision
-from humanparse.cli.report import Report
-from humanparse.cli.sources import Photo, find
+from humanparse.cli.photos import InputPhoto, find
+from humanparse.cli.progress import Report
 from humanparse.errors import OptionError
 from humanparse.system.files import check_target, whole_file
 from humanparse.system.parallel import shared_threads
@@ -31,7 +31,7 @@ def edit(
         list[str] | None,
         typer.Argument(
             metavar="SOURCES",
-            help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
+            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
             show_default=False,
         ),
     ] = None,
@@ -41,13 +41,13 @@ def edit(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for the edited photos; sub-folders are kept.",
+            help="Write the edited photos to this folder, and keep the sub-folders of the sources.",
             show_default="beside each photo",
         ),
     ] = None,
     blur: Annotated[
         Regions,
-        typer.Option(metavar="REGION", help="Blur a region beyond recognition, such as face."),
+        typer.Option(metavar="REGION", help="Blur a region, such as face, beyond recognition."),
     ] = None,
     pixelate: Annotated[
         Regions, typer.Option(metavar="REGION", help="Show a region in large blocks.")
@@ -59,32 +59,38 @@ def edit(
         Regions,
         typer.Option(
             metavar="REGION=COLOUR",
-            help="Give a region another colour; light and shade stay.",
+            help="Give a region another colour, and keep its light and shade.",
         ),
     ] = None,
     background: Annotated[
         str | None,
         typer.Option(
             metavar="WHAT",
-            help="Replace what is behind the people: blur, a colour, or a picture's file.",
+            help="Replace what is behind the people: with blur (the photo, blurred), a colour, or "
+            "the file of a picture.",
         ),
     ] = None,
     cutout: Annotated[
         Regions,
-        typer.Option(metavar="REGION", help="Keep a region; everything else becomes transparent."),
+        typer.Option(metavar="REGION", help="Keep a region, and make everything else transparent."),
     ] = None,
     crop: Annotated[
-        str | None, typer.Option(metavar="REGION", help="Cut the picture to the box of a region.")
+        str | None, typer.Option(metavar="REGION", help="Crop the photo to the box of a region.")
     ] = None,
     strength: Annotated[
         float,
-        typer.Option(min=0.1, max=10, metavar="X", help="Of blurring: 2 hides more than 1."),
+        typer.Option(
+            min=0.1,
+            max=10,
+            metavar="X",
+            help="Blur and pixelate with this strength; 2 hides more than 1.",
+        ),
     ] = 1.0,
     encoding: Annotated[
         str,
         typer.Option(
             metavar="|".join(ENCODINGS),
-            help="Of the edited photos. JPEG has no transparency.",
+            help="Write the edited photos in this format. JPEG has no transparency.",
         ),
     ] = "png",
     model: Model = None,
@@ -99,27 +105,28 @@ def edit(
             "-j",
             min=1,
             metavar="N",
-            help="Photos edited at the same time. Each needs memory of its own.",
-            show_default="as many as cores, at most 8; 1 for large models",
+            help="Edit N photos at the same time. Each of them needs about 20 MB of memory for "
+            "every megapixel.",
+            show_default="the number of cores, at most 8; 1 for models of 50 MB or more",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace edited photos that are there already.")
+        bool, typer.Option("--overwrite", help="Replace edited photos that exist already.")
     ] = False,
     max_megapixels: MaxMegapixels = 40.0,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
+        bool, typer.Option("--quiet", "-q", help="Print nothing but errors and warnings.")
     ] = False,
 ) -> None:
     """Edit photos by their regions: hide faces, recolour clothes, replace the background.
 
     A region is a word such as face, head, hair, skin, clothes, upper, lower, dress, shoes or
     person, or the name of a class. head:2 is the head of person 2, "person - face" is everybody
-    but their faces, "face grow=2%" is a little more. All of it is in docs/edit.md.
+    but their faces, "face grow=2%" is a little more. docs/edit.md describes them all.
 
-    The edits are carried out in the order in which the options stand here. What was asked for and
-    not found is said: hiding people is not perfect, so look at the pictures before you rely on
-    them.
+    The edits are carried out in the order in which the options are listed here. A warning says
+    which regions were not found. Hiding people is not perfect: look at the pictures before you rely
+    on them.
 
     \b
     Examples:
@@ -172,7 +179,7 @@ def edit(
                 check_names(step.region, parser.labels)
             one = partial(edit_one, parser, steps, strength, encoding)
             parse.parse_all(found.photos, one, jobs, report)
-    report.summary()
+    report.note(f"{report.parsed} edited, {report.failed} failed in {report.seconds:.1f} s")
     if report.failed:
         raise typer.Exit(errors.SOME_FAILED)
 
@@ -182,9 +189,9 @@ def edit_one(
     steps: Sequence[Step],
     strength: float,
     encoding: str,
-    photo: Photo,
+    photo: InputPhoto,
 ) -> tuple[int, list[Path]]:
-    """Edit one photo and write it. Returns the number of people and the written path."""
+    """Edit one photo and write it; return the number of people and the written path."""
     from humanparse.edit import edit as edited_by
     from humanparse.edit.steps import read_file
     from humanparse.formats import encode_picture
@@ -212,5 +219,5 @@ def _steps(**given: Regions) -> list[Step]:
     return steps
 
 
-def _target(photo: Photo, encoding: str) -> Path:
+def _target(photo: InputPhoto, encoding: str) -> Path:
     return photo.folder / f"{photo.name}{EDITED_SUFFIX}{ENCODINGS[encoding]}"

@@ -1,12 +1,12 @@
-"""The one place where an error becomes one line on stderr and an exit code.
+"""The one place where an error becomes a line on stderr and an exit code.
 
-  0  everything went well (photos without people are ordinary)
-  1  some photos failed; the others are done
-  2  bad usage: an unknown option, format or class set, no such file, nothing to parse
-  3  the model could not be loaded
- 70  an error that nobody foresaw; `humanparse --debug ...` shows where
-130  interrupted with Ctrl-C or SIGTERM (cli/interrupts.py)
-141  whoever read stdout went away, as in `humanparse parse photos/ | head -1`
+0    everything went well (a photo without people is an ordinary result)
+1    some photos failed; the others have been parsed
+2    wrong usage: an unknown option, format or label set, no such file, nothing to parse
+3    the model cannot be loaded
+70   an unexpected error; `humanparse --debug ...` shows where it happened
+130  interrupted by Ctrl-C or SIGTERM (cli/interrupts.py)
+141  the program that read stdout has ended, as in `humanparse parse photos/ | head -1`
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import typer
 
@@ -24,29 +25,31 @@ from humanparse.errors import HumanParseError, MissingExtra, ModelError, OptionE
 SOME_FAILED, BAD_USAGE, NO_MODEL, UNFORESEEN, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 70, 130, 141
 EXIT_CODES_HELP = """\b
 Exit codes:
-  0    all photos are parsed (or skipped)
-  1    some photos failed; the others are done
-  2    bad usage: an unknown format, no such file, nothing to parse
-  3    the model could not be loaded
-  70   an unforeseen error: `humanparse --debug parse ...` shows where
-  130  interrupted (Ctrl-C, SIGTERM); --skip-existing continues
-  141  whoever read the output went away
+  0    all photos have been parsed, or skipped
+  1    some photos failed; the others have been parsed
+  2    wrong usage: an unknown format, no such file, nothing to parse
+  3    the model cannot be loaded, or a package is missing
+  70   an unexpected error; `humanparse --debug parse ...` shows where it happened
+  130  interrupted by Ctrl-C or SIGTERM; --skip-existing continues
+  141  the program that read the output has ended
 """
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _tracebacks = False
 
 
 def show_tracebacks(wanted: bool) -> None:
-    """Whether `report` adds the traceback (`humanparse --debug`)."""
+    """Say whether `report` adds the traceback (`humanparse --debug`)."""
     global _tracebacks
     _tracebacks = wanted
 
 
-def one_line(command: Callable) -> Callable:
-    """A command whose errors end as one line on stderr and an exit code of the list above."""
+def one_line(command: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Wrap a command so that its errors become one line on stderr and an exit code."""
 
     @functools.wraps(command)
-    def guarded(*args, **kwargs):
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):
@@ -65,7 +68,7 @@ def one_line(command: Callable) -> Callable:
 
 
 def exit_code(error: Exception) -> int:
-    """The exit code of an error that ends the whole run."""
+    """Return the exit code for an error that ends the whole run."""
     if isinstance(error, OptionError):
         return BAD_USAGE
     if isinstance(error, ModelError | MissingExtra):
@@ -74,34 +77,44 @@ def exit_code(error: Exception) -> int:
 
 
 def report(name: str, error: Exception, say: Callable[[str], None] | None = None) -> None:
-    """Print `name: what is wrong` as one line on stderr, below the traceback if that was asked
-    for."""
+    """Print `name: what is wrong` as one line on stderr, below the traceback if it is wanted.
+
+    Args:
+        name: The photo or program with which something is wrong.
+        error: What is wrong.
+        say: Prints the line; by default it goes straight to stderr.
+    """
     if _tracebacks:
         traceback.print_exception(error)
-    # the line begins with the name
+    # the line begins with the name already
     what = reason(error).removeprefix(f"{os.path.basename(name)} ").removeprefix("image ")
     line = printable(f"{name}: {what}")
-    say(line) if say else typer.echo(line, err=True)
+    if say:
+        say(line)
+    else:
+        typer.echo(line, err=True)
 
 
 def reason(error: Exception) -> str:
-    """What is wrong, in words."""
+    """Return in words what is wrong."""
     if isinstance(error, HumanParseError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"unexpected {what}; `humanparse --debug` shows where"
+    return f"unexpected {what}; `humanparse --debug` shows where it happened"
 
 
 def printable(text: object) -> str:
-    """One line that any terminal can show: control characters and undecodable bytes of file names
-    are escaped."""
+    """Return one line that any terminal can show.
+
+    Control characters, and bytes of file names that cannot be decoded, are escaped.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def _forget_stdout() -> None:
-    """Let the rest of the output go nowhere, or Python would complain once more while it leaves."""
+    """Discard the rest of the output, or Python would complain once more when it ends."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)

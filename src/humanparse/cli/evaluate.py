@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from humanparse.cli.options import (
     ShortSide,
     Threads,
 )
-from humanparse.cli.report import progress_bar
+from humanparse.cli.progress import progress_bar
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.system.files import check_target, sha256_of
 
 if TYPE_CHECKING:
     from humanparse.evaluation.datasets import Dataset, Sample
     from humanparse.evaluation.overlap import PictureScore
+    from humanparse.evaluation.score_store import ScoreStore
     from humanparse.evaluation.summary import Summary
     from humanparse.labels import LabelSet
     from humanparse.result import Parsing
@@ -41,7 +42,8 @@ def evaluate(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DATASET", help="Folder of a data set's split, such as CIHP's Validation."
+            metavar="DATASET",
+            help="Folder of a split of the data set, such as Validation of CIHP.",
         ),
     ],
     format: Annotated[
@@ -50,8 +52,8 @@ def evaluate(
             "--format",
             "-f",
             metavar="NAME",
-            help="cihp, lip, pascal, mhp or plain.",
-            show_default="seen from the layout",
+            help="Layout of the data set: cihp, lip, pascal, mhp or plain.",
+            show_default="recognised from the files",
         ),
     ] = None,
     model: Model = None,
@@ -63,13 +65,13 @@ def evaluate(
     short_side: ShortSide = None,
     max_side: MaxSide = None,
     flip: Annotated[
-        bool, typer.Option("--flip", help="Average over the photo and its mirror image.")
+        bool, typer.Option("--flip", help="Average over each photo and its mirror image.")
     ] = False,
     scales: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Average over input sizes, as in 0.75,1,1.25.",
+            help="Average over these multiples of the input size, such as 0.75,1,1.25.",
             show_default="1",
         ),
     ] = None,
@@ -77,46 +79,55 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Measure the .json files in DIR, of `humanparse parse --format json`, instead of a model.",
+            help="Measure the results in this folder, which `humanparse parse --format json` has "
+            "written, instead of a model.",
         ),
     ] = None,
     matching: Annotated[
         str,
         typer.Option(
             metavar="standard|reference",
-            help="How predictions are matched: as COCO does, or as M2FP's official code does.",
+            help="Match predictions with the ground truth as COCO does (standard), or as the "
+            "official code of M2FP does (reference).",
         ),
     ] = "standard",
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the first N photos.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Measure only the first N photos.", show_default="all"
+        ),
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON.")
+        Path | None, typer.Option(metavar="FILE", help="Write the figures as JSON to this file.")
     ] = None,
     sheet: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the worst cases as a picture: photo, truth and result.",
+            help="Draw the photos with the lowest mIoU, with ground truth and prediction, to this "
+            ".png or .jpg file.",
         ),
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, max=50, metavar="N", help="Photos on the sheet.")] = 8,
+    rows: Annotated[
+        int, typer.Option(min=1, max=50, metavar="N", help="Draw N photos for --sheet.")
+    ] = 8,
     work: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where finished photos' scores are kept until the end; a file named here stays.",
-            show_default=WORK_FILE,
+            help="Keep the scores of finished photos in this file, for --resume.",
+            show_default=f"{WORK_FILE}, deleted at the end",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the tables and errors only.")
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the tables and errors.")
     ] = False,
 ) -> None:
     """Measure a model, or saved results, on a labelled data set.
 
-    mIoU, AP of parts and people, person PQ, and how often left is taken for right.
+    The output shows mIoU, the AP of parts and people, person PQ, and how often left and right are
+    confused.
 
     \b
     Examples:
@@ -138,7 +149,7 @@ def evaluate(
         )
     if predictions and (model or flip or scales):
         raise OptionError(
-            "--predictions measures saved results: leave --model, --flip and --scales out"
+            "--predictions measures saved results; leave out --model, --flip and --scales"
         )
     dataset = open_dataset(folder, format)
     samples = dataset.samples[:limit]
@@ -181,7 +192,8 @@ def evaluate(
         typer.echo(as_text(figures), nl=False)
         if not quiet and not any(one["pixels"] for one in figures["classes"][1:]):
             typer.echo(
-                "the labels hold no class but the background: are they maps of class numbers?",
+                "the labels hold no class but the background; check that they are maps of class "
+                "numbers",
                 err=True,
             )
         if json:
@@ -193,9 +205,11 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where results come from. identity: what makes a run the same run. shown: what the report says
-    of the options."""
+class _Predictions:
+    """Where the predictions come from.
+
+    identity: what makes a run the same run. shown: what the report says about the options.
+    """
 
     name: str
     labels: LabelSet
@@ -204,8 +218,8 @@ class _Source:
     shown: dict[str, Any]
 
 
-def _model(model: str | None, options: dict[str, Any]) -> _Source:
-    """A model that parses each photo."""
+def _model(model: str | None, options: dict[str, Any]) -> _Predictions:
+    """Return predictions of a model, which parses each photo."""
     parser = parse.load_parser(model, **options)
     shown = {"flip": bool(options["flip"]), "scales": list(options["scales"] or (1.0,))}
     changing = {
@@ -213,7 +227,7 @@ def _model(model: str | None, options: dict[str, Any]) -> _Source:
         for key in ("engine", "precision", "device", "min_score", "short_side", "max_side")
     }
     identity = {"model": parser.name, "model_sha256": _sha256(model), **changing, **shown}
-    return _Source(
+    return _Predictions(
         parser.name,
         parser.labels,
         lambda one: parser.parse(one.image, name=one.name),
@@ -222,8 +236,8 @@ def _model(model: str | None, options: dict[str, Any]) -> _Source:
     )
 
 
-def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
-    """Results that were saved as JSON, one file a photo."""
+def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Predictions:
+    """Return predictions that were saved as JSON, one file for each photo."""
     from humanparse.formats import from_json
 
     def read(sample: Sample) -> Parsing:
@@ -238,7 +252,8 @@ def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
             raise OptionError(f"{file}: {error}") from error
         if first and parsing.labels.names != first[0].labels.names:
             raise OptionError(
-                f"{file} has other classes than {folder / samples[0].name}.json; use results of one model"
+                f"{file} has other classes than {folder / samples[0].name}.json; "
+                "use the results of one model"
             )
         return parsing
 
@@ -246,14 +261,19 @@ def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Source:
     first.append(read(samples[0]))
     name = first[0].model or "saved results"
     identity = {"predictions": str(folder.resolve())}
-    return _Source(name, first[0].labels, read, identity, {"predictions": folder.name})
+    return _Predictions(name, first[0].labels, read, identity, {"predictions": folder.name})
 
 
 def _measure_all(
-    samples, source: _Source, labels: LabelSet, file, summary: Summary, worst: _Worst, quiet: bool
+    samples: tuple[Sample, ...],
+    source: _Predictions,
+    labels: LabelSet,
+    file: ScoreStore,
+    summary: Summary,
+    worst: _Worst,
+    quiet: bool,
 ) -> None:
-    """Add every picture to the summary: those in the work file as they are, the others measured
-    now."""
+    """Add every picture to the summary; those in the work file need not be measured again."""
     wanted = {sample.name for sample in samples}
     done = set()
     for score in file.scores():
@@ -264,7 +284,7 @@ def _measure_all(
         typer.echo(f"{len(done)} of {len(samples)} photos were measured before", err=True)
     todo = [sample for sample in samples if sample.name not in done]
     try:
-        # closed at once after Ctrl-C: the bar must not hide what comes next
+        # closed at once after Ctrl-C, so that the bar does not hide the next line
         with closing(_with_bar(todo, quiet)) as shown:
             for sample in shown:
                 score = _measured(sample, source, labels, summary.matching)
@@ -272,13 +292,16 @@ def _measure_all(
                 _count(score, summary, worst)
     except KeyboardInterrupt:
         typer.echo(
-            f"interrupted after {summary.num_pictures} of {len(samples)} photos; add --resume to go on",
+            f"interrupted after {summary.num_pictures} of {len(samples)} photos; "
+            "add --resume to continue",
             err=True,
         )
         raise typer.Exit(errors.INTERRUPTED) from None
 
 
-def _measured(sample: Sample, source: _Source, labels: LabelSet, matching: str) -> PictureScore:
+def _measured(
+    sample: Sample, source: _Predictions, labels: LabelSet, matching: str
+) -> PictureScore:
     from humanparse.evaluation.ground_truth import prediction_of
     from humanparse.evaluation.overlap import measure
 
@@ -295,19 +318,19 @@ def _count(score: PictureScore, summary: Summary, worst: _Worst) -> None:
 
 
 class _Worst:
-    """The names and scores of the worst pictures so far, worst first. count: how many are kept."""
+    """The names and scores of the `count` worst pictures so far, worst first."""
 
     def __init__(self, count: int):
         self.count = count
         self.cases: list[tuple[float, str]] = []
 
     def add(self, name: str, score: float) -> None:
-        if score == score:  # not NaN: a picture of which nothing is known is no bad case
+        if score == score:  # not NaN, which is the score of a picture without known pixels
             self.cases = sorted([*self.cases, (score, name)])[: self.count]
 
 
-def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Source) -> None:
-    """Parse the worst pictures once more, since no result was kept, and write the sheet."""
+def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Predictions) -> None:
+    """Parse the worst pictures again, since no prediction was kept, and write the sheet."""
     from humanparse.evaluation.sheet import Case, draw_sheet
     from humanparse.image import read_image
 
@@ -323,8 +346,8 @@ def _draw(file: Path, worst: _Worst, samples: tuple[Sample, ...], source: _Sourc
         draw_sheet([case(name, score) for score, name in worst.cases]).save(file)
 
 
-def _with_bar(samples: list[Sample], quiet: bool) -> Iterator[Sample]:
-    """The samples, with a progress bar on stderr if that is a terminal."""
+def _with_bar(samples: list[Sample], quiet: bool) -> Generator[Sample, None, None]:
+    """Yield the samples, and show a progress bar on stderr if that is a terminal."""
     bar = None if quiet else progress_bar(len(samples))
     if bar is None:
         yield from samples
@@ -342,12 +365,12 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(one) for one in text.split(","))
     except ValueError:
         raise OptionError(
-            f"--scales is {text!r}; give numbers with commas between, as in 0.75,1,1.25"
+            f"--scales is {text!r}; give numbers separated by commas, as in 0.75,1,1.25"
         ) from None
 
 
 def _check_folder(file: Path | None) -> None:
-    """Raises OptionError now, not after hours, for a file that cannot be written."""
+    """Raise OptionError now, not after hours, for a file that cannot be written."""
     if file and not file.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {str(file.parent)!r} for {file.name}; make it first")
 
@@ -355,10 +378,10 @@ def _check_folder(file: Path | None) -> None:
 def _check_no_input(
     file: Path | None, dataset: Dataset, predictions: Path | None, model: str | None
 ) -> None:
-    """Raises OptionError for a file that this command reads.
+    """Raise OptionError for a file that this command reads.
 
-    A report of an earlier run may be written over. Photos, labels and saved results
-    all have the names of the samples.
+    The report of an earlier run may be replaced. Photos, labels and saved results are recognised
+    by their names, which are those of the samples.
     """
     if file is None:
         return
@@ -369,7 +392,7 @@ def _check_no_input(
 
 
 def _sha256(model: str | None) -> str:
-    """Of the model's file: another model under the same name must not go on with this one's run."""
+    """Return the hash of the model's file, since another model may have the same name."""
     from humanparse.weights.catalog import model_file
 
     try:

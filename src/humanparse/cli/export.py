@@ -1,5 +1,4 @@
-"""`humanparse export`: a model, as Triton, TensorRT, OpenVINO or a program without Python takes
-it."""
+"""`humanparse export`: a model in the form of Triton, TensorRT, OpenVINO or one ONNX graph."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from humanparse.cli.options import BUILT_IN
 from humanparse.errors import OptionError
 from humanparse.system.files import check_target
 from humanparse.system.packaged import packaged
@@ -22,16 +22,19 @@ def export(
             "--output",
             "-o",
             metavar="PATH",
-            help="A folder for triton and tensorrt, an .xml file, or an .onnx file.",
+            help="Write to this path: a folder for triton and tensorrt, an .xml file for openvino, "
+            "an .onnx file for onnx.",
         ),
     ],
-    to: Annotated[str, typer.Option(metavar="|".join(EXPORT_TARGETS), help="What to write.")],
+    to: Annotated[
+        str, typer.Option(metavar="|".join(EXPORT_TARGETS), help="Export the model in this form.")
+    ],
     model: Annotated[
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Name of a model, or a model file.",
-            show_default="the built-in one",
+            help="A name from `humanparse models list`, or a model file.",
+            show_default=BUILT_IN,
         ),
     ] = None,
     check: Annotated[
@@ -39,37 +42,46 @@ def export(
         typer.Option(
             "--check",
             metavar="PHOTO",
-            help="A photo on which the result is compared with the model; several times for several.",
-            show_default="the two of humanparse demo",
+            help="Compare the exported model with the original on this photo. The option may be "
+            "repeated.",
+            show_default="the two photos of humanparse demo",
         ),
     ] = None,
     photo: Annotated[
         str | None,
         typer.Option(
             metavar="WIDTHxHEIGHT",
-            help="For tensorrt: the photos for which the engine of one size is.",
+            help="With --to tensorrt: the size of the photos, in pixels, for the engine that takes "
+            "one size only.",
             show_default="640x480",
         ),
     ] = None,
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="For openvino: weights in half the space, rounded.")
+        bool,
+        typer.Option("--fp16", help="With --to openvino: round the weights to half the space."),
     ] = False,
     overwrite: Annotated[
         bool,
         typer.Option(
             "--overwrite",
-            help="For openvino and onnx: write over a file of that name; never over the model itself.",
+            help="With --to openvino or onnx: replace the file if it exists. The model itself is "
+            "never replaced.",
         ),
     ] = False,
 ) -> None:
-    """Hand a model over to another server or runtime, and check that it gives the same there as far
-    as can be checked here.
+    """Export a model for another server or runtime.
 
-    triton: a model repository that takes photos and gives maps and JSON. tensorrt: ONNX files and
-    the lines of trtexec.
-    openvino: .xml and .bin. onnx: one file from the photo's pixels to its maps, for browsers,
-    phones and C++. Needs the package onnx: pip install 'onnx>=1.21'; for openvino: pip install
-    'openvino>=2025.0'.
+    As far as that is possible on this machine, the exported model is checked against the original.
+
+    \b
+    --to triton    a model repository that turns photos into maps and JSON
+    --to tensorrt  ONNX files, and the commands for trtexec
+    --to openvino  an .xml and a .bin file
+    --to onnx      one file from the pixels of a photo to its maps, for browsers,
+                   phones and C++
+
+    Exporting needs the package onnx: pip install 'onnx>=1.21'. openvino also needs OpenVINO: pip
+    install 'openvino>=2025.0'.
 
     \b
     Examples:
@@ -84,18 +96,19 @@ def export(
 
     target = TARGETS[to]
     if photo and not target.fixes_photo_size:
-        raise OptionError("--photo is for tensorrt: the others take photos of any size")
+        raise OptionError("--photo is for tensorrt only; the others take photos of any size")
     if fp16 and not target.halves_weights:
         raise OptionError(
-            "--fp16 is for openvino; trtexec has a --fp16 of its own, and the others keep the model's weights"
+            "--fp16 is for openvino only; trtexec has its own --fp16, "
+            "and the others keep the weights of the model"
         )
     if overwrite and not target.suffixes:
         raise OptionError(
-            "--overwrite is for openvino and onnx; "
-            f"remove the folder that is in the way of {to} yourself"
+            "--overwrite is for openvino and onnx only; "
+            f"for {to}, delete the folder that is in the way yourself"
         )
     if check and not target.compares_photos:
-        raise OptionError("--check does nothing for triton: what it runs is the model itself")
+        raise OptionError("--check is not for triton, which runs the model itself; leave it out")
     if not out.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {out.parent}; make it first")
     if target.suffixes and out.is_dir():
@@ -117,14 +130,15 @@ def export(
             typer.echo(f"{one.picture}: differs by at most {one.difference:.1e}")
         else:
             typer.echo(
-                f"{one.picture}: {one.labels:.2%} of the labels and {one.people:.2%} of the people equal"
+                f"{one.picture}: {one.labels:.2%} of the labels and {one.people:.2%} "
+                "of the people equal"
             )
     for note in written.notes:
         typer.echo(f"note: {note}")
 
 
 def _size(text: str | None) -> tuple[int, int]:
-    """ "640x480" → (480, 640). Raises OptionError."""
+    """Return (height, width) of "640x480", or raise OptionError."""
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text or "640x480")
     if not found:
         raise OptionError(

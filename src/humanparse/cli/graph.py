@@ -10,7 +10,7 @@ import typer
 
 from humanparse.cli import errors, parse
 from humanparse.cli.options import Engine, MaxMegapixels, MinScore, Model
-from humanparse.cli.sources import find
+from humanparse.cli.photos import find
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.system.files import check_target, whole_file
 
@@ -22,7 +22,7 @@ def graph(
         list[str] | None,
         typer.Argument(
             metavar="SOURCES",
-            help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
+            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
             show_default=False,
         ),
     ] = None,
@@ -30,7 +30,7 @@ def graph(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write openCypher statements to a file.",
+            help="Write openCypher statements to this file.",
             show_default="stdout",
         ),
     ] = None,
@@ -45,14 +45,14 @@ def graph(
     engine: Engine = "auto",
     min_score: MinScore = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+        bool, typer.Option("--overwrite", help="Replace the file if it exists.")
     ] = False,
     max_megapixels: MaxMegapixels = 40.0,
 ) -> None:
     """Write photos as a graph: people, parts, garments with their colours, and who stands where.
 
-    The statements may be run again without anything twice. For --neo4j, the user and the password
-    are taken from NEO4J_USERNAME and NEO4J_PASSWORD.
+    The statements may be run again: nothing is then created twice. With --neo4j, the user and the
+    password are those of the environment variables NEO4J_USERNAME and NEO4J_PASSWORD.
 
     \b
     Examples:

@@ -1,5 +1,4 @@
-"""`humanparse labels`: the classes of a model or label set, with their colours and left-right
-pairs."""
+"""`humanparse labels`: the classes of a model or label set, with their colours."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from humanparse.cli import parse
+from humanparse.cli.options import BUILT_IN
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet, label_set
 from humanparse.vocabulary import PALETTES
@@ -20,8 +20,8 @@ def labels(
             "--model",
             "-m",
             metavar="MODEL",
-            help="The classes of this model.",
-            show_default="the built-in one",
+            help="Print the classes of this model.",
+            show_default=BUILT_IN,
         ),
     ] = None,
     set_name: Annotated[
@@ -29,16 +29,17 @@ def labels(
         typer.Option(
             "--set",
             metavar="NAME",
-            help="The classes of a label set: cihp, lip, pascal-person-part or mhp-v2.",
+            help="Print the classes of this label set: cihp, lip, pascal-person-part or mhp-v2.",
         ),
     ] = None,
     palette: Annotated[
-        str, typer.Option(metavar="|".join(PALETTES), help="Colours to show.")
+        str, typer.Option(metavar="|".join(PALETTES), help="Show these colours.")
     ] = "clear",
 ) -> None:
     """Print the classes and their colours.
 
-    For a side of the body also the other side. Left and right are the person's own.
+    A class of the left or right side is shown with its counterpart. Left and right are those of the
+    person, not of the viewer.
 
     \b
     Examples:
@@ -46,13 +47,21 @@ def labels(
       humanparse labels --set lip
     """
     if model and set_name:
-        raise OptionError("choose --model or --set, not both")
+        raise OptionError("--model and --set exclude each other; give one of them")
     chosen = label_set(set_name) if set_name else parse.load_parser(model).labels
     show(chosen, palette)
 
 
 def show(chosen: LabelSet, palette: str) -> None:
-    """Print the table of a label set. Raises OptionError for an unknown palette."""
+    """Print the table of a label set.
+
+    Args:
+        chosen: The label set.
+        palette: Name of the palette.
+
+    Raises:
+        OptionError: There is no palette with this name.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

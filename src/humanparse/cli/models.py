@@ -1,5 +1,4 @@
-"""`humanparse models list|pull|verify|remove|path`: the models on this machine, and those that can
-be fetched."""
+"""`humanparse models`: the models on this machine, and those that can be downloaded."""
 
 from __future__ import annotations
 
@@ -12,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors
+from humanparse.cli.options import Quiet
 from humanparse.errors import OptionError, UnknownModel
 from humanparse.export import fetch
 from humanparse.extras import install_line
 
 if TYPE_CHECKING:
+    from humanparse.card import ModelCard
     from humanparse.weights.hub import HubModel
 
 app = typer.Typer(
-    help="List, fetch, check and remove models.",
+    help="List, download, check and remove models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -28,20 +29,22 @@ app = typer.Typer(
 )
 Name = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="Name of a model, a model file, or a folder with one."),
+    typer.Argument(
+        metavar="MODEL", help="The name of a model, a model file, or the folder of a model file."
+    ),
 ]
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODELS]...",
-        help="Names of models, model files, or folders with one.",
-        show_default="all that are here",
+        metavar="MODELS",
+        help="The names of models, model files, or folders of model files.",
+        show_default="all models on this machine",
     ),
 ]
 
 
 def list_models() -> None:
-    """List the models, with their licences, and say which are here.
+    """List the models with their licences, and say which are on this machine.
 
     \b
     Example:
@@ -76,16 +79,16 @@ def list_models() -> None:
             _state(model),
         )
     Console(soft_wrap=True, markup=False, highlight=False).print(table)
-    typer.echo("\nFetch a model, or finish fetching it:  humanparse models pull NAME")
+    typer.echo("\nDownload a model, or finish a download:  humanparse models pull NAME")
     from humanparse.system.home import home_if_any
 
     kept = home_if_any()
     where = (
         f"in {errors.printable(kept / 'models')}"
         if kept
-        else "nowhere yet: set HUMANPARSE_HOME to a folder"
+        else "nowhere yet; set HUMANPARSE_HOME to a folder"
     )
-    typer.echo(f"Fetched models are kept {where}.")
+    typer.echo(f"Downloaded models are kept {where}.")
 
 
 def pull(
@@ -95,16 +98,16 @@ def pull(
         typer.Option(
             "--accept-licence",
             envvar="HUMANPARSE_ACCEPT_LICENCE",
-            help="Accept the model's licence without being asked.",
+            help="Accept the licence of the model without being asked.",
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Fetch a model and convert it for use.
+    """Download a model, convert it and print its path.
 
-    A broken-off download goes on where it stopped. Converting needs PyTorch, once. A folder with a
-    pytorch_model.pt and its configuration.json, fetched in some other way, is converted where it
-    is.
+    An interrupted download continues where it stopped. Only the conversion needs PyTorch. If you
+    have the files already, give the folder with pytorch_model.pt and configuration.json: the model
+    is then converted in that folder.
 
     \b
     Examples:
@@ -128,7 +131,7 @@ def pull(
                 accept_licence = _accept(model, accept_licence, quiet)
                 if not fetch.can_convert():
                     say(
-                        "PyTorch is not installed; converting needs it after the download: "
+                        "PyTorch is not installed; the conversion after the download needs it: "
                         f"{install_line('torch')}"
                     )
             with _progress(quiet) as show:
@@ -138,10 +141,10 @@ def pull(
 
 
 def verify(names: Names = None) -> None:
-    """Read the files of models again and compare them with what was recorded when they were
-    fetched.
+    """Check the files of models for damage.
 
-    Needs no network. The exit code is 1 if a file is damaged or missing.
+    The files are compared with their sizes and hashes at the time of the download. No network is
+    needed. The exit code is 1 if a file is damaged or missing.
 
     \b
     Examples:
@@ -170,7 +173,8 @@ def verify(names: Names = None) -> None:
             typer.echo(f"{check.state:8} {errors.printable(check.path)}")
         if any(check.state != "intact" for check in checks):
             typer.echo(
-                f"fetch it again: humanparse models remove {name} && humanparse models pull {name}",
+                f"download it again: "
+                f"humanparse models remove {name} && humanparse models pull {name}",
                 err=True,
             )
             bad = True
@@ -179,9 +183,9 @@ def verify(names: Names = None) -> None:
 
 
 def remove(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a fetched model.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="The name of a downloaded model.")],
 ) -> None:
-    """Delete a fetched model, and what is left of broken-off downloads of it.
+    """Delete a downloaded model, and what is left of its interrupted downloads.
 
     \b
     Example:
@@ -193,14 +197,15 @@ def remove(
     if model is None:
         file = _file(name)
         raise OptionError(
-            f"{name!r} was not fetched by humanparse; if nobody needs it any more, delete {file} yourself"
+            f"{name!r} was not downloaded by humanparse; "
+            f"if nobody needs it any more, delete {file} yourself"
         )
     freed = store.remove(model, say=lambda text: typer.echo(text, err=True))
-    typer.echo(f"{name} is removed, {_mb(freed)} are free" if freed else f"{name} was not here")
+    typer.echo(f"{name} is removed, which frees {_mb(freed)}" if freed else f"{name} was not here")
 
 
 def path(name: Name) -> None:
-    """Print the path of a model's file.
+    """Print the path of the file of a model.
 
     \b
     Example:
@@ -210,7 +215,7 @@ def path(name: Name) -> None:
 
 
 def ask(question: str) -> bool:
-    """Whether the user says yes; no, where nobody can be asked."""
+    """Ask the user, and return whether the answer is yes; it is no if nobody can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
@@ -220,8 +225,7 @@ for command in (pull, verify, remove, path):
 
 
 def _hub(name: str) -> HubModel | None:
-    """The catalogue's entry of that name, or None for a model in the package, a file, or
-    nothing."""
+    """Return the catalogue's entry with this name; None for anything but a downloadable model."""
     from humanparse.weights.hub import HUB
 
     return HUB.get(name)
@@ -233,8 +237,8 @@ def _file(name: str) -> Path:
     return model_file(name)
 
 
-def _card(file: Path):
-    """What a model file says of itself. Raises BrokenModel."""
+def _card(file: Path) -> ModelCard:
+    """Return the card in a model file, or raise BrokenModel."""
     from humanparse.card import ModelCard
     from humanparse.engines import open_engine
 
@@ -248,21 +252,21 @@ def _state(model: HubModel) -> str:
         return "here"
     if store.checkpoint(model):
         return "not converted"
-    return "broken off" if store.size(model) else "not here"
+    return "incomplete" if store.size(model) else "not here"
 
 
 def _accept(model: HubModel, accept: bool, quiet: bool) -> bool:
-    """Show the licence before the first download, and ask. Raises OptionError if it is not
-    accepted."""
+    """Show the licence before the first download, and ask; raise OptionError if it is refused."""
     from humanparse.weights import store
 
-    if store.accepted(model) or store.offline():  # offline: pull says what matters
+    if store.accepted(model) or store.offline():  # pull will say that it is offline
         return True
     if not (accept and quiet):
         typer.echo(model.terms, err=True)
     if not accept and not ask("Do you accept this licence?"):
         raise OptionError(
-            f"{model.name} is fetched once its licence is accepted: answer yes, or add --accept-licence"
+            f"{model.name} is downloaded only if its licence is accepted: "
+            "answer yes, or add --accept-licence"
         )
     return True
 
@@ -275,7 +279,7 @@ def _is_checkpoint_folder(name: str) -> bool:
 
 
 def _convert_folder(folder: Path, say: Callable[[str], None]) -> Path:
-    """Convert the checkpoint of the user's own folder, beside itself; whole or not at all."""
+    """Convert the checkpoint in a folder of the user; the file is whole or not there at all."""
     import os
     import tempfile
 
@@ -292,7 +296,7 @@ def _convert_folder(folder: Path, say: Callable[[str], None]) -> Path:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A function (file, bytes here, bytes in all) that moves a bar, if stderr is a terminal."""
+    """Yield a function (file, bytes so far, bytes in total) that moves a bar on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda name, here, size: None
         return

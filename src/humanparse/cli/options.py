@@ -8,28 +8,31 @@ import typer
 
 from humanparse.vocabulary import CLASSES, PALETTES
 
+BUILT_IN = "the built-in model"
+
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
         metavar="MODEL",
-        help="Name of a model, or a model file.",
-        show_default="the built-in one",
+        help="Use this model: a name from `humanparse models list`, or a model file.",
+        show_default=BUILT_IN,
     ),
 ]
 Engine = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="What runs the model: onnxruntime, openvino, or auto for the faster one.",
+        help="Run the model with onnxruntime, openvino, or auto, which takes the faster one.",
     ),
 ]
 Precision = Annotated[
     str | None,
     typer.Option(
         metavar="fp32|bf16",
-        help="Of the arithmetic; bf16 is faster and rounds. It needs OpenVINO and a processor that has it.",
+        help="Compute in this precision. bf16 is faster but rounds; it needs OpenVINO and a "
+        "processor that supports it.",
         show_default="fp32",
     ),
 ]
@@ -37,7 +40,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         metavar="cpu|cuda",
-        help="Where the model runs; cuda, an NVIDIA GPU, needs onnxruntime-gpu.",
+        help="Run the model on the processor or on an NVIDIA GPU; cuda needs onnxruntime-gpu.",
         show_default="cpu",
     ),
 ]
@@ -46,8 +49,8 @@ Threads = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Threads of the inference engine.",
-        show_default="as the processor has cores",
+        help="Let the inference engine use N threads.",
+        show_default="one for each core",
     ),
 ]
 MinScore = Annotated[
@@ -56,35 +59,44 @@ MinScore = Annotated[
         min=0,
         max=1,
         metavar="X",
-        help="Leave out what scores below X, 0 to 1.",
-        show_default="the model's",
+        help="Leave out people and parts with a score below X.",
+        show_default="as the model recommends",
     ),
 ]
 ShortSide = Annotated[
     int | None,
     typer.Option(
         metavar="PIXELS",
-        help="Short side of the network's input: smaller is faster and sees less.",
-        show_default="the model's",
+        help="Scale photos for the network so that the shorter side has this length. Smaller is "
+        "faster, but small people may be missed.",
+        show_default="as the model recommends",
     ),
 ]
 MaxSide = Annotated[
     int | None,
     typer.Option(
         metavar="PIXELS",
-        help="Longest side of the network's input.",
-        show_default="the model's",
+        help="Scale photos for the network so that the longer side is at most this long.",
+        show_default="as the model recommends",
     ),
 ]
-Palette = Annotated[str, typer.Option(metavar="|".join(PALETTES), help="Colours of the pictures.")]
+Palette = Annotated[
+    str, typer.Option(metavar="|".join(PALETTES), help="Draw the pictures in these colours.")
+]
 Classes = Annotated[
     str,
     typer.Option(
         metavar="|".join(CLASSES),
-        help="All classes of the model, or few and sure ones: head, upper clothes, arm and so on.",
+        help="Use all classes of the model, or few that are sure: head, upper clothes, arm and "
+        "so on.",
     ),
 ]
 MaxMegapixels = Annotated[
     float,
-    typer.Option(min=0.001, metavar="X", help="Refuse larger photos before they are decoded."),
+    typer.Option(
+        min=0.001,
+        metavar="X",
+        help="Refuse photos of more than X million pixels, before they are decoded.",
+    ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,10 +23,11 @@ from humanparse.cli.options import (
     Model,
     Palette,
     Precision,
+    Quiet,
     ShortSide,
 )
-from humanparse.cli.report import Report
-from humanparse.cli.sources import Photo, find
+from humanparse.cli.photos import InputPhoto, find
+from humanparse.cli.progress import Report
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
@@ -43,7 +44,7 @@ def parse(
         list[str] | None,
         typer.Argument(
             metavar="SOURCES",
-            help='Photos, folders, patterns ("photos/**/*.jpg"), or - for a picture on stdin.',
+            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
             show_default=False,
         ),
     ] = None,
@@ -53,7 +54,7 @@ def parse(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for the results; sub-folders are kept.",
+            help="Write the results to this folder, and keep the sub-folders of the sources.",
             show_default="beside each photo",
         ),
     ] = None,
@@ -63,7 +64,8 @@ def parse(
             "--format",
             "-f",
             metavar="NAMES",
-            help='What to write: names with commas between, or "all". An unknown name lists them.',
+            help="Write these formats, separated by commas: overlay, outlines, colormap, labels, "
+            "people, cutout, json, coco, labelme, npz, or all.",
             show_default=",".join(DEFAULT_FORMATS),
         ),
     ] = None,
@@ -81,8 +83,9 @@ def parse(
             "-j",
             min=1,
             metavar="N",
-            help="Photos parsed at a time. Each needs memory of its own: about 20 MB a megapixel.",
-            show_default="as many as cores, at most 8; 1 for large models",
+            help="Parse N photos at the same time. Each of them needs about 20 MB of memory "
+            "for every megapixel.",
+            show_default="the number of cores, at most 8; 1 for models of 50 MB or more",
         ),
     ] = None,
     threads: Annotated[
@@ -90,8 +93,8 @@ def parse(
         typer.Option(
             min=1,
             metavar="N",
-            help="Threads of the inference engine.",
-            show_default="what the jobs leave of the cores",
+            help="Let the inference engine use N threads.",
+            show_default="the cores shared among the jobs",
         ),
     ] = None,
     short_side: ShortSide = None,
@@ -100,15 +103,16 @@ def parse(
         bool,
         typer.Option(
             "--skip-existing/--overwrite",
-            help="Skip photos whose results are all there: a broken-off run continues.",
+            help="Skip photos whose results all exist, which continues an interrupted run; "
+            "or write all results again.",
         ),
     ] = False,
     max_megapixels: MaxMegapixels = 40.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Parse photos and write the results as files.
 
-    People, body parts and garments, as pictures and JSON.
+    Every photo gives pictures and JSON of its people, their body parts and their garments.
 
     \b
     Examples:
@@ -127,7 +131,7 @@ def parse(
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
     jobs = min(jobs or jobs_with(model, threads), max(1, len(todo)))
 
-    report = Report(len(todo), skipped=len(found.photos) - len(todo), quiet=quiet)
+    report = Report(len(todo), quiet=quiet)
     try:
         with report:
             for note in found.notes:
@@ -153,16 +157,24 @@ def parse(
                 )
     except KeyboardInterrupt:
         done = f"interrupted after {report.parsed} of {len(todo)} photos"
-        typer.echo(f"{done}; the same command with --skip-existing goes on", err=True)
+        typer.echo(f"{done}; the same command with --skip-existing continues", err=True)
         raise typer.Exit(errors.INTERRUPTED) from None
-    report.summary()
+    skipped = len(found.photos) - len(todo)
+    report.note(
+        f"{report.parsed} parsed, {skipped} skipped, {report.failed} failed "
+        f"in {report.seconds:.1f} s"
+    )
     if report.failed:
         raise typer.Exit(errors.SOME_FAILED)
 
 
-def load_parser(model: str | None = None, **options) -> HumanParser:
-    """The parser of the commands, and the seam where tests put theirs. Options that are None keep
-    HumanParser's default."""
+def load_parser(model: str | None = None, **options: Any) -> HumanParser:
+    """Return the parser of the commands; tests put their own in its place.
+
+    Args:
+        model: Name or file of the model; None is the built-in one.
+        options: Further arguments of `HumanParser`; those that are None keep its default.
+    """
     from humanparse.parser import HumanParser
 
     return HumanParser(
@@ -170,11 +182,22 @@ def load_parser(model: str | None = None, **options) -> HumanParser:
     )
 
 
-def parse_all(photos: Sequence[Photo], one, jobs: int, report: Report) -> None:
-    """Call `one(photo)`, which returns (people, paths), for every photo; a bad photo does not stop
-    the others.
+def parse_all(
+    photos: Sequence[InputPhoto],
+    one: Callable[[InputPhoto], tuple[int, list[Path]]],
+    jobs: int,
+    report: Report,
+) -> None:
+    """Parse all photos and report on each. A photo that fails does not stop the others.
 
-    Raises ModelError, as no other photo would work either.
+    Args:
+        photos: The photos.
+        one: Parses one photo; returns the number of people and the written paths.
+        jobs: Number of photos that are parsed at the same time.
+        report: Tells the user.
+
+    Raises:
+        ModelError: The model does not work, so that every other photo would fail as well.
     """
     with closing(in_order_of_completion(one, photos, jobs)) as ended:
         for photo, future in ended:
@@ -185,13 +208,15 @@ def parse_all(photos: Sequence[Photo], one, jobs: int, report: Report) -> None:
             except Exception as error:
                 report.could_not(photo.shown, error)
             else:
-                report.finished(photo.shown, people, paths)
+                more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+                who = "1 person" if people == 1 else f"{people} people"
+                report.finished(people, f"{photo.shown}  {who}  → {paths[0]}{more}")
 
 
 def parse_one(
-    parser: HumanParser, formats: Sequence[str], palette: str, classes: str, photo: Photo
+    parser: HumanParser, formats: Sequence[str], palette: str, classes: str, photo: InputPhoto
 ) -> tuple[int, list[Path]]:
-    """Parse one photo and write its results. Returns the number of people and the written paths."""
+    """Parse one photo and write its results; return the number of people and the written paths."""
     from humanparse.formats import save
 
     parsing = parser.parse(photo.source, name=photo.name)
@@ -205,8 +230,14 @@ def parse_one(
 
 
 def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The format names of `--format a,b --format c`, each once. Raises OptionError for an unknown
-    one."""
+    """Return the formats that the user named, each once.
+
+    Args:
+        given: The values of --format, each with commas between names; None for the default.
+
+    Raises:
+        OptionError: There is no format with this name.
+    """
     from humanparse.formats import FORMATS
 
     names = dict.fromkeys(
@@ -220,18 +251,18 @@ def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(FORMATS) if "all" in names else tuple(names)
 
 
-def is_done(photo: Photo, formats: Sequence[str]) -> bool:
-    """Whether all results of the photo are there."""
+def is_done(photo: InputPhoto, formats: Sequence[str]) -> bool:
+    """Return whether all results of the photo exist."""
     from humanparse.formats import paths
 
     return all(os.path.exists(path) for path in paths(photo.name, photo.folder, formats))
 
 
-def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:
-    """Raises OptionError if a result would overwrite one of the photos."""
+def spare_the_photos(photos: Sequence[InputPhoto], formats: Sequence[str]) -> None:
+    """Raise OptionError if a result would overwrite one of the photos."""
     from humanparse.formats import paths
 
-    def place(path: Path) -> str:  # of the file itself: a link is replaced, not what it leads to
+    def place(path: Path) -> str:  # a link is replaced, not its target
         return os.path.join(os.path.realpath(path.parent), path.name)
 
     sources = {place(photo.source) for photo in photos if isinstance(photo.source, Path)}
@@ -239,13 +270,17 @@ def spare_the_photos(photos: Sequence[Photo], formats: Sequence[str]) -> None:
         for path in paths(photo.name, photo.folder, formats):
             if place(path) in sources:
                 raise OptionError(
-                    f"the results of {photo.shown} would overwrite the photo {path}; choose a folder with -o"
+                    f"the results of {photo.shown} would overwrite the photo {path}; "
+                    "choose a folder with -o"
                 )
 
 
 def make_folder(output: Path | None) -> None:
-    """Make the output folder now, so that a mistake shows before the work. Raises OptionError if it
-    cannot be made."""
+    """Make the output folder before the work begins.
+
+    Raises:
+        OptionError: The folder cannot be made.
+    """
     try:
         if output:
             output.mkdir(parents=True, exist_ok=True)
@@ -256,12 +291,11 @@ def make_folder(output: Path | None) -> None:
 
 
 def jobs_with(model: str | None, threads: int | None) -> int:
-    """How many photos to parse at a time if nobody says."""
+    """Return how many photos to parse at the same time unless the user says so."""
     from humanparse.engines import bytes_of
     from humanparse.weights.catalog import model_file
 
     try:
         return jobs_for(bytes_of(model_file(model)), threads)
-    # not on this machine yet; loading it says what is wrong, or fetches it
-    except (ModelError, OSError):
+    except (ModelError, OSError):  # loading the model will say what is wrong
         return 1

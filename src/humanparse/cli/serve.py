@@ -1,5 +1,4 @@
-"""`humanparse serve`: the HTTP service. Its options are the rows of service/settings.py, one flag
-each."""
+"""`humanparse serve`: the HTTP service. Each row of service/settings.py is one of its options."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ import typer
 
 from humanparse.service.settings import PREFIX, Settings
 
-KINDS = {tuple[str, ...]: str}  # what a flag takes for a setting of another type
+KINDS = {tuple[str, ...]: str}  # the type of the option for a setting of another type
 METAVARS = {str: "TEXT", int: "N", float: "X"}
 SHORT = {"models": ("--model", "-m"), "ray_address": ("--address",)}
 
@@ -19,9 +18,10 @@ SHORT = {"models": ("--model", "-m"), "ray_address": ("--address",)}
 def serve(**given: Any) -> None:
     """Start the HTTP service and its page.
 
-    It listens on http://127.0.0.1:7860 with the model in the package, and says so once it is ready.
-    Every option can also be set by the environment variable in its help. SIGTERM or Ctrl-C ends it
-    once the requests in flight are answered; SIGHUP loads the models anew.
+    By default it listens on http://127.0.0.1:7860 with the built-in model, and says so when it is
+    ready. Every option can also be set by the environment variable that is named with it. SIGTERM
+    or Ctrl-C ends the service after the requests in progress have been answered; SIGHUP reloads the
+    models.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def serve(**given: Any) -> None:
 
 
 def _flag(setting: Field) -> inspect.Parameter:
-    """The flag of one setting; None means that the environment or the default decides."""
+    """Return the option of one setting; None means that the environment or the default decides."""
     kind = get_type_hints(Settings)[setting.name]
     rules, name = setting.metadata, setting.name.replace("_", "-")
     option = typer.Option(
@@ -62,7 +62,7 @@ def _flag(setting: Field) -> inspect.Parameter:
 
 
 def _shown(setting: Field) -> str:
-    """The default with its unit, as the help shows it; "" where it is nothing."""
+    """Return the default with its unit as the help shows it; "" if it is empty."""
     value, unit = setting.default, setting.metadata["unit"]
     if isinstance(value, bool | str | tuple) and not value:
         return ""
@@ -76,7 +76,9 @@ def _shown(setting: Field) -> str:
     return f"{text} {unit}".rstrip() + "; "
 
 
-serve.__signature__ = inspect.Signature([_flag(setting) for setting in fields(Settings)])
+SIGNATURE = inspect.Signature([_flag(setting) for setting in fields(Settings)])
+# inspect.signature() reads this attribute, which the types of functions do not have
+serve.__signature__ = SIGNATURE  # type: ignore[attr-defined]
 serve.__annotations__ = {
-    name: parameter.annotation for name, parameter in serve.__signature__.parameters.items()
+    name: parameter.annotation for name, parameter in SIGNATURE.parameters.items()
 }

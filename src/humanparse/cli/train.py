@@ -1,5 +1,4 @@
-"""`humanparse train`: train the embedded model or M2FP by a recipe, on the photos that come with it
-or on one's own."""
+"""`humanparse train`: train the embedded model or M2FP by a recipe, also on your own photos."""
 
 from __future__ import annotations
 
@@ -18,15 +17,16 @@ def train(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A .toml file, or humanparse-small, own-photos, m2fp-r50 or m2fp-r101-finetune.",
+            help="A .toml file, or one of the recipes in the package: humanparse-small, "
+            "own-photos, m2fp-r50 or m2fp-r101-finetune.",
         ),
     ],
     data: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of the labelled photos.",
-            show_default="the recipe's",
+            help="Train on the labelled photos in this folder.",
+            show_default="as the recipe says",
         ),
     ] = None,
     out: Annotated[
@@ -35,16 +35,18 @@ def train(
             "--out",
             "-o",
             metavar="DIR",
-            help="Folder for checkpoints, log, curves and the finished model.",
-            show_default="the recipe's, or runs/ and its name",
+            help="Write the checkpoints, the log, the curves and the finished model to this "
+            "folder.",
+            show_default="as the recipe says, or runs/NAME with the name of the recipe",
         ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Start from this: a model of the embedded kind, a best.pt, or an official M2FP checkpoint.",
-            show_default="the recipe's",
+            help="Start from the weights in this file: a model like the built-in one, the best.pt "
+            "of another run, or an official M2FP checkpoint.",
+            show_default="as the recipe says",
         ),
     ] = None,
     changes: Annotated[
@@ -52,19 +54,21 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a key of the recipe; may be given several times.",
+            help="Change a key of the recipe. The option may be repeated.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a broken-off run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     show: Annotated[
-        bool, typer.Option("--print", help="Print the recipe, to be copied and edited, and leave.")
+        bool,
+        typer.Option("--print", help="Print the recipe, as a template for your own, and exit."),
     ] = False,
 ) -> None:
-    """Train a model by a recipe; the result is an .onnx file that every other command takes.
+    """Train a model by a recipe.
 
-    Stop it at any moment; with --resume it goes on as if nothing had been. Keys of recipes:
-    docs/training.md. Needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21' 'safetensors>=0.4'
-    'scipy>=1.13'.
+    The result is an .onnx file that all other commands accept. You may stop the training at any
+    moment: with --resume it continues as if it had not been stopped. docs/training.md describes the
+    keys of recipes. Training needs PyTorch: pip install 'torch>=2.10' 'onnx>=1.21'
+    'safetensors>=0.4' 'scipy>=1.13'.
 
     \b
     Examples:
@@ -87,10 +91,10 @@ def train(
     }
     chosen = read_recipe(recipe, wanted)
     if not chosen.data:
-        raise OptionError("which photos? Give --data DIR, or set data in the recipe")
+        raise OptionError("no photos to train on; give --data DIR, or set data in the recipe")
     folder = Path(chosen.data)
     if not folder.is_dir():
-        raise OptionError(f"there is no folder {str(folder)!r} with photos")
+        raise OptionError(f"there is no folder {str(folder)!r}; --data takes the labelled photos")
     try:
         from humanparse.training.loop import train as run
     except ModuleNotFoundError as error:
@@ -104,9 +108,10 @@ def train(
         raise OptionError(str(error)) from error
     except KeyboardInterrupt:
         typer.echo(
-            f"interrupted; add --resume to go on from the last checkpoint in {target}", err=True
+            f"interrupted; --resume continues from the last checkpoint in {target}", err=True
         )
         raise typer.Exit(errors.INTERRUPTED) from None
     typer.echo(
-        f"{done.model}: {done.model.stat().st_size / 1e6:.1f} MB, exported from {done.weights.name} and checked"
+        f"{done.model}: {done.model.stat().st_size / 1e6:.1f} MB, "
+        f"exported from {done.weights.name} and checked"
     )

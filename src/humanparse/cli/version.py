@@ -1,5 +1,4 @@
-"""`humanparse version`: the versions that a bug report needs, read without importing the
-packages."""
+"""`humanparse version`: the versions for a bug report, read without importing the packages."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ import typer
 import humanparse
 from humanparse.doctor import SAME_FOLDER
 
-# A package may come under several names; the first installed one counts.
+# A package may be installed under several names; the first one found counts.
 PACKAGES = {
     "numpy": ("numpy",),
     "onnxruntime": SAME_FOLDER["onnxruntime"],
@@ -21,7 +20,7 @@ PACKAGES = {
 
 
 def version() -> None:
-    """Print the versions that a bug report needs.
+    """Print the versions that a bug report should name.
 
     \b
     Example:

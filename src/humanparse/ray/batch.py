@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from humanparse.batch.manifest import Manifest
-from humanparse.batch.sources import Slice
+from humanparse.batch.slices import Slice
 from humanparse.batch.work import Outcome, SliceDone, Work
 from humanparse.errors import HumanParseError, MissingExtra
 from humanparse.ray import cluster
@@ -61,7 +61,7 @@ def connected(address: str | None, cpus: int | None = None) -> Iterator[int]:
 
 def outcomes(
     slices: Iterator[Slice], manifest: Manifest, *, work: Work, workers: int
-) -> Iterator[Outcome | SliceDone]:
+) -> Generator[Outcome | SliceDone, None, None]:
     """Yield the outcome of every picture that the manifest does not know, as soon as it is there.
 
     Call it within `connected`, and close it (`contextlib.closing`).

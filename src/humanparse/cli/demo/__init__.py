@@ -1,5 +1,4 @@
-"""`humanparse demo`: parse the two photos that come with the package (see README.txt beside this
-file)."""
+"""`humanparse demo`: parse the two photos in the package, which README.txt here describes."""
 
 from __future__ import annotations
 
@@ -25,13 +24,13 @@ def demo(
             "--output",
             "-o",
             metavar="DIR",
-            help="Folder for the results.",
+            help="Write the results to this folder.",
         ),
     ] = Path("humanparse-demo"),
 ) -> None:
-    """Parse the two photos inside the package.
+    """Parse the two photos that come with the package.
 
-    Prints what was found and where the results are.
+    The output shows what was found and where the results are.
 
     \b
     Example:
@@ -49,12 +48,16 @@ def demo(
         written += save(parsing, output, parse.DEFAULT_FORMATS)
     show(rows)
     typer.echo(f"\n{len(written)} files are in the folder {output}; look at {written[0]} first.")
-    typer.echo("Next, a photo of your own:  humanparse parse street.jpg")
-    typer.echo("Or a folder of them:        humanparse parse photos/ -o results/")
+    typer.echo("Now parse your own photo:  humanparse parse street.jpg")
+    typer.echo("Or a folder of photos:     humanparse parse photos/ -o results/")
 
 
 def show(rows: list[tuple[str, Parsing, float]]) -> None:
-    """Print a table of (name, parsing, seconds)."""
+    """Print a table of the results.
+
+    Args:
+        rows: Name, result and time in seconds of each photo.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -68,9 +71,9 @@ def show(rows: list[tuple[str, Parsing, float]]) -> None:
 
 
 def _parts(parsing: Parsing) -> str:
-    """The names of all parts found, the largest first."""
+    """Return the names of all parts found, the largest first."""
     areas: dict[str, int] = {}
     for person in parsing.people:
         for label, part in person.parts.items():
             areas[label] = areas.get(label, 0) + part.area
-    return ", ".join(sorted(areas, key=areas.get, reverse=True)) or "none"
+    return ", ".join(sorted(areas, key=lambda label: areas[label], reverse=True)) or "none"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from humanparse.cli.sources import Photo, find, tell_apart
+from humanparse.cli.photos import InputPhoto, find, tell_apart
 from humanparse.errors import OptionError
 
 
@@ -81,9 +81,10 @@ def test_a_folder_of_our_own_files_alone_has_nothing_to_parse(photo):
             find([source], None)
 
 
-def test_a_pattern_without_sense_is_bad_usage(photo):
-    with pytest.raises(OptionError, match="not a pattern"):
-        find(["p/**.jpg/[", "**x**"], None)
+@pytest.mark.parametrize("pattern", ["p/**.jpg", "**x**", "p/**.jpg/["])
+def test_two_asterisks_within_a_name_are_wrong_usage(photo, pattern):
+    with pytest.raises(OptionError, match=r"is not a pattern: \*\* stands for whole folders"):
+        find([pattern], None)
 
 
 def test_same_names_from_two_folders_go_into_sub_folders(photo):
@@ -117,9 +118,9 @@ def test_names_do_not_depend_on_the_order_of_the_sources(photo):
 
 def test_names_that_still_meet_are_refused():
     photos = [
-        Photo(Path("x.jpg"), Path("out"), "x"),
-        Photo(Path("x.png"), Path("out"), "x"),
-        Photo(Path("x.jpg.gif"), Path("out"), "x.jpg"),
+        InputPhoto(Path("x.jpg"), Path("out"), "x"),
+        InputPhoto(Path("x.png"), Path("out"), "x"),
+        InputPhoto(Path("x.jpg.gif"), Path("out"), "x.jpg"),
     ]
     with pytest.raises(OptionError, match=r"x\.jpg and x\.jpg\.gif would write the same files"):
         tell_apart(photos)
