@@ -180,8 +180,8 @@ def evaluate(
         for note in dataset.notes:
             typer.echo(errors.printable(note), err=True)
     path = work or Path(WORK_FILE)
-    with ScoreStore(path, run, resume) as file:
-        _measure_all(samples, source, labels, file, summary, worst, quiet)
+    with ScoreStore(path, run, resume) as store:
+        _measure_all(samples, source, labels, store, summary, worst, quiet)
         named = {
             "dataset": dataset.name,
             "format": dataset.format,
@@ -201,7 +201,7 @@ def evaluate(
         if sheet:
             _draw(sheet, worst, samples, source)
         if not work:
-            file.discard()
+            store.discard()
 
 
 @dataclass(frozen=True)

@@ -124,19 +124,19 @@ def pull(
     model = _hub(name)
     if model is None:
         file = _convert_folder(Path(name), say) if _is_checkpoint_folder(name) else _file(name)
+    elif converted := store.converted(model):
+        file = converted
     else:
-        file = store.converted(model)
-        if not file:
-            if not store.checkpoint(model):
-                accept_licence = _accept(model, accept_licence, quiet)
-                if not fetch.can_convert():
-                    say(
-                        "PyTorch is not installed; the conversion after the download needs it: "
-                        f"{install_line('torch')}"
-                    )
-            with _progress(quiet) as show:
-                store.pull(model, accept_licence=accept_licence, progress=show, say=say)
-            file = fetch.convert_pulled(model, say)
+        if not store.checkpoint(model):
+            accept_licence = _accept(model, accept_licence, quiet)
+            if not fetch.can_convert():
+                say(
+                    "PyTorch is not installed; the conversion after the download needs it: "
+                    f"{install_line('torch')}"
+                )
+        with _progress(quiet) as show:
+            store.pull(model, accept_licence=accept_licence, progress=show, say=say)
+        file = fetch.convert_pulled(model, say)
     typer.echo(errors.printable(file))
 
 
@@ -305,6 +305,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn,
         DownloadColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -318,7 +319,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def show(name: str, here: int, size: int) -> None:
             if name not in tasks:

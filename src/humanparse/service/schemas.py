@@ -197,7 +197,7 @@ class ReadyResponse(BaseModel):
 
 def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the JSON schema of each option."""
-    return {
+    schemas: dict[str, dict[str, Any]] = {
         "model": {
             "type": "string",
             "description": "Name of a model, see /models; the first by default.",
@@ -241,14 +241,14 @@ def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
             "maximum": 10,
             "description": "How much blur and pixelate hide; 1 by default.",
         },
-    } | {
-        name: {
+    }
+    for name in EDITS:
+        schemas[name] = {
             "type": "array",
             "items": {"type": "string", "minLength": 1, "maxLength": MAX_REGION_LENGTH},
             "description": f"Regions to {name}: see the page on edits.",
         }
-        for name in EDITS
-    }
+    return schemas
 
 
 def query_parameters(names: tuple[str, ...], settings: Settings) -> list[dict[str, Any]]:

@@ -233,7 +233,9 @@ def _numbers(data: Any) -> bytes:
             raise Problem("bad_request", "'data' mixes numbers and lists; send either")
         data = list(chain.from_iterable(data))
     try:
-        return bytes(data if isinstance(data, list) else [None])
+        if not isinstance(data, list):
+            raise TypeError
+        return bytes(data)
     except (TypeError, ValueError):
         raise Problem(
             "bad_request", "'data' of UINT8 should be a list of whole numbers from 0 to 255"

@@ -26,7 +26,8 @@ from humanparse.service.jobs.store_thread import StoreThread
 from humanparse.service.names import MAX_NAME, tell_apart
 from humanparse.service.problems import KINDS, Problem, storage_problem
 from humanparse.service.settings import Settings
-from humanparse.service.work.dispatcher import BACKGROUND, Reply, WorkItem
+from humanparse.service.work.admission import BACKGROUND
+from humanparse.service.work.dispatcher import Reply, WorkItem
 
 UNPACK_S = 300.0  # maximum time for unpacking an archive
 RETRY_S = (1.0, 4.0)  # pauses between the three attempts of a picture

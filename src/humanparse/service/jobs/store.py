@@ -344,7 +344,8 @@ def _job(row: Sequence[Any]) -> Job:
 
 
 def _item(row: Sequence[Any]) -> JobItem:
-    return JobItem(*row[:6], row[6] and json.loads(row[6]))
+    number, source, size, state, media_type, people, problem = row[:7]
+    return JobItem(number, source, size, state, media_type, people, problem and json.loads(problem))
 
 
 def _json(value: Any) -> str | None:
