@@ -15,7 +15,7 @@ PAGE := src/humanparse/service/page/static
 # Most tests wait for other processes most of the time, so that two cores have enough for four
 # workers. A worker that crashes ends the run: its successor would begin the same group anew.
 WORKERS ?= 4
-PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder \
+PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder \
 	--max-worker-restart 0
 
 .PHONY: demo test quick long audit floor docs clean
@@ -30,6 +30,7 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check
 	$(BIN)/oxlint $(PAGE)
 	$(BIN)/oxfmt --check $(PAGE)
+	$(BIN)/mypy
 	@echo $(BIN)/python -m pytest $(PARALLEL)
 	@$(BIN)/python -m pytest $(PARALLEL) || { \
 		echo "The tests failed. What failed is run once more, alone; make test fails whatever comes of it." >&2; \

@@ -77,24 +77,31 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook
 def pytest_collection_modifyitems(config, items):
-    """Mark what is slow, give every test its group, and leave out `long` unless it is asked for."""
+    """Mark what is slow, begin with the groups, and leave out `long` unless it is asked for."""
     for item in items:
-        place = _place(item.path)
-        if _lies_in(place, SLOW):
+        if _lies_in(_place(item.path), SLOW):
             item.add_marker("slow")
-        if not item.get_closest_marker("xdist_group"):
-            groups = [name for name, places in GROUPS.items() if _lies_in(place, places)]
-            item.add_marker(pytest.mark.xdist_group(groups[0] if groups else place))
-    if getattr(config.option, "loadgroup", False):
+    if hasattr(config, "workerinput"):
         first = {name: number for number, name in enumerate(GROUPS)}
-        items.sort(key=lambda item: first.get(_group(item), len(first)))
+        items.sort(key=lambda item: first.get(_group(_place(item.path)), len(first)))
     if "long" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("long")]
         if long:
             config.hook.pytest_deselected(items=long)
             items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each group to one worker, and all other tests of a file to one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(_place(config.rootpath / nodeid.partition("::")[0]))
+
+    return Grouped(config, log)
 
 
 def _place(path: Path) -> str:
@@ -106,12 +113,6 @@ def _lies_in(place: str, places: list[str]) -> bool:
     return any(place == one or place.startswith(one + "/") for one in places)
 
 
-def _group(item) -> str:
-    return item.get_closest_marker("xdist_group").args[0]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report):
-    """Take the group off the names that workers send, or --last-failed would find none of them."""
-    if hasattr(report, "node") and report.nodeid.rfind("@") > report.nodeid.rfind("]"):
-        report.nodeid = report.nodeid.rpartition("@")[0]
+def _group(place: str) -> str:
+    """The group of a file; a file of none is one by itself."""
+    return next((name for name, places in GROUPS.items() if _lies_in(place, places)), place)

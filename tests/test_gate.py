@@ -4,6 +4,7 @@ Without PyTorch, what needs it is skipped, not lost.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ echo "$@" >> "$folder/asked"
 exit "$(sed -n "$(wc -l < "$folder/asked")p" "$folder/outcomes")"
 """
 # What `make test WORKERS=3` gives to pytest-xdist.
-IN_PARALLEL = "--numprocesses 3 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0"
+IN_PARALLEL = "--numprocesses 3 --dist loadscope --no-loadscope-reorder --max-worker-restart 0"
 FAILS_ONCE = """
 import pathlib, pytest
 
@@ -54,7 +55,8 @@ def make_test(tmp_path):
         pytest.skip("needs make, and the repository's Makefile")
     folder = tmp_path / "venv/bin"
     folder.mkdir(parents=True)
-    for name, text in {"python": FAKE_PYTHON, "ruff": "#!/bin/sh\n"}.items():
+    linters = dict.fromkeys(("ruff", "mypy", "oxlint", "oxfmt"), "#!/bin/sh\n")
+    for name, text in ({"python": FAKE_PYTHON} | linters).items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     (tmp_path / "venv/.installed-for-tests").touch()
@@ -97,7 +99,6 @@ def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test,
 
 
 def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp_path):
-    """pytest-xdist adds the group to a test's name, and by that name nobody finds it again."""
     pytest.importorskip("xdist")
     for name in ("conftest.py", "ray_cluster.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path)
@@ -120,6 +121,32 @@ def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp
     assert "FAILED test_it.py::test_that_fails_once[a@b] - " in first.stdout
     second = run("--last-failed", "--last-failed-no-failures", "none")
     assert second.returncode == 0 and "1 passed" in second.stdout, second.stdout
+
+
+def test_the_tests_of_a_file_and_of_a_group_share_a_worker(tmp_path):
+    pytest.importorskip("xdist")
+    for name in ("conftest.py", "ray_cluster.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    long\n")
+    files = ["test_a.py", "test_b.py", "page/test_c.py", "page/test_d.py"]
+    (tmp_path / "page").mkdir()
+    for file in files:
+        text = "import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_it(n): pass\n"
+        (tmp_path / file).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-v", *IN_PARALLEL.split()]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout
+    seen = set(re.findall(r"\[(gw\d)\].* (?:PASSED )?(\S+\.py)::", done.stdout))
+    workers = {file: [worker for worker, one in seen if one == file] for file in files}
+    assert all(len(one) == 1 for one in workers.values()), workers
+    assert workers["page/test_c.py"] == workers["page/test_d.py"]
 
 
 @pytest.mark.slow
