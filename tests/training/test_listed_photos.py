@@ -174,7 +174,7 @@ def test_the_yardstick_counts_people_large_enough_and_what_they_wear(listed):
     parser = HumanParser()
     every = Y.everyday(parser, held.everyday)
     assert every.outfits.people == 1 and every.people.missed + every.people.found >= 1
-    text = Y.report_lists(Y.measure(parser, held))
+    text = Y.report_lists(Y.measure_lists(parser, held))
     for words in (
         "person PQ",
         "outfit exactly right",
