@@ -105,7 +105,7 @@ def views(
     scales = tuple(float(scale) for scale in scales)
     if not yes_or_no("flip", flip) and scales == (1.0,):
         return ()
-    if head == "queries":
+    if head not in _READERS:
         raise OptionError(
             "flip and scales cannot be used with this model: it finds its queries independently in "
             "every view, and they cannot be matched between views; leave both out, or use a model "
@@ -142,7 +142,7 @@ def average(
         For the head "centres": classes, person, centre, offset and, where the model has it, wears,
         as the network gives them. For "semantic": votes, float32 (C, h, w), see `class_votes`.
     """
-    read = {"centres": _centre_maps, "semantic": _votes}[head]
+    read = _READERS[head]
     size = grid.cells(STRIDE) if head == "centres" else grid.resized_hw
     total: dict[str, np.ndarray] = {}
     for scale in dict.fromkeys(one.view.scale for one in seen):
@@ -217,3 +217,7 @@ def _sides_exchanged(labels: LabelSet) -> np.ndarray:
     for left, right in labels.left_right_pairs:
         order[left], order[right] = right, left
     return order
+
+
+# Of each head whose outputs can be averaged, what brings one view's outputs into one form.
+_READERS = {"centres": _centre_maps, "semantic": _votes}

@@ -54,7 +54,7 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
         (("--to", "triton", "-o", "x", "--photo", "640x480"), "--photo is for tensorrt"),
         (("--to", "tensorrt", "-o", "x", "--photo", "big"), "1920x1080"),
         (("--to", "onnx", "-o", "x.onnx", "--fp16"), "--fp16 is for openvino"),
-        (("--to", "triton", "-o", "x", "--check", "a.jpg"), "--check does nothing"),
+        (("--to", "triton", "-o", "x", "--check", "a.jpg"), "--check is not for triton"),
         (("--to", "onnx", "-o", "no/x.onnx"), "make it first"),
         (("--to", "onnx", "-o", "x.onnx", "--check", "no.jpg"), "there is no photo no.jpg"),
         (("--to", "onnx", "-o", "."), "is a folder"),

@@ -158,7 +158,7 @@ def test_a_folder_of_broken_pictures_is_refused(tmp_path):
         (["--calibrate", "{folder}"], "--precision int8"),
         (["--precision", "int8", "--calibrate", "{folder}/none"], "there is no folder"),
         (["--precision", "int8", "--calibrate", "{folder}"], "no pictures in"),
-        ([], "converted already"),
+        ([], "already been converted"),
     ],
 )
 def test_the_command_says_what_int8_needs(tmp_path, arguments, words):

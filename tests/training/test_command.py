@@ -106,7 +106,7 @@ def test_the_manual_explains_every_option(run):
     ("arguments", "message"),
     [
         (("no-such-recipe",), "there is no recipe 'no-such-recipe'"),
-        (("own-photos",), "which photos? Give --data DIR"),
+        (("own-photos",), "no photos to train on; give --data DIR"),
         (("own-photos", "--data", "nowhere"), "there is no folder 'nowhere'"),
         (("own-photos", "--data", ".", "--set", "worker=1"), "did you mean workers?"),
     ],

@@ -127,7 +127,7 @@ def batch(
     ] = None,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="Also try the photos again that failed before."),
+        typer.Option("--retry-failed", help="Also retry the photos that failed in earlier runs."),
     ] = False,
     ray: Annotated[
         bool,

@@ -25,12 +25,12 @@ from humanparse.errors import HumanParseError, MissingExtra, ModelError, OptionE
 SOME_FAILED, BAD_USAGE, NO_MODEL, UNFORESEEN, INTERRUPTED, PIPE_CLOSED = 1, 2, 3, 70, 130, 141
 EXIT_CODES_HELP = """\b
 Exit codes:
-  0    all photos have been parsed, or skipped
-  1    some photos failed; the others have been parsed
+  0    all photos are done, or were skipped
+  1    some photos failed; the others are done
   2    wrong usage: an unknown format, no such file, nothing to parse
   3    the model cannot be loaded, or a package is missing
-  70   an unexpected error; `humanparse --debug parse ...` shows where it happened
-  130  interrupted by Ctrl-C or SIGTERM; --skip-existing continues
+  70   an unexpected error; `humanparse --debug COMMAND` shows where
+  130  interrupted by Ctrl-C or SIGTERM
   141  the program that read the output has ended
 """
 _P = ParamSpec("_P")

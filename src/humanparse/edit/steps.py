@@ -28,32 +28,41 @@ MOST_STEPS = 50  # of one edit, since they come over HTTP, too
 
 
 @dataclass(frozen=True)
+class Means:
+    """What steps are carried out with.
+
+    Attributes:
+        strength: Of blurring and pixelating; 2 leaves half the detail of 1.
+        read: Reads the file of another background, uint8 (h, w, 3); None refuses files.
+    """
+
+    strength: float
+    read: Callable[[str], np.ndarray] | None
+
+
+@dataclass(frozen=True)
 class Operation:
-    """One kind of edit. takes: what stands beside the region, "" for nothing, "colour" or
-    "background"; shows: its help."""
+    """One kind of edit.
+
+    Attributes:
+        takes: What stands beside the region: "" for nothing, "colour" or "background".
+        run: Photo, selection, value and means → photo; None for what is done after all others.
+    """
 
     takes: str
-    shows: str
-
-
-# In the order in which they are carried out.
-OPERATIONS = {
-    "blur": Operation("", "Blur a region beyond recognition."),
-    "pixelate": Operation("", "Show a region in large blocks."),
-    "fill": Operation("colour", "Fill a region with one colour."),
-    "recolour": Operation("colour", "Give a region another colour; light and shade stay."),
-    "background": Operation(
-        "background", "Replace what is behind the people: a colour, a picture or 'blur'."
-    ),
-    "cutout": Operation("", "Keep a region; everything else becomes transparent."),
-    "crop": Operation("", "Cut the picture to the box of a region."),
-}
+    run: Callable[[np.ndarray, Selection, str, Means], np.ndarray] | None
 
 
 @dataclass(frozen=True)
 class Step:
-    """One edit of a photo. value: a colour's name or number, for the background also a file or
-    "blur"; "" where none is taken."""
+    """One edit of a photo.
+
+    Attributes:
+        operation: One of `OPERATIONS`.
+        region: Where it is made.
+        value: The name or number of a colour, for the background also a file or "blur"; "" where
+            none is taken.
+    """
 
     operation: str
     region: Region
@@ -143,12 +152,12 @@ def edit(
     kept: Selection | None = None
     box = (0, 0, pixels.shape[1], pixels.shape[0])
     for one, selection in chosen:
-        if one.operation == "cutout":
+        if run := OPERATIONS[one.operation].run:
+            pixels = run(pixels, selection, one.value, Means(strength, read))
+        elif one.operation == "cutout":
             kept = _both(kept, selection)
-        elif one.operation == "crop":
-            box = _box(selection, one)
         else:
-            pixels = _done(pixels, one, selection, strength, read)
+            box = _box(selection, one)
     if kept:
         pixels = background.cut_out(pixels, kept)
     x0, y0, x1, y1 = box
@@ -211,29 +220,41 @@ def _is_region(text: str) -> bool:
     return True
 
 
-def _done(
-    pixels: np.ndarray,
-    one: Step,
-    selection: Selection,
-    strength: float,
-    read: Callable[[str], np.ndarray] | None,
-) -> np.ndarray:
-    """The pixels after one step that changes them."""
-    if one.operation == "blur":
-        return operations.blur(pixels, selection, strength)
-    if one.operation == "pixelate":
-        return operations.pixelate(pixels, selection, strength)
-    if one.operation == "fill":
-        return operations.fill(pixels, selection, colour_of(one.value))
-    if one.operation == "recolour":
-        return operations.recolour(pixels, selection, colour_of(one.value))
-    if one.value == "blur":
-        return background.blurred(pixels, selection, strength)
-    if read and Path(one.value).suffix:
-        return background.replaced(
-            pixels, selection, background.fitted(read(one.value), pixels.shape[:2])
-        )
-    return background.in_colour(pixels, selection, colour_of(one.value))
+def _blurred(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
+    return operations.blur(pixels, chosen, means.strength)
+
+
+def _pixelated(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
+    return operations.pixelate(pixels, chosen, means.strength)
+
+
+def _filled(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
+    return operations.fill(pixels, chosen, colour_of(value))
+
+
+def _recoloured(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
+    return operations.recolour(pixels, chosen, colour_of(value))
+
+
+def _replaced(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
+    if value == "blur":
+        return background.blurred(pixels, chosen, means.strength)
+    if means.read and Path(value).suffix:
+        behind = background.fitted(means.read(value), pixels.shape[:2])
+        return background.replaced(pixels, chosen, behind)
+    return background.in_colour(pixels, chosen, colour_of(value))
+
+
+# In the order in which they are carried out; `vocabulary.EDITS` has the same names.
+OPERATIONS = {
+    "blur": Operation("", _blurred),
+    "pixelate": Operation("", _pixelated),
+    "fill": Operation("colour", _filled),
+    "recolour": Operation("colour", _recoloured),
+    "background": Operation("background", _replaced),
+    "cutout": Operation("", None),
+    "crop": Operation("", None),
+}
 
 
 def _both(one: Selection | None, other: Selection) -> Selection:

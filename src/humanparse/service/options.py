@@ -1,4 +1,4 @@
-"""The options of a request beside its picture, checked: for /parse, /predict, /v1/batch and jobs.
+"""The options of pictures and jobs in a request, checked."""
 
 They arrive as form fields, in the query or as keys of a JSON body, and mean the same in each.
 """

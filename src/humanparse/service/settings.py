@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 from humanparse.errors import OptionError
 from humanparse.system.cores import usable_cores
 from humanparse.system.home import home_if_any
-from humanparse.vocabulary import DEVICES, PRECISIONS
+from humanparse.vocabulary import AUTO, ENGINES, DEVICES, PRECISIONS
 
 PREFIX = "HUMANPARSE_"
 NOWHERE = Path(os.devnull)  # no folder can be created below it
@@ -405,7 +405,7 @@ class Settings:
             )
         for one in fields(self):
             _check_range(one.name, getattr(self, one.name), one.metadata)
-        _check_choice("engine", self.engine, ("auto", "onnxruntime", "openvino"))
+        _check_choice("engine", self.engine, (AUTO, *ENGINES))
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("device", self.device, DEVICES)
         _check_choice("log_format", self.log_format, ("json", "text"))

@@ -54,7 +54,7 @@ TEXT_FORMATS = (ANSWER, *NAMING_FORMATS)  # those that fit into the JSON of a ba
 
 
 def picture_routes(settings: Settings) -> APIRouter:
-    """Return the routes /parse, /predict and /v1/batch.
+    """Return the routes /parse, /predict, /v1/edit and /v1/batch.
 
     Args:
         settings: For the limits in the documentation and of the options.
