@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-mcp = pytest.importorskip("mcp", minversion="2.0")
+pytest.importorskip("mcp.server.mcpserver")
 
 import anyio  # noqa: E402
+import mcp  # noqa: E402
 from made_up import made_up_parsing  # noqa: E402
 from PIL import Image  # noqa: E402
 from stand_in import StandIn, photo  # noqa: E402
