@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("mcp.server.mcpserver")
 
-import anyio  # noqa: E402
-import mcp  # noqa: E402
-from made_up import made_up_parsing  # noqa: E402
-from PIL import Image  # noqa: E402
-from stand_in import StandIn, photo  # noqa: E402
+import anyio
+import mcp
+from made_up import made_up_parsing
+from PIL import Image
+from stand_in import StandIn, photo
 
-from humanparse.contrib.mcp import Folders, create_server, main  # noqa: E402
-from humanparse.errors import OptionError  # noqa: E402
+from humanparse.contrib.mcp import Folders, create_server, main
+from humanparse.errors import OptionError
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_paths_outside_of_the_folders_are_refused(folder, path):
 
 
 def test_what_cannot_be_done_is_said_to_the_assistant(folder):
-    assert "image" in refused(folder, "parse_photo", path="notes.txt")
+    assert "expected a picture" in refused(folder, "parse_photo", path="notes.txt")
     assert "No such file" in refused(folder, "parse_photo", path="none.png")
     edit = {"path": "street.png", "out": "a.png"}
     assert "0 edits" in refused(folder, "edit_photo", **edit)

@@ -119,10 +119,10 @@ def create_server(folders: Sequence[str | Path], parser: HumanParser | None = No
         out: the new file, .png, .jpg or .webp, which must not exist. Regions are texts such as
         "face", "head:2" (of person 2), "person - face" or "upper grow=2%"; names are person, face,
         hair, head, skin, clothes, upper, lower, dress, arms, legs, shoes, accessories and the
-        labels of parse_photo. fill and recolour take a region and a colour: "upper:1=#c02020". background
-        is "blur", a colour or a picture's file. cutout makes all else transparent, crop cuts to the
-        region's box. strength, 0.1 to 10, is that of blur and pixelate. Returns the file, its size,
-        and under "missing" what was not found: tell the user of it.
+        labels of parse_photo. fill and recolour take a region and a colour: "upper:1=#c02020".
+        background is "blur", a colour or a picture's file. cutout makes all else transparent, crop
+        cuts to the region's box. strength, 0.1 to 10, is that of blur and pixelate. Returns the
+        file, its size, and under "missing" what was not found: tell the user of it.
         """
         asked: dict[str, list[str]] = {
             "blur": blur or [],
