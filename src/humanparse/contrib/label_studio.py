@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -106,10 +107,8 @@ def create_app(
         interface = interface_of(config) if config else Interface()
         results = []
         for task in tasks:
-            found = await threads.run(
-                lambda task=task: _predicted(parser, task, interface, folders)
-            )
-            results.append(found)
+            work = partial(_predicted, parser, task, interface, folders)
+            results.append(await threads.run(work))
         return JSONResponse({"results": results, "model_version": parser.name})
 
     async def webhook(request: Request) -> Response:
