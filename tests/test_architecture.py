@@ -46,6 +46,7 @@ LEVELS = {
     "ray": 7,
     "bench": 7,
     "doctor": 7,
+    "contrib": 7,
     "cli": 8,
     "__main__": 9,
     "__pyinstaller": 9,

@@ -21,6 +21,7 @@ EXTRAS = {  # as in pyproject.toml, where extras may contain others
     "redis": ("redis>=5.2",),
     "batch": ("pyarrow>=17", "fsspec>=2024.10"),
     "ray": ("ray[data,serve]>=2.58",),
+    "mcp": ("mcp>=2.0",),
 }
 
 
