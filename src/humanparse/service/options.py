@@ -1,4 +1,4 @@
-"""The options of pictures and jobs in a request, checked."""
+"""The options of a request beside its picture, checked: for the routes of pictures and jobs.
 
 They arrive as form fields, in the query or as keys of a JSON body, and mean the same in each.
 """

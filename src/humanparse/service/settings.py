@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 from humanparse.errors import OptionError
 from humanparse.system.cores import usable_cores
 from humanparse.system.home import home_if_any
-from humanparse.vocabulary import AUTO, ENGINES, DEVICES, PRECISIONS
+from humanparse.vocabulary import AUTO, DEVICES, ENGINES, PRECISIONS
 
 PREFIX = "HUMANPARSE_"
 NOWHERE = Path(os.devnull)  # no folder can be created below it
