@@ -24,9 +24,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Folders and files whose tests run in one worker, one after the other: they share something that
 # takes long to start, or measure what the others of the group would disturb. All other tests are
-# grouped by their file. Groups are begun in this order, so that no long one is left for the end.
+# grouped by their file. Groups are begun in this order, so that no long one is left for the end;
+# the last is Ray's, whose nodes take each other for dead where they get too few of the cores.
+LAST = "ray"
 GROUPS = {
-    "ray": ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
+    LAST: ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
     "training": ["training"],  # one teacher's masks; every training uses both cores
     "export": ["export", "engines/test_openvino.py", "agreement"],  # NNCF, OpenVINO
     "nginx": ["deploy/test_nginx.py", "deploy/test_through_nginx.py"],  # two servers, one Redis
@@ -83,8 +85,8 @@ def pytest_collection_modifyitems(config, items):
         if _lies_in(_place(item.path), SLOW):
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
-        first = {name: number for number, name in enumerate(GROUPS)}
-        items.sort(key=lambda item: first.get(_group(_place(item.path)), len(first)))
+        order = {name: number for number, name in enumerate(GROUPS)} | {LAST: len(GROUPS) + 1}
+        items.sort(key=lambda item: order.get(_group(_place(item.path)), len(GROUPS)))
     if "long" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("long")]
         if long:
