@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
+import cv2
 import numpy as np
 import pytest
 from made_up import parsing_from_maps
 from PIL import Image
 
-from humanparse.edit import OPERATIONS, edit, step
+from humanparse.edit import OPERATIONS, background, edit, step
 from humanparse.edit.background import fitted, foreground_colours
 from humanparse.edit.steps import MOST_STEPS, colour_of, read_file
 from humanparse.errors import OptionError
@@ -123,6 +124,14 @@ def test_edges_lose_the_colour_that_shines_through_from_behind():
     before = np.abs(pixels[edge].astype(int) - (220, 30, 30)).max(1).mean()
     after = np.abs(front[edge].astype(int) - (220, 30, 30)).max(1).mean()
     assert after < 0.15 * before
+
+
+def test_bands_of_rows_do_not_show(monkeypatch):
+    alpha = cv2.GaussianBlur((photo().person_map > 0).astype(np.uint8) * 255, (0, 0), 4)
+    pixels = photo().image
+    whole = foreground_colours(pixels, alpha)
+    monkeypatch.setattr(background, "ROWS", 7)
+    assert np.abs(foreground_colours(pixels, alpha).astype(int) - whole).max() <= 1
 
 
 def test_steps_are_carried_out_in_one_order_whatever_order_they_come_in():

@@ -11,6 +11,8 @@ from humanparse.regions import Selection
 
 EDGE_SHARE = 0.002  # of the photo's longer side: half the width of a soft edge, at least one pixel
 ESTIMATE_PX = (90, 6)  # windows in which foreground colours are estimated, first wide, then narrow
+REACH = sum(ESTIMATE_PX) // 2 + 1  # rows above and below that a colour depends on
+ROWS = 256  # whose colours are estimated at once
 BLURRED_SHARE = 0.02  # of the photo's longer side: how far a blurred background is smeared
 
 
@@ -41,13 +43,12 @@ def foreground_colours(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     window = np.s_[
         max(0, ys[0] - around) : ys[-1] + around, max(0, xs[0] - around) : xs[-1] + around
     ]
-    image = pixels[window].astype(np.float32) / 255
-    share = alpha[window].astype(np.float32)[..., None] / 255
-    front, back = image, image
-    for size in ESTIMATE_PX:
-        front, back = _fused(image, front, back, share, size)
     out = pixels.copy()
-    out[window] = np.clip(front * 255 + 0.5, 0, 255).astype(np.uint8)
+    image, share = pixels[window], alpha[window]
+    for top in range(0, len(image), ROWS):  # a band at a time: large photos in floats take much
+        first, last = max(0, top - REACH), min(len(image), top + ROWS + REACH)
+        front = _front(image[first:last], share[first:last])
+        out[window][top : top + ROWS] = front[top - first : top - first + ROWS]
     return out
 
 
@@ -66,10 +67,12 @@ def blurred(pixels: np.ndarray, selection: Selection, strength: float = 1.0) -> 
     """Return the region sharp in front of the photo's own background, blurred; nobody's outline
     glows in it."""
     sigma = strength * BLURRED_SHARE * max(selection.mask.size_hw)
-    back = (255 - selection.alpha).astype(np.float32) / 255
-    weight = _wide_blur(back, sigma)[..., None]
-    behind = _wide_blur(pixels * back[..., None], sigma) / np.maximum(weight, 1e-3)
-    return replaced(pixels, selection, np.clip(behind, 0, 255).astype(np.uint8))
+    back = 255 - selection.alpha
+    weight = _wide_blur(back, sigma)[..., None] / 255
+    there = _wide_blur(laid_over(np.zeros_like(pixels), pixels, back), sigma)
+    behind = np.clip(there / np.maximum(weight, 1e-3), 0, 255).astype(np.uint8)
+    height, width = back.shape
+    return replaced(pixels, selection, cv2.resize(behind, (width, height)))
 
 
 def cut_out(pixels: np.ndarray, selection: Selection) -> np.ndarray:
@@ -92,6 +95,16 @@ def fitted(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return scaled[top : top + height, left : left + width]
 
 
+def _front(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """uint8 (h, w, 3): the foreground's colours, see `foreground_colours`."""
+    image = pixels.astype(np.float32) / 255
+    share = alpha.astype(np.float32)[..., None] / 255
+    front, back = image, image
+    for size in ESTIMATE_PX:
+        front, back = _fused(image, front, back, share, size)
+    return np.clip(front * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
 def _fused(
     image: np.ndarray, front: np.ndarray, back: np.ndarray, share: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -106,10 +119,9 @@ def _fused(
 
 
 def _wide_blur(picture: np.ndarray, sigma: float) -> np.ndarray:
-    """A Gaussian of any width in little time: on a smaller picture where it is wide."""
+    """float32: a Gaussian of any width in little time, on a smaller picture where it is wide."""
     step = max(1, int(sigma / 4))
     height, width = picture.shape[:2]
-    small = cv2.resize(
-        picture, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / step), (width, height))
+    small_wh = (-(-width // step), -(-height // step))
+    small = cv2.resize(picture, small_wh, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return cv2.GaussianBlur(small, (0, 0), sigma / step)
