@@ -19,7 +19,7 @@ import numpy as np
 
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask
-from humanparse.regions import LOWER, ON_HEAD, UPPER, WHOLE, kind_of
+from humanparse.regions import ARMS, LEGS, LOWER, ON_HEAD, SHOES, UPPER, WHOLE, kind_of
 from humanparse.result import Parsing, Part
 
 # The kinds of classes (regions.py) of each coarse class. The first that fits has a class.
@@ -30,9 +30,9 @@ GROUPS = {
     "Lower-clothes": LOWER,
     "Dress": WHOLE,
     "Torso": {"torso", "torsoskin"},
-    "Arm": {"arm", "hand", "upperarm", "lowerarm"},
-    "Leg": {"leg", "upperleg", "lowerleg"},
-    "Foot": {"shoe", "boot", "highheel", "sandal", "socks", "foot"},
+    "Arm": ARMS,
+    "Leg": LEGS,
+    "Foot": SHOES | {"socks", "foot"},
 }
 ACCESSORY = "Accessory"  # what belongs to none of them
 

@@ -20,13 +20,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from humanparse.masks import Mask
-from humanparse.regions import ACCESSORIES, DRESS, LOWER, UPPER, WHOLE, kind_of
+from humanparse.masks import Mask, box_iou
+from humanparse.regions import ACCESSORIES, LOWER, SHOES, UPPER, WHOLE, kind_of
 from humanparse.result import Parsing, Person
 
-_WORN = (
-    UPPER | LOWER | DRESS | WHOLE | ACCESSORIES | {"socks", "shoe", "boot", "highheel", "sandal"}
-)
+_WORN = UPPER | LOWER | WHOLE | ACCESSORIES | SHOES | {"socks"}
 IN_FRONT = 0.03  # share of a person's hull from which whoever covers it stands in front
 OVERLAP_IOU = 0.05  # of two people's boxes
 # Basic colour terms (Berlin and Kay) by examples in RGB; a colour has the name of the nearest, in
@@ -173,7 +171,7 @@ def _relations(parsing: Parsing, photo: str) -> list[Edge]:
         a, b = f"{photo}#{one.id}", f"{photo}#{other.id}"
         if one.box_xyxy[2] <= other.box_xyxy[0]:
             edges.append(Edge(a, "LEFT_OF", b))
-        if _box_iou(one, other) > OVERLAP_IOU and one.id < other.id:
+        if box_iou(one.box_xyxy, other.box_xyxy) > OVERLAP_IOU and one.id < other.id:
             edges.append(Edge(a, "OVERLAPS", b))
         covers, covered = (_covered(one, other, hulls), _covered(other, one, hulls))
         if covers > IN_FRONT and covers > covered:
@@ -194,14 +192,6 @@ def _covered(one: Person, other: Person, hulls: dict[int, Mask]) -> float:
     """The share of the other's hull that one's pixels take."""
     hull = hulls[other.id]
     return one.mask.intersection(hull) / max(1, hull.area)
-
-
-def _box_iou(one: Person, other: Person) -> float:
-    a, b = one.box_xyxy, other.box_xyxy
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0, width) * max(0, height)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return shared / max(1, sum(areas) - shared)
 
 
 def _literal(value: Any) -> str:

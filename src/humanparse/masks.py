@@ -263,6 +263,21 @@ def _with_hole(polygon: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.concatenate([polygon[: nearest + 1], hole, hole[:1], polygon[nearest:]])
 
 
+def class_pixels(label_map: np.ndarray, classes: Iterable[int]) -> np.ndarray:
+    """Return which pixels of a label map, uint8 (H, W), are of some classes, as bool (H, W)."""
+    table = np.zeros(256, np.uint8)
+    table[list(classes)] = 1
+    return cv2.LUT(np.ascontiguousarray(label_map), table).view(bool)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes in [0, 1]; two empty boxes score 0."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0, width) * max(0, height)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return shared / max(1, sum(areas) - shared)
+
+
 def joined_polygon(polygons: Sequence[np.ndarray]) -> np.ndarray:
     """Return several polygons as one, in which paths of no width lead from one to the next.
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +30,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
-from humanparse.masks import Mask
+from humanparse.masks import Mask, class_pixels
 from humanparse.result import Parsing
 from humanparse.vocabulary import MAX_REGION_LENGTH
 
@@ -39,7 +38,10 @@ EVERYBODY = "person"
 MOST_GROWN_PX = 500.0  # by which a region grows, shrinks or fades
 
 # Kinds of classes: names in small letters, without hyphens and without their side.
-SKIN = set("face arm leg hand foot torsoskin upperarm lowerarm upperleg lowerleg".split())
+ARMS = {"arm", "hand", "upperarm", "lowerarm"}
+LEGS = {"leg", "upperleg", "lowerleg"}
+SKIN = {"face", "foot", "torsoskin"} | ARMS | LEGS
+SHOES = {"shoe", "boot", "highheel", "sandal"}
 ON_HEAD = set("hat cap/hat helmet headwear sunglasses glasses eyewear".split())
 UPPER = set(
     "upperclothes coat jacket/windbreaker/hoodie teeshirt poloshirt sweater singlet bikini/bra "
@@ -63,9 +65,9 @@ _PRESETS = {
     "lower": LOWER,
     "dress": DRESS,
     "overall": WHOLE,
-    "arms": {"arm", "hand", "upperarm", "lowerarm"},
-    "legs": {"leg", "foot", "upperleg", "lowerleg"},
-    "shoes": {"shoe", "boot", "highheel", "sandal"},
+    "arms": ARMS,
+    "legs": LEGS | {"foot"},
+    "shoes": SHOES,
     "accessories": ACCESSORIES,
 }
 
@@ -195,16 +197,15 @@ def select(parsing: Parsing, region: str | Region) -> Selection:
         OptionError: The text is no region, or names a class or a person that there is not.
     """
     region = region if isinstance(region, Region) else Region.parse(region)
-    known = presets(parsing.labels)
     dense = np.zeros(parsing.size_hw, bool)
     missing: list[str] = []
     for term in region.terms:
         people = _people(term, parsing)
-        here = _pixels_of(term, people, parsing, known)
+        here = _pixels_of(term, people, parsing)
         if term.minus:
             dense &= ~here
         else:
-            missing += _missing(term, people, parsing, known)
+            missing += _missing(term, people, parsing)
             dense |= here
     if region.hull:
         dense = _hulls(dense, parsing.person_map)
@@ -287,27 +288,21 @@ def _people(term: Term, parsing: Parsing) -> tuple[int, ...]:
     return term.people
 
 
-def _pixels_of(
-    term: Term, people: tuple[int, ...], parsing: Parsing, known: dict[str, tuple[int, ...]]
-) -> np.ndarray:
+def _pixels_of(term: Term, people: tuple[int, ...], parsing: Parsing) -> np.ndarray:
     """bool (H, W): the pixels of one term."""
     if term.name.casefold() == EVERYBODY:
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
-        table = np.zeros(256, np.uint8)
-        table[list(classes_of(term.name, parsing.labels))] = 1
-        chosen = cv2.LUT(np.ascontiguousarray(parsing.label_map), table).view(bool)
+        chosen = class_pixels(parsing.label_map, classes_of(term.name, parsing.labels))
     return chosen & np.isin(parsing.person_map, people) if people else chosen
 
 
-def _missing(
-    term: Term, people: Iterable[int], parsing: Parsing, known: dict[str, tuple[int, ...]]
-) -> list[str]:
+def _missing(term: Term, people: tuple[int, ...], parsing: Parsing) -> list[str]:
     """Of whom a term asks for something that was not found on them."""
     if term.name.casefold() == EVERYBODY:
         return [] if parsing.people else ["no person was found"]
     classes = set(classes_of(term.name, parsing.labels))
-    wanted = tuple(people) or tuple(person.id for person in parsing.people)
+    wanted = people or tuple(person.id for person in parsing.people)
     if not wanted:
         loose = any(part.class_id in classes for part in parsing.loose_parts)
         return [] if loose else [f"no {term.name} was found"]

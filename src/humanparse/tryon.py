@@ -18,14 +18,14 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
-from humanparse.masks import Mask
-from humanparse.regions import LOWER, ON_HEAD, UPPER, WHOLE, kind_of
+from humanparse.masks import Mask, class_pixels
+from humanparse.regions import ARMS, LEGS, LOWER, ON_HEAD, SHOES, UPPER, WHOLE, kind_of
 from humanparse.result import Parsing, Person
 
-_ARMS = {"arm", "hand", "upperarm", "lowerarm", "glove"}
-_LEGS = {"leg", "upperleg", "lowerleg", "socks", "stockings"}
+_ARMS = ARMS | {"glove"}
+_LEGS = LEGS | {"socks", "stockings"}
 _HEAD = {"face", "hair", "head"} | ON_HEAD
-_FEET = {"shoe", "boot", "highheel", "sandal", "foot"}
+_FEET = SHOES | {"foot"}
 _CHEST = {"torsoskin", "scarf", "tie"}
 # Of each garment that is to be tried on: what is painted over, and what stays beside the head and
 # the feet.
@@ -181,9 +181,7 @@ def _classes(labels: LabelSet, kinds: Iterable[str]) -> list[int]:
 
 def _where(parsing: Parsing, kinds: Iterable[str]) -> np.ndarray:
     """bool (H, W): the pixels of these kinds of classes."""
-    table = np.zeros(256, np.uint8)
-    table[_classes(parsing.labels, kinds)] = 1
-    return cv2.LUT(np.ascontiguousarray(parsing.label_map), table).view(bool)
+    return class_pixels(parsing.label_map, _classes(parsing.labels, kinds))
 
 
 def _height(person: Person) -> int:

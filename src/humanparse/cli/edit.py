@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Device, Engine, MaxMegapixels, MinScore, Model, Precision
+from humanparse.cli.options import (
+    Device,
+    Engine,
+    MaxMegapixels,
+    MinScore,
+    Model,
+    Precision,
+    Sources,
+)
 from humanparse.cli.photos import InputPhoto, find
 from humanparse.cli.progress import Report
 from humanparse.errors import OptionError
@@ -27,14 +35,7 @@ Regions = list[str] | None
 
 
 def edit(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SOURCES",
-            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
-            show_default=False,
-        ),
-    ] = None,
+    sources: Sources = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -151,10 +152,9 @@ def edit(
     if encoding == "jpeg" and cutout:
         raise OptionError("JPEG has no transparency, which --cutout needs; choose png or webp")
     found = find(sources or [], output)
-    targets = [_target(photo, encoding) for photo in found.photos]
-    for target in targets:
-        originals = [one.source for one in found.photos if isinstance(one.source, Path)]
-        check_target(target, originals, overwrite=overwrite)
+    originals = [photo.source for photo in found.photos if isinstance(photo.source, Path)]
+    for photo in found.photos:
+        check_target(_target(photo, encoding), originals, overwrite=overwrite)
     parse.make_folder(output)
     jobs = min(jobs or parse.jobs_with(model, None), max(1, len(found.photos)))
     report = Report(len(found.photos), quiet=quiet)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from humanparse.cli import errors, parse
-from humanparse.cli.options import Engine, MaxMegapixels, MinScore, Model
+from humanparse.cli.options import Engine, MaxMegapixels, MinScore, Model, Sources
 from humanparse.cli.photos import find
 from humanparse.errors import MissingExtra, OptionError
 from humanparse.system.files import check_target, whole_file
@@ -18,14 +18,7 @@ NEO4J_USER, NEO4J_PASSWORD = "NEO4J_USERNAME", "NEO4J_PASSWORD"  # of the enviro
 
 
 def graph(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SOURCES",
-            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
-            show_default=False,
-        ),
-    ] = None,
+    sources: Sources = None,
     cypher: Annotated[
         Path | None,
         typer.Option(

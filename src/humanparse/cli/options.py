@@ -10,6 +10,14 @@ from humanparse.vocabulary import CLASSES, PALETTES
 
 BUILT_IN = "the built-in model"
 
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SOURCES",
+        help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -25,6 +25,7 @@ from humanparse.cli.options import (
     Precision,
     Quiet,
     ShortSide,
+    Sources,
 )
 from humanparse.cli.photos import InputPhoto, find
 from humanparse.cli.progress import Report
@@ -40,14 +41,7 @@ DEFAULT_FORMATS = ("overlay", "colormap", "labels", "json")
 
 
 def parse(
-    sources: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SOURCES",
-            help='Photos, folders or patterns ("photos/**/*.jpg"); - reads a picture from stdin.',
-            show_default=False,
-        ),
-    ] = None,
+    sources: Sources = None,
     output: Annotated[
         Path | None,
         typer.Option(

@@ -260,7 +260,7 @@ OPERATIONS = {
 def _both(one: Selection | None, other: Selection) -> Selection:
     if one is None:
         return other
-    mask = Mask.from_dense(one.mask.to_dense() | other.mask.to_dense())
+    mask = Mask.union([one.mask, other.mask])
     return Selection(one.region, mask, one.missing + other.missing)
 
 

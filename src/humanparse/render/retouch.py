@@ -13,7 +13,7 @@ from PIL import Image
 from humanparse.arguments import is_number, number_between, one_or_more
 from humanparse.errors import OptionError
 from humanparse.labels import Colour
-from humanparse.masks import Mask
+from humanparse.masks import Mask, class_pixels
 from humanparse.render.drawing import bands
 from humanparse.result import Parsing, Person
 
@@ -151,9 +151,8 @@ def _chosen(
             x0, y0, x1, y1 = mask.box_xyxy
             chosen[y0:y1, x0:x1] |= mask.crop
     if labels is not None:
-        wanted = np.zeros(256, np.uint8)
-        wanted[[parsing.labels.index(name) for name in one_or_more("labels", labels)]] = 1
-        chosen &= cv2.LUT(np.ascontiguousarray(parsing.label_map), wanted).view(bool)
+        wanted = [parsing.labels.index(name) for name in one_or_more("labels", labels)]
+        chosen &= class_pixels(parsing.label_map, wanted)
     return chosen
 
 

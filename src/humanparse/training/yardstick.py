@@ -20,6 +20,7 @@ import numpy as np
 from humanparse.evaluation.mean_iou import IGNORE, MeanIoU
 from humanparse.evaluation.outfits import OutfitScore
 from humanparse.evaluation.person_pq import PersonPQ
+from humanparse.masks import box_iou
 from humanparse.parser import HumanParser
 from humanparse.result import Parsing, Person
 from humanparse.training.photos import UNKNOWN_PERSON, Photo, Photos
@@ -212,11 +213,5 @@ def _person_at(parsing: Parsing, body: np.ndarray) -> Person | None:
     """The person whose box overlaps that of `body`, bool (H, W), most; at least by FOUND_IOU."""
     x, y, width, height = cv2.boundingRect(body.view(np.uint8))
     wanted = (x, y, x + width, y + height)
-    best = max(parsing.people, key=lambda person: _box_iou(person.box_xyxy, wanted), default=None)
-    return best if best and _box_iou(best.box_xyxy, wanted) > FOUND_IOU else None
-
-
-def _box_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:
-    shared = [max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1)]
-    both = shared[0] * shared[1]
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+    best = max(parsing.people, key=lambda person: box_iou(person.box_xyxy, wanted), default=None)
+    return best if best and box_iou(best.box_xyxy, wanted) > FOUND_IOU else None
