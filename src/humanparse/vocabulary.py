@@ -31,6 +31,7 @@ PICTURE_ENDINGS = (
 # Edits of a photo in the order in which they are carried out: edit/steps.py has a row for each.
 EDITS = ("blur", "pixelate", "fill", "recolour", "background", "cutout", "crop")
 MAX_REGION_LENGTH = 1_000  # characters of a region (regions.py), since they come over HTTP, too
+MIN_STRENGTH, MAX_STRENGTH = 0.1, 10.0  # of blurring and pixelating
 EDITED_SUFFIX = ".edited"  # what an edited photo's name ends in, before its own ending
 # What each format appends to its photo's name. Files with these endings are known as our own, and
 # not taken for photos.

@@ -24,7 +24,7 @@ from humanparse.cli.progress import Report
 from humanparse.errors import OptionError
 from humanparse.system.files import check_target, whole_file
 from humanparse.system.parallel import shared_threads
-from humanparse.vocabulary import EDITED_SUFFIX
+from humanparse.vocabulary import EDITED_SUFFIX, MAX_STRENGTH, MIN_STRENGTH
 
 if TYPE_CHECKING:
     from humanparse.edit import Step
@@ -81,8 +81,8 @@ def edit(
     strength: Annotated[
         float,
         typer.Option(
-            min=0.1,
-            max=10,
+            min=MIN_STRENGTH,
+            max=MAX_STRENGTH,
             metavar="X",
             help="Blur and pixelate with this strength; 2 hides more than 1.",
         ),

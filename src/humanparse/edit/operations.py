@@ -12,10 +12,10 @@ import numpy as np
 from humanparse.labels import Colour
 from humanparse.regions import Selection
 from humanparse.render.drawing import bands
+from humanparse.render.retouch import blend, median_of, moved_to
 
 BLUR_SHARE = 8  # about so many values are left across a blurred component, at strength 1
 PIXELS_ACROSS = 8  # blocks across a pixelated component, at strength 1
-MAX_STRENGTH = 10.0
 
 
 def blur(pixels: np.ndarray, selection: Selection, strength: float = 1.0) -> np.ndarray:
@@ -43,12 +43,9 @@ def recolour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.nda
         return pixels
     x0, y0, x1, y1 = selection.mask.box_xyxy
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    inside = lab[y0:y1, x0:x1][selection.mask.crop]  # (n, 3)
-    wanted = cv2.cvtColor(np.array([[colour]], np.uint8), cv2.COLOR_RGB2LAB)[0, 0].astype(int)
-    moved = (np.arange(256)[:, None] - np.median(inside, axis=0)) * (1, 0.3, 0.3) + wanted
-    table = np.clip(moved + 0.5, 0, 255).astype(np.uint8)  # (256, 3): old value → new value
-    changed = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])
-    return laid_over(pixels, cv2.cvtColor(changed, cv2.COLOR_LAB2RGB), selection.alpha)
+    inside = np.ascontiguousarray(lab[y0:y1, x0:x1])
+    median = [median_of(inside, channel, selection.mask.crop) for channel in range(3)]
+    return laid_over(pixels, moved_to(lab, median, colour), selection.alpha)
 
 
 def laid_over(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -61,8 +58,7 @@ def laid_over(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.nda
     """
     out = below.copy()
     for rows in bands(len(below)):  # a band at a time: the mixing needs floats
-        share = alpha[rows, :, None].astype(np.float32) / 255
-        out[rows] = below[rows] + (above[rows].astype(np.float32) - below[rows]) * share + 0.5
+        blend(out[rows], above[rows], alpha[rows, :, None].astype(np.float32) / 255)
     return out
 
 

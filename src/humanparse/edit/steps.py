@@ -23,6 +23,7 @@ from humanparse.labels import Colour
 from humanparse.masks import Mask
 from humanparse.regions import Region, Selection, select
 from humanparse.result import Parsing
+from humanparse.vocabulary import MAX_STRENGTH, MIN_STRENGTH
 
 MOST_STEPS = 50  # of one edit, since they come over HTTP, too
 
@@ -136,7 +137,7 @@ def edit(
         ImageError: The other background cannot be read.
     """
     strength = number_between(
-        "strength", strength, 0.1, operations.MAX_STRENGTH, ": 2 hides more than 1"
+        "strength", strength, MIN_STRENGTH, MAX_STRENGTH, ": 2 hides more than 1"
     )
     steps = list(steps)
     if not 1 <= len(steps) <= MOST_STEPS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -229,7 +229,7 @@ def _blur_part(photo: np.ndarray, sharp: np.ndarray, mask: Mask, strength: float
         cv2.resize(sharp[y0:y1, x0:x1], few_wh, interpolation=cv2.INTER_AREA), (3, 3), 0
     )
     smooth = cv2.resize(few, (x1 - x0, y1 - y0), interpolation=cv2.INTER_CUBIC)
-    _blend(photo[y0:y1, x0:x1], smooth, alpha)
+    blend(photo[y0:y1, x0:x1], smooth, alpha)
 
 
 def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
@@ -240,21 +240,32 @@ def _recolour_part(photo: np.ndarray, mask: Mask, colour: Colour) -> None:
     x0, y0, x1, y1 = mask.box_xyxy
     window = photo[y0:y1, x0:x1]
     lab = cv2.cvtColor(np.ascontiguousarray(window), cv2.COLOR_RGB2LAB)  # uint8 (h, w, 3)
+    median = [median_of(lab, channel, mask.crop) for channel in range(3)]
+    alpha = _soft_alpha(mask, 1.0)[..., None] / np.float32(255)
+    blend(window, moved_to(lab, median, colour), alpha)
+
+
+def moved_to(lab: np.ndarray, median: Sequence[int], colour: Colour) -> np.ndarray:
+    """Shift colours so that a median becomes another colour; other hues keep a third of theirs.
+
+    Args:
+        lab: The picture in CIELAB, uint8 (h, w, 3).
+        median: The colour in it that is to become `colour`, in CIELAB.
+        colour: Red, green and blue.
+
+    Returns:
+        The shifted picture, uint8 (h, w, 3) RGB.
+    """
     target = np.array([[colour]]).astype(np.uint8)
     wanted = cv2.cvtColor(target, cv2.COLOR_RGB2LAB)[0, 0].astype(int)
-    median = [_median(lab, channel, mask.crop) for channel in range(3)]
     # (256, 3): old value → new value
     moved = (np.arange(256)[:, None] - median) * (1, 0.3, 0.3) + wanted
     table = np.clip(moved + 0.5, 0, 255).astype(np.uint8)
-    lab = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])
-    _blend(
-        window,
-        cv2.cvtColor(lab, cv2.COLOR_LAB2RGB),
-        _soft_alpha(mask, 1.0)[..., None] / np.float32(255),
-    )
+    shifted = cv2.merge([cv2.LUT(lab[..., one], table[:, one]) for one in range(3)])
+    return cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB)
 
 
-def _median(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
+def median_of(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
     """Return the median of one channel of uint8 (h, w, 3), where bool (h, w) is set.
 
     It is read from the histogram, which needs no copy.
@@ -265,7 +276,7 @@ def _median(picture: np.ndarray, channel: int, where: np.ndarray) -> int:
     return int(np.searchsorted(counts, counts[-1] / 2))
 
 
-def _blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
+def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> None:
     """Blend uint8 pictures (h, w, 3), in place, one band of rows after the other.
 
     alpha: float (h, w, 1); 0 keeps what is below.

@@ -11,7 +11,14 @@ from typing import Any
 
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.vocabulary import EDITS, FORMAT_SUFFIXES, MIN_SIDE, PALETTES
+from humanparse.vocabulary import (
+    EDITS,
+    FORMAT_SUFFIXES,
+    MAX_STRENGTH,
+    MIN_SIDE,
+    MIN_STRENGTH,
+    PALETTES,
+)
 
 ANSWER = "answer"  # /parse's default format: one JSON with everything; the others are files
 TENSORS = "tensors"  # for /v2 alone (api/v2.py)
@@ -127,7 +134,7 @@ def edit_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> 
         raise Problem(
             "bad_option", f"nothing is to be edited; give a region for one of {', '.join(EDITS)}"
         )
-    strength = _number(fields, "strength", 0.1, 10)
+    strength = _number(fields, "strength", MIN_STRENGTH, MAX_STRENGTH)
     transparent = any(name == "cutout" for name, _ in edits)
     return Options(
         **_common(fields, settings),

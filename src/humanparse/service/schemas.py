@@ -9,7 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from humanparse.service import problems
 from humanparse.service.options import ANSWER, FILES, INCLUDE, PICTURES, STYLES
 from humanparse.service.settings import Settings
-from humanparse.vocabulary import EDITS, MAX_REGION_LENGTH, MIN_SIDE, PALETTES
+from humanparse.vocabulary import (
+    EDITS,
+    MAX_REGION_LENGTH,
+    MAX_STRENGTH,
+    MIN_SIDE,
+    MIN_STRENGTH,
+    PALETTES,
+)
 
 Score = Annotated[float, Field(ge=0, le=1, description="How sure the model is, 0 to 1.")]
 Box = Annotated[
@@ -237,8 +244,8 @@ def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
         },
         "strength": {
             "type": "number",
-            "minimum": 0.1,
-            "maximum": 10,
+            "minimum": MIN_STRENGTH,
+            "maximum": MAX_STRENGTH,
             "description": "How much blur and pixelate hide; 1 by default.",
         },
     }

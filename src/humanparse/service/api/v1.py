@@ -83,14 +83,7 @@ def picture_routes(settings: Settings) -> APIRouter:
         "/predict",
         summary="Draw the parts of one picture in colours",
         response_class=Response,
-        responses={
-            200: schemas.picture_response(),
-            **schemas.problem_responses(*RECEIVING, *PICTURE, *BUSY, "not_acceptable"),
-        },
-        openapi_extra={
-            "parameters": schemas.query_parameters(PICTURE_NAMES, settings),
-            "requestBody": schemas.request_body(PICTURE_NAMES, settings),
-        },
+        **_gives_picture(PICTURE_NAMES, settings),
     )
     async def predict(request: Request) -> Response:
         check_room(request)
@@ -106,14 +99,7 @@ def picture_routes(settings: Settings) -> APIRouter:
         "/v1/edit",
         summary="Hide, recolour or cut out regions of one picture, or replace its background",
         response_class=Response,
-        responses={
-            200: schemas.picture_response(),
-            **schemas.problem_responses(*RECEIVING, *PICTURE, *BUSY, "not_acceptable"),
-        },
-        openapi_extra={
-            "parameters": schemas.query_parameters(EDIT_NAMES, settings),
-            "requestBody": schemas.request_body(EDIT_NAMES, settings),
-        },
+        **_gives_picture(EDIT_NAMES, settings),
     )
     async def edit(request: Request) -> Response:
         check_room(request)
@@ -149,6 +135,20 @@ def picture_routes(settings: Settings) -> APIRouter:
         return Response(b'{"results":[' + b",".join(items) + b"]}", media_type="application/json")
 
     return router
+
+
+def _gives_picture(names: tuple[str, ...], settings: Settings) -> dict[str, Any]:
+    """The documentation of a route whose options have these names and that returns a picture."""
+    return {
+        "responses": {
+            200: schemas.picture_response(),
+            **schemas.problem_responses(*RECEIVING, *PICTURE, *BUSY, "not_acceptable"),
+        },
+        "openapi_extra": {
+            "parameters": schemas.query_parameters(names, settings),
+            "requestBody": schemas.request_body(names, settings),
+        },
+    }
 
 
 def operation_routes() -> APIRouter:
