@@ -98,17 +98,17 @@ def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test,
     assert "--numprocesses" not in asked[1]
 
 
-def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp_path):
+@pytest.fixture
+def run_pytest(tmp_path):
+    """`run_pytest("-q")` runs pytest on a small project that has this conftest."""
     pytest.importorskip("xdist")
     for name in ("conftest.py", "ray_cluster.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    long\n")
-    (tmp_path / "test_it.py").write_text(FAILS_ONCE)
 
     def run(*more: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "pytest", "-p", "xdist", "-q", "--strict-markers", *more]
         return subprocess.run(
-            command,
+            [sys.executable, "-m", "pytest", "-p", "xdist", "--strict-markers", *more],
             cwd=tmp_path,
             env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # they take long to load
             capture_output=True,
@@ -116,32 +116,25 @@ def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp
             timeout=200,
         )
 
-    first = run("--numprocesses", "1", *IN_PARALLEL.split()[2:])
+    return run
+
+
+def test_what_fails_in_a_worker_is_known_by_its_own_name_and_run_again_alone(tmp_path, run_pytest):
+    (tmp_path / "test_it.py").write_text(FAILS_ONCE)
+    first = run_pytest("-q", "--numprocesses", "1", *IN_PARALLEL.split()[2:])
     assert first.returncode == 1 and "1 failed, 1 passed" in first.stdout, first.stdout
     assert "FAILED test_it.py::test_that_fails_once[a@b] - " in first.stdout
-    second = run("--last-failed", "--last-failed-no-failures", "none")
+    second = run_pytest("-q", "--last-failed", "--last-failed-no-failures", "none")
     assert second.returncode == 0 and "1 passed" in second.stdout, second.stdout
 
 
-def test_the_tests_of_a_file_and_of_a_group_share_a_worker(tmp_path):
-    pytest.importorskip("xdist")
-    for name in ("conftest.py", "ray_cluster.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    long\n")
+def test_the_tests_of_a_file_and_of_a_group_share_a_worker(tmp_path, run_pytest):
     files = ["test_a.py", "test_b.py", "page/test_c.py", "page/test_d.py"]
     (tmp_path / "page").mkdir()
     for file in files:
         text = "import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_it(n): pass\n"
         (tmp_path / file).write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-v", *IN_PARALLEL.split()]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    done = run_pytest("-v", *IN_PARALLEL.split())
     assert done.returncode == 0, done.stdout
     seen = set(re.findall(r"\[(gw\d)\].* (?:PASSED )?(\S+\.py)::", done.stdout))
     workers = {file: [worker for worker, one in seen if one == file] for file in files}

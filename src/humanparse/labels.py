@@ -69,6 +69,12 @@ class LabelSet:
         )
 
     @cached_property
+    def mirrored(self) -> tuple[int, ...]:
+        """What each class is called in a mirrored photo: that of the other side, or itself."""
+        sides = dict(self.left_right_pairs) | {right: left for left, right in self.left_right_pairs}
+        return tuple(sides.get(number, number) for number in range(len(self)))
+
+    @cached_property
     def garments(self) -> frozenset[int]:
         """The classes of clothes for the body, which are easily mistaken for each other.
 

@@ -178,14 +178,14 @@ def _centre_maps(one: Seen, grid: Geometry, labels: LabelSet) -> dict[str, np.nd
     if one.view.mirrored:
         maps = {name: value[:, :, ::-1] for name, value in maps.items()}
         for name in {"classes", "wears"} & maps.keys():
-            maps[name] = maps[name][_sides_exchanged(labels)]
+            maps[name] = maps[name][list(labels.mirrored)]
         maps["offset"] = maps["offset"] * np.array([-1, 1], np.float32)[:, None, None]
     return maps
 
 
 def _votes(one: Seen, grid: Geometry, labels: LabelSet) -> dict[str, np.ndarray]:
     votes = class_votes(one.outputs, one.geometry)
-    return {"votes": votes[_sides_exchanged(labels), :, ::-1] if one.view.mirrored else votes}
+    return {"votes": votes[list(labels.mirrored), :, ::-1] if one.view.mirrored else votes}
 
 
 def _as_logits(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -209,14 +209,6 @@ def _resized(maps: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
             for one in maps
         ]
     )
-
-
-def _sides_exchanged(labels: LabelSet) -> np.ndarray:
-    """Return for every class the class on the other side of the body, or itself: int (C,)."""
-    order = np.arange(len(labels))
-    for left, right in labels.left_right_pairs:
-        order[left], order[right] = right, left
-    return order
 
 
 # Of each head whose outputs can be averaged, what brings one view's outputs into one form.

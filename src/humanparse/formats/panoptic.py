@@ -16,11 +16,11 @@ from PIL import Image
 
 from humanparse.arguments import folder_path
 from humanparse.errors import OptionError
+from humanparse.formats.coco import PERSON
 from humanparse.labels import LabelSet
 from humanparse.result import Parsing
 from humanparse.system.files import whole_file
 
-PERSON = "person"
 _CLASSES = 256  # more than a label map can have
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from humanparse.errors import MissingExtra, OptionError
+from humanparse.formats.coco import PERSON
 from humanparse.result import Parsing, Part, Person
 
 if TYPE_CHECKING:
     import pandas
     import supervision
 
-PERSON = "person"
+
+COLUMNS = "photo person label class_id score area share x0 y0 x1 y1".split()
 
 
 def rows(parsing: Parsing) -> list[dict[str, Any]]:
@@ -37,8 +39,7 @@ def rows(parsing: Parsing) -> list[dict[str, Any]]:
 def to_pandas(parsing: Parsing) -> pandas.DataFrame:
     """Return `rows` as a data frame. Raises MissingExtra without pandas."""
     pandas = _imported("pandas")
-    columns = list(_row(parsing, 0, "", 0, None))
-    return pandas.DataFrame(rows(parsing), columns=columns)
+    return pandas.DataFrame(rows(parsing), columns=COLUMNS)
 
 
 def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detections:
@@ -79,24 +80,11 @@ def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detect
 
 
 def _row(
-    parsing: Parsing, person: int, label: str, class_id: int, region: Person | Part | None
+    parsing: Parsing, person: int, label: str, class_id: int, region: Person | Part
 ) -> dict[str, Any]:
-    x0, y0, x1, y1 = region.box_xyxy if region else (0, 0, 0, 0)
-    area = region.area if region else 0
-    score = float(region.score) if region else 0.0
-    return {
-        "photo": parsing.file_name or parsing.name,
-        "person": person,
-        "label": label,
-        "class_id": class_id,
-        "score": score,
-        "area": area,
-        "share": area / max(1, parsing.label_map.size),
-        "x0": x0,
-        "y0": y0,
-        "x1": x1,
-        "y1": y1,
-    }
+    photo, share = parsing.file_name or parsing.name, region.area / max(1, parsing.label_map.size)
+    known = (photo, person, label, class_id, float(region.score), region.area, share)
+    return dict(zip(COLUMNS, (*known, *region.box_xyxy), strict=True))
 
 
 def _imported(package: str) -> Any:

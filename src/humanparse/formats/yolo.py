@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 
 from humanparse.errors import OptionError
+from humanparse.formats.coco import PERSON
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask, joined_polygon
 from humanparse.result import Parsing
 
-PERSON = "person"
 KINDS = ("parts", "people", "both")
 DIGITS = 6  # of a share: a thousandth of a pixel in a photo of 1,000
 

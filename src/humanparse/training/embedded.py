@@ -22,7 +22,7 @@ from humanparse.model.centre_parser import STRIDE, CentreParser, centre_parser
 from humanparse.preprocess import Preprocess
 from humanparse.training.losses import losses
 from humanparse.training.recipe import Recipe, Stage
-from humanparse.training.scenes import Scene, mirrored_classes
+from humanparse.training.scenes import Scene
 from humanparse.training.targets import targets
 from humanparse.training.workers import Encoded
 
@@ -63,7 +63,7 @@ class EmbeddedTask:
         self.network = centre_parser(len(labels))
         self.class_weights = class_weights
         self.teacher_every, self.mirror_every = recipe.teacher_every, recipe.mirror_every
-        self.sides = torch.from_numpy(mirrored_classes(labels)[: len(labels)]).long()
+        self.sides = torch.tensor(labels.mirrored)
         self.average: CentreParser | None = None
         self.encode = partial(encode, labels)
         self.teacher: BodyPix | None = None

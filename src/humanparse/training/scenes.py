@@ -53,8 +53,7 @@ def mirrored_classes(labels: LabelSet) -> np.ndarray:
         uint8 (256,); numbers that are not classes stay as they are.
     """
     table = np.arange(256, dtype=np.uint8)
-    for left, right in labels.left_right_pairs:
-        table[[left, right]] = right, left
+    table[: len(labels)] = labels.mirrored
     return table
 
 
