@@ -326,7 +326,9 @@ class HumanParser:
         its input.
         """
         with clock("preprocess"):
-            inputs, geometry = view(pixels, self.preprocess) if view else self.preprocess(pixels)
+            inputs, geometry = (
+                view(pixels, self.preprocess) if view else self.pipeline.inputs(pixels)
+            )
         with clock("network"):
             outputs = self.engine.run(inputs)
         self.pipeline.check(outputs)
