@@ -46,7 +46,7 @@ def web_model(model: Path, runtime_bytes: int) -> dict[str, Any]:
         "colours": [list(colour) for colour in labels.palette()],
         "heads": sorted(labels.heads),
         "faces": sorted(labels.faces),
-        "giving_way": sorted(settings.giving_way(labels).items()),
+        "garments": sorted(labels.garments),
         "preprocess": asdict(card.preprocess),
         "settings": asdict(settings),
         "stride": STRIDE,
