@@ -1,4 +1,4 @@
-// The code that gives the same result in a shell and in Python.
+// The code that gives the same result in a shell, in Python and in JavaScript.
 
 import { token } from './api.js';
 import { state } from './state.js';
@@ -21,6 +21,18 @@ export function python(picture) {
     'for person in result.people:',
     '    print(person.id, list(person.parts))',
     'result.save("results")',
+  ].join('\n');
+}
+
+export function javascript() {
+  return [
+    `import { HumanParser } from ${JSON.stringify(new URL('humanparse.js', document.baseURI).href)};`,
+    '',
+    'const parser = await HumanParser.load();',
+    'const parsing = await parser.parse(photo); // a File or Blob',
+    'for (const person of parsing.people) {',
+    '  console.log(person.id, person.parts.map((part) => part.label));',
+    '}',
   ].join('\n');
 }
 
