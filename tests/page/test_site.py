@@ -115,8 +115,7 @@ def test_what_needs_a_server_is_not_shown_and_the_photo_is_said_to_stay(visit, a
         "#code"
     )
     assert "sent" not in page.inner_text("#footer") and "parsed" in page.inner_text("#footer")
-    assert all(one.startswith(("GET /", "GET blob:")) for one in visitor.requests)
-    assert not visitor.errors
+    assert visitor.foreign() == visitor.errors == []
 
 
 def test_every_text_of_the_site_is_there_in_both_languages(visit):

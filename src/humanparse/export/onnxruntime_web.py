@@ -61,6 +61,13 @@ def fetch_runtime(folder: Path) -> Path:
     return archives[0]
 
 
+def integrity_of(archive: Path) -> str:
+    """Return the checksum of an archive as npm writes it."""
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha512").digest()
+    return f"sha512-{base64.b64encode(digest).decode()}"
+
+
 def runtime_files(archive: Path) -> dict[str, bytes]:
     """Return the content of FILES, by name.
 
@@ -70,9 +77,7 @@ def runtime_files(archive: Path) -> dict[str, bytes]:
     Raises:
         DownloadFailed: If it is not the archive that is pinned.
     """
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha512").digest()
-    integrity = f"sha512-{base64.b64encode(digest).decode()}"
+    integrity = integrity_of(archive)
     if integrity != INTEGRITY:
         raise DownloadFailed(
             f"{archive} is not {PACKAGE}: its checksum is {integrity[:20]}…, not "

@@ -22,18 +22,15 @@ from importlib import metadata
 from pathlib import Path
 
 from humanparse import __version__
-from humanparse.card import ModelCard
-from humanparse.engines import open_engine
 from humanparse.errors import OptionError
 from humanparse.export.graph import Written
 from humanparse.export.onnxruntime_web import BINARY, PACKAGE, fetch_runtime, runtime_files
-from humanparse.export.web_model import web_model
+from humanparse.export.web_model import MAX_PIXELS, web_model
 from humanparse.system.files import scratch_folder, whole_folder
 from humanparse.system.packaged import packaged
 from humanparse.webpage import BROWSER, INDEX, POLICY, index_html, page_files
 
 MAX_FILE_MB = 100  # megabytes of a photo's file that the page opens
-MAX_MEGAPIXELS = 12  # of the copy that the page makes of a photo that is too large
 MODEL = "model.onnx.gz"
 RUNTIME = f"ort/{BINARY}.gz"
 LARGE = (MODEL, RUNTIME)
@@ -68,7 +65,7 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
     """
     if folder.exists() and any(folder.iterdir()):
         raise OptionError(f"{folder} is not empty; give a new folder, or delete what is in it")
-    described = _card(model).summary() | web_model(model)
+    described = web_model(model)
     with scratch_folder(folder.parent) as scratch:
         parts = runtime_files(runtime or fetch_runtime(scratch))
     with whole_folder(folder) as site:
@@ -91,10 +88,6 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
     return Written(files, notes=(_first_visit(folder, visited), *notes))
 
 
-def _card(model: Path) -> ModelCard:
-    return ModelCard.from_metadata(open_engine("onnxruntime", model).metadata, str(model))
-
-
 def _write_page(site: Path) -> None:
     """Write the page, with the modules that need no server in place of those that do."""
     ours = packaged("export/web/page")
@@ -107,7 +100,7 @@ def _write_page(site: Path) -> None:
     shutil.copytree(ours, site, dirs_exist_ok=True)
     in_page = (path for path in (site / "static").rglob("*") if path.is_file())
     names = sorted(path.relative_to(site / "static").as_posix() for path in in_page)
-    limits = {"max_body_mb": MAX_FILE_MB, "max_megapixels": MAX_MEGAPIXELS}
+    limits = {"max_body_mb": MAX_FILE_MB, "max_megapixels": MAX_PIXELS / 1e6}
     in_meta = WEB_POLICY.replace("; frame-ancestors 'none'", "")  # has no meaning there
     policy = f'<meta http-equiv="Content-Security-Policy" content="{in_meta}">'
     (site / INDEX).write_text(index_html(BROWSER, limits, names, head=policy), "utf-8")

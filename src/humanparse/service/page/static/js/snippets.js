@@ -1,6 +1,7 @@
 // The code that gives the same result in a shell, in Python and in JavaScript.
 
 import { token } from './api.js';
+import { served } from './dom.js';
 import { state } from './state.js';
 
 export function curl(picture) {
@@ -37,7 +38,7 @@ export function javascript() {
 }
 
 /** Whether the model must be named because it is not the default. */
-const isNamed = (picture) => picture.model.name !== state.models[0].name;
+const isNamed = (picture) => !served || picture.model.name !== state.models[0].name;
 
 /** Return the name on the visitor's disk, where another picture may have the same. */
 const fileName = (picture) => picture.file.name || picture.name;

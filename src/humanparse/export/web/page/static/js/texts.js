@@ -5,6 +5,7 @@ export const texts = {
     loading: (share) => `Loading the model, ${share}. It is kept for your next visit.`,
     sending: (share) => `Loading the model, ${share}`,
     stateSending: 'loading',
+    timeQueue: 'waited',
     shrunk: ({ width, height }) =>
       `Shrunk from ${width} × ${height} first, so that this browser’s memory suffices.`,
     problems: {
@@ -39,6 +40,7 @@ export const texts = {
     loading: (share) => `正在加载模型 ${share}，下次访问无需再加载。`,
     sending: (share) => `正在加载模型 ${share}`,
     stateSending: '加载中',
+    timeQueue: '等待',
     shrunk: ({ width, height }) => `原图为 ${width} × ${height}，已先缩小，以免浏览器内存不足。`,
     problems: {
       network: ['无法加载模型', '网络可能已中断，或本站缺少文件。您的照片仍在这里。'],
