@@ -148,6 +148,10 @@ class Visit:
         page.goto(url)
         page.wait_for_selector("html.ready")
 
+    def foreign(self) -> list[str]:
+        """What was asked of other hosts."""
+        return [one for one in self.requests if "://" in one and f"blob:{self.url}" not in one]
+
     def choose(self, *files) -> None:
         self.page.set_input_files("#files", list(files))
 

@@ -21,12 +21,11 @@ from humanparse.postprocess.probability import FAINTEST
 MAX_PIXELS = 12_000_000  # of a photo in the browser; larger ones are shrunk before they are parsed
 
 
-def web_model(model: Path, runtime_bytes: int) -> dict[str, Any]:
-    """Return the contents of model.json.
+def web_model(model: Path) -> dict[str, Any]:
+    """Return the contents of model.json, but for what `web.py` adds.
 
     Args:
         model: The .onnx file of the model.
-        runtime_bytes: The size of the runtime's WebAssembly, for the progress of the download.
 
     Raises:
         OptionError: If the model has a head that humanparse.js does not know.
@@ -39,11 +38,7 @@ def web_model(model: Path, runtime_bytes: int) -> dict[str, Any]:
         )
     settings, labels = CentreSettings(**card.settings), card.labels
     return {
-        "name": card.name,
-        "license": card.license,
-        "label_set": labels.name,
-        "labels": list(labels.names),
-        "colours": [list(colour) for colour in labels.palette()],
+        **card.summary(),
         "heads": sorted(labels.heads),
         "faces": sorted(labels.faces),
         "garments": sorted(labels.garments),
@@ -56,5 +51,4 @@ def web_model(model: Path, runtime_bytes: int) -> dict[str, Any]:
         "least_share": LEAST_SHARE,
         "push": PUSH,
         "max_pixels": MAX_PIXELS,
-        "bytes": {"model": model.stat().st_size, "runtime": runtime_bytes},
     }

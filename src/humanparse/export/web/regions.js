@@ -30,7 +30,7 @@ export function regionsOf({ labelMap, personMap }, { scores, partScores }, geome
       parts: [...parts.entries()]
         .toSorted(([a], [b]) => a - b)
         .map(([classId, region]) => ({
-          label: model.labels[classId],
+          label: model.classes[classId],
           class_id: classId,
           score: rounded(partScores[index][classId]),
           ...region.described(),

@@ -10,7 +10,7 @@ import { geometryOf, networkInput } from './preprocess.js';
 import { paint } from './paste.js';
 import { regionsOf } from './regions.js';
 
-const RUNTIME = new URL('ort/ort-wasm-simd-threaded.wasm', import.meta.url).href;
+const RUNTIME = new URL('ort/ort-wasm-simd-threaded.wasm.gz', import.meta.url).href;
 let model; // what model.json says
 let session;
 let last = Promise.resolve(); // tasks are done one after the other
@@ -39,7 +39,7 @@ async function load(folder, threads, onProgress) {
   const runtime = await download(RUNTIME, (loaded) =>
     onProgress({ loaded, total, what: 'runtime' }),
   );
-  const network = await download(`${folder}model.onnx`, (loaded) =>
+  const network = await download(`${folder}model.onnx.gz`, (loaded) =>
     onProgress({ loaded: bytes.runtime + loaded, total, what: 'model' }),
   );
   ort.env.wasm.numThreads = threads;
@@ -52,7 +52,7 @@ async function load(folder, threads, onProgress) {
   return {
     model: model.name,
     labelSet: model.label_set,
-    labels: model.labels.map((name, index) => ({ name, colour: model.colours[index] })),
+    labels: model.classes.map((name, index) => ({ name, colour: model.palettes.clear[index] })),
     threads,
   };
 }
@@ -99,7 +99,10 @@ async function reach(url) {
   return response;
 }
 
-/** Load a file as Uint8Array. onProgress is called with the bytes so far. */
+/** Load a file that is packed by gzip. Returns the unpacked bytes as Uint8Array.
+ *
+ * onProgress: called with the bytes so far.
+ */
 async function download(url, onProgress) {
   const pieces = [];
   let loaded = 0;
@@ -110,8 +113,15 @@ async function download(url, onProgress) {
       loaded += piece.value.length;
       onProgress(loaded);
     }
+    return await unpacked(new Blob(pieces));
   } catch (error) {
     throw new Failure('download_failed', `${url} broke off: ${error.message}`);
   }
-  return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}
+
+async function unpacked(file) {
+  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  const isPacked = first === 0x1f && second === 0x8b; // some hosts have browsers unpack such files
+  const bytes = isPacked ? file.stream().pipeThrough(new DecompressionStream('gzip')) : file;
+  return new Uint8Array(await new Response(bytes).arrayBuffer());
 }
