@@ -105,6 +105,17 @@ def visits(chromium, server):
 
 
 @pytest.fixture(scope="package")
+def site_folder(tmp_path_factory, runtime_archive) -> Path:
+    """What `humanparse export --to web` writes for humanparse-int8."""
+    from humanparse.export.web import write_web
+    from humanparse.weights.catalog import model_file
+
+    out = tmp_path_factory.mktemp("site") / "site"
+    write_web(model_file("humanparse-int8"), out, runtime_archive)
+    return out
+
+
+@pytest.fixture(scope="package")
 def astronaut() -> Path:
     """One person, 512×512."""
     return DEMO / "astronaut.jpg"

@@ -7,27 +7,19 @@ from PIL import Image
 from static_site import static_site
 
 from humanparse import HumanParser
-from humanparse.export.web import HEADERS, write_web
-from humanparse.weights.catalog import model_file
+from humanparse.export.web import HEADERS
 from page.conftest import visits
 
 WAIT_MS = 60_000  # the model takes longer where other tests use the cores
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, runtime_archive):
-    out = tmp_path_factory.mktemp("site") / "site"
-    write_web(model_file("humanparse-int8"), out, runtime_archive)
-    return out
-
-
-@pytest.fixture(scope="module")
-def open_site(chromium, folder):
+def open_site(chromium, site_folder):
     """Opens the site as a new visitor: `open_site(headers)` gives a Visit and its StaticSite."""
     opened, sites = [], []
 
     def open_it(headers=None, **options):
-        sites.append(static_site(folder, headers))
+        sites.append(static_site(site_folder, headers))
         served = sites[-1].__enter__()
         opened.append(visits(chromium, served))
         visitor = next(opened[-1])(**options)
