@@ -85,7 +85,9 @@ def test_the_policy_lets_webassembly_run_and_nothing_else_that_the_services_does
     assert services - allowed == {"script-src 'self'"}
     assert 'http-equiv="Content-Security-Policy"' in (site / "index.html").read_text()
     lines = (site / "_headers").read_text().splitlines()[1:]
-    assert dict(line.strip().split(": ", 1) for line in lines) == web.HEADERS == known(site)["headers"]
+    assert (
+        dict(line.strip().split(": ", 1) for line in lines) == web.HEADERS == known(site)["headers"]
+    )
 
 
 def test_licences_of_everything_are_in_the_site(site):

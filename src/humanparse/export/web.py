@@ -74,8 +74,8 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
             shutil.copyfile(script, site / script.name)
         (site / "ort").mkdir()
         for name, data in parts.items():
-            if name != BINARY:
-                (site / "ort" / name).write_bytes(data)
+            if name != BINARY:  # web servers know the ending .js, but not all of them .mjs
+                (site / "ort" / name).with_suffix(".js").write_bytes(data)
         _compress(parts[BINARY], site / RUNTIME)
         _compress(model.read_bytes(), site / MODEL)
         sizes = {"model": _size(site / MODEL), "runtime": _size(site / RUNTIME)}
