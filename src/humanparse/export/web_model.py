@@ -41,7 +41,7 @@ def web_model(model: Path) -> dict[str, Any]:
         **card.summary(),
         "heads": sorted(labels.heads),
         "faces": sorted(labels.faces),
-        "giving_way": sorted(settings.giving_way(labels).items()),
+        "garments": sorted(labels.garments),
         "preprocess": asdict(card.preprocess),
         "settings": asdict(settings),
         "stride": STRIDE,

@@ -1,10 +1,8 @@
-// Network outputs → people on the network's coarse cells. postprocess/centres.py explains the method;
-// the numbers come from there, in model.json.
-//
-// A cell is a number, row by row. Maps of K channels are Float32Array (K · cells), one after the other.
+// Network outputs → people on the network's coarse cells. postprocess/centres.py explains the
+// method; the numbers come from there, in model.json. cells.js says what a cell is.
 
-import { components, winner } from './cells.js';
-import { dropFaceless, dropIslands, joinPatches, oneOutfit, personMeans } from './cleanup.js';
+import { cellsByPerson, components, highest, winner } from './cells.js';
+import { dropFaceless, islands, joinPatches, oneOutfit, steer } from './cleanup.js';
 
 /** Find the people in the network's outputs.
  *
@@ -20,49 +18,41 @@ export function findPeople(outputs, geometry, model) {
     rows: Math.ceil(geometry.resizedHeight / stride),
     columns: Math.ceil(geometry.resizedWidth / stride),
   };
+  const cells = grid.rows * grid.columns;
   const seen = (name) => cut(outputs[name], grid);
   const classes = seen('classes');
-  const cells = grid.rows * grid.columns;
   const foreground = mixedForeground(classes, seen('person'), cells, model);
   const votes = votesOf(seen('offset'), grid, stride);
-  const inside = Uint8Array.from(foreground, (value) => value > 0);
-  const { heights, distance, owner } = grouped(seen('centre').map(sigmoid), votes, inside, {
+  const { points, distance, owner } = grouped(seen('centre').map(sigmoid), votes, foreground, {
     grid,
     model,
   });
-  const scores = personScores(heights, owner, foreground);
-  const order = [...heights.keys()]
+  const people = cellsByPerson(owner, points.length);
+  const scores = people.map((mine, index) => scoreOf(mine, points[index], foreground));
+  const order = [...scores.keys()]
     .filter((index) => scores[index] >= settings.person_score)
     .toSorted((a, b) => scores[b] - scores[a]);
-  const parts = classes.slice(cells);
-  const background = classes.subarray(0, cells);
+
+  const [background, parts] = [classes.subarray(0, cells), classes.subarray(cells)];
   if (outputs.wears && settings.wears)
-    steer(parts, personMeans(seen('wears').subarray(cells), owner, heights.length), owner, model);
+    steer(parts, seen('wears').subarray(cells), people, grid, settings.wears);
   const probability = probabilities(background, parts);
-  oneOutfit(parts, probability, owner, heights.length, model);
+  oneOutfit(parts, probability, people, grid, model);
   const part = winner(parts, cells);
-  const partScores = order.map((index) => scoresOfParts(probability, part, owner, index));
-  dropFaceless(parts, owner, heights.length, grid, model);
-  joinPatches(parts, owner, heights.length, grid, model);
+  const partScores = order.map((index) => scoresOfParts(probability, part, people[index], cells));
+  dropFaceless(parts, people, grid, model);
+  joinPatches(parts, owner, people, grid, model);
+
   const kept = new Set(order);
-  owner.forEach((index, cell) => {
-    if (!kept.has(index)) foreground[cell] = Math.min(foreground[cell], -1);
-  });
+  for (let cell = 0; cell < cells; cell++)
+    if (!kept.has(owner[cell])) foreground[cell] = Math.min(foreground[cell], -1);
   const persons = new Float32Array(order.length * cells);
-  order.forEach((index, number) =>
-    persons.set(
-      distance[index].map((far) => -far),
-      number * cells,
-    ),
-  );
-  return {
-    scores: order.map((index) => scores[index]),
-    partScores,
-    persons,
-    parts,
-    foreground,
-    grid,
-  };
+  order.forEach((index, number) => {
+    for (let cell = 0; cell < cells; cell++)
+      persons[number * cells + cell] = -distance[index][cell];
+  });
+  const falling = order.map((index) => scores[index]);
+  return { scores: falling, partScores, persons, parts, foreground, grid };
 }
 
 /** The part of an output that sees the photo. */
@@ -84,17 +74,15 @@ function sigmoid(logit) {
 function mixedForeground(classes, person, cells, { settings, faintest }) {
   const { person_weight: weight, foreground } = settings;
   const threshold = Math.log(foreground / (1 - foreground));
-  const mixed = new Float32Array(cells);
-  for (let cell = 0; cell < cells; cell++) {
-    let best = -Infinity;
-    for (let at = cell; at < classes.length; at += cells) best = Math.max(best, classes[at]);
-    let odds = 0;
-    for (let at = cell + cells; at < classes.length; at += cells)
-      odds += Math.exp(classes[at] - best);
-    const anyPart = Math.log(Math.max(odds, faintest)) - (classes[cell] - best);
-    mixed[cell] = weight * person[cell] + (1 - weight) * anyPart - threshold;
-  }
-  return mixed;
+  const best = highest(classes, cells);
+  const odds = new Float32Array(cells); // of all parts together
+  for (let from = cells; from < classes.length; from += cells)
+    for (let cell = 0; cell < cells; cell++)
+      odds[cell] += Math.exp(classes[from + cell] - best[cell]);
+  return odds.map((sum, cell) => {
+    const anyPart = Math.log(Math.max(sum, faintest)) - (classes[cell] - best[cell]);
+    return weight * person[cell] + (1 - weight) * anyPart - threshold;
+  });
 }
 
 /** The centre that each cell points to, {x, y}, in cells. */
@@ -111,25 +99,24 @@ function votesOf(offset, { rows, columns }, stride) {
 
 /** Find the peaks and each cell's nearest; join peaks, add strays, drop people who are too small.
  *
- * Returns {heights, distance, owner}: of each person's peak; from each cell's vote to each centre,
- * a Float32Array a person; the index of each cell's person, -1 for nobody.
+ * Returns {points, distance, owner}: {x, y, height} of each person; from each cell's vote to each
+ * point, a Float32Array a person; the index of each cell's person, -1 for nobody.
  */
-function grouped(heat, votes, inside, { grid, model }) {
+function grouped(heat, votes, foreground, { grid, model }) {
   const { settings } = model;
-  const diagonal = Math.hypot(grid.rows, grid.columns);
-  const far = settings.stray * diagonal;
+  const far = settings.stray * Math.hypot(grid.rows, grid.columns);
+  const inside = Uint8Array.from(foreground.map((value) => (value > 0 ? 1 : 0)));
   let points = joined(peaks(heat, grid, model), votes, inside, grid, settings);
   points = points.concat(strays(points, votes, inside, far, { grid, model }));
   const fewest = Math.max(2, settings.min_area * inside.length);
   for (;;) {
-    const distance = points.map((point) => distances(point, votes));
+    const distance = distancesOf(points, votes);
     const owner = nearest(distance, inside, far);
-    const counts = points.map(() => 0);
-    for (const index of owner) if (index >= 0) counts[index]++;
-    const large = points.filter((_, index) => counts[index] >= fewest);
+    const people = cellsByPerson(owner, points.length);
+    const large = points.filter((_, index) => people[index].length >= fewest);
     if (large.length === points.length) {
-      dropIslands(owner, points.length, grid, settings.island);
-      return { heights: points.map((point) => point.height), distance, owner };
+      for (const cell of islands(people, grid, settings.island)) owner[cell] = -1;
+      return { points, distance, owner };
     }
     points = large;
   }
@@ -142,43 +129,51 @@ function peaks(heat, { rows, columns }, { settings, stride, max_people }) {
   for (let cell = 0; cell < heat.length; cell++) {
     if (heat[cell] < settings.peak) continue;
     const [x, y] = [cell % columns, Math.floor(cell / columns)];
-    let highest = true;
-    for (let down = -radius; down <= radius && highest; down++) {
+    let isPeak = true;
+    for (let down = -radius; down <= radius && isPeak; down++) {
       if (y + down < 0 || y + down >= rows) continue;
       const reach = Math.round(Math.sqrt(radius * radius - down * down)); // of OpenCV's ellipse
       const row = (y + down) * columns;
       const end = Math.min(columns - 1, x + reach);
       for (let at = Math.max(0, x - reach); at <= end; at++)
-        if (heat[row + at] > heat[cell]) highest = false;
+        if (heat[row + at] > heat[cell]) isPeak = false;
     }
-    if (highest) found.push({ x, y, height: heat[cell] });
+    if (isPeak) found.push({ x, y, height: heat[cell] });
   }
   return found.toSorted((a, b) => b.height - a.height).slice(0, max_people);
 }
 
-function distances({ x, y }, votes) {
-  return votes.x.map((at, cell) => Math.sqrt((at - x) ** 2 + (votes.y[cell] - y) ** 2));
+/** How far each cell's vote lies from each point: a Float32Array (cells) a point. */
+function distancesOf(points, votes) {
+  return points.map(({ x, y }) => {
+    const made = new Float32Array(votes.x.length);
+    for (let cell = 0; cell < made.length; cell++) {
+      const [across, down] = [votes.x[cell] - x, votes.y[cell] - y];
+      made[cell] = Math.sqrt(across * across + down * down);
+    }
+    return made;
+  });
 }
 
-/** The index of the nearest person of each cell, -1 for nobody within `far` and outside. */
+/** The index of the nearest person of each cell, -1 outside and where all are farther than `far`. */
 function nearest(distance, inside, far) {
-  return Int16Array.from(inside, (yes, cell) => {
-    let [best, who] = [far, -1];
-    if (yes) {
-      for (let index = 0; index < distance.length; index++) {
-        const here = distance[index][cell];
-        if (here < best || (who < 0 && here <= best)) [best, who] = [here, index];
+  const best = new Float32Array(inside.length).fill(Infinity);
+  const owner = new Int16Array(inside.length).fill(-1);
+  distance.forEach((here, index) => {
+    for (let cell = 0; cell < owner.length; cell++) {
+      if (inside[cell] && here[cell] <= far && here[cell] < best[cell]) {
+        best[cell] = here[cell];
+        owner[cell] = index;
       }
     }
-    return who;
   });
+  return owner;
 }
 
 /** The peaks that are not too near a higher one for a person of that size. */
 function joined(points, votes, inside, { columns, rows }, settings) {
   const boxes = points.map(() => ({ left: Infinity, top: Infinity, right: -1, bottom: -1 }));
-  const distance = points.map((point) => distances(point, votes));
-  nearest(distance, inside, Infinity).forEach((index, cell) => {
+  nearest(distancesOf(points, votes), inside, Infinity).forEach((index, cell) => {
     if (index >= 0) widen(boxes[index], cell % columns, Math.floor(cell / columns));
   });
   const farthest = settings.join * Math.hypot(rows, columns); // for a person of any size
@@ -213,11 +208,7 @@ function widen(box, x, y) {
 /** A person for each large connected region that points to none of the peaks: where it points. */
 function strays(points, votes, inside, far, { grid, model }) {
   const { settings, max_people } = model;
-  const owner = nearest(
-    points.map((point) => distances(point, votes)),
-    inside,
-    far,
-  );
+  const owner = nearest(distancesOf(points, votes), inside, far);
   const lost = inside.map((yes, cell) => yes && owner[cell] < 0);
   const least = 2 * settings.min_area * inside.length;
   const mean = (values, region) =>
@@ -233,38 +224,29 @@ function strays(points, votes, inside, far, { grid, model }) {
 }
 
 /** The mean of the peak's height and of the mean probability of the person's cells. */
-function personScores(heights, owner, foreground) {
-  const sums = heights.map(() => 0);
-  const counts = heights.map(() => 0);
-  owner.forEach((index, cell) => {
-    if (index < 0) return;
-    sums[index] += sigmoid(foreground[cell]);
-    counts[index]++;
-  });
-  return heights.map((height, index) => (height + sums[index] / counts[index]) / 2);
-}
-
-/** Raise each person's logits by the evidence for each class on the whole person. */
-function steer(parts, means, owner, { settings }) {
-  const cells = owner.length;
-  for (let at = 0; at < parts.length; at++) {
-    const index = owner[at % cells];
-    if (index >= 0) parts[at] += settings.wears * means[index][Math.floor(at / cells)];
-  }
+function scoreOf(mine, { height }, foreground) {
+  const sum = mine.reduce((total, cell) => total + sigmoid(foreground[cell]), 0);
+  return (height + sum / mine.length) / 2;
 }
 
 /** The probabilities of the classes without the background. */
 function probabilities(background, parts) {
   const cells = background.length;
+  const best = highest(parts, cells);
   const made = new Float32Array(parts.length);
+  const sums = new Float32Array(cells);
   for (let cell = 0; cell < cells; cell++) {
-    let best = background[cell];
-    for (let at = cell; at < parts.length; at += cells) best = Math.max(best, parts[at]);
-    let sum = Math.exp(background[cell] - best);
-    for (let at = cell; at < parts.length; at += cells)
-      sum += made[at] = Math.exp(parts[at] - best);
-    for (let at = cell; at < parts.length; at += cells) made[at] /= sum;
+    best[cell] = Math.max(best[cell], background[cell]);
+    sums[cell] = Math.exp(background[cell] - best[cell]);
   }
+  for (let from = 0; from < parts.length; from += cells) {
+    for (let cell = 0; cell < cells; cell++) {
+      made[from + cell] = Math.exp(parts[from + cell] - best[cell]);
+      sums[cell] += made[from + cell];
+    }
+  }
+  for (let from = 0; from < parts.length; from += cells)
+    for (let cell = 0; cell < cells; cell++) made[from + cell] /= sums[cell];
   return made;
 }
 
@@ -273,16 +255,18 @@ function probabilities(background, parts) {
  * A part that is so thin that it wins only between cells has the score of its best cell. The score
  * of the background, class 0, is 0.
  */
-function scoresOfParts(probability, part, owner, index) {
-  const cells = owner.length;
-  const count = probability.length / cells;
-  const [sums, wins, highest] = [0, 0, 0].map(() => new Float64Array(count));
-  for (let cell = 0; cell < cells; cell++) {
-    if (owner[cell] !== index) continue;
-    sums[part[cell]] += probability[part[cell] * cells + cell];
-    wins[part[cell]]++;
-    for (let c = 0; c < count; c++)
-      highest[c] = Math.max(highest[c], probability[c * cells + cell]);
+function scoresOfParts(probability, part, mine, cells) {
+  const scores = [0];
+  for (let c = 0; c * cells < probability.length; c++) {
+    let [sum, wins, best] = [0, 0, 0];
+    for (const cell of mine) {
+      const here = probability[c * cells + cell];
+      if (here > best) best = here;
+      if (part[cell] !== c) continue;
+      sum += here;
+      wins++;
+    }
+    scores.push(wins ? sum / wins : best);
   }
-  return [0, ...highest.map((high, c) => (wins[c] ? sums[c] / wins[c] : high))];
+  return scores;
 }

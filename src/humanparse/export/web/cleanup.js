@@ -1,69 +1,63 @@
 // Small pieces of people and parts are mistakes more often than not. As postprocess/cleanup.py,
 // where the rules are explained; the thresholds are in model.json.
 //
-// All change the maps that they are given.
+// parts: maps of the classes without the background, changed in place. people: the cells of each
+// person, an array of arrays.
 
-import { components, near, winner } from './cells.js';
+import { components, forNear, winner } from './cells.js';
 
-const largestOf = (regions) => regions.reduce((most, region) => Math.max(most, region.length), 0);
-
-/** Unassign small components that are not connected to the rest of their person. */
-export function dropIslands(owner, count, grid, share) {
-  for (let index = 0; index < count; index++) {
-    const regions = components(
-      Uint8Array.from(owner, (one) => one === index),
-      grid,
-    );
-    const least = share * largestOf(regions);
-    for (const region of regions)
-      if (region.length < least) for (const cell of region) owner[cell] = -1;
-  }
+/** Return the cells that are not connected to the rest of their person. */
+export function islands(people, grid, share) {
+  return people.flatMap((cells) => {
+    const regions = components(marked(cells, grid), grid);
+    const largest = regions.reduce((most, region) => Math.max(most, region.length), 0);
+    return regions.filter((region) => region.length < share * largest).flat();
+  });
 }
 
-/** The mean of each of K maps over each person's cells: an array of Float64Array (K). */
-export function personMeans(maps, owner, count) {
-  const cells = owner.length;
-  const sums = Array.from({ length: count }, () => new Float64Array(maps.length / cells));
-  const counts = new Int32Array(count);
-  for (let cell = 0; cell < cells; cell++) {
-    if (owner[cell] < 0) continue;
-    counts[owner[cell]]++;
-    const mine = sums[owner[cell]];
-    for (let k = 0; k < mine.length; k++) mine[k] += maps[k * cells + cell];
+function marked(some, { rows, columns }) {
+  const here = new Uint8Array(rows * columns);
+  for (const cell of some) here[cell] = 1;
+  return here;
+}
+
+/** Raise each person's logits by the mean of the evidence for each class over the whole person. */
+export function steer(parts, evidence, people, grid, weight) {
+  const cells = grid.rows * grid.columns;
+  for (const mine of people) {
+    for (let from = 0; from < parts.length; from += cells) {
+      let sum = 0;
+      for (const cell of mine) sum += evidence[from + cell];
+      const rise = (weight * sum) / mine.length;
+      for (const cell of mine) parts[from + cell] += rise;
+    }
   }
-  return sums.map((values, index) => values.map((sum) => sum / Math.max(1, counts[index])));
 }
 
 /** Lower each person's minor garments by how small they are next to the main one. */
-export function oneOutfit(parts, probability, owner, count, model) {
-  const cells = owner.length;
-  const garments = model.giving_way.map(([number, power]) => [number - 1, power]);
-  for (let index = 0; index < count && garments.length; index++) {
-    const amounts = garments.map(([row]) => {
-      let sum = 0;
-      for (let cell = 0; cell < cells; cell++)
-        if (owner[cell] === index) sum += probability[row * cells + cell];
-      return sum;
-    });
+export function oneOutfit(parts, probability, people, grid, model) {
+  const cells = grid.rows * grid.columns;
+  const rows = model.garments.map((number) => (number - 1) * cells);
+  for (const mine of people) {
+    const amounts = rows.map((row) => mine.reduce((sum, cell) => sum + probability[row + cell], 0));
     const most = Math.max(model.faintest, ...amounts);
-    garments.forEach(([row, power], which) => {
-      const lower = power * Math.log(Math.max(amounts[which] / most, model.least_share));
-      for (let cell = 0; cell < cells; cell++)
-        if (owner[cell] === index) parts[row * cells + cell] += lower;
+    rows.forEach((row, which) => {
+      const share = Math.max(amounts[which] / most, model.least_share);
+      const lower = model.settings.outfit * Math.log(share);
+      for (const cell of mine) parts[row + cell] += lower;
     });
   }
 }
 
 /** Push down hair, hats and glasses that are not connected to a face, if the person has one. */
-export function dropFaceless(parts, owner, count, grid, { heads, faces, push }) {
-  if (!faces.length) return;
-  const cells = owner.length;
+export function dropFaceless(parts, people, grid, { heads, faces, push }) {
+  const cells = grid.rows * grid.columns;
   const part = winner(parts, cells);
-  for (let index = 0; index < count; index++) {
-    const onHead = owner.map((one, cell) => one === index && heads.includes(part[cell] + 1));
-    const regions = components(Uint8Array.from(onHead), grid);
-    const faceless = regions.filter((region) =>
-      region.every((cell) => !faces.includes(part[cell] + 1)),
+  for (const mine of people) {
+    const onHead = mine.filter((cell) => heads.includes(part[cell] + 1));
+    const regions = components(marked(onHead, grid), grid);
+    const faceless = regions.filter(
+      (region) => !region.some((cell) => faces.includes(part[cell] + 1)),
     );
     if (faceless.length === regions.length) continue;
     for (const cell of faceless.flat())
@@ -72,17 +66,17 @@ export function dropFaceless(parts, owner, count, grid, { heads, faces, push }) 
 }
 
 /** Turn small patches into the part that lies along most of their edge. */
-export function joinPatches(parts, owner, count, grid, model) {
-  const cells = owner.length;
-  const part = winner(parts, cells);
-  const garments = new Set(model.giving_way.map(([number]) => number - 1));
+export function joinPatches(parts, owner, people, grid, model) {
+  const part = winner(parts, owner.length);
   const { patch, garment_patch: garmentPatch } = model.settings;
-  for (let index = 0; index < count; index++) {
-    const mine = [...owner.keys()].filter((cell) => owner[cell] === index);
-    for (const c of new Set(mine.map((cell) => part[cell]).toSorted((a, b) => a - b))) {
-      const here = new Uint8Array(cells);
-      for (const cell of mine) here[cell] = part[cell] === c;
-      const most = (garments.has(c) ? garmentPatch : patch) * mine.length;
+  for (const mine of people) {
+    const classes = [...new Set(mine.map((cell) => part[cell]))].toSorted((a, b) => a - b);
+    for (const c of classes) {
+      const most = (model.garments.includes(c + 1) ? garmentPatch : patch) * mine.length;
+      const here = marked(
+        mine.filter((cell) => part[cell] === c),
+        grid,
+      );
       for (const region of components(here, grid))
         if (region.length < most) joinPatch(parts, part, owner, region, grid, model);
     }
@@ -91,17 +85,18 @@ export function joinPatches(parts, owner, count, grid, model) {
 
 function joinPatch(parts, part, owner, region, grid, { settings, push }) {
   const cells = owner.length;
-  const [c, index, inPatch] = [part[region[0]], owner[region[0]], new Set(region)];
-  const ring = new Set(region.flatMap((cell) => near(cell, grid, 8)));
-  const counts = new Int32Array(parts.length / cells);
-  let edge = 0;
-  for (const cell of ring) {
-    if (inPatch.has(cell) || owner[cell] !== index) continue;
-    counts[part[cell]]++;
-    edge++;
+  const [c, index] = [part[region[0]], owner[region[0]]];
+  const [patch, ring] = [new Set(region), new Set()];
+  for (const cell of region) {
+    forNear(cell, grid, 8, (other) => {
+      if (owner[other] === index && !patch.has(other)) ring.add(other);
+    });
   }
-  const other = counts.indexOf(Math.max(...counts));
-  if (!counts[other] || counts[other] < settings.surrounded * edge) return;
+  const counts = new Int32Array(parts.length / cells);
+  for (const cell of ring) counts[part[cell]]++;
+  const most = Math.max(...counts);
+  if (!most || most < settings.surrounded * ring.size) return;
+  const other = counts.indexOf(most);
   for (const cell of region) {
     let best = -Infinity;
     for (let at = cell; at < parts.length; at += cells) best = Math.max(best, parts[at]);

@@ -74,24 +74,32 @@ function mayWin(maps, cells, [a, b, c, d]) {
 /** Compute a patch pixel by pixel. */
 function sample(maps, cells, rivals, foreground, corners, patch, { across, down }, out) {
   const width = across.share.length;
-  const values = (map, at) => corners.map((corner) => map[at + corner]);
-  const bounds = values(foreground, 0);
-  const scores = rivals.map((k) => values(maps, k * cells));
+  const edges = new Float64Array(4 * (rivals.length + 1)); // the foreground's corners, then theirs
+  corners.forEach((corner, which) => {
+    edges[which] = foreground[corner];
+    rivals.forEach((k, r) => (edges[4 * (r + 1) + which] = maps[k * cells + corner]));
+  });
   for (let y = patch.top; y < patch.bottom; y++) {
     for (let x = patch.left; x < patch.right; x++) {
-      if (between(bounds, across.share[x], down.share[y]) <= 0) continue;
-      let [best, who] = [-Infinity, 0];
-      for (let r = 0; r < scores.length; r++) {
-        const score = between(scores[r], across.share[x], down.share[y]);
-        if (score > best) [best, who] = [score, r];
+      if (between(edges, 0, across.share[x], down.share[y]) <= 0) continue;
+      let best = -Infinity;
+      let who = 0;
+      for (let r = 0; r < rivals.length; r++) {
+        const score = between(edges, r + 1, across.share[x], down.share[y]);
+        if (score > best) {
+          best = score;
+          who = r;
+        }
       }
       out[y * width + x] = rivals[who] + 1;
     }
   }
 }
 
-function between([a, b, c, d], x, y) {
-  const left = a + (c - a) * y;
-  const right = b + (d - b) * y;
+/** The value of one map inside a patch; x, y: from 0 at the first corner to 1 at the last. */
+function between(edges, which, x, y) {
+  const at = 4 * which;
+  const left = edges[at] + (edges[at + 2] - edges[at]) * y;
+  const right = edges[at + 1] + (edges[at + 3] - edges[at + 1]) * y;
   return left + (right - left) * x;
 }

@@ -47,28 +47,33 @@ function shrunk(photo, width, height) {
   for (const { top, rows, data } of photo.strips()) {
     for (let row = 0; row < rows; row++) {
       line.fill(0);
-      let from = 4 * row * photo.width;
-      for (let x = 0; x < photo.width; x++, from += 4) {
-        const to = 3 * across.first[x];
-        const share = across.share[x];
-        for (let c = 0; c < 3; c++) {
-          const value = data[from + c];
-          line[to + c] += value * share;
-          if (share < 1) line[to + 3 + c] += value * (1 - share);
-        }
-      }
+      addPixels(data, 4 * row * photo.width, across, line);
       const share = down.share[top + row];
       const to = 3 * width * down.first[top + row];
-      for (let i = 0; i < 3 * width; i++) {
-        sums[to + i] += line[i] * share;
-        if (share < 1) sums[to + 3 * width + i] += line[i] * (1 - share);
-      }
+      for (let i = 0; i < 3 * width; i++) sums[to + i] += line[i] * share;
+      if (share === 1) continue;
+      for (let i = 0; i < 3 * width; i++) sums[to + 3 * width + i] += line[i] * (1 - share);
     }
   }
   const area = (photo.width / width) * (photo.height / height);
   const means = new Uint8Array(3 * width * height);
   for (let i = 0; i < means.length; i++) means[i] = Math.round(sums[i] / area);
   return means;
+}
+
+/** Add a row of RGBA to the sums of the cells that it lies in. */
+function addPixels(data, from, { first, share }, line) {
+  for (let x = 0, at = from; x < first.length; x++, at += 4) {
+    const to = 3 * first[x];
+    const part = share[x];
+    line[to] += data[at] * part;
+    line[to + 1] += data[at + 1] * part;
+    line[to + 2] += data[at + 2] * part;
+    if (part === 1) continue;
+    line[to + 3] += data[at] * (1 - part);
+    line[to + 4] += data[at + 1] * (1 - part);
+    line[to + 5] += data[at + 2] * (1 - part);
+  }
 }
 
 /** For each pixel along one side, the first cell that it lies in and its share of it. */

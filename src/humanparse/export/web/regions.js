@@ -67,14 +67,19 @@ function drawn(id, box, labelMap, personMap, { width, height }) {
   const person = new Region(width, height);
   const parts = new Map(); // class → Region
   for (let x = box.left; x < box.right; x++) {
-    for (let y = box.top; y < box.bottom; y++) {
-      const at = y * width + x;
-      if (personMap[at] !== id) continue;
-      person.add(x, y);
-      const classId = labelMap[at];
+    for (let y = box.top; y < box.bottom;) {
+      const [top, classId] = [y, labelMap[y * width + x]];
+      const mine = personMap[y * width + x] === id;
+      while (y < box.bottom) {
+        const at = y * width + x;
+        if ((personMap[at] === id) !== mine || labelMap[at] !== classId) break;
+        y++;
+      }
+      if (!mine) continue;
+      person.add(x, top, y);
       if (!classId) continue;
       if (!parts.has(classId)) parts.set(classId, new Region(width, height));
-      parts.get(classId).add(x, y);
+      parts.get(classId).add(x, top, y);
     }
   }
   return { person: person.described(), parts };
@@ -90,16 +95,17 @@ class Region {
     this.size = [height, width];
   }
 
-  add(x, y) {
-    const at = x * this.size[0] + y;
-    if (this.#runs.at(-1) === at) this.#runs[this.#runs.length - 1]++;
-    else this.#runs.push(at, at + 1);
+  /** Add the pixels of column x from top to before bottom. */
+  add(x, top, bottom) {
+    const start = x * this.size[0];
+    if (this.#runs.at(-1) === start + top) this.#runs[this.#runs.length - 1] = start + bottom;
+    else this.#runs.push(start + top, start + bottom);
     const box = this.#box;
     if (x < box[0]) box[0] = x;
-    if (y < box[1]) box[1] = y;
+    if (top < box[1]) box[1] = top;
     if (x >= box[2]) box[2] = x + 1;
-    if (y >= box[3]) box[3] = y + 1;
-    this.#area++;
+    if (bottom > box[3]) box[3] = bottom;
+    this.#area += bottom - top;
   }
 
   /** As in docs/json.md: {box, area, mask}, the mask in COCO's compressed run lengths. */
