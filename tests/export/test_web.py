@@ -90,6 +90,19 @@ def test_the_policy_lets_webassembly_run_and_nothing_else_that_the_services_does
     )
 
 
+def test_the_manual_is_right_about_headers_limits_and_versions():
+    manual = (Path(__file__).parents[2] / "docs/web.md").read_text(encoding="utf-8")
+    for name, value in web.HEADERS.items():
+        assert f"| `{name}` | `{value}` |" in manual or name == "Content-Security-Policy"
+    for fact in (
+        f"npm pack {onnxruntime_web.PACKAGE}",
+        f"up to {web.MAX_FILE_MB} MB",
+        f"more than {web.MAX_PIXELS / 1e6:g} megapixels",
+        f"within {onnxruntime_web.MAX_FETCH_S / 60:g} minutes",
+    ):
+        assert fact in manual
+
+
 def test_licences_of_everything_are_in_the_site(site):
     texts = {path.name: path.read_text() for path in (site / "licences").iterdir()}
     assert "Apache License" in texts["humanparse-LICENSE.txt"]

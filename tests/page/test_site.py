@@ -1,6 +1,7 @@
 """The exported site in a real browser, with a stand-in for the model; test_site_model.py has it."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,17 +31,15 @@ def site(tmp_path_factory):
 @pytest.fixture
 def visit(chromium, site):
     """Opens the site: `visit(fake="{ load: () => ... }")` says what the stand-in does."""
-    opened = visits(chromium, site)
-    open_page = next(opened)
+    with contextmanager(visits)(chromium, site) as opened:
 
-    def with_fake(fake="{}", **options):
-        script = f"globalThis.fake = {fake};"
-        return open_page(
-            service_workers="block", prepare=lambda page: page.add_init_script(script), **options
-        )
+        def with_fake(fake="{}"):
+            script = f"globalThis.fake = {fake};"
+            return opened(
+                service_workers="block", prepare=lambda page: page.add_init_script(script)
+            )
 
-    yield with_fake
-    next(opened, None)
+        yield with_fake
 
 
 HELD = "{ load: () => new Promise((done) => { globalThis.go = done; }) }"
