@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from humanparse.cli import app
 from humanparse.cli.errors import BAD_USAGE, NO_MODEL
-from humanparse.errors import DownloadFailed, MissingExtra
+from humanparse.errors import DownloadFailed, MissingExtra, OptionError
 from humanparse.export import onnxruntime_web, web
 from humanparse.webpage import POLICY
 from humanparse.weights.catalog import model_file
@@ -112,8 +112,9 @@ def test_licences_of_everything_are_in_the_site(site):
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(site, archive):
     before = (site / "index.html").read_bytes()
-    with pytest.raises(ValueError, match="is not empty; give a new folder"):
-        web.write_web(MODEL, site, archive)
+    for place in (site, site / "index.html"):
+        with pytest.raises(OptionError, match="is no empty folder; give a new one"):
+            web.write_web(MODEL, place, archive)
     assert (site / "index.html").read_bytes() == before
 
 

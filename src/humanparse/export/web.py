@@ -63,8 +63,8 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
         MissingExtra: Without npm, if it is needed.
         DownloadFailed: If npm fails, or the archive is another than the one that is pinned.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise OptionError(f"{folder} is not empty; give a new folder, or delete what is in it")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise OptionError(f"{folder} is no empty folder; give a new one, or delete what is there")
     described = web_model(model)
     with scratch_folder(folder.parent) as scratch:
         parts = runtime_files(runtime or fetch_runtime(scratch))
