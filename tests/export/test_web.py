@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from humanparse.cli import app
 from humanparse.cli.errors import BAD_USAGE, NO_MODEL
-from humanparse.errors import DownloadFailed, MissingExtra
+from humanparse.errors import DownloadFailed, MissingExtra, OptionError
 from humanparse.export import onnxruntime_web, web
 from humanparse.webpage import POLICY
 from humanparse.weights.catalog import model_file
@@ -90,6 +90,19 @@ def test_the_policy_lets_webassembly_run_and_nothing_else_that_the_services_does
     )
 
 
+def test_the_manual_is_right_about_headers_limits_and_versions():
+    manual = (Path(__file__).parents[2] / "docs/web.md").read_text(encoding="utf-8")
+    for name, value in web.HEADERS.items():
+        assert f"| `{name}` | `{value}` |" in manual or name == "Content-Security-Policy"
+    for fact in (
+        f"npm pack {onnxruntime_web.PACKAGE}",
+        f"up to {web.MAX_FILE_MB} MB",
+        f"more than {web.MAX_PIXELS / 1e6:g} megapixels",
+        f"within {onnxruntime_web.MAX_FETCH_S / 60:g} minutes",
+    ):
+        assert fact in manual
+
+
 def test_licences_of_everything_are_in_the_site(site):
     texts = {path.name: path.read_text() for path in (site / "licences").iterdir()}
     assert "Apache License" in texts["humanparse-LICENSE.txt"]
@@ -99,8 +112,9 @@ def test_licences_of_everything_are_in_the_site(site):
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(site, archive):
     before = (site / "index.html").read_bytes()
-    with pytest.raises(ValueError, match="is not empty; give a new folder"):
-        web.write_web(MODEL, site, archive)
+    for place in (site, site / "index.html"):
+        with pytest.raises(OptionError, match="is no empty folder; give a new one"):
+            web.write_web(MODEL, place, archive)
     assert (site / "index.html").read_bytes() == before
 
 

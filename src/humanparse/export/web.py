@@ -63,8 +63,8 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
         MissingExtra: Without npm, if it is needed.
         DownloadFailed: If npm fails, or the archive is another than the one that is pinned.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise OptionError(f"{folder} is not empty; give a new folder, or delete what is in it")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise OptionError(f"{folder} is no empty folder; give a new one, or delete what is there")
     described = web_model(model)
     with scratch_folder(folder.parent) as scratch:
         parts = runtime_files(runtime or fetch_runtime(scratch))
@@ -74,8 +74,8 @@ def write_web(model: Path, folder: Path, runtime: Path | None = None) -> Written
             shutil.copyfile(script, site / script.name)
         (site / "ort").mkdir()
         for name, data in parts.items():
-            if name != BINARY:
-                (site / "ort" / name).write_bytes(data)
+            if name != BINARY:  # web servers know the ending .js, but not all of them .mjs
+                (site / "ort" / name).with_suffix(".js").write_bytes(data)
         _compress(parts[BINARY], site / RUNTIME)
         _compress(model.read_bytes(), site / MODEL)
         sizes = {"model": _size(site / MODEL), "runtime": _size(site / RUNTIME)}

@@ -1,4 +1,5 @@
-// humanparse in the browser: the people in a photo, their body parts and garments. Nothing is sent anywhere.
+// humanparse in the browser: the people in a photo, their body parts and garments. Nothing is sent
+// anywhere.
 //
 //     import { HumanParser } from './humanparse.js';
 //     const parser = await HumanParser.load();

@@ -2,7 +2,7 @@
 //
 //     {number, load, threads} or {number, parse}  →  {number, progress}*, {number, answer | error}
 
-import * as ort from './ort/ort.wasm.min.mjs';
+import * as ort from './ort/ort.wasm.min.js';
 import { findPeople } from './centres.js';
 import { Failure } from './failure.js';
 import { openPhoto } from './photo.js';
@@ -44,6 +44,7 @@ async function load(folder, threads, onProgress) {
   );
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmBinary = runtime.buffer;
+  ort.env.wasm.wasmPaths = { mjs: new URL('ort/ort-wasm-simd-threaded.js', import.meta.url).href };
   try {
     session = await ort.InferenceSession.create(network, { executionProviders: ['wasm'] });
   } catch (error) {

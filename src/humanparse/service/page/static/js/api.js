@@ -1,6 +1,6 @@
 // Where results come from: here the server, through /models, /parse and /readyz. Every failure
-// becomes a Problem with the server's own code. In an exported site another module with these
-// functions takes this one's place, and the results come from the browser: export/web/page/static/js/api.js.
+// becomes a Problem with the server's own code. In an exported site, where the results come from
+// the browser, another module takes this one's place: export/web/page/static/js/api.js.
 
 import { recall, remember } from './memory.js';
 import { Problem } from './problem.js';

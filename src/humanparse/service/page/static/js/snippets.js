@@ -26,8 +26,9 @@ export function python(picture) {
 }
 
 export function javascript() {
+  const library = JSON.stringify(new URL('humanparse.js', document.baseURI).href);
   return [
-    `import { HumanParser } from ${JSON.stringify(new URL('humanparse.js', document.baseURI).href)};`,
+    `import { HumanParser } from ${library};`,
     '',
     'const parser = await HumanParser.load();',
     'const parsing = await parser.parse(photo); // a File or Blob',

@@ -7,11 +7,15 @@ export async function kept() {
   const workers = navigator.serviceWorker;
   if (!workers || workers.controller) return; // there are none over plain http
   try {
-    const registration = await workers.register('service-worker.js');
-    // A page that was reloaded past the cache gets no service worker.
-    if (registration.active) return;
+    const { active, installing } = await workers.register('service-worker.js', {
+      updateViaCache: 'none', // so that a new version is seen at the next visit
+    });
+    if (active) return; // a page that was reloaded past the cache gets no service worker
     await new Promise((done) => {
       workers.addEventListener('controllerchange', done, { once: true });
+      installing?.addEventListener('statechange', () => {
+        if (installing.state === 'redundant') done(); // some file could not be kept
+      });
       setTimeout(done, MOST_MS);
     });
   } catch {

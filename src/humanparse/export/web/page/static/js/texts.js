@@ -2,8 +2,8 @@
 
 export const texts = {
   en: {
-    loading: (share) => `Loading the model, ${share}. It is kept for your next visit.`,
-    sending: (share) => `Loading the model, ${share}`,
+    loading: (share) => `Loading the model, ${share}`, // on the welcome page
+    sending: (share) => `Loading the model, ${share}`, // over a photo that waits for it
     stateSending: 'loading',
     timeQueue: 'waited',
     shrunk: ({ width, height }) =>
@@ -37,7 +37,7 @@ export const texts = {
     },
   },
   zh: {
-    loading: (share) => `正在加载模型 ${share}，下次访问无需再加载。`,
+    loading: (share) => `正在加载模型 ${share}`,
     sending: (share) => `正在加载模型 ${share}`,
     stateSending: '加载中',
     timeQueue: '等待',
