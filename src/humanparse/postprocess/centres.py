@@ -23,6 +23,7 @@ from humanparse.postprocess.cleanup import (
     person_means,
     steered,
 )
+from humanparse.postprocess.outfit import OutfitReader, summaries
 from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
@@ -53,6 +54,8 @@ class CentreSettings:
             of the person's largest component.
         wears: The weight of the evidence that a whole person wears something, for each of their
             pixels, if the model gives any.
+        outfit_reader: The layers that say what each person wears (outfit.py), as text; without
+            them the mean of the network's own evidence counts.
         outfit: How much a garment gives way to the person's main one: its odds are multiplied by
             its number of pixels divided by that of the main one, to this power. Without it, dresses
             are broken up into patches of skirt and coat.
@@ -72,6 +75,7 @@ class CentreSettings:
     person_score: float = 0.535
     island: float = 0.05
     wears: float = 1.0
+    outfit_reader: str = ""
     outfit: float = 0.8
     patch: float = 0.005
     garment_patch: float = 0.03
@@ -126,10 +130,10 @@ def parse_centres(
         )
         logits, count = classes[1:], len(people.heights)
         if "wears" in outputs and settings.wears:
-            evidence = settings.wears * person_means(
-                outputs["wears"][0, 1:, :rows, :columns], people.owner, count
+            worn = _worn(
+                odds / odds.sum(0), outputs["wears"][0, :, :rows, :columns], people, settings
             )
-            logits = steered(logits, evidence, people.owner)
+            logits = steered(logits, settings.wears * worn[:, 1:], people.owner)
             odds = _odds(np.concatenate([classes[:1], logits]))
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
         parts = one_outfit(logits, probability, people.owner, count, garments, settings.outfit)
@@ -169,6 +173,44 @@ class _People:
     heights: list[float]
     distance: np.ndarray
     owner: np.ndarray
+
+
+def people_summaries(
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the people are, and what the outfit reader sees of them.
+
+    Args:
+        outputs: As for `parse_centres`, with wears.
+        geometry: Where the photo lies in the network's input.
+        settings: The thresholds.
+
+    Returns:
+        The person of each cell, int (h, w), -1 for nobody, and the summaries of the people,
+        float32 (people, F).
+    """
+    rows, columns = geometry.cells(STRIDE)
+    maps = {name: outputs[name][0, :, :rows, :columns] for name in outputs}
+    classes = maps["classes"]
+    odds = _odds(classes)
+    foreground = _foreground(odds, classes[0] - classes.max(0), maps["person"][0], settings)
+    people = _people(
+        sigmoid(maps["centre"][0]), _votes(maps["offset"]), foreground > 0, settings
+    )
+    return people.owner, summaries(
+        odds / odds.sum(0), maps["wears"], people.owner, len(people.heights)
+    )
+
+
+def _worn(
+    probability: np.ndarray, wears: np.ndarray, people: _People, settings: CentreSettings
+) -> np.ndarray:
+    """Return the log odds of each class on each person, (people, C)."""
+    count = len(people.heights)
+    if not settings.outfit_reader:
+        return person_means(wears, people.owner, count)
+    reader = OutfitReader.from_text(settings.outfit_reader, len(probability))
+    return reader(summaries(probability, wears, people.owner, count))
 
 
 def _odds(classes: np.ndarray) -> np.ndarray:
