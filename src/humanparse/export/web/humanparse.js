@@ -16,9 +16,9 @@ const SIMD = [
 
 /** An error that is raised on purpose.
  *
- * code: a stable word, the same as that of the HTTP API where it has one: not_an_image,
- * broken_image, image_too_large, bad_option, broken_model, download_failed; and
- * unsupported_browser and closed.
+ * code: a stable word, that of the HTTP API or of Python where they have one: not_an_image,
+ * broken_image, bad_option, broken_model, download_failed, internal_error; and unsupported_browser
+ * and closed.
  */
 export class HumanParseError extends Error {
   constructor(code, message) {
@@ -36,8 +36,8 @@ export class HumanParser {
 
   /** Load the model and the runtime.
    *
-   * base: the folder with model.json and model.onnx, by default that of this file; seen from the
-   * page.
+   * base: the folder with model.json and model.onnx.gz, as seen from the page; by default that of
+   * this file.
    * threads: for the network; by default one for each core, at most 4, where the page is
    * cross-origin isolated, and one elsewhere.
    * onProgress: called with {loaded, total, what}: bytes, of all that is loaded, and "runtime" or
@@ -48,6 +48,7 @@ export class HumanParser {
     if (!(Number.isInteger(threads) && threads >= 1))
       throw new HumanParseError('bad_option', `threads is ${threads}; give a whole number from 1`);
     refuseOldBrowsers();
+    const folder = new URL(base ? `${base}/` : '.', base ? document.baseURI : import.meta.url).href;
     const parser = new HumanParser();
     parser.#worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
     parser.#worker.onmessage = ({ data }) => parser.#receive(data);
@@ -56,7 +57,6 @@ export class HumanParser {
       const why = event.message || 'one of its files could not be loaded';
       parser.#stop(new HumanParseError('download_failed', `the worker did not start: ${why}`));
     };
-    const folder = new URL(base ? `${base}/` : '.', base ? document.baseURI : import.meta.url).href;
     try {
       Object.assign(parser, await parser.#ask({ load: folder, threads }, onProgress));
     } catch (error) {
@@ -69,7 +69,7 @@ export class HumanParser {
   /** Parse one photo; several are parsed one after the other.
    *
    * source: Blob, File, ImageBitmap or ImageData.
-   * Rejects with HumanParseError: not_an_image, broken_image, image_too_large, closed.
+   * Rejects with HumanParseError: not_an_image, broken_image, internal_error, closed.
    */
   async parse(source) {
     if (!(source instanceof Blob || source instanceof ImageBitmap || source instanceof ImageData)) {
