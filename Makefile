@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
-PAGE := src/humanparse/service/page/static
+PAGE := src/humanparse/service/page/static src/humanparse/export/web
 # Most tests wait for other processes most of the time, so that two cores have enough for four
 # workers. A worker that crashes ends the run: its successor would begin the same group anew.
 WORKERS ?= 4

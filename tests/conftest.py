@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from npm import runtime_archive  # noqa: E402, F401  (a fixture; fetches nothing by itself)
 from ray_cluster import _two_nodes, ray_cluster  # noqa: E402, F401  (fixtures; loads no Ray)
 
 import humanparse  # noqa: E402, F401  (before any test module loads ONNX Runtime)

@@ -20,6 +20,7 @@ LEVELS = {
     "labels": 0,
     "image": 1,
     "masks": 1,
+    "webpage": 1,
     "preprocess": 2,
     "result": 2,
     "search": 2,

@@ -85,6 +85,7 @@ print(subprocess.run(child, env=environment(), capture_output=True, text=True, c
         "service/page/static",
         "training/recipes",
         "export/triton_models",
+        "export/web",
         "py.typed",
     ],
 )

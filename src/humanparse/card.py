@@ -13,7 +13,7 @@ from typing import Any
 from humanparse.errors import BrokenModel
 from humanparse.labels import LabelSet, label_set
 from humanparse.preprocess import Preprocess
-from humanparse.vocabulary import HEADS
+from humanparse.vocabulary import HEADS, PALETTES
 
 METADATA_KEY = "humanparse"
 
@@ -56,6 +56,18 @@ class ModelCard:
                 "source_sha256": self.source_sha256,
             }
         )
+
+    def summary(self) -> dict[str, Any]:
+        """Return what users of the model may know, in plain JSON values: an entry of /models."""
+        return {
+            "name": self.name,
+            "label_set": self.labels.name,
+            "classes": list(self.labels.names),
+            "palettes": {
+                name: [list(colour) for colour in self.labels.palette(name)] for name in PALETTES
+            },
+            "license": self.license,
+        }
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], where: str) -> ModelCard:

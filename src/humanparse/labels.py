@@ -27,7 +27,6 @@ _GARMENTS = {
     "shorts",
     "robe",
 }
-_SCARVES = {"scarf", "scarves"}
 _FACES = {"face"}
 _ON_HEADS = _FACES | {"hair", "hat", "sunglasses", "glasses"}
 
@@ -81,11 +80,6 @@ class LabelSet:
         Hats, shoes and scarves are not among them.
         """
         return self._called(_GARMENTS)
-
-    @cached_property
-    def scarves(self) -> frozenset[int]:
-        """The classes of scarves, for which collars and patterns are easily mistaken."""
-        return self._called(_SCARVES)
 
     @cached_property
     def faces(self) -> frozenset[int]:

@@ -10,7 +10,7 @@ HEADS = ("centres", "queries", "semantic")  # of networks: postprocess/heads.py 
 PALETTES = ("clear", "classic")
 CLASSES = ("all", "coarse")  # of results: coarse.py
 # What a model is exported to; export/targets.py has a row for each.
-EXPORT_TARGETS = ("triton", "tensorrt", "openvino", "onnx")
+EXPORT_TARGETS = ("triton", "tensorrt", "openvino", "onnx", "web")
 MIN_SIDE = 64  # pixels; no smaller side can be requested for a network's input
 
 # The endings of the pictures that image.py reads, for every command that searches for photos.

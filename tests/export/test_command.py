@@ -50,7 +50,7 @@ def test_triton_gets_a_folder_of_models(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--to", "coreml", "-o", "x"), "triton, tensorrt, openvino, onnx"),
+        (("--to", "coreml", "-o", "x"), "triton, tensorrt, openvino, onnx, web"),
         (("--to", "triton", "-o", "x", "--photo", "640x480"), "--photo is for tensorrt"),
         (("--to", "tensorrt", "-o", "x", "--photo", "big"), "1920x1080"),
         (("--to", "onnx", "-o", "x.onnx", "--fp16"), "--fp16 is for openvino"),

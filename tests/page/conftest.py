@@ -105,6 +105,17 @@ def visits(chromium, server):
 
 
 @pytest.fixture(scope="package")
+def site_folder(tmp_path_factory, runtime_archive) -> Path:
+    """What `humanparse export --to web` writes for humanparse-int8."""
+    from humanparse.export.web import write_web
+    from humanparse.weights.catalog import model_file
+
+    out = tmp_path_factory.mktemp("site") / "site"
+    write_web(model_file("humanparse-int8"), out, runtime_archive)
+    return out
+
+
+@pytest.fixture(scope="package")
 def astronaut() -> Path:
     """One person, 512×512."""
     return DEMO / "astronaut.jpg"
@@ -147,6 +158,10 @@ class Visit:
         )
         page.goto(url)
         page.wait_for_selector("html.ready")
+
+    def foreign(self) -> list[str]:
+        """What was asked of other hosts."""
+        return [one for one in self.requests if "://" in one and f"blob:{self.url}" not in one]
 
     def choose(self, *files) -> None:
         self.page.set_input_files("#files", list(files))

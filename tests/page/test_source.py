@@ -1,16 +1,21 @@
-"""What the page's linter and formatter do not check: long lines in comments and HTML, and trailing
-whitespace."""
+"""What the linter and formatter of the page and the site do not check: long lines in comments and
+HTML, and trailing whitespace."""
 
 import pytest
 
 from humanparse.system.packaged import packaged
 
 MAX_COLUMNS = 100
-STATIC = packaged("service/page/static")
-FILES = sorted(path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html"))
+ROOT = packaged("service/page/static").parents[2]
+FILES = sorted(
+    path
+    for folder in ("service/page/static", "export/web")
+    for path in packaged(folder).rglob("*")
+    if path.suffix in (".js", ".css", ".html")
+)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(STATIC).as_posix())
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_lines_have_at_most_100_columns_and_no_trailing_whitespace(file):
     text = file.read_text(encoding="utf-8")
     assert text.endswith("\n") and not text.endswith("\n\n")

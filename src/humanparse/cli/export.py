@@ -1,4 +1,4 @@
-"""`humanparse export`: a model in the form of Triton, TensorRT, OpenVINO or one ONNX graph."""
+"""`humanparse export`: a model for Triton, TensorRT or OpenVINO, as one ONNX graph or as a site."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def export(
             "--output",
             "-o",
             metavar="PATH",
-            help="Write to this path: a folder for triton and tensorrt, an .xml file for openvino, "
-            "an .onnx file for onnx.",
+            help="Write to this path: a folder for triton, tensorrt and web, an .xml file for "
+            "openvino, an .onnx file for onnx.",
         ),
     ],
     to: Annotated[
@@ -34,7 +34,7 @@ def export(
         typer.Argument(
             metavar="MODEL",
             help="A name from `humanparse models list`, or a model file.",
-            show_default=BUILT_IN,
+            show_default=f"{BUILT_IN}; with --to web its int8 form",
         ),
     ] = None,
     check: Annotated[
@@ -60,6 +60,15 @@ def export(
         bool,
         typer.Option("--fp16", help="With --to openvino: round the weights to half the space."),
     ] = False,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--runtime",
+            metavar="FILE",
+            help="With --to web: the .tgz file that npm pack wrote, for machines without npm.",
+            show_default="fetched by npm",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -79,9 +88,11 @@ def export(
     --to openvino  an .xml and a .bin file
     --to onnx      one file from the pixels of a photo to its maps, for browsers,
                    phones and C++
+    --to web       a folder of static files: the page, with the model in the
+                   visitor's browser
 
     Exporting needs the package onnx: pip install 'onnx>=1.21'. openvino also needs OpenVINO: pip
-    install 'openvino>=2025.0'.
+    install 'openvino>=2025.0'. web needs npm instead, which comes with Node.js.
 
     \b
     Examples:
@@ -89,6 +100,7 @@ def export(
       humanparse export --to tensorrt -o engines/ --photo 1920x1080
       humanparse export --to openvino -o small.xml --fp16
       humanparse export --to onnx -o photo-to-maps.onnx
+      humanparse export --to web -o site/
     """
     if to not in EXPORT_TARGETS:
         raise OptionError(f"there is no target {to!r}; choose one of {', '.join(EXPORT_TARGETS)}")
@@ -108,7 +120,11 @@ def export(
             f"for {to}, delete the folder that is in the way yourself"
         )
     if check and not target.compares_photos:
-        raise OptionError("--check is not for triton, which runs the model itself; leave it out")
+        raise OptionError(f"--check is not for {to}, which is not run here; leave it out")
+    if runtime and not target.takes_runtime:
+        raise OptionError("--runtime is for web only; the others take nothing from npm")
+    if runtime and not runtime.is_file():
+        raise OptionError(f"there is no file {runtime}; --runtime takes what npm pack has written")
     if not out.absolute().parent.is_dir():
         raise OptionError(f"there is no folder {out.parent}; make it first")
     if target.suffixes and out.is_dir():
@@ -118,11 +134,11 @@ def export(
     photo_hw = _size(photo)
     from humanparse.weights.catalog import model_file
 
-    file = model_file(model)
+    file = model_file(model or target.default_model)
     photos = tuple(check or sorted(packaged("cli/demo").glob("*.jpg")))
     for path in target.files(out):
         check_target(path, (file, file.with_suffix(".bin"), *photos), overwrite=overwrite)
-    written = target.write(ExportRequest(file, out, photos, photo_hw, fp16))
+    written = target.write(ExportRequest(file, out, photos, photo_hw, fp16, runtime))
     for path in written.files:
         typer.echo(f"{path}  {_size_of(path)}")
     for one in written.agreement:

@@ -11,6 +11,7 @@ from humanparse.export.openvino import write_openvino
 from humanparse.export.single_graph.whole import write_single_graph
 from humanparse.export.tensorrt import PHOTO_HW, write_tensorrt
 from humanparse.export.triton import write_triton
+from humanparse.export.web import write_web
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class ExportRequest:
         photos: Photos on which the result is compared with the model.
         photo_hw: Height and width in pixels of the photos that an export of one size is made for.
         fp16: Whether to store the weights in half the space.
+        runtime: The archive of what runs the model in browsers; None to fetch it.
     """
 
     model: Path
@@ -30,6 +32,7 @@ class ExportRequest:
     photos: tuple[Path, ...] = ()
     photo_hw: tuple[int, int] = PHOTO_HW
     fp16: bool = False
+    runtime: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Target:
         compares_photos: Whether the result is compared with the model on photos.
         fixes_photo_size: Whether it takes the size of the photos.
         halves_weights: Whether it can store the weights in fp16.
+        takes_runtime: Whether it needs the archive of what runs the model in browsers.
+        default_model: The name of the model that is exported when none is named; None for that of
+            the package.
     """
 
     write: Callable[[ExportRequest], Written]
@@ -49,6 +55,8 @@ class Target:
     compares_photos: bool = True
     fixes_photo_size: bool = False
     halves_weights: bool = False
+    takes_runtime: bool = False
+    default_model: str | None = None
 
     def files(self, out: Path) -> tuple[Path, ...]:
         """Return the files that an export to `out` may replace; none if it writes a folder."""
@@ -78,5 +86,11 @@ TARGETS = {
     "onnx": Target(
         lambda wanted: write_single_graph(wanted.model, wanted.out, wanted.photos),
         suffixes=(".onnx",),
+    ),
+    "web": Target(
+        lambda wanted: write_web(wanted.model, wanted.out, wanted.runtime),
+        compares_photos=False,
+        takes_runtime=True,
+        default_model="humanparse-int8",
     ),
 }

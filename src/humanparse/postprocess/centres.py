@@ -22,7 +22,6 @@ from humanparse.postprocess.cleanup import (
     one_outfit,
     person_means,
     steered,
-    without_specks,
 )
 from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
@@ -52,17 +51,14 @@ class CentreSettings:
         person_score: People whose score is below this are dropped.
         island: A connected component of a person belongs to nobody if it is smaller than this share
             of the person's largest component.
-        speck: The same for the connected components of a part, whose pixels go to the next best
-            class.
         wears: The weight of the evidence that a whole person wears something, for each of their
             pixels, if the model gives any.
         outfit: How much a garment gives way to the person's main one: its odds are multiplied by
             its number of pixels divided by that of the main one, to this power. Without it, dresses
             are broken up into patches of skirt and coat.
-        scarf: The same for scarves, which never cover much.
         patch: A connected component of a part becomes another part if it is smaller than this share
             of the person and that other part lies along most of its edge.
-        garment_patch: The same for garments and scarves, which are confused more often.
+        garment_patch: The same for garments, which are confused more often.
         surrounded: What "most of its edge" means, as a share.
     """
 
@@ -75,22 +71,11 @@ class CentreSettings:
     min_area: float = 0.0012
     person_score: float = 0.535
     island: float = 0.05
-    speck: float = 0.1
     wears: float = 1.0
     outfit: float = 0.8
-    scarf: float = 0.4
     patch: float = 0.005
     garment_patch: float = 0.03
     surrounded: float = 0.6
-
-    def giving_way(self, labels: LabelSet) -> dict[int, float]:
-        """Return the classes that give way to a person's main garment, and how much.
-
-        See `outfit` and `scarf`.
-        """
-        return dict.fromkeys(labels.garments, self.outfit) | dict.fromkeys(
-            labels.scarves, self.scarf
-        )
 
 
 def parse_centres(
@@ -107,8 +92,7 @@ def parse_centres(
             (model/centre_parser.py); wears (1, C, h, w) where the model has it.
         geometry: Where the photo lies in the network's input.
         settings: The thresholds.
-        labels: The label set, which says what is a garment, a scarf or on a head. Without names,
-            nothing is.
+        labels: The label set, which says what is a garment or on a head. Without names, nothing is.
 
     Returns:
         The maps in the photo's size.
@@ -137,8 +121,9 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         # As rows of the maps without the background.
-        wear = {c - 1: power for c, power in settings.giving_way(labels).items()}
-        heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
+        heads, faces, garments = (
+            {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
+        )
         logits, count = classes[1:], len(people.heights)
         if "wears" in outputs and settings.wears:
             evidence = settings.wears * person_means(
@@ -147,13 +132,12 @@ def parse_centres(
             logits = steered(logits, evidence, people.owner)
             odds = _odds(np.concatenate([classes[:1], logits]))
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        logits = one_outfit(logits, probability, people.owner, count, wear)
-        part = winner(logits)  # (h, w)
+        parts = one_outfit(logits, probability, people.owner, count, garments, settings.outfit)
+        part = winner(parts)  # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(
             np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)
         ).astype(np.float32)
-        parts = without_specks(logits, part, people.owner, settings.speck)
         drop_faceless(parts, people.owner, len(people.heights), heads, faces)
         join_patches(
             parts,
@@ -162,7 +146,7 @@ def parse_centres(
             share=settings.patch,
             garment_share=settings.garment_patch,
             surrounded=settings.surrounded,
-            garments=wear,
+            garments=garments,
         )
         persons = -people.distance[order]
         maps.person_boxes = paste_winners(

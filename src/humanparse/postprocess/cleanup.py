@@ -1,14 +1,14 @@
 """Clean up small connected components of people and parts, which are mistakes more often than not.
 
 They are assigned to nobody or to another part. The same goes for hair and hats that are not
-connected to a face, and for minor garments and scarves next to a person's main garment.
+connected to a face, and for minor garments next to a person's main one.
 
 Everything works on the network's coarse cells. `CentreSettings` explains the thresholds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import cv2
 import numpy as np
@@ -81,7 +81,8 @@ def one_outfit(
     probability: np.ndarray,
     owner: np.ndarray,
     count: int,
-    garments: Mapping[int, float],
+    garments: Collection[int],
+    power: float,
 ) -> np.ndarray:
     """Lower each person's minor garments by how small they are next to the main one.
 
@@ -90,55 +91,23 @@ def one_outfit(
         probability: float32 (C, h, w), the same as probabilities.
         owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
         count: The number of people.
-        garments: The rows of the garments, and the power of a garment's share of the main one; the
-            garment's odds are multiplied by the result.
+        garments: The rows of the garments.
+        power: Of a garment's share of the main one; the garment's odds are multiplied by the
+            result.
 
     Returns:
         The lowered logits.
     """
     rows = sorted(garments)
-    powers = np.array([garments[row] for row in rows], np.float32)
     lowered = parts.copy()
-    for index in range(count if powers.any() else 0):
+    for index in range(count if rows and power else 0):
         mine = owner == index
         window = _window(mine)
         mine = mine[window]
         amounts = probability[rows, *window][:, mine].sum(1)  # (garments,)
         shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)
-        lowered[rows, *window] += (powers * np.log(shares).astype(np.float32))[:, None, None] * mine
+        lowered[rows, *window] += (power * np.log(shares).astype(np.float32))[:, None, None] * mine
     return lowered
-
-
-def without_specks(
-    parts: np.ndarray, part: np.ndarray, owner: np.ndarray, share: float
-) -> np.ndarray:
-    """Push a class down where it wins only a speck.
-
-    Args:
-        parts: float32 (C, h, w), class maps.
-        part: int (h, w), the class that wins at each cell.
-        owner: int (h, w), the person of each cell, -1 for nobody.
-        share: A component is a speck if it is smaller than this share of the largest one of the
-            same class and person.
-
-    Returns:
-        The changed maps.
-    """
-    part = np.where(owner >= 0, part, -1)
-    cleaned = parts.copy()
-    for c in np.flatnonzero(np.bincount(part.ravel() + 1)[1:]):
-        window, regions, areas = _components(part == c)
-        if len(areas) == 2:  # a single component
-            continue
-        someone = np.zeros(len(areas), int)
-        # The person of each component; if it is shared by two people, one of them.
-        someone[regions.ravel()] = owner[window].ravel()
-        largest = np.zeros(owner.max() + 1, int)
-        np.maximum.at(largest, someone[1:], areas[1:])
-        specks = areas < share * largest[someone]
-        if specks[1:].any():
-            cleaned[c][window][specks[regions] & (regions > 0)] -= PUSH
-    return cleaned
 
 
 def drop_faceless(

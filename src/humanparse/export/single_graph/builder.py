@@ -51,9 +51,6 @@ class Value:
     def __or__(self, other: Like) -> Value:
         return self.op.Or(self, other)
 
-    def __invert__(self) -> Value:
-        return self.op.Not(self)
-
 
 class Builder:
     """The nodes and constants of one graph.
@@ -107,10 +104,6 @@ class Builder:
             self.constants[key] = name, the_onnx_package().numpy_helper.from_array(array, name)
         return self.constants[key][0]
 
-    def seen(self, value: Value) -> Value:
-        """Return a value of the enclosing graph, for use inside this one."""
-        return Value(self, value.name)
-
     # Short forms of what takes several nodes, or awkward ones
 
     def cast(self, value: Like, kind: type) -> Value:
@@ -127,24 +120,3 @@ class Builder:
         """Return 0, 1, … length - 1, for a length that is int64 (1,)."""
         numbers = self.Range(0, self.Squeeze(length, [0]), 1)
         return numbers if kind is np.int64 else self.cast(numbers, kind)
-
-    def subgraph(
-        self,
-        name: str,
-        inputs: Sequence[onnx.ValueInfoProto],
-        outputs: Sequence[tuple[Value, onnx.ValueInfoProto]],
-    ) -> onnx.GraphProto:
-        """Return the graph so far, for use as the body of a Loop.
-
-        Args:
-            name: The name of the graph.
-            inputs: Declarations of its inputs.
-            outputs: Pairs of an output and the declaration that gives it its name.
-        """
-        helper = the_onnx_package().helper
-        for value, declared in outputs:
-            self.nodes.append(helper.make_node("Identity", [value.name], [declared.name]))
-        tensors = [tensor for _, tensor in self.constants.values()]
-        return helper.make_graph(
-            self.nodes, name, list(inputs), [declared for _, declared in outputs], tensors
-        )

@@ -25,7 +25,6 @@ from humanparse.result import Parsing
 from humanparse.service.child import tensors
 from humanparse.service.options import ANSWER, TENSORS
 from humanparse.system.files import sha256_of
-from humanparse.vocabulary import PALETTES
 from humanparse.weights.catalog import model_file
 
 
@@ -79,19 +78,7 @@ def probe(models: Models) -> None:
 
 def describe(models: Models) -> list[dict[str, Any]]:
     """Return what clients may know about each model, in plain JSON values."""
-    return [
-        {
-            "name": name,
-            "label_set": parser.labels.name,
-            "classes": list(parser.labels.names),
-            "palettes": {
-                name: [list(colour) for colour in parser.labels.palette(name)] for name in PALETTES
-            },
-            "license": parser.card.license,
-            "sha256": sha256,
-        }
-        for name, (parser, sha256) in models.items()
-    ]
+    return [parser.card.summary() | {"sha256": sha256} for parser, sha256 in models.values()]
 
 
 def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dict[str, Any], bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import mimetypes
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,14 +23,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from humanparse.service.paths import root_of
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
-from humanparse.system.packaged import packaged
+from humanparse.webpage import INDEX, POLICY, SERVER, index_html, page_files
 
-SAMPLE = "cli/demo/astronaut.jpg"  # one of the photos of `humanparse demo`
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 # media types that gzip makes smaller; pictures are compressed already
 COMPRESSIBLE = ("text/", "image/svg+xml")
 # settings that the page gets, so that it does not send what would be refused
@@ -41,19 +34,16 @@ LIMITS = ("max_body_mb", "max_megapixels")
 def page_routes() -> APIRouter:
     """Return the routes of /, /static/…, /docs and /openapi.json."""
     router = APIRouter(include_in_schema=False)
-    static_files = packaged("service/page/static")
-    files = {
-        path.relative_to(static_files).as_posix(): path
-        for path in sorted(static_files.rglob("*"))
-        if path.is_file()
-    }
-    files["sample.jpg"] = packaged(SAMPLE)
-    assets = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files.items()}
+    files = page_files().items()
+    assets = {name: Asset(path.read_bytes(), _media_type(name)) for name, path in files}
 
     @lru_cache(maxsize=16)  # more than there are proxies; clients may be able to forge others
     def filled_in(settings: Settings, root: str) -> Asset:
         policy = POLICY.replace("base-uri 'none'", "base-uri 'self'") if root else POLICY
-        return Asset(_filled_in(assets, settings, root), "text/html", policy)
+        limits = {name: getattr(settings, name) for name in LIMITS}
+        # With the base, links work at /hp as well as at /hp/, without it only at /hp/.
+        base = f'<base href="{escape(root)}/">' if root else ""
+        return Asset(index_html(SERVER, limits, assets, head=base).encode(), "text/html", policy)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def page(request: Request) -> Response:
@@ -132,7 +122,7 @@ def _takes_gzip(accepted: str) -> bool:
 
 def _asset(assets: dict[str, Asset], name: str) -> Asset:
     """Return a file of the package by its exact name, so that no name leads out of the package."""
-    if name not in assets or name == "index.html":
+    if name not in assets or name == INDEX:
         raise Problem("not_found", "there is no such file; the page is at /")
     return assets[name]
 
@@ -143,26 +133,6 @@ def _media_type(name: str) -> str:
     return (
         known.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     )
-
-
-def _filled_in(assets: dict[str, Asset], settings: Settings, root: str) -> bytes:
-    """Fill the limits of the server and all modules, which browsers preload, into index.html.
-
-    root: the path below which clients see the page, if known. With it links work at /hp as well as
-    at /hp/, without it only at /hp/.
-    """
-    limits = json.dumps({name: getattr(settings, name) for name in LIMITS})
-    modules = [name for name in assets if name.startswith("js/")]
-    preloads = "\n".join(
-        f'  <link rel="modulepreload" href="static/{name}">'
-        for name in modules
-        if name != "js/early.js"
-    )
-    text = assets["index.html"].data.decode()
-    base = f'  <base href="{escape(root)}/">\n' if root else ""
-    for name, filling in (("base", base), ("limits", escape(limits)), ("preloads", preloads)):
-        text = text.replace(f"{{{{{name}}}}}", filling)
-    return text.encode()
 
 
 # /docs

@@ -1,21 +1,14 @@
-// Talks to the server: /models, /parse, /readyz. Every failure becomes a Problem with the server's
-// own code.
+// Where results come from: here the server, through /models, /parse and /readyz. Every failure
+// becomes a Problem with the server's own code. In an exported site, where the results come from
+// the browser, another module takes this one's place: export/web/page/static/js/api.js.
 
 import { recall, remember } from './memory.js';
+import { Problem } from './problem.js';
 
 const PARSING = ['read', 'preprocess', 'network', 'postprocess', 'answer'];
 
-/** What went wrong.
- *
- * code: the code of the server's problem, or network, cancelled or bad_answer; retryAfter: seconds,
- * or null.
- */
-export class Problem extends Error {
-  constructor(code, detail = '', { retryable = false, retryAfter = null } = {}) {
-    super(detail || code);
-    Object.assign(this, { code, detail, retryable, retryAfter });
-  }
-}
+/** What this source says in other words than strings.js; a server says nothing differently. */
+export const texts = { en: {}, zh: {} };
 
 // Another service below another path of this host has its own token.
 const KEPT = `token ${new URL('.', document.baseURI).pathname}`;

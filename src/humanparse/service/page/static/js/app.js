@@ -15,7 +15,7 @@ import { shownPhoto } from './photos.js';
 import * as queue from './queue.js';
 import { change, listen, newPicture, state } from './state.js';
 import * as strip from './strip.js';
-import { problemText, switchLanguage, t, translatePage } from './strings.js';
+import { percent, problemText, switchLanguage, t, translatePage } from './strings.js';
 import * as take from './take.js';
 import * as token from './token.js';
 import * as toolbar from './toolbar.js';
@@ -141,6 +141,9 @@ function frame() {
   find('#language').textContent = t('language');
   find('#language').setAttribute('aria-label', t('languageLabel'));
   find('#stage').setAttribute('aria-label', t('stage'));
+  const loading = state.loading !== null;
+  find('#loading').hidden = !loading;
+  if (loading) find('#loading').textContent = t('loading', percent(state.loading));
   tellProgress(state.current);
 }
 

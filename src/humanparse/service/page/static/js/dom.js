@@ -3,6 +3,9 @@
 /** Return the first element inside `root` that matches. */
 export const find = (selector, root = document) => root.querySelector(selector);
 
+/** Whether results come from a server, and not from the browser itself. */
+export const served = document.documentElement.dataset.source === 'server';
+
 /** Make an element.
  *
  * props: set as properties, or as attributes if the name contains "-" or is `role` or `for`.

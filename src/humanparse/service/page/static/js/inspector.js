@@ -1,6 +1,6 @@
 // Beside the stage: how much was found, the table of it, the model, and how long it took.
 
-import { find, make } from './dom.js';
+import { find, make, served } from './dom.js';
 import { state } from './state.js';
 import { currentLanguage, integer, labelName, milliseconds, percent, t } from './strings.js';
 
@@ -43,11 +43,12 @@ export function foundText({ people, loose_parts: loose }) {
   );
 }
 
-function summary({ result, name }) {
+function summary({ result, name, original }) {
   const nothing = !result.people.length && !result.loose_parts.length;
   find('#summary').replaceChildren(
     make('h2', {}, nothing ? t('nobody') : foundText(result)),
     make('p', { className: 'faint file' }, `${name} · ${result.width} × ${result.height}`),
+    ...(original ? [make('p', { className: 'faint small' }, t('shrunk', original))] : []),
     ...(nothing ? [make('p', {}, t('nobodyHint'))] : []),
   );
 }
@@ -104,7 +105,7 @@ function table({ people, loose_parts: loose }) {
 
 function footer({ model, times }) {
   const stages = [
-    `${t('timeUpload')} ${milliseconds(times.upload)}`,
+    ...(served ? [`${t('timeUpload')} ${milliseconds(times.upload)}`] : []),
     ...(times.known
       ? [t('timeKnown')]
       : [

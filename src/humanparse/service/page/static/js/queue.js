@@ -1,8 +1,9 @@
 // Sends the waiting pictures, two at a time, and stores their results and problems in them.
 
 import * as api from './api.js';
-import { change, state } from './state.js';
 import { shrunk } from './photos.js';
+import { Problem } from './problem.js';
+import { change, state } from './state.js';
 
 const MAX_CONCURRENT = 2;
 const MAX_RETRIES = 5; // automatic ones
@@ -44,7 +45,7 @@ export function pump() {
 export function cancel(picture) {
   clearTimeout(picture.timer);
   picture.retryAt = 0;
-  if (picture.status === 'waiting') fail(picture, new api.Problem('cancelled'));
+  if (picture.status === 'waiting') fail(picture, new Problem('cancelled'));
   picture.abort();
   pump();
 }
@@ -82,21 +83,19 @@ async function send(picture) {
   try {
     checkSize(picture);
     if (!state.models.length) await onModels();
-    if (aborted) throw new api.Problem('cancelled');
+    if (aborted) throw new Problem('cancelled');
     const model = state.models.find((one) => one.name === state.model) || state.models[0];
     const { done, abort } = api.parse(picture.file, {
       model: model.name,
       onProgress: (share) => progress(picture, share),
     });
     picture.abort = abort;
-    const { body, times } = await done;
-    Object.assign(picture, { result: await read(body), model, times, tries: 0, status: 'done' });
+    const { body, times, original = null } = await done;
+    const result = await read(body);
+    Object.assign(picture, { result, original, model, times, tries: 0, status: 'done' });
     await onDone(picture);
   } catch (error) {
-    fail(
-      picture,
-      error instanceof api.Problem ? error : new api.Problem('bad_answer', String(error)),
-    );
+    fail(picture, error instanceof Problem ? error : new Problem('bad_answer', String(error)));
   } finally {
     picture.abort = () => {};
     pump();
@@ -108,7 +107,7 @@ function checkSize({ file }) {
   const { maxBytes } = bounds();
   if (file.size > maxBytes) {
     const [size, most] = [file.size, maxBytes].map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
-    throw new api.Problem('body_too_large', `the file has ${size}; the limit is ${most}`);
+    throw new Problem('body_too_large', `the file has ${size}; the limit is ${most}`);
   }
 }
 

@@ -1,6 +1,7 @@
-// The code that gives the same result in a shell and in Python.
+// The code that gives the same result in a shell, in Python and in JavaScript.
 
 import { token } from './api.js';
+import { served } from './dom.js';
 import { state } from './state.js';
 
 export function curl(picture) {
@@ -24,8 +25,21 @@ export function python(picture) {
   ].join('\n');
 }
 
+export function javascript() {
+  const library = JSON.stringify(new URL('humanparse.js', document.baseURI).href);
+  return [
+    `import { HumanParser } from ${library};`,
+    '',
+    'const parser = await HumanParser.load();',
+    'const parsing = await parser.parse(photo); // a File or Blob',
+    'for (const person of parsing.people) {',
+    '  console.log(person.id, person.parts.map((part) => part.label));',
+    '}',
+  ].join('\n');
+}
+
 /** Whether the model must be named because it is not the default. */
-const isNamed = (picture) => picture.model.name !== state.models[0].name;
+const isNamed = (picture) => !served || picture.model.name !== state.models[0].name;
 
 /** Return the name on the visitor's disk, where another picture may have the same. */
 const fileName = (picture) => picture.file.name || picture.name;

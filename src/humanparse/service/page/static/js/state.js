@@ -5,6 +5,7 @@ export const state = {
   current: null, // the picture that is shown
   models: [], // from /models
   model: '', // the name of the chosen one
+  loading: null, // the share of the model that this browser has loaded, if it is to run it
   mode: 'overlay', // overlay, colours, outlines or original
   opacity: 0.55, // of the colours in the overlay
   colourBy: 'part', // part or person
@@ -57,6 +58,7 @@ export function newPicture(file, others) {
     tries: 0, // automatic retries so far
     retryAt: 0, // when it is sent again automatically, as Date.now() counts
     timer: 0,
+    original: null, // {width, height} of the photo, if a smaller copy was parsed
     result: null, // described in docs/json.md
     model: null, // that made the result, from /models
     times: null, // milliseconds: upload, queue, parse, show

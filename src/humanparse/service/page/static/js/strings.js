@@ -1,5 +1,6 @@
 // All texts of the page in English and Chinese, and the names of body parts and garments.
 
+import { texts } from './api.js';
 import { recall, remember } from './memory.js';
 
 const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
@@ -13,6 +14,7 @@ const EN = {
   sample: 'Try the sample',
   hint: 'You can also drop photos anywhere on this page, or paste one.',
   privacy: 'Photos are sent only to this server and are not stored.',
+  privacyHere: 'Photos never leave this device: the model runs in your browser.',
   sampleCredit: 'Photo: NASA',
   drop: 'Drop to parse',
   add: 'Add photos',
@@ -217,6 +219,7 @@ const ZH = {
   sample: '试用示例',
   hint: '也可以把照片拖到页面任意位置，或直接粘贴。',
   privacy: '照片只发送到这台服务器，不会保存。',
+  privacyHere: '照片不会离开本设备：模型在您的浏览器中运行。',
   sampleCredit: '照片：NASA',
   drop: '松开即开始解析',
   add: '添加照片',
@@ -429,6 +432,13 @@ const LABELS_ZH = {
 
 const LABELS_EN = { UpperClothes: 'Upper clothes', 'Other-accessary': 'Other accessory' };
 
+const WORDS = { en: withOthers(EN, texts.en), zh: withOthers(ZH, texts.zh) };
+
+/** Return the texts, with those in their place that the source of results has for itself. */
+function withOthers(words, others) {
+  return { ...words, ...others, problems: { ...words.problems, ...others.problems } };
+}
+
 let language = recall('language') || (navigator.language.startsWith('zh') ? 'zh' : 'en');
 
 export const currentLanguage = () => language;
@@ -441,7 +451,7 @@ export function switchLanguage() {
 
 /** Return a text by its name; some texts take values to fill in. */
 export function t(name, ...values) {
-  const text = (language === 'zh' ? ZH : EN)[name];
+  const text = WORDS[language === 'zh' ? 'zh' : 'en'][name];
   return typeof text === 'function' ? text(...values) : text;
 }
 
@@ -449,16 +459,17 @@ export function t(name, ...values) {
 export const problemText = (code) => t('problems')[code] || t('problems').internal_error;
 
 /** Return the codes of the problems that have their own texts. */
-export const problemCodes = () => Object.keys(EN.problems);
+export const problemCodes = () => Object.keys(WORDS.en.problems);
 
 /** Return what is missing in one of the languages: texts, problems, and these labels in Chinese. */
 export function untranslated(labels) {
   const lacking = (one, other) => Object.keys(one).filter((name) => !(name in other));
+  const { en, zh } = WORDS;
   return [
-    ...lacking(EN, ZH),
-    ...lacking(ZH, EN),
-    ...lacking(EN.problems, ZH.problems),
-    ...lacking(ZH.problems, EN.problems),
+    ...lacking(en, zh),
+    ...lacking(zh, en),
+    ...lacking(en.problems, zh.problems),
+    ...lacking(zh.problems, en.problems),
     ...labels.filter((label) => !LABELS_ZH[label]),
   ];
 }

@@ -1,8 +1,8 @@
 // The buttons for downloads, and the code that gives the same result.
 
-import { copy, find, icon, make, save } from './dom.js';
+import { copy, find, icon, make, save, served } from './dom.js';
 import { file } from './export.js';
-import { curl, python } from './snippets.js';
+import { curl, javascript, python } from './snippets.js';
 import { state } from './state.js';
 import { currentLanguage, t } from './strings.js';
 import { say } from './voice.js';
@@ -100,7 +100,7 @@ function code(picture) {
       'details',
       {},
       make('summary', {}, t('code')),
-      block('curl', curl(picture)),
+      served ? block('curl', curl(picture)) : block('JavaScript', javascript()),
       block('Python', python(picture)),
     ),
   );
