@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from humanparse.edit import Step
     from humanparse.parser import HumanParser
     from humanparse.video import Clip
+    from humanparse.video.record import Recorded
     from humanparse.video.write import Look
 
 EXIT_CODES_HELP = """\b
@@ -54,6 +55,7 @@ Exit codes:
   130  interrupted by Ctrl-C or SIGTERM; the results so far are kept
 """
 DEFAULT_FORMATS = ("overlay", "tracks")
+RECORD_SUFFIX = ".resume.jsonl"
 STDIN = "-"
 
 
@@ -149,6 +151,14 @@ def video(
             show_default="the number of cores, at most 8; 1 for models of 50 MB or more",
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep a record of the parsed frames; the same command continues from it after an "
+            "interruption.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace results that exist already.")
     ] = False,
@@ -183,7 +193,12 @@ def video(
     names = _wanted(formats, bool(steps))
     limits = ClipLimits(max_megapixels=max_megapixels)
     with open_clip(_source(source), size=_size(size), rate=rate, limits=limits) as clip:
-        targets, container = _targets(clip, output, names, container, overwrite)
+        targets, container = _targets(clip, output, names, container)
+        record = _record_beside(targets, clip) if resume else None
+        if record and not record.exists() and all(one.exists() for one in targets.values()):
+            typer.echo(f"{clip.info.name} is done already", err=True)
+            return
+        _prepare(targets, clip, overwrite or bool(record and record.exists()))
         parser = parse.load_parser(
             model,
             engine=engine,
@@ -195,8 +210,11 @@ def video(
             max_megapixels=max_megapixels,
         )
         look = _look(palette, container, steps, strength, parser)
-        results = parse_video(clip, parser, every=every, steady=steady, jobs=jobs)
+        recorded = _recorded(parser, record, clip, every) if record else None
+        results = parse_video(clip, recorded or parser, every=every, steady=steady, jobs=jobs)
         _run(clip, results, targets, look, limit, quiet)
+        if recorded:
+            recorded.remove()
 
 
 def _run(
@@ -221,7 +239,7 @@ def _run(
                 tracks |= set(result.track_ids)
                 report.finished(len(result.parsing.people))
     except KeyboardInterrupt:
-        report.error("interrupted; the results so far are kept")
+        report.error("interrupted; the results so far are kept")  # --resume keeps its record, too
         code = errors.INTERRUPTED
     except (VideoError, OSError) as error:
         errors.report(clip.info.name, error)
@@ -271,9 +289,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _targets(
-    clip: Clip, output: Path | None, names: list[str], container: str, overwrite: bool
+    clip: Clip, output: Path | None, names: list[str], container: str
 ) -> tuple[dict[str, Path], str]:
-    """Where each format is written, and the container of clips; makes the folder."""
+    """Where each format is written, and the container of clips."""
     from humanparse.video.write import CLIPS, suffix_of, targets_of
 
     beside = clip.source.parent if clip.source else Path()
@@ -293,13 +311,32 @@ def _targets(
         targets = targets_of(output.stem, output.parent, names, container) | {one: output}
     else:
         targets = targets_of(clip.info.name, output or beside, names, container)
-    folder = next(iter(targets.values())).parent
+    return targets, container
+
+
+def _prepare(targets: dict[str, Path], clip: Clip, overwrite: bool) -> None:
+    """Check that the results may be written, and make their folder."""
     inputs = [clip.source] if clip.source else []
     for target in targets.values():
         check_target(target, inputs, overwrite=overwrite)
+    folder = next(iter(targets.values())).parent
     parse.make_folder(folder)
     remove_leftovers(folder)
-    return targets, container
+
+
+def _record_beside(targets: dict[str, Path], clip: Clip) -> Path:
+    if clip.source is None:
+        raise OptionError("--resume needs a clip's file, which can be read again from its start")
+    return next(iter(targets.values())).parent / f"{clip.info.name}{RECORD_SUFFIX}"
+
+
+def _recorded(parser: HumanParser, path: Path, clip: Clip, every: int) -> Recorded:
+    from humanparse.video.record import Recorded
+
+    assert clip.source is not None  # _record_beside has seen to it
+    size = clip.source.stat().st_size
+    identity = {"clip": clip.source.name, "bytes": size, "model": parser.name, "every": every}
+    return Recorded(parser, path, identity)
 
 
 def _look(

@@ -2,15 +2,17 @@
 over gaps of a few frames: a face that is missed in one frame stays hidden.
 
 A region is looked for on each person by themselves. Where much less of it is found on somebody
-than a moment ago, what was found then is kept for HOLD_S, and moves with that person.
+than a moment ago, or the person is missed altogether, what was found then is kept for HOLD_S,
+moves with what can be seen there, and grows a little, since its place becomes less sure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+import cv2
 import numpy as np
 
 from humanparse.edit import Step, edit
@@ -18,10 +20,12 @@ from humanparse.edit.steps import read_file
 from humanparse.errors import OptionError
 from humanparse.masks import Mask
 from humanparse.regions import Region, Selection, select
-from humanparse.result import Parsing, Person
+from humanparse.result import Parsing
+from humanparse.video.carry import Motion, small_grey
 from humanparse.video.clip import FrameResult
 
 HOLD_S = 0.5  # how long something stays where it was found last
+GROWS_SHARE = 0.05  # of the root of its area, by which what is kept grows with each frame
 LOST_SHARE = 0.5  # of the area found last: with less, the region counts as missed
 
 
@@ -44,36 +48,44 @@ class Editor:
         self.transparent = any(one.operation == "cutout" for one in self._steps)
         self._read = cache(read_file)  # or a background would be decoded for every frame
         self._held: dict[Region, dict[int, _Found]] = {}
+        self._before: np.ndarray | None = None
 
     def __call__(self, result: FrameResult) -> np.ndarray:
         """Return the next frame, edited: uint8 (H, W, 3), or (H, W, 4) where `transparent`."""
+        now = small_grey(result.frame.image)
+        before = now if self._before is None else self._before
+        self._before = now
+        motion = cache(lambda: Motion(before, now, result.parsing.size_hw))
         done = edit(
             result.parsing,
             self._steps,
             strength=self._strength,
             read=self._read,
-            choose=lambda _, region: self._selection(result, region),
+            choose=lambda _, region: self._selection(result, region, motion),
         )
         return np.asarray(done.image)
 
-    def _selection(self, result: FrameResult, region: Region) -> Selection:
+    def _selection(
+        self, result: FrameResult, region: Region, motion: Callable[[], Motion]
+    ) -> Selection:
         parsing, now = result.parsing, result.frame.seconds
-        held = self._held.setdefault(region, {})
         plain = replace(region, invert=False)
         everybody = range(1, len(parsing.people) + 1)
         masks = [_selected(parsing, plain, result.track_ids, everybody)]
-        for person, number in zip(parsing.people, result.track_ids, strict=True):
-            mask = _selected(parsing, plain, result.track_ids, [person.id])
-            before = held.get(number)
-            if before and mask.area < LOST_SHARE * before.mask.area:
-                masks.append(before.moved_to(person))
-            elif mask.area:
-                held[number] = _Found(now, mask, person.mask)
-        for number in held.keys() - set(result.track_ids):
-            masks.append(held[number].mask)
-        self._held[region] = {
-            number: found for number, found in held.items() if now - found.seconds < HOLD_S
+        found = {
+            number: _selected(parsing, plain, result.track_ids, [place])
+            for place, number in enumerate(result.track_ids, 1)
         }
+        held = {}
+        for number, before in self._held.get(region, {}).items():
+            lost = number not in found or found[number].area < LOST_SHARE * before.area
+            if lost and now - before.seconds < HOLD_S:
+                held[number] = before.carried(motion())
+                masks.append(held[number].mask)
+        for number, mask in found.items():
+            if mask.area and number not in held:
+                held[number] = _Found(now, mask, mask.area)
+        self._held[region] = held
         mask = Mask.union(masks)
         if region.invert:
             mask = Mask.from_dense(~mask.to_dense())
@@ -82,16 +94,19 @@ class Editor:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """Where a region was found on somebody, and when."""
+    """A region of somebody: when it was found, where it is now, and how large it was."""
 
     seconds: float
     mask: Mask
-    person: Mask
+    area: int
 
-    def moved_to(self, person: Person) -> Mask:
-        """The mask, moved as the top of the person has moved."""
-        (x, y), (old_x, old_y) = _top(person.mask), _top(self.person)
-        return _moved(self.mask, x - old_x, y - old_y)
+    def carried(self, motion: Motion) -> _Found:
+        """It a frame later."""
+        dense = motion.carried(self.mask.to_dense().view(np.uint8))
+        by_px = max(1, round(GROWS_SHARE * self.area**0.5))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by_px + 1, 2 * by_px + 1))
+        mask = Mask.from_dense(cv2.dilate(dense, kernel).view(bool))
+        return _Found(self.seconds, mask, self.area)
 
 
 def _selected(
@@ -116,20 +131,3 @@ def _selected(
     if not any(not term.minus for term in terms):
         return Mask.from_dense(np.zeros(parsing.size_hw, bool))
     return select(parsing, replace(region, terms=tuple(terms))).mask
-
-
-def _top(mask: Mask) -> tuple[int, int]:
-    x0, y0, x1, _ = mask.box_xyxy
-    return (x0 + x1) // 2, y0
-
-
-def _moved(mask: Mask, x: int, y: int) -> Mask:
-    """The mask, moved by so many pixels; what leaves the picture is cut off."""
-    height, width = mask.size_hw
-    x0, y0, x1, y1 = mask.box_xyxy
-    left, top = max(0, x0 + x), max(0, y0 + y)
-    right, bottom = min(width, x1 + x), min(height, y1 + y)
-    if left >= right or top >= bottom:
-        return Mask.from_dense(np.zeros((height, width), bool))
-    crop = mask.crop[top - y0 - y : bottom - y0 - y, left - x0 - x : right - x0 - x]
-    return Mask.from_dense(crop, (height, width), (left, top))

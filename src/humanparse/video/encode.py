@@ -224,7 +224,7 @@ class _FfmpegPipe:
         sound_of: Path | None,
     ):
         self._program, self._path, self._sound_of = program, path, sound_of
-        self._rate, self._frames = rate, 0
+        self._rate, self._frames, self._said = rate, 0, ""
         width, height = map(_even_side, size_wh)
         webm = path.suffix == ".webm"
         codec, options = ("libvpx-vp9", _VP9) if webm else ("libx264", _H264)
@@ -280,11 +280,14 @@ class _FfmpegPipe:
             silent.replace(self._path)
 
     def _last_words(self) -> str:
+        """Wait for the end of ffmpeg, and return the last line that it printed."""
         assert self._process.stderr is not None
         try:
             self._process.wait(ENCODER_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        said = self._process.stderr.read().decode(errors="replace").strip()
-        return said.splitlines()[-1] if said else f"exit code {self._process.returncode}"
+        if not self._process.stderr.closed:
+            with self._process.stderr as stderr:
+                self._said = stderr.read().decode(errors="replace").strip().split("\n")[-1]
+        return self._said or f"exit code {self._process.returncode}"
