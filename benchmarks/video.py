@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.memory_minutes:
-            _memory(folder, options.memory_minutes, options.model, options.engine)
+            _memory(folder, options)
         else:
             _speed(folder, options)
 
@@ -71,6 +71,10 @@ def _speed(folder: Path, options: argparse.Namespace) -> None:
         "with an overlay clip, every 2nd": video("overlay", every=2),
         "with an overlay clip, every 4th": video("overlay", every=4),
     }
+    wanted = options.ways.split(",") if options.ways else [""]
+    ways = {
+        name: way for name, way in ways.items() if any(one in name for one in ("bare", *wanted))
+    }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     next(parser.parse_many(frames[:1]))
@@ -95,8 +99,9 @@ def _speed(folder: Path, options: argparse.Namespace) -> None:
     print(machine.table(rows, options.markdown))
 
 
-def _memory(folder: Path, minutes: float, model: str | None, engine: str) -> None:
-    count = round(minutes * 60 * RATE)
+def _memory(folder: Path, options: argparse.Namespace) -> None:
+    count = round(options.memory_minutes * 60 * RATE)
+    parser = HumanParser(options.model, engine=options.engine)
     clip = _clip(folder / "clip.webm", count)
     start = time.perf_counter()
     seen: list[int] = []
@@ -107,7 +112,7 @@ def _memory(folder: Path, minutes: float, model: str | None, engine: str) -> Non
             print(f"frame {number}: {seen[-1] / 1e6:.0f} MB", flush=True)
 
     formats = ("overlay", "jsonl", "tracks", "coco")
-    _video(clip, folder, formats, HumanParser(model, engine=engine), note=note)
+    _video(clip, folder, formats, parser, options.every, note)
     growth = (seen[-1] - seen[1]) / 1e6
     print(f"{count} frames in {time.perf_counter() - start:.0f} s; from the second tenth to the ")
     print(f"last, memory grew by {growth:.1f} MB")
@@ -166,8 +171,10 @@ def _drain(results: Iterator | object) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8, help="of the clip (default: 8)")
+    parser.add_argument("--seconds", type=float, default=4, help="of the clip (default: 4)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    parser.add_argument("--ways", help="parts of the names of ways, with commas (default: all)")
+    parser.add_argument("--every", type=int, default=1, help="with --memory-minutes (default: 1)")
     parser.add_argument("--memory-minutes", type=float, default=0, help="measure memory instead")
     parser.add_argument("--model", help="name or file of the model")
     parser.add_argument("--engine", default="auto", help="of the model")
