@@ -71,10 +71,8 @@ def _speed(folder: Path, options: argparse.Namespace) -> None:
         "with an overlay clip, every 2nd": video("overlay", every=2),
         "with an overlay clip, every 4th": video("overlay", every=4),
     }
-    wanted = options.ways.split(",") if options.ways else [""]
-    ways = {
-        name: way for name, way in ways.items() if any(one in name for one in ("bare", *wanted))
-    }
+    wanted = ["bare", *(options.ways.split(",") if options.ways else [""])]
+    ways = {name: way for name, way in ways.items() if any(one in name for one in wanted)}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     next(parser.parse_many(frames[:1]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from coloured_clips import ColourParser, frame, walk, write_clip
@@ -111,3 +114,21 @@ def test_an_interrupted_run_is_kept_and_resumed(run, colours, street, here, monk
     assert colours.seen == 4 and len(list(open_clip(here / "street.overlay.webm"))) == 10
     assert not (here / "street.resume.jsonl").exists()
     assert "done already" in run("video", "street.mp4", "--resume").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+def test_sigterm_ends_the_files_properly_although_the_source_goes_on(here):
+    command = [sys.executable, "-m", "humanparse", "video", "-", "--size", "64x48", "--quiet"]
+    with subprocess.Popen(
+        [*command, "-f", "overlay,jsonl"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=here
+    ) as process:
+        for image in walk(30):  # more than a pipe holds: when all are written, many are parsed
+            process.stdin.write(image.tobytes())
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(120)
+        assert code == INTERRUPTED, process.stderr.read()
+    rows = (here / "stdin.jsonl").read_text().splitlines()
+    assert len(list(open_clip(here / "stdin.overlay.webm"))) == len(rows) >= 1
+    assert sorted(one.name for one in here.iterdir()) == ["stdin.jsonl", "stdin.overlay.webm"]
