@@ -21,7 +21,7 @@ from humanparse.result import Parsing
 from humanparse.system.packaged import packaged
 
 SIZE_HW = (480, 640)
-RATE = 8.0  # frames a second: fewer than usual, which is harder to follow and quicker to parse
+RATE = 6.0  # frames a second: fewer than usual, which is harder to follow and quicker to parse
 # class, then top, bottom, left, right within a person of 80 rows and 40 columns
 _BLOCKS = {
     "Hair": (0, 6, 12, 28),
@@ -255,6 +255,7 @@ class Stage:
         The first walks on behind the wall, stands there for a while or turns round.
         """
         height, width = self.size_hw
+        self._leftwards = 1  # the first comes from the left, the other from the right
         hidden, other = self._walker(1, 6), self._walker(2, 8)
         half = hidden.height_px * hidden.cutout.alpha.shape[1] / hidden.cutout.alpha.shape[0] / 2
         wall_px, y = 2 * half + 0.12 * width, hidden.keys[0][2]
@@ -265,9 +266,9 @@ class Stage:
             way[2:2] = [(3.0, width / 2), (4.0, width / 2)]
         if kind == 2:
             way[2:] = [(3.5, width / 2), (4.5, left + half), (7, -0.05 * width)]
+            stays = [(0, 1.05 * width, other.keys[0][2]), (3, 0.85 * width, other.keys[0][2])]
+            other = replace(other, keys=stays)  # so that the two do not walk together
         keys = [(t, x, y) for t, x in way]
-        if self._rng.random() < 0.5:
-            keys = [(t, width - x, y) for t, x, y in keys]
         wall = Actor(self._thing(wall_px, height), 0, [(0, width / 2, height)], height)
         # hidden behind the wall; the other in front of it
         people = replace(hidden, keys=keys), wall, other
@@ -289,7 +290,7 @@ class Stage:
         """Two or three people, and after a cut the same at other places, in another scene."""
         people = [self._walker(number, 6) for number in range(1, int(self._rng.integers(3, 5)))]
         again = [
-            replace(one, keys=self._walker(one.person + 1, 6).keys, height_px=one.height_px * 1.2)
+            replace(one, keys=self._midway(one.person + 1), height_px=one.height_px * 1.1)
             for one in people
         ]
         return tuple(
@@ -325,6 +326,11 @@ class Stage:
             w, h = self._rng.integers(20, 120, 2)
             drawn[y : y + h, x : x + w] += self._rng.uniform(-50, 50, 3)
         return drawn.clip(0, 255).astype(np.uint8)
+
+    def _midway(self, number: int) -> list[tuple[float, float, float]]:
+        """The way of somebody who has walked for some seconds when the shot begins."""
+        began = self._rng.uniform(1.5, 3)
+        return [(t - began, x, y) for t, x, y in self._walker(number, 7).keys]
 
     def _walker(self, number: int, seconds: float) -> Actor:
         """Somebody who crosses the picture in about that time; `number` chooses of the cast."""

@@ -39,6 +39,7 @@ class TrackSettings:
         unsure_overlap: The same in the second round, that of the less sure people.
         look: The weight of appearance beside overlap in the first round.
         alike: The least likeness of somebody who comes back.
+        margin: How much more they must look like it than like the one in whose place they are.
         young_s: How long somebody new may still turn out to be somebody who comes back, in
             seconds.
         coast_s: How long somebody who is hidden is expected to go on moving, in seconds.
@@ -46,11 +47,12 @@ class TrackSettings:
         most_lost: How many people who are out of sight are remembered; the oldest are forgotten.
     """
 
-    sure: float = 0.6
-    overlap: float = 0.15
+    sure: float = 0.55
+    overlap: float = 0.1
     unsure_overlap: float = 0.3
     look: float = 0.4
     alike: float = 0.75
+    margin: float = 0.15
     young_s: float = 1.0
     coast_s: float = 1.0
     remember_s: float = 60.0
@@ -192,11 +194,6 @@ class Tracker:
             alike = track.look.likeness(seen.looks[index])
             return (1 - settings.look) * over + settings.look * alike
 
-        def look(track: _Track, index: int) -> float:
-            alike = track.look.likeness(seen.looks[index])
-            before = index not in young or track.last_s < young[index].first_s
-            return alike if before and alike >= settings.alike else 0.0
-
         near = [
             track for track in placed if track.visible or seconds - track.last_s < settings.coast_s
         ]
@@ -204,18 +201,39 @@ class Tracker:
         visible = [track for track in placed if track.visible]
         _associate(pairs, visible, unsure, lambda t, i: place(t, i, settings.unsure_overlap))
         # Who comes into sight bit by bit is somebody new at first, and known when more is seen.
-        young = {
+        # And where two have passed each other, the one may have been taken for the other.
+        doubted = {
             index: track
             for index, track in pairs.items()
-            if seconds - track.first_s < settings.young_s
+            if seconds - track.first_s < settings.young_s or self._unlike(track, seen, index)
         }
-        pairs = {index: track for index, track in pairs.items() if index not in young}
+
+        def look(track: _Track, index: int) -> float:
+            alike = track.look.likeness(seen.looks[index])
+            if alike < settings.alike:
+                return 0.0
+            other = doubted.get(index)
+            if other is None or seconds - other.first_s < settings.young_s:
+                return alike if other is None or track.last_s < other.first_s else 0.0
+            return (
+                alike if alike > other.look.likeness(seen.looks[index]) + settings.margin else 0.0
+            )
+
+        sure_of = {index: track for index, track in pairs.items() if index not in doubted}
         gone = [track for track in self._tracks if not track.visible]
-        people = [index for index in sure + unsure if index not in pairs]
-        _associate(pairs, gone, people, look)
-        replaced = {track.number for index, track in young.items() if index in pairs}
+        people = [index for index in sure + unsure if index not in sure_of]
+        _associate(sure_of, gone, people, look)
+        replaced = {
+            track.number
+            for index, track in doubted.items()
+            if index in sure_of and seconds - track.first_s < settings.young_s
+        }
         self._tracks = [track for track in self._tracks if track.number not in replaced]
-        return young | pairs
+        return doubted | sure_of
+
+    def _unlike(self, track: _Track, seen: _Seen, index: int) -> bool:
+        """Whether somebody looks unlike the one whose place they have."""
+        return track.look.likeness(seen.looks[index]) < self.settings.alike
 
     # What is remembered of them
 
