@@ -21,8 +21,8 @@ from humanparse.errors import OptionError
 from humanparse.masks import Mask
 from humanparse.regions import Region, Selection, select
 from humanparse.result import Parsing
-from humanparse.video.carry import Motion, small_grey
 from humanparse.video.clip import FrameResult
+from humanparse.video.motion import Small, brought_along, came_from
 
 HOLD_S = 0.5  # how long something stays where it was found last
 GROWS_SHARE = 0.05  # of the root of its area, by which what is kept grows with each frame
@@ -48,14 +48,15 @@ class Editor:
         self.transparent = any(one.operation == "cutout" for one in self._steps)
         self._read = cache(read_file)  # or a background would be decoded for every frame
         self._held: dict[Region, dict[int, _Found]] = {}
-        self._before: np.ndarray | None = None
+        self._before: Small | None = None
 
     def __call__(self, result: FrameResult) -> np.ndarray:
         """Return the next frame, edited: uint8 (H, W, 3), or (H, W, 4) where `transparent`."""
-        now = small_grey(result.frame.image)
+        now = Small.of(result.frame.image)
         before = now if self._before is None else self._before
         self._before = now
-        motion = cache(lambda: Motion(before, now, result.parsing.size_hw))
+        size_hw = result.parsing.size_hw
+        motion = cache(lambda: came_from(before, now, size_hw, everywhere=True))
         done = edit(
             result.parsing,
             self._steps,
@@ -66,7 +67,7 @@ class Editor:
         return np.asarray(done.image)
 
     def _selection(
-        self, result: FrameResult, region: Region, motion: Callable[[], Motion]
+        self, result: FrameResult, region: Region, motion: Callable[[], np.ndarray]
     ) -> Selection:
         parsing, now = result.parsing, result.frame.seconds
         plain = replace(region, invert=False)
@@ -100,9 +101,9 @@ class _Found:
     mask: Mask
     area: int
 
-    def carried(self, motion: Motion) -> _Found:
-        """It a frame later."""
-        dense = motion.carried(self.mask.to_dense().view(np.uint8))
+    def carried(self, at_xy: np.ndarray) -> _Found:
+        """It a frame later; see `came_from`."""
+        dense = brought_along(self.mask.to_dense().view(np.uint8), at_xy)
         by_px = max(1, round(GROWS_SHARE * self.area**0.5))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by_px + 1, 2 * by_px + 1))
         mask = Mask.from_dense(cv2.dilate(dense, kernel).view(bool))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 _LONG_SIDE = 320  # of the small pictures in which motion is looked for, in pixels
+_MIN_SIDE = 16
 _MOST_POINTS = 400
 _MIN_POINTS = 5  # fewer say nothing about the motion of what they lie on
 _DIFFERS = 18  # grey levels by which a place may differ from where the flow says it was
@@ -33,7 +34,8 @@ class Small:
         """Return it for a frame, uint8 (H, W, 3) RGB."""
         height, width = image.shape[:2]
         scale = min(1.0, _LONG_SIDE / max(height, width))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        # dense inverse search compares patches, which must fit
+        size = max(_MIN_SIDE, round(width * scale)), max(_MIN_SIDE, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         return cls(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (size[0] / width, size[1] / height))
 
@@ -86,7 +88,9 @@ def _followed(before: Small, now: Small, points: np.ndarray) -> tuple[np.ndarray
     return found, status
 
 
-def came_from(before: Small, now: Small, frame_hw: tuple[int, int]) -> np.ndarray:
+def came_from(
+    before: Small, now: Small, frame_hw: tuple[int, int], *, everywhere: bool = False
+) -> np.ndarray:
     """Find where each pixel of a frame was in the frame before, by dense optical flow.
 
     The flow is that of dense inverse search (Kroeger et al., arXiv 1603.03590).
@@ -95,9 +99,11 @@ def came_from(before: Small, now: Small, frame_hw: tuple[int, int]) -> np.ndarra
         before: The frame before.
         now: The frame, of the same size.
         frame_hw: Its height and width in pixels.
+        everywhere: Also tell the likeliest place where the two frames do not look the same.
 
     Returns:
-        float32 (H, W, 2), x and y in pixels; NaN where the two frames do not look the same.
+        float32 (H, W, 2), x and y in pixels; NaN where the two frames do not look the same, unless
+        `everywhere`.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     flow = search.calc(
@@ -111,6 +117,8 @@ def came_from(before: Small, now: Small, frame_hw: tuple[int, int]) -> np.ndarra
     size = frame_hw[1], frame_hw[0]
     full = cv2.resize(flow, size) / np.array(now.scale_xy, np.float32)
     full += np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), 2).astype(np.float32)
+    if everywhere:
+        return full
     lost = cv2.resize((differs | outside).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     full[lost > 0] = np.nan
     return full
@@ -120,7 +128,7 @@ def brought_along(maps: np.ndarray, at_xy: np.ndarray) -> np.ndarray:
     """Return a map of the frame before as it lies in this one; see `came_from`.
 
     Args:
-        maps: uint8 or float32 (H, W).
+        maps: uint8, uint16 or float32 (H, W).
         at_xy: float32 (H, W, 2). What is NaN there is undefined.
     """
     return cv2.remap(maps, at_xy, None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
