@@ -213,7 +213,7 @@ def video(
         recorded = _recorded(parser, record, clip, every) if record else None
         results = parse_video(clip, recorded or parser, every=every, steady=steady, jobs=jobs)
         _run(clip, results, targets, look, limit, quiet)
-        if recorded:
+        if recorded and not limit:  # with a limit, the clip may go on
             recorded.remove()
 
 

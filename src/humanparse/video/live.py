@@ -46,7 +46,10 @@ def opened(source: int | str) -> Reader:
         there, image = capture.read() if capture.isOpened() else (False, None)
     if not there or image is None:
         capture.release()
-        raise BrokenVideo(f"{what} cannot be opened, or gives no picture; is it in use elsewhere?")
+        raise BrokenVideo(
+            f"{what} cannot be opened, or gives no picture; check that it is there, and that no "
+            "other program uses it"
+        )
     return Newest(capture, image, sane(capture.get(cv2.CAP_PROP_FPS)))
 
 
