@@ -41,7 +41,8 @@ GROUPS = {
         "test_memory.py",
     ],
 }
-# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves.
+# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves. With
+# none of these, no worker loads PyTorch or OpenVINO to collect its tests.
 SLOW = [
     "agreement",
     "batch/test_ray.py",
@@ -50,20 +51,26 @@ SLOW = [
     "deploy/test_queueing.py",
     "deploy/test_through_nginx.py",
     "engines/test_openvino.py",
+    "engines/test_openvino_attention.py",
     "export",
     "hardening",
+    "model",
     "page",
     "service/test_openapi.py",
     "service/test_serve.py",
     "service_ray",
     "test_memory.py",
     "test_quiet.py",
-    "training/m2fp/test_training.py",
+    "training/m2fp",
     "training/test_command.py",
     "training/test_data.py",
     "training/test_guess.py",
     "training/test_init.py",
+    "training/test_listed_photos.py",
+    "training/test_log.py",
+    "training/test_look.py",
     "training/test_loop.py",
+    "training/test_losses.py",
     "training/test_memory.py",
     "training/test_output.py",
     "training/test_scenes.py",
