@@ -41,8 +41,8 @@ GROUPS = {
         "test_memory.py",
     ],
 }
-# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves. With
-# none of these, no worker loads PyTorch or OpenVINO to collect its tests.
+# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves. All
+# that load PyTorch or OpenVINO are here: else each worker did, only to collect them.
 SLOW = [
     "agreement",
     "batch/test_ray.py",
