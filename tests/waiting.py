@@ -7,7 +7,7 @@ from pathlib import Path
 
 LONG_S = 30  # nothing in a test takes that long unless it hangs
 # What takes longer is looked for less often: asking a server keeps it from its work.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.08
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.05
 
 
 def until(condition, what: str, seconds: float = LONG_S):

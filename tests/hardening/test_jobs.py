@@ -36,14 +36,13 @@ def test_a_server_killed_in_the_middle_of_jobs_loses_none_and_does_none_twice_in
 ):
     pictures = [jpeg(200 + 8 * number) for number in range(NUMBER)]
     flags = ["--workers", "1", "--cache-mb", "0", "--log-level", "error"]
-    with serve(tmp_path, *flags) as served:
-        expected = [essence(ask(served, body=one)[2]) for one in pictures]
-        id = posted(served, *pictures)[1]["id"]
+    id = None
     for _ in range(2):
         with serve(tmp_path, *flags) as served:
+            id = id or posted(served, *pictures)[1]["id"]
             before = progress(served, id)
             until(
-                lambda before=before: (
+                lambda id=id, before=before: (
                     progress(served, id) > before or progress(served, id) == NUMBER
                 ),
                 "some progress",
@@ -55,6 +54,7 @@ def test_a_server_killed_in_the_middle_of_jobs_loses_none_and_does_none_twice_in
         until(lambda: get_json(served, f"/v1/jobs/{id}")["state"] == "done", "the end of the job")
         lines = ask(served, "GET", f"/v1/jobs/{id}/results")[2].splitlines()
         found = [json.loads(line) for line in lines]
+        expected = [essence(ask(served, body=one)[2]) for one in pictures]
         assert [one["index"] for one in found] == list(range(NUMBER))
         assert [essence(json.dumps(one["result"]).encode()) for one in found] == expected
 

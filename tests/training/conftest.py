@@ -1,8 +1,6 @@
 """A data folder of made-up photos, small enough to train on in a test."""
 
 import shutil
-import sys
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -51,36 +49,13 @@ def data(tmp_path_factory):
     return root
 
 
-@contextmanager
-def one_thread():
-    """Let PyTorch use one thread.
-
-    For small pictures more threads only wait for each other, on a busy machine for very long.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None:  # the tests of this module do without
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    with one_thread():
-        yield
-
-
 @pytest.fixture(scope="session")
 def teacher_masks(data, tmp_path_factory):
     """The teacher's masks of the photos, made once for all runs, as that takes long."""
     from humanparse.training.photos import load_photos
 
     file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
-    with one_thread():
-        load_photos(data, validation=False, cache=file)
+    load_photos(data, validation=False, cache=file)
     return file
 
 
