@@ -66,7 +66,9 @@ def progress(served, id: str) -> int:
 
 def test_sigterm_under_load_answers_everything_that_was_accepted(tmp_path):
     pictures = [jpeg(300 + 8 * number) for number in range(NUMBER)]
-    with serve(tmp_path, "--workers", "2", "--cache-mb", "0", "--log-level", "error") as served:
+    patience = ("--max-wait-s", "100", "--deadline-s", "100")  # the machine may be busy
+    flags = ["--workers", "2", "--cache-mb", "0", "--log-level", "error", *patience]
+    with serve(tmp_path, *flags) as served:
         statuses = []
         clients = [
             threading.Thread(target=lambda one=one: statuses.append(ask(served, body=one)[0]))

@@ -47,7 +47,7 @@ def test_outputs_before_each_layer_come_in_training_only():
 
 def test_a_small_m2fp_learns_composites_by_heart_and_its_file_parses_them(tmp_path):
     torch.manual_seed(0)
-    scenes, steps = [stick_scene(seed) for seed in range(2)], 60
+    scenes, steps = [stick_scene(seed) for seed in range(2)], 85
     task = M2FPTask(RECIPE, OWN)
     task.train_mode()
     encoded = [task.encode(scene, index) for index, scene in enumerate(scenes)]
