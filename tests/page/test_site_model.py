@@ -1,6 +1,7 @@
 """The exported site as its visitors have it: the model runs in a real browser."""
 
 import io
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from PIL import Image
@@ -10,27 +11,21 @@ from humanparse import HumanParser
 from humanparse.export.web import HEADERS
 from page.conftest import visits
 
-WAIT_MS = 60_000  # the model takes longer where other tests use the cores
+WAIT_MS = 100_000  # the model takes longer where other tests use the cores
 
 
 @pytest.fixture(scope="module")
 def open_site(chromium, site_folder):
     """Opens the site as a new visitor: `open_site(headers)` gives a Visit and its StaticSite."""
-    opened, sites = [], []
+    with ExitStack() as stack:
 
-    def open_it(headers=None, **options):
-        sites.append(static_site(site_folder, headers))
-        served = sites[-1].__enter__()
-        opened.append(visits(chromium, served))
-        visitor = next(opened[-1])(**options)
-        visitor.page.set_default_timeout(WAIT_MS)
-        return visitor, served
+        def opened(headers=None, **options):
+            served = stack.enter_context(static_site(site_folder, headers))
+            visitor = stack.enter_context(contextmanager(visits)(chromium, served))(**options)
+            visitor.page.set_default_timeout(WAIT_MS)
+            return visitor, served
 
-    yield open_it
-    for one in opened:
-        next(one, None)
-    for one in sites:
-        one.__exit__(None, None, None)
+        yield opened
 
 
 def photo(name: str, data: bytes, kind: str = "image/png") -> dict:
