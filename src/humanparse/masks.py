@@ -270,6 +270,21 @@ def class_pixels(label_map: np.ndarray, classes: Iterable[int]) -> np.ndarray:
     return cv2.LUT(np.ascontiguousarray(label_map), table).view(bool)
 
 
+def row_runs(dense: np.ndarray) -> list[int]:
+    """Return the lengths of runs of unset and set pixels in turn, row by row.
+
+    The first is of unset pixels, and 0 if the first pixel is set. CVAT and Label Studio count this
+    way; COCO goes down the columns.
+
+    Args:
+        dense: bool (h, w).
+    """
+    flat = dense.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], edges, [len(flat)]])).tolist()
+    return [0, *runs] if len(flat) and flat[0] else runs
+
+
 def box_iou(a: Box, b: Box) -> float:
     """Return the intersection over union of two boxes in [0, 1]; two empty boxes score 0."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])

@@ -32,12 +32,14 @@ from humanparse.cli.progress import Report
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
-from humanparse.vocabulary import CLASSES
+from humanparse.vocabulary import CLASSES, FORMAT_SUFFIXES
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
 
 DEFAULT_FORMATS = ("overlay", "colormap", "labels", "json")
+# Masks for try-on models need classes of garments, which not every model has.
+ALL_FORMATS = tuple(name for name in FORMAT_SUFFIXES if not name.startswith("agnostic"))
 
 
 def parse(
@@ -58,8 +60,8 @@ def parse(
             "--format",
             "-f",
             metavar="NAMES",
-            help="Write these formats, separated by commas: overlay, outlines, colormap, labels, "
-            "people, cutout, json, coco, labelme, npz, or all.",
+            help=f"Write these formats, separated by commas: {', '.join(FORMAT_SUFFIXES)}; or all, "
+            "which leaves out those for try-on (agnostic).",
             show_default=",".join(DEFAULT_FORMATS),
         ),
     ] = None,
@@ -242,7 +244,9 @@ def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
             raise OptionError(
                 f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or all"
             )
-    return tuple(FORMATS) if "all" in names else tuple(names)
+    if "all" in names:
+        return (*ALL_FORMATS, *(name for name in names if name not in (*ALL_FORMATS, "all")))
+    return tuple(names)
 
 
 def is_done(photo: InputPhoto, formats: Sequence[str]) -> bool:

@@ -57,9 +57,7 @@ def prediction_of(parsing: Parsing) -> Prediction:
 
     A person ranks by their score times the mean score of their parts, as in M2FP.
     """
-    parts = [part for person in parsing.people for part in person.parts.values()] + list(
-        parsing.loose_parts
-    )
+    parts = [part for part, _ in parsing.parts]
     part_map = np.zeros(parsing.size_hw, np.int32)
     for number, part in enumerate(parts, start=1):
         x0, y0, x1, y1 = part.mask.box_xyxy
