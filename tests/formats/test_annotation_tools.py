@@ -209,7 +209,8 @@ def test_cvat_data_sets_and_polygons():
 def test_datumaro_reads_what_is_for_cvat(tmp_path):
     datumaro = pytest.importorskip("datumaro")
     parsing = with_a_hole_and_two_pieces()
-    Image.fromarray(parsing.image).save(tmp_path / "made-up.png")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(parsing.image).save(tmp_path / "images/made-up.png")
     (tmp_path / "annotations.xml").write_text(
         cvat.to_cvat(parsing).replace('name="made-up"', 'name="made-up.png"')
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from humanparse.errors import OptionError
 from humanparse.vocabulary import CLASSES, PALETTES
 
 BUILT_IN = "the built-in model"
@@ -99,6 +100,8 @@ Classes = Annotated[
         "so on.",
     ),
 ]
+
+
 MaxMegapixels = Annotated[
     float,
     typer.Option(
@@ -108,3 +111,9 @@ MaxMegapixels = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def check_classes(classes: str) -> None:
+    """Raise OptionError for a word that --classes does not know."""
+    if classes not in CLASSES:
+        raise OptionError(f"there are no classes {classes!r}; choose one of {', '.join(CLASSES)}")

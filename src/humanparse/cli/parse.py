@@ -26,13 +26,14 @@ from humanparse.cli.options import (
     Quiet,
     ShortSide,
     Sources,
+    check_classes,
 )
 from humanparse.cli.photos import InputPhoto, find
 from humanparse.cli.progress import Report
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
-from humanparse.vocabulary import CLASSES, FORMAT_SUFFIXES
+from humanparse.vocabulary import FORMAT_SUFFIXES
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
@@ -119,8 +120,7 @@ def parse(
     """
     names = wanted_formats(formats)
     check_palette(palette)
-    if classes not in CLASSES:
-        raise OptionError(f"there are no classes {classes!r}; choose one of {', '.join(CLASSES)}")
+    check_classes(classes)
     found = find(sources or [], output)
     spare_the_photos(found.photos, names)
     make_folder(output)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.result import Parsing
 
 
@@ -26,6 +28,18 @@ class GroundTruth:
     person_map: np.ndarray | None = None
     part_map: np.ndarray | None = None
     part_classes: dict[int, int] | None = None
+
+    def relabelled(self, table: Sequence[int]) -> GroundTruth:
+        """Return the picture with other classes, of which one may stand for several.
+
+        Every class of every person is then one part instance.
+
+        Args:
+            table: The new class of each class.
+        """
+        lookup = np.full(256, IGNORE, np.uint8)
+        lookup[: len(table)] = table
+        return GroundTruth(lookup[self.label_map], self.person_map)
 
 
 @dataclass(frozen=True, eq=False)
