@@ -58,6 +58,9 @@ class Graphs:
     def session(self):
         return self
 
+    def verify_connectivity(self):
+        self.open.append("verified")
+
     def __enter__(self):
         return self
 
@@ -93,7 +96,9 @@ def test_statements_are_sent_with_their_values_and_the_session_is_closed(
     run, parser, street, server
 ):
     assert run("graph", "street.png", "--neo4j", "bolt://here:7687").exit_code == 0
-    assert server.open == [("bolt://here:7687", ("me", "secret"))] and server.closed == 2
+    assert (
+        server.open == [("bolt://here:7687", ("me", "secret")), "verified"] and server.closed == 2
+    )
     statement, values = server.sent[0]
     assert statement.startswith("MERGE (n:Photo {key: $key})") and values["key"] == "street"
 

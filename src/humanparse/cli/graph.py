@@ -128,9 +128,11 @@ def _server(url: str) -> Iterator[Callable[[SceneGraph], None]]:
             GraphDatabase.driver(url, auth=(user, password) if user else None) as driver,
             driver.session() as session,
         ):
+            driver.verify_connectivity()  # fails at once; a transaction is tried for half a minute
             yield lambda scene: session.execute_write(run_all, scene)
     except (DriverError, Neo4jError, ValueError) as error:
+        what = " ".join(str(error).split())
         raise OptionError(
-            f"{url} does not take the graph: {error}; check the address, and {NEO4J_USER} and "
+            f"{url} does not take the graph: {what}; check the address, and {NEO4J_USER} and "
             f"{NEO4J_PASSWORD} in the environment"
         ) from error
