@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -192,7 +192,7 @@ def edit(
             )
             for step in steps:
                 check_names(step.region, parser.labels)
-            one = partial(edit_one, parser, steps, encoding, strength=strength, **whose)
+            one = partial(edit_one, parser, steps, encoding, {"strength": strength, **whose})
             parse.parse_all(found.photos, one, jobs, report)
     report.note(f"{report.parsed} edited, {report.failed} failed in {report.seconds:.1f} s")
     if report.failed:
@@ -203,8 +203,8 @@ def edit_one(
     parser: HumanParser,
     steps: Sequence[Step],
     encoding: str,
+    options: Mapping[str, Any],
     photo: InputPhoto,
-    **options: Any,
 ) -> tuple[int, list[Path]]:
     """Edit one photo and write it; return the number of people and the written path.
 
@@ -212,8 +212,8 @@ def edit_one(
         parser: What parses the photo.
         steps: The edits.
         encoding: One of ENCODINGS.
+        options: Those of `humanparse.edit.edit`: of whom, and how strongly.
         photo: The photo.
-        **options: Those of `humanparse.edit.edit`.
     """
     from humanparse.edit import edit as edited_by
     from humanparse.edit.steps import read_file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from humanparse.cli import errors
+from humanparse.cli import errors, watch
 from humanparse.cli.options import (
     Classes,
     Device,
@@ -104,6 +104,14 @@ def parse(
             "or write all results again.",
         ),
     ] = False,
+    watching: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Stay, and parse the photos that arrive in the folders until Ctrl-C; those that "
+            "have results are skipped.",
+        ),
+    ] = False,
     max_megapixels: MaxMegapixels = 40.0,
     quiet: Quiet = False,
 ) -> None:
@@ -116,25 +124,30 @@ def parse(
       humanparse parse street.jpg
       humanparse parse photos/ -o results/ --jobs 2 --skip-existing
       humanparse parse "photos/**/*.jpg" --format json,overlay
+      humanparse parse incoming/ -o results/ --watch
       curl -s https://example.org/street.jpg | humanparse parse -
     """
     names = wanted_formats(formats)
     check_palette(palette)
     check_classes(classes)
-    found = find(sources or [], output)
+    if watching:
+        watch.check_folders(sources or [])
+    found = find(sources or [], output, expected=not watching)
     spare_the_photos(found.photos, names)
     make_folder(output)
+    skip_existing = skip_existing or watching
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
-    jobs = min(jobs or jobs_with(model, threads), max(1, len(todo)))
+    jobs = jobs or jobs_with(model, threads)
+    jobs = jobs if watching else min(jobs, max(1, len(todo)))
 
-    report = Report(len(todo), quiet=quiet)
+    report = Report(None if watching else len(todo), quiet=quiet)
     try:
         with report:
             for note in found.notes:
                 report.note(note)
             for folder, error in found.unreadable:
                 report.could_not(folder, error)
-            if todo:
+            if todo or watching:
                 options = {
                     "threads": threads or (shared_threads(jobs) if jobs > 1 else None),
                     "engine": engine,
@@ -145,15 +158,13 @@ def parse(
                     "short_side": short_side,
                     "max_side": max_side,
                 }
-                parse_all(
-                    todo,
-                    partial(parse_one, load_parser(model, **options), names, palette, classes),
-                    jobs,
-                    report,
-                )
+                one = partial(parse_one, load_parser(model, **options), names, palette, classes)
+                for photos in _arrivals(sources or [], output, names) if watching else [todo]:
+                    parse_all(photos, one, jobs, report)
     except KeyboardInterrupt:
-        done = f"interrupted after {report.parsed} of {len(todo)} photos"
-        typer.echo(f"{done}; the same command with --skip-existing continues", err=True)
+        of, how = ("", "") if watching else (f" of {len(todo)}", " with --skip-existing")
+        done = f"interrupted after {report.parsed}{of} photos"
+        typer.echo(f"{done}; the same command{how} continues", err=True)
         raise typer.Exit(errors.INTERRUPTED) from None
     skipped = len(found.photos) - len(todo)
     report.note(
@@ -207,6 +218,17 @@ def parse_all(
                 more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
                 who = "1 person" if people == 1 else f"{people} people"
                 report.finished(people, f"{photo.shown}  {who}  → {paths[0]}{more}")
+
+
+def _arrivals(
+    sources: Sequence[str], output: Path | None, formats: Sequence[str]
+) -> Iterator[list[InputPhoto]]:
+    def search() -> list[InputPhoto]:
+        photos = find(sources, output, expected=False).photos
+        spare_the_photos(photos, formats)
+        return photos
+
+    return watch.arrivals(search, lambda photo: is_done(photo, formats))
 
 
 def parse_one(

@@ -84,12 +84,12 @@ def to_fiftyone(parsing: Parsing) -> dict[str, fiftyone.Label]:
     Raises:
         MissingExtra: The package fiftyone is not installed.
     """
-    fiftyone = _imported("fiftyone")
+    package = _imported("fiftyone")
     height, width = parsing.size_hw
 
     def detection(region: Person | Part, label: str, person_id: int) -> fiftyone.Detection:
         x0, y0, x1, y1 = region.box_xyxy
-        return fiftyone.Detection(
+        return package.Detection(
             label=label,
             bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
             mask=region.mask.crop,
@@ -101,9 +101,9 @@ def to_fiftyone(parsing: Parsing) -> dict[str, fiftyone.Label]:
     people = [detection(one, whole, one.id) for one in parsing.people if one.area]
     parts = [detection(one, one.label, person) for one, person in parsing.parts if one.area]
     return {
-        "people": fiftyone.Detections(detections=people),
-        "parts": fiftyone.Detections(detections=parts),
-        "classes": fiftyone.Segmentation(mask=parsing.label_map),
+        "people": package.Detections(detections=people),
+        "parts": package.Detections(detections=parts),
+        "classes": package.Segmentation(mask=parsing.label_map),
     }
 
 
