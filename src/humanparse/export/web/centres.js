@@ -155,7 +155,7 @@ function distancesOf(points, votes) {
   });
 }
 
-/** The index of the nearest person of each cell, -1 outside and where all are farther than `far`. */
+/** The index of the nearest person of each cell, -1 outside and where all are beyond `far`. */
 function nearest(distance, inside, far) {
   const best = new Float32Array(inside.length).fill(Infinity);
   const owner = new Int16Array(inside.length).fill(-1);
