@@ -17,6 +17,9 @@ PAGE := src/humanparse/service/page/static src/humanparse/export/web
 WORKERS ?= 4
 PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder \
 	--max-worker-restart 0
+# Compiled modules are kept, whatever the environment says: a few hundred processes of the tests load
+# the same ones, and pytest would prepare every test module anew in each worker.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick long audit floor docs clean
 
@@ -30,7 +33,7 @@ test: $(VENV)/.installed-for-tests
 	$(BIN)/ruff format --check
 	$(BIN)/oxlint $(PAGE)
 	$(BIN)/oxfmt --check $(PAGE)
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	@echo $(BIN)/python -m pytest $(PARALLEL)
 	@$(BIN)/python -m pytest $(PARALLEL) || { \
 		echo "The tests failed. What failed is run once more, alone; make test fails whatever comes of it." >&2; \

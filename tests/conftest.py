@@ -4,6 +4,7 @@ reach child processes.
 Says, too, which tests are slow, and which share a worker where `make test` has several.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+# Of PyTorch, here and in what the tests start: for small pictures more threads only wait for each
+# other, beside other workers for very long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from npm import runtime_archive  # noqa: E402, F401  (a fixture; fetches nothing by itself)
 from ray_cluster import _two_nodes, ray_cluster  # noqa: E402, F401  (fixtures; loads no Ray)
@@ -31,7 +35,12 @@ LAST = "ray"
 GROUPS = {
     LAST: ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
     "training": ["training"],  # one teacher's masks; every training uses both cores
-    "export": ["export", "engines/test_openvino.py", "agreement"],  # NNCF, OpenVINO
+    "export": [  # one converted network; NNCF, OpenVINO
+        "export",
+        "engines/test_openvino.py",
+        "engines/test_openvino_attention.py",
+        "agreement",
+    ],
     "nginx": ["deploy/test_nginx.py", "deploy/test_through_nginx.py"],  # two servers, one Redis
     "browser": ["page", "hardening/test_browser.py"],
     "measured": [  # memory and times of servers under load
@@ -42,7 +51,8 @@ GROUPS = {
         "test_memory.py",
     ],
 }
-# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves.
+# Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves. All
+# that load PyTorch or OpenVINO are here: else each worker did, only to collect them.
 SLOW = [
     "agreement",
     "batch/test_ray.py",
@@ -51,26 +61,52 @@ SLOW = [
     "deploy/test_queueing.py",
     "deploy/test_through_nginx.py",
     "engines/test_openvino.py",
+    "engines/test_openvino_attention.py",
     "export",
     "hardening",
+    "model",
     "page",
     "service/test_openapi.py",
+    "service/test_process.py",
     "service/test_serve.py",
+    "service/test_server.py",
     "service_ray",
+    "test_docs_site.py",
+    "test_examples.py",
     "test_memory.py",
     "test_quiet.py",
-    "training/m2fp/test_training.py",
+    "training/m2fp",
     "training/test_command.py",
     "training/test_data.py",
     "training/test_guess.py",
     "training/test_init.py",
+    "training/test_listed_photos.py",
+    "training/test_log.py",
+    "training/test_look.py",
     "training/test_loop.py",
+    "training/test_losses.py",
     "training/test_memory.py",
     "training/test_output.py",
     "training/test_scenes.py",
     "training/test_validate.py",
     "training/test_workers.py",
 ]
+
+
+@pytest.fixture(scope="session")
+def tiny_m2fp(tmp_path_factory):
+    """The checkpoint of `tiny_network()` as its authors publish it, and what `convert` makes of it:
+    the files pytorch_model.pt and tiny.onnx, made once, as that takes long."""
+    torch = pytest.importorskip("torch")
+    from official import official_state, tiny_network
+
+    from humanparse.export.m2fp import convert_checkpoint
+
+    folder = tmp_path_factory.mktemp("tiny-m2fp")
+    checkpoint, file = folder / "pytorch_model.pt", folder / "tiny.onnx"
+    torch.save({"model": official_state(tiny_network())}, checkpoint)
+    convert_checkpoint(checkpoint, file)
+    return checkpoint, file
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
-from served import free_port, until
+from served import free_port, until, web
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 BINARY = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -111,6 +111,6 @@ def _servers_changed(text: str, pictures: Sequence[str], jobs: str) -> str:
 
 def _is_alive(url: str) -> bool:
     try:
-        return httpx.get(url + "/-/alive").text == "ok\n"
+        return web.get(url + "/-/alive").text == "ok\n"
     except httpx.TransportError:
         return False

@@ -9,12 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx2 as httpx
+from waiting import until as _until
+
 START_S = 60
+# One client for all tests, which opens a connection for each request. httpx.get and its like read
+# the certificates of the whole web each time, which takes ten times as long as the request.
+web = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 class Served:
@@ -80,12 +85,7 @@ def serve(
 
 def until(true, seconds: float = 20):
     """Wait for something to become true, and return it. Fails the test if it does not."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := true():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{true} did not become true in {seconds} s")
+    return _until(true, str(true), seconds)
 
 
 def free_port() -> int:

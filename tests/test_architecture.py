@@ -41,6 +41,7 @@ LEVELS = {
     "tta": 4,
     "parser": 5,
     "export": 6,
+    "video": 6,
     "batch": 6,
     "service": 6,
     "training": 7,

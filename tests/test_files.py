@@ -6,8 +6,11 @@ import time
 import pytest
 
 from humanparse.errors import OptionError
+from humanparse.system import files
 from humanparse.system.files import (
+    check_free,
     check_target,
+    growing_file,
     remove_leftovers,
     scratch_folder,
     whole_file,
@@ -144,3 +147,31 @@ def test_a_target_may_be_new_or_replaced_on_request_but_never_an_input(tmp_path)
         (tmp_path / "x").mkdir(exist_ok=True)
         with pytest.raises(OptionError, match="is read by this command"):
             check_target(target, [source], overwrite=True)
+
+
+def test_what_grows_is_kept_although_it_ended_early(tmp_path):
+    target = tmp_path / "x.jsonl"
+    target.write_text("old")
+    with pytest.raises(OSError, match="full"), growing_file(target) as part:
+        part.write_text("a row")
+        assert part.suffix == ".jsonl" and target.read_text() == "old"
+        raise OSError("the disk is full")
+    assert target.read_text() == "a row" and list(tmp_path.iterdir()) == [target]
+    with growing_file(tmp_path / "never"):
+        pass
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_grows_replaces_an_older_one(tmp_path):
+    for name in ("first", "second"):
+        with growing_file(tmp_path / "labels") as folder:
+            folder.mkdir()
+            (folder / name).touch()
+    assert [one.name for one in (tmp_path / "labels").iterdir()] == ["second"]
+
+
+def test_a_disk_that_is_nearly_full_is_an_error(tmp_path, monkeypatch):
+    check_free(tmp_path)
+    monkeypatch.setattr(files, "LEFT_FREE", 1 << 62)
+    with pytest.raises(OSError, match="the disk is full"):
+        check_free(tmp_path)

@@ -13,7 +13,13 @@ import pytest
 from waiting import LONG_S
 
 from humanparse.system import parallel
-from humanparse.system.parallel import in_order, in_order_of_completion, jobs_for, shared_threads
+from humanparse.system.parallel import (
+    Behind,
+    in_order,
+    in_order_of_completion,
+    jobs_for,
+    shared_threads,
+)
 
 both = pytest.mark.parametrize("run", [in_order, in_order_of_completion])
 
@@ -222,3 +228,34 @@ def test_ctrl_c_drops_the_waiting_items():
         next(ended)
         raise KeyboardInterrupt
     assert len(done) <= 4
+
+
+def test_what_is_done_behind_keeps_its_order_and_no_more_waits_than_there_is_room():
+    may, done = threading.Semaphore(0), []
+
+    def slowly(number):
+        assert may.acquire(timeout=LONG_S)
+        done.append(number)
+
+    behind = Behind(slowly, room=2)
+    behind.give(1)
+    behind.give(2)
+    third = threading.Thread(target=behind.give, args=(3,))
+    third.start()
+    assert done == [] and third.is_alive()  # it waits for room
+    may.release(3)
+    third.join(LONG_S)
+    behind.finish()
+    behind.end()
+    assert done == [1, 2, 3]
+
+
+def test_an_error_behind_is_raised_at_the_next_item_or_the_end():
+    def fails(number):
+        raise ValueError(number)
+
+    behind = Behind(fails, room=1)
+    behind.give(1)
+    with pytest.raises(ValueError, match="1"):
+        behind.give(2)
+    behind.end()

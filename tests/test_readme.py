@@ -5,7 +5,9 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from coloured_clips import write_clip
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -29,9 +31,17 @@ def desk(tmp_path, monkeypatch):
     (tmp_path / "photos/holiday").mkdir(parents=True)
     shutil.copy(PHOTO, tmp_path / "street.jpg")
     shutil.copy(PHOTO, tmp_path / "photos/holiday/street.jpg")
+    _film(tmp_path / "street.mp4")
     _label_by_hand(tmp_path / "my-photos")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def _film(path: Path) -> None:
+    """A clip of three frames that pan over the photo."""
+    with Image.open(PHOTO) as photo:
+        small = photo.convert("RGB").resize((200, 200))
+    write_clip(path, [np.asarray(small.crop((x, 0, x + 180, 200))) for x in (0, 5, 10)])
 
 
 def _label_by_hand(folder: Path) -> None:

@@ -57,3 +57,12 @@ def test_closed_streams_lead_nowhere_and_their_numbers_stay_taken():
     closed = 'exec "$0" -c "$1" <&- >&- 2>&-'
     done = subprocess.run(["sh", "-c", closed, sys.executable, code], check=False)
     assert done.returncode == 0
+
+
+def test_stderr_is_muted_for_a_while_also_for_libraries_in_c(capfd):
+    from humanparse.system.streams import muted_stderr
+
+    with muted_stderr():
+        os.write(2, b"remark")
+    os.write(2, b"line")
+    assert capfd.readouterr().err == "line"

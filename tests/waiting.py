@@ -6,14 +6,18 @@ import time
 from pathlib import Path
 
 LONG_S = 30  # nothing in a test takes that long unless it hangs
+# What takes longer is looked for less often: asking a server keeps it from its work.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.05
 
 
-def until(condition, what: str, seconds: float = LONG_S) -> None:
-    """Wait until the condition holds; fail if `what` does not come."""
-    end = time.monotonic() + seconds
-    while not condition():
+def until(condition, what: str, seconds: float = LONG_S):
+    """Wait until the condition holds, and return its value; fail if `what` does not come."""
+    end, pause_s = time.monotonic() + seconds, FIRST_PAUSE_S
+    while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not come"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, LONGEST_PAUSE_S)
+    return found
 
 
 async def soon(condition, what: str, seconds: float = LONG_S) -> None:

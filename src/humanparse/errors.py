@@ -5,6 +5,10 @@
     │   ├── NotAnImage           not a picture at all, or of a type that is not accepted
     │   ├── BrokenImage          a picture that breaks off or contradicts itself
     │   └── ImageTooLarge        more pixels than the limit allows
+    ├── VideoError               the clip or the camera
+    │   ├── NotAVideo            not a clip at all, or of a type that is not accepted
+    │   ├── BrokenVideo          a clip or stream that breaks off or contradicts itself
+    │   └── VideoTooLarge        more pixels, frames or seconds than the limit allows
     ├── ModelError               the model
     │   ├── UnknownModel         no model of that name and no such file
     │   ├── BrokenModel          a file that is damaged, or not a model of ours
@@ -50,6 +54,30 @@ class ImageTooLarge(ImageError):
     """A picture with more pixels than the limit allows."""
 
     code = "image_too_large"
+
+
+class VideoError(HumanParseError):
+    """Something is wrong with the clip or the camera; another clip may work."""
+
+    code = "video_error"
+
+
+class NotAVideo(VideoError):
+    """Not a clip at all, or of a type that is not accepted."""
+
+    code = "not_a_video"
+
+
+class BrokenVideo(VideoError):
+    """A clip or stream that breaks off or contradicts itself."""
+
+    code = "broken_video"
+
+
+class VideoTooLarge(VideoError):
+    """A clip with more pixels, frames or seconds than the limit allows."""
+
+    code = "video_too_large"
 
 
 class ModelError(HumanParseError):

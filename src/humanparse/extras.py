@@ -22,6 +22,7 @@ EXTRAS = {  # as in pyproject.toml, where extras may contain others
     "batch": ("pyarrow>=17", "fsspec>=2024.10"),
     "ray": ("ray[data,serve]>=2.58",),
     "mcp": ("mcp>=2.0",),
+    "video": ("av>=14.0",),
 }
 
 

@@ -47,3 +47,16 @@ FORMAT_SUFFIXES = {
     "labelme": ".labelme.json",
     "npz": ".npz",
 }
+# What `humanparse video` appends to a clip's name: video/write.py has a row for each.
+VIDEO_SUFFIXES = {
+    "overlay": ".overlay",  # and the ending of its container
+    "colormap": ".colormap",
+    "cutout": ".cutout",
+    "edited": ".edited",
+    "jsonl": ".jsonl",
+    "mot": ".mot.txt",
+    "labels": ".labels",  # a folder
+    "coco": ".coco.json",
+    "tracks": ".tracks.json",
+}
+CONTAINERS = ("webm", "mp4")  # of the clips that are written

@@ -8,10 +8,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from official import official_state, tiny_network
+from official import tiny_network
 
 from humanparse.engines import open_engine
-from humanparse.export.m2fp import convert_checkpoint
 from humanparse.export.onnx import TRACED_HW
 from humanparse.vocabulary import ENGINES
 
@@ -20,15 +19,12 @@ SIZES_HW = ((64, 64), (96, 160), (224, 64), (32, 320), (288, 192))
 
 @pytest.fixture(scope="module")
 def network():
-    return tiny_network(seed=1)
+    return tiny_network()
 
 
 @pytest.fixture(scope="module")
-def file(network, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("agreement")
-    torch.save({"model": official_state(network)}, folder / "pytorch_model.pt")
-    convert_checkpoint(folder / "pytorch_model.pt", folder / "tiny.onnx")
-    return folder / "tiny.onnx"
+def file(tiny_m2fp):
+    return tiny_m2fp[1]
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -91,7 +91,7 @@ def test_killed_at_random_moments_and_exact_in_the_end(
 @pytest.mark.slow
 def test_sigterm_keeps_what_is_done(tiny_model, tmp_path):
     pytest.importorskip("pyarrow")
-    keys = write_photos(tmp_path / "photos", 3000)
+    keys = write_photos(tmp_path / "photos", 1500)
     out = tmp_path / "out"
     run = started(tmp_path / "photos", "-o", out, "-m", tiny_model, "--rows", 100)
     try:

@@ -19,11 +19,10 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from nginx_server import DEPLOY
 from packaging.requirements import Requirement
-from served import until
+from served import until, web
 
 import humanparse
 from humanparse.service.settings import PREFIX, Settings
@@ -356,19 +355,19 @@ def test_it_works_as_nobody_on_a_file_system_that_cannot_be_written(container, p
         *(f"/dev/{name}" for name in ("null", "zero", "random", "urandom")),
     }, writable
 
-    answer = httpx.post(container.url + "/parse", content=photo, headers=TOKEN, timeout=60)
+    answer = web.post(container.url + "/parse", content=photo, headers=TOKEN, timeout=60)
     assert (
         answer.json()["people"]
-        and httpx.post(container.url + "/parse", content=photo).status_code == 401
+        and web.post(container.url + "/parse", content=photo).status_code == 401
     )
-    job = httpx.post(
+    job = web.post(
         container.url + "/v1/jobs", files={"image": photo}, headers=TOKEN, timeout=60
     ).json()
     assert (
         "event: done"
-        in httpx.get(f"{container.url}/v1/jobs/{job['id']}/events", headers=TOKEN, timeout=60).text
+        in web.get(f"{container.url}/v1/jobs/{job['id']}/events", headers=TOKEN, timeout=60).text
     )
-    assert httpx.get(container.url + "/readyz").json()["degraded"] == []
+    assert web.get(container.url + "/readyz").json()["degraded"] == []
 
     port = container.url.rsplit(":", 1)[1]
     assert health_check(port) == 0

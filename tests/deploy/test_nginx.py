@@ -12,10 +12,9 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
-import httpx2 as httpx
 import pytest
 from nginx_server import BINARY, DEPLOY, front, write_configuration
-from served import free_port, serve, until
+from served import free_port, serve, until, web
 
 from humanparse.service.problems import KINDS
 from humanparse.service.settings import Settings
@@ -132,7 +131,7 @@ def test_requests_are_shared_out(nginx, replicas, new_photo):
     with ThreadPoolExecutor(6) as threads:
         answers = list(
             threads.map(
-                lambda photo: httpx.post(nginx.url + "/parse", content=photo, timeout=60), photos
+                lambda photo: web.post(nginx.url + "/parse", content=photo, timeout=60), photos
             )
         )
     assert [answer.status_code for answer in answers] == [200] * 6
@@ -145,9 +144,9 @@ def test_what_one_server_has_answered_the_other_knows(nginx, replicas, cache_por
     photo = new_photo()
     with redis.Redis(port=cache_port) as client:
         before = client.dbsize()
-        first = httpx.post(replicas[0].url + "/parse", content=photo, timeout=60)
+        first = web.post(replicas[0].url + "/parse", content=photo, timeout=60)
         until(lambda: client.dbsize() > before)  # it is kept behind the answer's back
-    answers = [httpx.post(nginx.url + "/parse", content=photo, timeout=60) for _ in range(4)]
+    answers = [web.post(nginx.url + "/parse", content=photo, timeout=60) for _ in range(4)]
     assert first.headers["x-cache"] == "miss" and {
         answer.headers["x-cache"] for answer in answers
     } == {"hit"}
@@ -156,7 +155,7 @@ def test_what_one_server_has_answered_the_other_knows(nginx, replicas, cache_por
         nginx.server_of(answer.headers["x-request-id"]) for answer in answers
     }
     assert (
-        'humanparse_cache_total{result="hit_redis"}' in httpx.get(replicas[1].url + "/metrics").text
+        'humanparse_cache_total{result="hit_redis"}' in web.get(replicas[1].url + "/metrics").text
     )
 
 
@@ -179,7 +178,7 @@ def test_a_server_that_is_killed_costs_nobody_an_answer(tmp_path, replicas, new_
     def send():
         while not over.is_set():
             statuses.append(
-                httpx.post(
+                web.post(
                     nginx.url + "/parse?include=none", content=new_photo(1000), timeout=60
                 ).status_code
             )
@@ -190,7 +189,7 @@ def test_a_server_that_is_killed_costs_nobody_an_answer(tmp_path, replicas, new_
         with front(tmp_path / "nginx", [address, other], other) as nginx:
             sending = [threads.submit(send) for _ in range(4)]
             try:
-                until(lambda: '"busy":1' in httpx.get(victim.url + "/readyz").text)
+                until(lambda: '"busy":1' in web.get(victim.url + "/readyz").text)
                 os.kill(victim.process.pid, signal.SIGKILL)
                 until(
                     lambda: any(line["servers"] == f"{address}, {other}" for line in nginx.log()),
@@ -215,7 +214,7 @@ def test_a_picture_is_sent_to_another_server_only_if_one_fails_and_only_once(tmp
         upstream(hang_up) as third,
         front(tmp_path / "nginx", [first, second, third], first) as nginx,
     ):
-        answer = httpx.post(nginx.url + "/parse", content=b"picture")
+        answer = web.post(nginx.url + "/parse", content=b"picture")
     assert problem(answer)["code"] == "not_ready" and len(asked) == 2
 
 
@@ -234,7 +233,7 @@ def test_what_a_server_answers_is_the_answer(tmp_path, status):
         upstream(refuse) as second,
         front(tmp_path / "nginx", [first, second], first) as nginx,
     ):
-        answer = httpx.post(nginx.url + "/parse", content=b"picture")
+        answer = web.post(nginx.url + "/parse", content=b"picture")
     assert (answer.status_code, answer.text, answer.headers["retry-after"], len(asked)) == (
         status,
         "ours!",
@@ -247,30 +246,30 @@ def test_what_a_server_answers_is_the_answer(tmp_path, status):
 
 
 def test_a_job_stays_with_the_server_that_has_it(nginx, replicas, new_photo):
-    answer = httpx.post(
+    answer = web.post(
         nginx.url + "/v1/jobs", files=[("image", new_photo()) for _ in range(2)], timeout=60
     )
     job = answer.json()
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
-    with httpx.stream("GET", f"{nginx.url}/v1/jobs/{job['id']}/events", timeout=60) as events:
+    with web.stream("GET", f"{nginx.url}/v1/jobs/{job['id']}/events", timeout=60) as events:
         assert "event: done" in "".join(events.iter_text())
-    assert {httpx.get(f"{nginx.url}/v1/jobs/{job['id']}").json()["state"] for _ in range(4)} == {
+    assert {web.get(f"{nginx.url}/v1/jobs/{job['id']}").json()["state"] for _ in range(4)} == {
         "done"
     }
     lines = [
         json.loads(line)
-        for line in httpx.get(f"{nginx.url}/v1/jobs/{job['id']}/results").text.splitlines()
+        for line in web.get(f"{nginx.url}/v1/jobs/{job['id']}/results").text.splitlines()
     ]
     assert [line["index"] for line in lines] == [0, 1] and all(
         line["result"]["people"] for line in lines
     )
     assert (
-        httpx.get(f"{nginx.url}/v1/jobs/{job['id']}/results.zip").headers["content-type"]
+        web.get(f"{nginx.url}/v1/jobs/{job['id']}/results.zip").headers["content-type"]
         == "application/zip"
     )
     assert (
-        job["id"] in httpx.get(nginx.url + "/v1/jobs").text
-        and job["id"] not in httpx.get(replicas[1].url + "/v1/jobs").text
+        job["id"] in web.get(nginx.url + "/v1/jobs").text
+        and job["id"] not in web.get(replicas[1].url + "/v1/jobs").text
     )
 
 
@@ -281,7 +280,7 @@ def test_a_job_is_never_sent_twice(tmp_path):
         asked.append(head_of(connection))
 
     with upstream(hang_up) as one, front(tmp_path / "nginx", [one], one) as nginx:
-        answer = httpx.post(nginx.url + "/v1/jobs", content=b"pictures")
+        answer = web.post(nginx.url + "/v1/jobs", content=b"pictures")
     assert problem(answer)["code"] == "not_ready" and len(asked) == 1
 
 
@@ -300,7 +299,7 @@ def test_events_come_as_they_happen(tmp_path):
     with (
         upstream(tell) as one,
         front(tmp_path / "nginx", [nowhere()], one) as nginx,
-        httpx.stream("GET", nginx.url + "/v1/jobs/1/events", timeout=PATIENCE_S) as events,
+        web.stream("GET", nginx.url + "/v1/jobs/1/events", timeout=PATIENCE_S) as events,
     ):
         texts = events.iter_text()
         assert next(texts) == "event: progress\n\n"
@@ -365,7 +364,7 @@ def alone(tmp_path_factory):
     ],
 )
 def test_errors_of_nginx_look_like_those_of_the_service(alone, method, path, sent, code):
-    answer = httpx.request(method, alone.url + path, timeout=30, **sent)
+    answer = web.request(method, alone.url + path, timeout=30, **sent)
     assert problem(answer)["code"] == code
     assert ("retry-after" in answer.headers) == KINDS[code].retryable
 
@@ -390,7 +389,7 @@ def test_a_server_that_never_answers_is_a_problem_in_time(tmp_path):
     with upstream(lambda connection: over.wait(PATIENCE_S)) as one:
         changes = {"proxy_read_timeout": "1s", "proxy_next_upstream_timeout": "500ms"}
         with front(tmp_path / "nginx", [one, one], one, **changes) as nginx:
-            answer = httpx.post(nginx.url + "/parse", content=b"x", timeout=PATIENCE_S)
+            answer = web.post(nginx.url + "/parse", content=b"x", timeout=PATIENCE_S)
         over.set()
     assert problem(answer)["code"] == "deadline_exceeded"
 
@@ -424,8 +423,8 @@ def test_servers_hear_who_asks_and_cannot_be_told_otherwise(tmp_path):
         "x-request-id": "my-own.id_1",
     }
     with upstream(note) as one, front(tmp_path / "nginx", [one], one) as nginx:
-        httpx.get(nginx.url + "/models?secret=yes", headers=forged)
-        wicked = httpx.get(nginx.url + "/metrics", headers={"x-request-id": 'x","code":"'})
+        web.get(nginx.url + "/models?secret=yes", headers=forged)
+        wicked = web.get(nginx.url + "/metrics", headers={"x-request-id": 'x","code":"'})
         until(lambda: len(nginx.log()) == 2)
         noted = (nginx.folder / "access.log").read_text()
     assert (
@@ -447,7 +446,7 @@ def test_behind_an_ingress_the_client_is_whom_it_names(tmp_path):
         upstream(note) as one,
         front(tmp_path / "nginx", [one], one, upstreams="upstreams-kubernetes.conf") as nginx,
     ):
-        httpx.get(nginx.url + "/models", headers={"x-forwarded-for": "1.2.3.4, 203.0.113.7"})
+        web.get(nginx.url + "/models", headers={"x-forwarded-for": "1.2.3.4, 203.0.113.7"})
         until(lambda: nginx.log())
     assert (
         "x-forwarded-for: 203.0.113.7\r\n" in heads[0] and nginx.log()[0]["client"] == "203.0.113.7"
@@ -457,9 +456,7 @@ def test_behind_an_ingress_the_client_is_whom_it_names(tmp_path):
 def test_a_picture_can_be_followed_from_nginx_to_the_server_and_its_client_is_known(
     nginx, replicas, photo
 ):
-    httpx.post(
-        nginx.url + "/parse", content=photo, headers={"x-request-id": "follow-me"}, timeout=60
-    )
+    web.post(nginx.url + "/parse", content=photo, headers={"x-request-id": "follow-me"}, timeout=60)
     server = next(one for one in replicas if one.address == nginx.server_of("follow-me"))
 
     def lines():
@@ -476,6 +473,6 @@ def test_an_archive_larger_than_a_picture_may_be_becomes_a_job(nginx, tmp_path, 
         archive.writestr("a.jpg", new_photo())
         archive.writestr("padding.bin", b"\0" * 34_000_000)
     with open(tmp_path / "photos.zip", "rb") as file:
-        answer = httpx.post(nginx.url + "/v1/jobs", files={"archive": file}, timeout=60)
+        answer = web.post(nginx.url + "/v1/jobs", files={"archive": file}, timeout=60)
     assert answer.status_code == 202, answer.text
-    assert httpx.delete(f"{nginx.url}/v1/jobs/{answer.json()['id']}").status_code == 204
+    assert web.delete(f"{nginx.url}/v1/jobs/{answer.json()['id']}").status_code == 204

@@ -36,14 +36,16 @@ def kinds(network) -> list[str]:
     return [node.get_type_name() for node in network.get_ordered_ops()]
 
 
-@pytest.mark.parametrize("size_hw", [(160, 96), (32, 416)], ids=str)
-def test_the_fused_attention_gives_the_same_at_any_size(tiny, size_hw):
-    pixels = np.random.default_rng(0).normal(size=(1, 3, *size_hw)).astype(np.float32)
-    plain = core().compile_model(core().read_model(tiny), "CPU", FULL)([pixels])
-    fused = open_engine("openvino", tiny).run(pixels)
-    for wanted, name in zip(plain.values(), fused, strict=True):
-        # rounding may open a cell of the attention masks to a query in one and not in the other
-        assert np.quantile(np.abs(wanted - fused[name]), 0.9) < 1e-4 * max(1, np.abs(wanted).max())
+def test_the_fused_attention_gives_the_same_at_any_size(tiny):
+    plain = core().compile_model(core().read_model(tiny), "CPU", FULL)
+    fused = open_engine("openvino", tiny)
+    for size_hw in ((160, 96), (32, 416)):
+        pixels = np.random.default_rng(0).normal(size=(1, 3, *size_hw)).astype(np.float32)
+        found = fused.run(pixels)
+        for wanted, name in zip(plain([pixels]).values(), found, strict=True):
+            # rounding may open a cell of the attention masks to a query in one and not in the other
+            close = np.quantile(np.abs(wanted - found[name]), 0.9)
+            assert close < 1e-4 * max(1, np.abs(wanted).max()), size_hw
 
 
 def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
@@ -53,6 +55,7 @@ def test_every_layer_is_fused_and_nothing_of_it_is_left(tiny):
     assert "GridSample" not in kinds(network) and kinds(network).count("TensorIterator") == LAYERS
 
 
+@pytest.mark.parametrize("tiny", ["fp32"], indirect=True)
 def test_the_rewritten_network_is_what_is_cached(tiny, tmp_path):
     pixels = np.ones((1, 3, 64, 96), np.float32)
     outputs = [

@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from official import official_state, tiny_network
 from typer.testing import CliRunner
 
 from humanparse import HumanParser
@@ -19,18 +18,14 @@ from humanparse.export.m2fp import convert_checkpoint
 from humanparse.export.onnx import write_onnx
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    file = tmp_path_factory.mktemp("tiny") / "pytorch_model.pt"
-    torch.save({"model": official_state(tiny_network())}, file)
-    return file
+@pytest.fixture
+def checkpoint(tiny_m2fp):
+    return tiny_m2fp[0]
 
 
-@pytest.fixture(scope="module")
-def made(checkpoint):
-    file = checkpoint.with_name("tiny.onnx")
-    convert_checkpoint(checkpoint, file)
-    return file
+@pytest.fixture
+def made(tiny_m2fp):
+    return tiny_m2fp[1]
 
 
 def test_the_file_says_what_it_is_and_where_it_is_from(checkpoint, made):
@@ -50,8 +45,8 @@ def test_a_converted_file_parses_a_photo(made):
     assert HumanParser(made, min_score=0).parse(photo).size_hw == (90, 70)
 
 
-def test_the_command_converts_and_fp16_halves_the_file(checkpoint, made):
-    small = checkpoint.with_name("small.onnx")
+def test_the_command_converts_and_fp16_halves_the_file(checkpoint, made, tmp_path):
+    small = tmp_path / "small.onnx"
     done = CliRunner().invoke(
         app,
         ["convert", str(checkpoint), "-o", str(small), "--labels", "cihp", "--precision", "fp16"],

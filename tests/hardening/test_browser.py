@@ -2,7 +2,7 @@
 
 import pytest
 from page.conftest import started_chromium
-from served import serve
+from served import serve, web
 
 from hardening.conftest import PHOTO
 
@@ -129,6 +129,4 @@ def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, se
     )
     assert found == {"read": False, "del": False}
     page.close()
-    import httpx2 as httpx
-
-    assert httpx.get(served.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"
+    assert web.get(served.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"

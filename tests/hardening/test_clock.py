@@ -14,7 +14,7 @@ LIBRARIES = [
     for pattern in ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/lib*/faketime/libfaketimeMT.so.1")
     for path in Path("/").glob(pattern)
 ]
-JUMPS = ("+1d", "-1d", "+2d", "+0")
+JUMPS = ("+1d", "-1d")
 
 
 @pytest.mark.skipif(not LIBRARIES, reason="libfaketime is not installed")
@@ -58,7 +58,7 @@ def test_jumps_of_a_day_expire_nothing_and_stop_nothing(tmp_path, photo):
                 f"a job of a moment ago expired at {jump}"
             )
             assert ask(served, body=photo + b" ")[0] == 200, "work goes on"
-    offset.write_text("-1d")
+    offset.write_text("-2d")
     with serve(tmp_path, *flags, environ=environ) as served:
         assert ask(served, body=photo)[1]["x-cache"] == "hit", "nor does it over a restart"
         assert get_json(served, f"/v1/jobs/{job}")["state"] == "done"

@@ -22,13 +22,13 @@ READY_AGAIN_S = 10  # as promised; a busy test machine gets three times as long
 CGROUP = Path("/sys/fs/cgroup")
 
 
-@pytest.mark.parametrize("kills", quick_and_long(5, 100))
+@pytest.mark.parametrize("kills", quick_and_long(3, 100))
 def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(
     tmp_path, photo, kills, measured
 ):
-    with serve(
-        tmp_path, "--workers", str(WORKERS), "--cache-mb", "0", "--log-level", "error"
-    ) as served:
+    patience = ("--max-wait-s", "100", "--deadline-s", "100")  # the machine may be busy
+    flags = ["--workers", str(WORKERS), "--cache-mb", "0", "--log-level", "error", *patience]
+    with serve(tmp_path, *flags) as served:
         expected = essence(ask(served, body=photo)[2])
         killed, slowest_s = [], 0.0
 

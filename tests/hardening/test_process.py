@@ -8,9 +8,8 @@ import sysconfig
 from collections import defaultdict
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
-from served import serve
+from served import serve, web
 from waiting import until
 
 import humanparse
@@ -121,7 +120,7 @@ def visit(served):
         )
         ask(served, "GET", f"/v1/jobs/{job['id']}/results.zip")
     assert (
-        httpx.post(served.url + "/v1/batch", files=[("image", photo)] * 2, timeout=60).status_code
+        web.post(served.url + "/v1/batch", files=[("image", photo)] * 2, timeout=60).status_code
         == 200
     )
 

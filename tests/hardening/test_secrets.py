@@ -4,9 +4,8 @@ import io
 import json
 from pathlib import Path
 
-import httpx2 as httpx
 from PIL import Image
-from served import serve
+from served import serve, web
 from waiting import until
 
 from hardening import samples
@@ -61,7 +60,7 @@ def test_no_metadata_and_no_file_name_comes_out_anywhere(tmp_path):
 def look_through(served, photo: bytes) -> None:
     """Everything that can be requested about that photo."""
     for form in FORMATS:
-        answer = httpx.post(
+        answer = web.post(
             f"{served.url}/parse?format={form}", files={"image": (f"{NAME}.jpg", photo)}, timeout=60
         )
         assert answer.status_code == 200
@@ -73,10 +72,10 @@ def look_through(served, photo: bytes) -> None:
         check("/predict", ask(served, path=f"/predict?style={style}", body=photo)[2])
     for bad in (photo[: len(photo) // 2], samples.OWNER.encode() + photo):
         check_refusal(
-            httpx.post(f"{served.url}/parse", files={"image": (f"{NAME}.jpg", bad)}, timeout=60),
+            web.post(f"{served.url}/parse", files={"image": (f"{NAME}.jpg", bad)}, timeout=60),
             bad,
         )
-    job = httpx.post(f"{served.url}/v1/jobs", files={"image": ("a.jpg", photo)}, timeout=60).json()[
+    job = web.post(f"{served.url}/v1/jobs", files={"image": ("a.jpg", photo)}, timeout=60).json()[
         "id"
     ]
     until(lambda: get_json(served, f"/v1/jobs/{job}")["state"] == "done", "the end of the job")

@@ -8,11 +8,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-import httpx2 as httpx
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from served import web
 
 import humanparse
 from humanparse import HumanParser
@@ -33,7 +33,7 @@ def visitor(visit_for_all, couple):
 
 
 def of_server(server, couple, form: str) -> bytes:
-    answer = httpx.post(
+    answer = web.post(
         f"{server.url}/parse",
         params={"format": form},
         files={"image": couple.read_bytes()},

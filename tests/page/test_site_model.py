@@ -11,7 +11,7 @@ from humanparse import HumanParser
 from humanparse.export.web import HEADERS
 from page.conftest import visits
 
-WAIT_MS = 60_000  # the model takes longer where other tests use the cores
+WAIT_MS = 100_000  # the model takes longer where other tests use the cores
 
 
 @pytest.fixture(scope="module")

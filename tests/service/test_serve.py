@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 import requests
 from PIL import Image
-from served import serve, until
+from served import serve, until, web
 
 import humanparse
 from humanparse.weights.catalog import model_file
@@ -38,13 +39,14 @@ def picture(path: Path) -> Image.Image:
 
 
 def parsed(served, photo: bytes) -> httpx.Response:
-    return httpx.post(served.url + "/parse", content=photo, timeout=60)
+    return web.post(served.url + "/parse", content=photo, timeout=60)
 
 
+@cache
 def large_photo() -> bytes:
     """A photo that keeps a worker busy for a while."""
     file = io.BytesIO()
-    Image.open(PHOTO).convert("RGB").resize((6000, 6000)).save(file, "JPEG")
+    Image.open(PHOTO).convert("RGB").resize((4000, 4000)).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -76,7 +78,7 @@ def test_requests_of_many_clients_at_once_are_all_answered(served):
 
     def send():
         answers.append(
-            httpx.post(served.url + "/parse?include=none", content=photo, timeout=60).status_code
+            web.post(served.url + "/parse?include=none", content=photo, timeout=60).status_code
         )
 
     threads = [threading.Thread(target=send) for _ in range(12)]
@@ -92,7 +94,7 @@ def test_a_worker_killed_in_the_middle_costs_nobody_an_answer(tmp_path):
         [worker], answers = served.children(), []
         busy = threading.Thread(target=lambda: answers.append(parsed(served, large_photo())))
         busy.start()
-        until(lambda: '"busy":1' in httpx.get(served.url + "/readyz").text)
+        until(lambda: '"busy":1' in web.get(served.url + "/readyz").text)
         os.kill(worker, signal.SIGKILL)
         busy.join()
         assert answers[0].status_code == 200, answers[0].text
@@ -101,12 +103,10 @@ def test_a_worker_killed_in_the_middle_costs_nobody_an_answer(tmp_path):
 
 def test_a_client_that_hangs_up_leaves_everything_as_it_was(served):
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
-            served.url + "/parse", content=large_photo(), timeout=httpx.Timeout(30, read=0.05)
-        )
-    until(lambda: '"busy":0' in httpx.get(served.url + "/readyz").text)
+        web.post(served.url + "/parse", content=large_photo(), timeout=httpx.Timeout(30, read=0.05))
+    until(lambda: '"busy":0' in web.get(served.url + "/readyz").text)
     assert (
-        httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code == 200
+        web.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code == 200
     )
 
 
@@ -115,7 +115,7 @@ def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_0(tmp_path):
         answers = []
         busy = threading.Thread(target=lambda: answers.append(parsed(served, large_photo())))
         busy.start()
-        until(lambda: '"busy":1' in httpx.get(served.url + "/readyz").text)
+        until(lambda: '"busy":1' in web.get(served.url + "/readyz").text)
         children = served.children()
         assert served.stop() == 0
         busy.join()
@@ -133,12 +133,10 @@ def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
 
 def test_a_token_gives_access(tmp_path):
     with serve(tmp_path, environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
-        assert httpx.get(served.url + "/healthz").status_code == 200
-        assert httpx.get(served.url + "/models").json()["code"] == "unauthorized"
+        assert web.get(served.url + "/healthz").status_code == 200
+        assert web.get(served.url + "/models").json()["code"] == "unauthorized"
         assert (
-            httpx.get(
-                served.url + "/models", headers={"authorization": "Bearer sesame"}
-            ).status_code
+            web.get(served.url + "/models", headers={"authorization": "Bearer sesame"}).status_code
             == 200
         )
 
@@ -149,10 +147,10 @@ def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
     with serve(tmp_path, "--model", str(model), "--workers", "1") as served:
         model.write_bytes(b"no model any more")
         served.process.send_signal(signal.SIGHUP)
-        until(lambda: httpx.get(served.url + "/readyz").json()["degraded"])
-        assert str(tmp_path) not in httpx.get(served.url + "/readyz").text
+        until(lambda: web.get(served.url + "/readyz").json()["degraded"])
+        assert str(tmp_path) not in web.get(served.url + "/readyz").text
         assert (
-            httpx.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code
+            web.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code
             == 200
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2 as httpx
 import processes
 import pytest
-from served import free_port
+from served import free_port, web
 from waiting import until
 
 import humanparse
@@ -146,7 +146,7 @@ def send_until(url: str, done, answers: list[httpx.Response]) -> None:
 
     def client():
         while not enough.is_set():
-            answers.append(httpx.post(url + "/parse?include=none", content=PHOTO, timeout=120))
+            answers.append(web.post(url + "/parse?include=none", content=PHOTO, timeout=120))
 
     clients = [threading.Thread(target=client) for _ in range(4)]
     for one in clients:
@@ -162,21 +162,21 @@ def send_until(url: str, done, answers: list[httpx.Response]) -> None:
 
 def status(url: str) -> int:
     try:
-        return httpx.get(url + "/readyz", timeout=10).status_code
+        return web.get(url + "/readyz", timeout=10).status_code
     except httpx.TransportError:
         return 0
 
 
 def test_the_application_answers_as_humanparse_serve_does(deployed):
     url, _ = deployed
-    assert httpx.post(url + "/parse", files={"image": PHOTO}, timeout=120).json()["people"]
-    refused = httpx.post(
+    assert web.post(url + "/parse", files={"image": PHOTO}, timeout=120).json()["people"]
+    refused = web.post(
         url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"}, timeout=60
     )
     assert (refused.status_code, refused.json()["code"]) == (415, "not_an_image")
     assert refused.headers["content-type"] == "application/problem+json"
-    assert "humanparse_workers" in httpx.get(url + "/metrics").text
-    assert "<html" in httpx.get(url + "/").text
+    assert "humanparse_workers" in web.get(url + "/metrics").text
+    assert "<html" in web.get(url + "/").text
 
 
 def test_another_model_in_the_file_takes_over_without_a_failed_request(deployed, _two_nodes):
@@ -209,7 +209,7 @@ def test_another_model_in_the_file_takes_over_without_a_failed_request(deployed,
     # the same as before, with other children
     assert set(replicas) <= set(processes.replicas(_two_nodes.environment["RAY_TMPDIR"]))
     until(
-        lambda: httpx.get(url + "/models").json()["models"][0]["name"] == "humanparse-other",
+        lambda: web.get(url + "/models").json()["models"][0]["name"] == "humanparse-other",
         "the new name",
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2 as httpx
 import processes
 import pytest
-from served import serve
+from served import serve, web
 from waiting import until
 
 import humanparse
@@ -93,7 +93,7 @@ def served(cluster, model, tmp_path_factory):
 
 
 def send(served, **given) -> httpx.Response:
-    return httpx.post(served.url + "/parse?include=none", content=PHOTO, timeout=120, **given)
+    return web.post(served.url + "/parse?include=none", content=PHOTO, timeout=120, **given)
 
 
 def send_many(
@@ -121,7 +121,7 @@ def send_many(
 
 
 def ready(served) -> dict:
-    return httpx.get(served.url + "/readyz", timeout=30).json()
+    return web.get(served.url + "/readyz", timeout=30).json()
 
 
 def running_replicas(served) -> int:
@@ -153,12 +153,12 @@ def test_what_parses_never_meets_rays_token(served, cluster):
 
 
 def test_errors_have_the_one_shape(served):
-    answer = httpx.post(
+    answer = web.post(
         served.url + "/parse", content=b"hello", headers={"content-type": "image/jpeg"}
     )
     assert (answer.status_code, answer.json()["code"]) == (415, "not_an_image")
     assert answer.headers["content-type"] == "application/problem+json"
-    answer = httpx.post(served.url + "/parse?model=nonsense", content=PHOTO)
+    answer = web.post(served.url + "/parse?model=nonsense", content=PHOTO)
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_model")
 
 
@@ -170,19 +170,19 @@ def test_jobs_and_their_archives_are_done(served, tmp_path):
         "astronaut.jpg",
     )
     with open(tmp_path / "photos.zip", "rb") as archive:
-        job = httpx.post(
+        job = web.post(
             served.url + "/v1/jobs", files={"archive": archive}, data={"include": "none"}
         ).json()
     until(
-        lambda: httpx.get(f"{served.url}/v1/jobs/{job['id']}").json()["state"] == "done",
+        lambda: web.get(f"{served.url}/v1/jobs/{job['id']}").json()["state"] == "done",
         "the job",
         60,
     )
-    assert httpx.get(f"{served.url}/v1/jobs/{job['id']}/results/0").json()["people"]
+    assert web.get(f"{served.url}/v1/jobs/{job['id']}/results/0").json()["people"]
 
 
 def test_metrics_tell_of_the_replicas(served):
-    text = httpx.get(served.url + "/metrics").text
+    text = web.get(served.url + "/metrics").text
     assert re.search(r'^humanparse_workers\{state="(idle|busy)"\} [12]', text, re.M)
     assert (
         float(re.search(r'^humanparse_memory_bytes\{process="worker-0"\} (\S+)', text, re.M)[1])
@@ -245,7 +245,7 @@ def test_another_model_takes_over_without_a_failed_request(served, model, cluste
     # the same processes, with other children
     assert processes.replicas(cluster.environment["RAY_TMPDIR"]) == replicas
     until(
-        lambda: httpx.get(served.url + "/models").json()["models"][0]["name"] == "humanparse-other",
+        lambda: web.get(served.url + "/models").json()["models"][0]["name"] == "humanparse-other",
         "the new name",
     )
     until(lambda: '"reloaded"' in served.log.read_text(), "the end of the reload", 60)
@@ -257,7 +257,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_and_says_so(served, mo
     until(
         lambda: "the last reload failed" in str(ready(served).get("degraded")), "the bad news", 60
     )
-    assert str(model.parent) not in httpx.get(served.url + "/readyz").text
+    assert str(model.parent) not in web.get(served.url + "/readyz").text
     assert send(served).status_code == 200
 
 

@@ -1,19 +1,10 @@
 """A data folder of made-up photos, small enough to train on in a test."""
 
 import shutil
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
-
-try:
-    import torch
-except ModuleNotFoundError:  # modules that need it skip themselves; the others run
-    torch = None
-else:
-    from humanparse.model.bodypix import BodyPix
-    from humanparse.training.photos import TEACHER_FILE, load_photos
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +13,12 @@ def data(tmp_path_factory):
 
     Photo 240 and background 9 belong to the validation split.
     """
+    # Here, so that what needs no PyTorch neither waits for it nor misses it.
+    import torch
+
+    from humanparse.model.bodypix import BodyPix
+    from humanparse.training.photos import TEACHER_FILE
+
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for folder in (
@@ -52,33 +49,13 @@ def data(tmp_path_factory):
     return root
 
 
-@contextmanager
-def one_thread():
-    """Let PyTorch use one thread.
-
-    For small pictures more threads only wait for each other, on a busy machine for very long.
-    """
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    with one_thread():
-        yield
-
-
 @pytest.fixture(scope="session")
 def teacher_masks(data, tmp_path_factory):
     """The teacher's masks of the photos, made once for all runs, as that takes long."""
+    from humanparse.training.photos import load_photos
+
     file = tmp_path_factory.mktemp("teacher") / "teacher.npz"
-    with one_thread():
-        load_photos(data, validation=False, cache=file)
+    load_photos(data, validation=False, cache=file)
     return file
 
 

@@ -1,6 +1,7 @@
 """`humanparse train` as a user types it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,31 +41,34 @@ def test_a_recipe_can_be_printed_edited_and_read_again(run, tmp_path):
         assert read_recipe(tmp_path / "mine.toml") == read_recipe(name)
 
 
-def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
-    (tmp_path / "tiny.toml").write_text(TINY)
-    folder = write_folder(tmp_path / "photos", 2)
-    arguments = (
-        tmp_path / "tiny.toml",
-        "--data",
-        folder,
-        "--out",
-        tmp_path / "run",
-        "--set",
-        "seed=3",
-    )
-    done = run(*arguments)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What the command said of a run, and the folder with its recipe, its photos and the run."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.toml").write_text(TINY)
+    write_folder(folder / "photos", 2)
+    return CliRunner().invoke(app, ["train", *options(folder)]), folder
+
+
+def options(folder: Path) -> list[str]:
+    recipe, photos, out = (str(folder / name) for name in ("tiny.toml", "photos", "run"))
+    return [recipe, "--data", photos, "--out", out, "--set", "seed=3"]
+
+
+def test_own_photos_become_a_model_that_the_run_names(run, trained):
+    done, folder = trained
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith("starts from humanparse-small:")
     assert "these start from random values: class_head.bias, class_head.weight" in lines[0]
     assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(
-        f"{tmp_path / 'run/model.onnx'}: 15.2 MB"
+        f"{folder / 'run/model.onnx'}: 15.2 MB"
     )
-    assert (tmp_path / "run/curves.png").is_file()
+    assert (folder / "run/curves.png").is_file()
 
-    again = run(*arguments)
+    again = run(*options(folder))
     assert again.exit_code == 2 and "add --resume to continue it" in again.stderr
-    assert run(*arguments, "--resume").exit_code == 0
+    assert run(*options(folder), "--resume").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -77,14 +81,11 @@ def test_own_photos_become_a_model_that_the_run_names(run, tmp_path):
         ("Background\nFace\nClothes\nLeft-leg\nRight-leg\nHat\n", "5 classes and the data's 6"),
     ],
 )
-def test_a_run_does_not_go_on_with_other_classes(run, tmp_path, names, message):
-    (tmp_path / "tiny.toml").write_text(TINY)
-    folder = write_folder(tmp_path / "photos", 2)
-    arguments = tmp_path / "tiny.toml", "--data", folder, "--out", tmp_path / "run"
-    assert run(*arguments).exit_code == 0
+def test_a_run_does_not_go_on_with_other_classes(run, trained, tmp_path, names, message):
+    shutil.copytree(trained[1], tmp_path, dirs_exist_ok=True)
     before = (tmp_path / "run/last.pt").read_bytes()
-    (folder / "labels.txt").write_text(names)
-    result = run(*arguments, "--resume", "--set", "device=cpu")
+    (tmp_path / "photos/labels.txt").write_text(names)
+    result = run(*options(tmp_path), "--resume", "--set", "device=cpu")
     assert (
         result.exit_code == 2
         and f"holds a run with other classes: it has {message}" in result.stderr

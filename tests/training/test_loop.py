@@ -40,8 +40,8 @@ from humanparse.training.recipe import Recipe, Stage  # noqa: E402
 
 SMALL = Recipe(
     stages=(
-        Stage(3, ((64, 2), (96, 1)), warmup_steps=1, backbone_lr=1e-4),
-        Stage(3, ((96, 2),), warmup_steps=1, lr=1e-4),
+        Stage(3, ((32, 2), (64, 1)), warmup_steps=1, backbone_lr=1e-4),
+        Stage(3, ((64, 2),), warmup_steps=1, lr=1e-4),
     ),
     device="cpu",
     workers=0,
@@ -50,6 +50,13 @@ SMALL = Recipe(
     save_every=2,
     validate_every=3,
     validate_pictures=1,
+)
+# For what does not depend on the size of the scenes.
+SMALLEST = replace(
+    SMALL,
+    stages=(Stage(3, ((32, 2),), warmup_steps=1), Stage(3, ((32, 2),))),
+    validate_every=0,
+    save_every=6,
 )
 # Trains, and kills itself (SIGKILL) while it writes the checkpoint of the given step.
 KILLED = """
@@ -157,7 +164,7 @@ def test_a_folder_that_another_training_writes_to_is_left_to_it(data, out, monke
             ):
                 learn(SMALL, data, out, log=second.append)
 
-    learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),)), data, out, log=log)
+    learn(replace(SMALL, validate_every=0, stages=(Stage(1, ((32, 2),)),)), data, out, log=log)
     assert first and "waiting for its end" in second[0]
 
 
@@ -187,7 +194,7 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
         SMALL,
         init="humanparse-small",
         validate_every=0,
-        stages=(Stage(1, ((64, 1),), lr=0, backbone_lr=0),),
+        stages=(Stage(1, ((32, 2),), lr=0, backbone_lr=0),),
     )
     learn(recipe, data, out, log=lines.append)
     assert lines[0].startswith(
@@ -197,7 +204,7 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
 
 
 def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
-    lines, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((64, 1),)),))
+    lines, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((32, 2),)),))
     learn(recipe, data, tmp_path, log=lines.append)
     assert lines[0].startswith(f"the teacher looks at each photo of {data} once") and lines[
         1
@@ -211,7 +218,7 @@ def test_no_two_steps_share_a_scene_and_sizes_take_turns():
     steps = list(Steps(SMALL, 0))
     numbers = [number for step in steps for number, _ in step]
     assert len(set(numbers)) == len(numbers) == 2 + 1 + 2 + 2 + 2 + 2
-    assert [step[0][1] for step in steps] == [64, 96, 64, 96, 96, 96]
+    assert [step[0][1] for step in steps] == [32, 64, 32, 64, 64, 64]
     assert list(Steps(SMALL, 4)) == steps[4:] and len(Steps(SMALL, 4)) == 2
 
 
@@ -245,7 +252,7 @@ def test_one_bad_step_does_not_spoil_the_weights(data, out, monkeypatch):
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
     lines = []
-    learn(replace(SMALL, log_every=3, validate_every=0), data, out, log=lines.append)
+    learn(replace(SMALLEST, log_every=3), data, out, log=lines.append)
     assert all(
         torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
     )
@@ -271,26 +278,17 @@ def test_nor_does_one_whose_picture_is_not_finite(data, out, monkeypatch):
         )
 
     monkeypatch.setattr(EmbeddedTask, "losses", spoilt)
-    learn(replace(SMALL, teacher_every=3, validate_every=0), data, out, log=quiet)
+    learn(replace(SMALLEST, teacher_every=3), data, out, log=quiet)
     assert all(
         torch.isfinite(value).all() for value in checkpoints.read(out / "last.pt").average.values()
     )
 
 
-def test_the_teacher_is_asked_as_often_as_the_recipe_says(data, out):
-    learn(replace(SMALL, teacher_every=4, validate_every=0), data, out, log=quiet)
-    lines = [
-        ("teacher" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
-    ]
-    assert lines == [False, False, False, True, False, False]
-
-
-def test_the_mirrored_scenes_are_asked_as_often_as_the_recipe_says(data, out):
-    learn(replace(SMALL, mirror_every=3, validate_every=0), data, out, log=quiet)
-    lines = [
-        ("mirror" in entry["losses"]) for entry in read_log(out / "log.jsonl") if "losses" in entry
-    ]
-    assert lines == [False, False, True, False, False, True]
+def test_the_teacher_and_the_mirrored_scenes_are_asked_as_often_as_the_recipe_says(data, out):
+    learn(replace(SMALLEST, teacher_every=4, mirror_every=3), data, out, log=quiet)
+    losses = [entry["losses"] for entry in read_log(out / "log.jsonl") if "losses" in entry]
+    assert ["teacher" in one for one in losses] == [False, False, False, True, False, False]
+    assert ["mirror" in one for one in losses] == [False, False, True, False, False, True]
 
 
 def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_scenes(data):
@@ -311,7 +309,7 @@ def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_sce
 
 def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
-    frozen, thawed = Stage(2, ((64, 2),), frozen=7), Stage(2, ((64, 2),))
+    frozen, thawed = Stage(2, ((32, 2),), frozen=7), Stage(2, ((32, 2),))
     for name, stages in {"one": (frozen,), "two": (frozen, thawed)}.items():
         learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, log=quiet)
         learnt = checkpoints.read(out / name / "last.pt").state["model"]
@@ -324,9 +322,9 @@ def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, o
 
 def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
-    kept = Stage(1, ((64, 2),), warmup_steps=0, lr=0.0, backbone_lr=0.0, backbone_share=0.25)
+    kept = Stage(1, ((32, 2),), warmup_steps=0, lr=0.0, backbone_lr=0.0, backbone_share=0.25)
     for name, stages in {
-        "learnt": (Stage(2, ((64, 2),), backbone_lr=1e-2),),
+        "learnt": (Stage(2, ((32, 2),), backbone_lr=1e-2),),
         "blended": (kept,),
     }.items():
         init = str(out / "learnt/last.pt") if name == "blended" else ""
@@ -350,8 +348,8 @@ def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
 def test_the_average_forgets_weights_that_a_stage_has_replaced(data, out):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     stages = (
-        Stage(2, ((64, 2),), backbone_lr=1e-2),
-        Stage(1, ((64, 2),), frozen=27, backbone_share=0.0),
+        Stage(2, ((32, 2),), backbone_lr=1e-2),
+        Stage(1, ((32, 2),), frozen=27, backbone_share=0.0),
     )
     learn(replace(SMALL, stages=stages, validate_every=0, ema=0.9), data, out, log=quiet)
     average = checkpoints.read(out / "last.pt").average

@@ -28,6 +28,7 @@ from humanparse.cli import (
     serve,
     train,
     version,
+    video,
 )
 from humanparse.system import streams
 
@@ -70,6 +71,7 @@ def humanparse(
 
 app.command("parse", epilog=errors.EXIT_CODES_HELP)(errors.one_line(parse.parse))
 app.command("edit", epilog=errors.EXIT_CODES_HELP)(errors.one_line(edit.edit))
+app.command("video", epilog=video.EXIT_CODES_HELP)(errors.one_line(video.video))
 app.command("graph", epilog=errors.EXIT_CODES_HELP)(errors.one_line(graph.graph))
 app.command("batch", epilog=batch.EXIT_CODES_HELP)(errors.one_line(batch.batch))
 app.command("demo")(errors.one_line(demo.demo))

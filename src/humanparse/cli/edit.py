@@ -11,27 +11,34 @@ import typer
 
 from humanparse.cli import errors, parse
 from humanparse.cli.options import (
+    Background,
+    Blur,
+    Cutout,
     Device,
     Engine,
+    Fill,
     MaxMegapixels,
     MinScore,
     Model,
+    Pixelate,
     Precision,
+    Recolour,
+    Regions,
     Sources,
+    Strength,
 )
 from humanparse.cli.photos import InputPhoto, find
 from humanparse.cli.progress import Report
 from humanparse.errors import OptionError
 from humanparse.system.files import check_target, whole_file
 from humanparse.system.parallel import shared_threads
-from humanparse.vocabulary import EDITED_SUFFIX, MAX_STRENGTH, MIN_STRENGTH
+from humanparse.vocabulary import EDITED_SUFFIX
 
 if TYPE_CHECKING:
     from humanparse.edit import Step
     from humanparse.parser import HumanParser
 
 ENCODINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-Regions = list[str] | None
 
 
 def edit(
@@ -46,47 +53,16 @@ def edit(
             show_default="beside each photo",
         ),
     ] = None,
-    blur: Annotated[
-        Regions,
-        typer.Option(metavar="REGION", help="Blur a region, such as face, beyond recognition."),
-    ] = None,
-    pixelate: Annotated[
-        Regions, typer.Option(metavar="REGION", help="Show a region in large blocks.")
-    ] = None,
-    fill: Annotated[
-        Regions, typer.Option(metavar="REGION=COLOUR", help="Fill a region with one colour.")
-    ] = None,
-    recolour: Annotated[
-        Regions,
-        typer.Option(
-            metavar="REGION=COLOUR",
-            help="Give a region another colour, and keep its light and shade.",
-        ),
-    ] = None,
-    background: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHAT",
-            help="Replace what is behind the people: with blur (the photo, blurred), a colour, or "
-            "the file of a picture.",
-        ),
-    ] = None,
-    cutout: Annotated[
-        Regions,
-        typer.Option(metavar="REGION", help="Keep a region, and make everything else transparent."),
-    ] = None,
+    blur: Blur = None,
+    pixelate: Pixelate = None,
+    fill: Fill = None,
+    recolour: Recolour = None,
+    background: Background = None,
+    cutout: Cutout = None,
     crop: Annotated[
         str | None, typer.Option(metavar="REGION", help="Crop the photo to the box of a region.")
     ] = None,
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=MIN_STRENGTH,
-            max=MAX_STRENGTH,
-            metavar="X",
-            help="Blur and pixelate with this strength; 2 hides more than 1.",
-        ),
-    ] = 1.0,
+    strength: Strength = 1.0,
     encoding: Annotated[
         str,
         typer.Option(
@@ -136,7 +112,7 @@ def edit(
       humanparse edit street.jpg --recolour "upper:1=#c02020" --background white
       humanparse edit street.jpg --cutout person:1 --crop person:1
     """
-    steps = _steps(
+    steps = steps_of(
         blur=blur,
         pixelate=pixelate,
         fill=fill,
@@ -208,7 +184,8 @@ def edit_one(
     return len(parsing.people), [target]
 
 
-def _steps(**given: Regions) -> list[Step]:
+def steps_of(**given: Regions) -> list[Step]:
+    """Return the edits of the options; raises OptionError if there are none."""
     from humanparse.edit import step
 
     steps = [step(operation, text) for operation, texts in given.items() for text in texts or ()]

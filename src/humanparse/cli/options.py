@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from humanparse.vocabulary import CLASSES, PALETTES
+from humanparse.vocabulary import CLASSES, MAX_STRENGTH, MIN_STRENGTH, PALETTES
 
 BUILT_IN = "the built-in model"
+Regions = list[str] | None
 
 Sources = Annotated[
     list[str] | None,
@@ -108,3 +109,42 @@ MaxMegapixels = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+# Edits: `humanparse edit` and `humanparse video`
+
+Blur = Annotated[
+    Regions,
+    typer.Option(metavar="REGION", help="Blur a region, such as face, beyond recognition."),
+]
+Pixelate = Annotated[Regions, typer.Option(metavar="REGION", help="Show a region in large blocks.")]
+Fill = Annotated[
+    Regions, typer.Option(metavar="REGION=COLOUR", help="Fill a region with one colour.")
+]
+Recolour = Annotated[
+    Regions,
+    typer.Option(
+        metavar="REGION=COLOUR",
+        help="Give a region another colour, and keep its light and shade.",
+    ),
+]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Replace what is behind the people: with blur (the photo, blurred), a colour, or "
+        "the file of a picture.",
+    ),
+]
+Cutout = Annotated[
+    Regions,
+    typer.Option(metavar="REGION", help="Keep a region, and make everything else transparent."),
+]
+Strength = Annotated[
+    float,
+    typer.Option(
+        min=MIN_STRENGTH,
+        max=MAX_STRENGTH,
+        metavar="X",
+        help="Blur and pixelate with this strength; 2 hides more than 1.",
+    ),
+]

@@ -1,4 +1,4 @@
-"""What a run over many photos tells the user: lines, a bar on a terminal, and a summary."""
+"""What a run over many photos or frames tells the user: lines, a bar on a terminal, a summary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ class Report:
     """
 
     def __init__(
-        self, total: int | None = None, *, before: int = 0, quiet: bool = False, long: bool = False
+        self,
+        total: int | None = None,
+        *,
+        before: int = 0,
+        quiet: bool = False,
+        long: bool = False,
+        unit: str = "photos",
     ):
         """Begin to count.
 
@@ -42,11 +48,12 @@ class Report:
             quiet: Print nothing but errors.
             long: The run may take hours and prints no line for each photo. The bar then shows the
                 rate, and without a bar there is a line of progress every minute.
+            unit: What is counted, in the plural.
         """
         self.parsed = self.failed = self.people = 0
         self.total = total
         self.ended = threading.Event()
-        self._before, self._quiet, self._long = before, quiet, long
+        self._before, self._quiet, self._long, self._unit = before, quiet, long, unit
         self._began = time.monotonic()
         self._recent: list[tuple[float, int]] = [(self._began, 0)]  # (time, photos until then)
         self._line_at = self._began + LINE_EVERY_S
@@ -116,7 +123,7 @@ class Report:
                 self._bar.task_ids[0],
                 completed=self._before + self.done,
                 total=self.total,
-                rate=f"{self._rate(now):.1f} photos/s",
+                rate=f"{self._rate(now):.1f} {self._unit}/s",
             )
         elif self._long and now > self._line_at:
             self._line_at = now + LINE_EVERY_S
@@ -127,7 +134,8 @@ class Report:
         of = left = ""
         if total and rate:
             of, left = f" of {total}", f", {_clock((total - done) / rate)} left"
-        return f"{done}{of} photos, {self.failed} failed, {rate:.1f} photos/s{left}"
+        unit = self._unit
+        return f"{done}{of} {unit}, {self.failed} failed, {rate:.1f} {unit}/s{left}"
 
     def _rate(self, now: float) -> float:
         """Return the photos per second, over the most recent seconds."""

@@ -121,6 +121,7 @@ def edit(
     *,
     strength: float = 1.0,
     read: Callable[[str], np.ndarray] | None = None,
+    choose: Callable[[Parsing, Region], Selection] = select,
 ) -> Edited:
     """Return the photo of a result with all steps carried out.
 
@@ -130,6 +131,7 @@ def edit(
         strength: Of blurring and pixelating; 2 leaves half the detail of 1.
         read: How the file of another background is read, uint8 (h, w, 3); None refuses files, as a
             server must.
+        choose: Where a region lies in the photo; video also looks at the frames before.
 
     Raises:
         OptionError: A region, a person, a colour or the strength does not exist, or there are too
@@ -146,7 +148,7 @@ def edit(
         )
     order = list(OPERATIONS)
     chosen = [
-        (one, select(parsing, one.region))
+        (one, choose(parsing, one.region))
         for one in sorted(steps, key=lambda one: order.index(one.operation))
     ]
     pixels = parsing.image

@@ -61,6 +61,7 @@ def overlay(
     opacity: float = 0.55,
     outlines: bool = True,
     legend: bool = True,
+    numbers: bool | None = None,
 ) -> Image.Image:
     """Draw the photo with people's parts in colour; the background stays as it is.
 
@@ -68,10 +69,10 @@ def overlay(
         parsing: The result to draw.
         palette: The name of the palette.
         opacity: The opacity of the colours, from 0 (only the photo) to 1 (only the colours).
-        outlines: Draw a line around every person, finer lines between parts and, if there are two
-            or more people, their numbers.
+        outlines: Draw a line around every person, finer lines between parts, and numbers.
         legend: Add a panel with the labels found to the right of the photo or below it, whichever
             makes the smaller picture.
+        numbers: Draw people's numbers with the outlines; None draws them if there are two or more.
 
     Returns:
         An RGB picture. The photo is at its top left, so that its pixels keep their coordinates.
@@ -93,7 +94,8 @@ def overlay(
     _tint(photo, parsing.label_map, _table(colours), opacity)
     if outlines:
         _draw_outlines(photo, parsing)
-        _draw_numbers(photo, parsing.people)
+        if len(parsing.people) > 1 if numbers is None else numbers:
+            _draw_numbers(photo, parsing.people)
     return Image.fromarray(canvas)
 
 
@@ -114,7 +116,8 @@ def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
     """
     photo = parsing.image.copy()
     _draw_outlines(photo, parsing, parsing.labels.palette(palette))
-    _draw_numbers(photo, parsing.people)
+    if len(parsing.people) > 1:
+        _draw_numbers(photo, parsing.people)
     return Image.fromarray(photo)
 
 
@@ -289,11 +292,7 @@ def _memory(photo: np.ndarray) -> np.ndarray:
 
 
 def _draw_numbers(photo: np.ndarray, people: tuple[Person, ...]) -> None:
-    """Draw a small tag with each person's number above their head, if there are two or more
-    people.
-    """
-    if len(people) < 2:
-        return
+    """Draw a small tag with each person's number above their head."""
     em = type_px(photo.shape[:2])
     taken: list[tuple[int, int, int, int]] = []
     for person in people:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from humanparse.errors import OptionError
 
+LEFT_FREE = 64_000_000  # bytes of a disk that long outputs leave, so that they can still be ended
 LEFTOVERS = ".*.part"  # the names of files and folders while they are being written
 OLD_S = 3600.0  # nothing takes longer than that to write
 
@@ -62,6 +64,34 @@ def whole_folder(target: Path) -> Iterator[Path]:
         if os.path.lexists(target):
             target.rmdir()  # Windows renames onto no folder, not even an empty one
         temporary.rename(target)
+
+
+@contextmanager
+def growing_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path of the same ending; it is renamed onto `target` in any case.
+
+    For files that are of use although they ended early, because of an error or of Ctrl-C: what is
+    there is kept. A process that is killed leaves only a temporary folder, see `LEFTOVERS`.
+
+    Args:
+        target: The file or folder to be written. Its folder must exist; an older file is replaced.
+
+    Yields:
+        The path to write to. Nothing exists there yet. If nothing does at the end, `target` stays
+        as it was.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    with scratch_folder(target.parent) as folder:
+        temporary = folder / target.name
+        try:
+            yield temporary
+        finally:
+            if temporary.is_dir() and target.is_dir():
+                shutil.rmtree(target)
+            if temporary.exists():
+                temporary.replace(target)
 
 
 @contextmanager
@@ -145,6 +175,18 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_free(folder: Path) -> None:
+    """Raise OSError if less than LEFT_FREE bytes are free on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    if free < LEFT_FREE:
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is full: {free / 1e6:.0f} MB are free, and {LEFT_FREE / 1e6:.0f} MB are "
+            "kept to end files properly",
+            str(folder),
+        )
 
 
 def check_target(target: Path, inputs: Iterable[Path] = (), *, overwrite: bool = False) -> None:

@@ -123,6 +123,48 @@ def in_order_of_completion(
     return _handed_back(function, items, jobs, _ReadHere, _itself)
 
 
+class Behind(Generic[Item]):
+    """Does something with items, one after the other, in a thread of its own.
+
+    The caller goes on meanwhile. Ctrl-C cannot damage it, like the loops above.
+
+    Args:
+        function: Called with each item, in the order in which they were given.
+        room: How many items may wait; `give` waits for room.
+    """
+
+    def __init__(self, function: Callable[[Item], Any], room: int):
+        self._events: SimpleQueue[_Task | BaseException] = SimpleQueue()
+        self._workers = _Workers(function, 1, self._events)
+        self._room, self._waiting = room, 0
+        atexit.register(self._workers.end)
+        _thread.start_new_thread(_start, (self._workers.threads, self._events))
+
+    def give(self, item: Item) -> None:
+        """Give the next item; raises the error of an earlier one."""
+        while self._waiting >= self._room or not self._events.empty():
+            self._take()
+        self._waiting += 1
+        self._workers.give(_Task(item))
+
+    def finish(self) -> None:
+        """Wait until all items are done; raises the error of one of them."""
+        while self._waiting:
+            self._take()
+
+    def end(self) -> None:
+        """Drop the items that wait, and wait for the one that is being done."""
+        self._workers.end()
+        atexit.unregister(self._workers.end)
+
+    def _take(self) -> None:
+        event = _waited_for(self._events)
+        if isinstance(event, BaseException):
+            raise event
+        self._waiting -= 1
+        event.ended.result()
+
+
 class _Task:
     """One item in progress. ended: None until it is done."""
 

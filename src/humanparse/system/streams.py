@@ -10,6 +10,8 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 HANDLER = "humanparse"
 STAND_INS = {"→": "->", "…": "...", "×": "x", "–": "-", "—": "-", "·": "."}  # for our own signs
@@ -34,6 +36,26 @@ def prepare() -> None:
             setattr(sys, name, null)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
+
+
+@contextmanager
+def muted_stderr() -> Iterator[None]:
+    """Discard what this process writes to stderr while the block runs.
+
+    For libraries in C that print remarks there which no setting of theirs switches off. Whatever
+    other threads print at the same time is lost as well, so the block should be short.
+    """
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(null)
+        os.close(kept)
 
 
 def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -1,0 +1,177 @@
+"""Parts that do not flicker from frame to frame.
+
+Two things hold them. A whole track votes what its person wears (wardrobe.py). And a pixel keeps its
+class along the motion of what can be seen there until several frames have said otherwise: it is
+looked for in the frame before by optical flow. Where the two frames do not look the same, as
+behind a cut, where something comes into sight or where a limb is too fast, nothing is held, so that
+nothing smears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from humanparse.arguments import whole_number, yes_or_no
+from humanparse.errors import OptionError
+from humanparse.masks import Mask
+from humanparse.result import Parsing, Part, Person
+from humanparse.video.flicker import tracks_of
+from humanparse.video.motion import Small, brought_along, came_from, is_cut
+from humanparse.video.wardrobe import Wardrobe
+
+BORDER = False
+_MOST_TRACKS = 256  # whose garments are remembered; those that were not seen longest are forgotten
+
+
+@dataclass(frozen=True)
+class SteadySettings:
+    """How strongly parts are held.
+
+    Attributes:
+        garments: Whether a person's garments are those that their whole track votes for.
+        along_motion: Whether parts are held along the motion of what can be seen.
+        hold: How many frames have to say otherwise before a pixel that has been of one class for
+            as long changes it.
+    """
+
+    garments: bool = True
+    along_motion: bool = True
+    hold: int = 6
+
+    def __post_init__(self) -> None:
+        yes_or_no("garments", self.garments)
+        yes_or_no("along_motion", self.along_motion)
+        whole_number("hold", self.hold, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """What is held of a frame.
+
+    Attributes:
+        classes: uint8 (H, W).
+        tracks: int32 (H, W), the number of the track, 0 for nobody.
+        votes: uint8 (H, W), how many frames have to say otherwise.
+    """
+
+    classes: np.ndarray
+    tracks: np.ndarray
+    votes: np.ndarray
+
+
+class Steadier:
+    """Steady the parts of a clip's people, frame after frame.
+
+    Memory is bounded: one frame is held, and what the last 256 tracks wear.
+
+    Args:
+        settings: How strongly parts are held.
+    """
+
+    def __init__(self, settings: SteadySettings | None = None):
+        self.settings = settings or SteadySettings()
+        self._wardrobes: dict[int, Wardrobe] = {}
+        self._before: Small | None = None
+        self._held: _Held | None = None
+
+    def update(self, parsing: Parsing, track_ids: Sequence[int], image: np.ndarray) -> Parsing:
+        """Steady the parts of the next frame.
+
+        Args:
+            parsing: The people of the frame.
+            track_ids: The number of the track of each of them, in their order.
+            image: The frame, uint8 (H, W, 3) RGB.
+
+        Returns:
+            The same people, with the same outlines and numbers, and with steadied parts.
+
+        Raises:
+            OptionError: If there is not one track for each person.
+        """
+        if len(track_ids) != len(parsing.people):
+            raise OptionError(
+                f"{len(track_ids)} tracks for {len(parsing.people)} people; give one for each, "
+                "as Tracker.update returns them"
+            )
+        classes = parsing.label_map
+        if self.settings.garments:
+            classes = self._dressed(parsing, track_ids)
+        if self.settings.along_motion:
+            classes = self._along_motion(classes, tracks_of(parsing, track_ids), image)
+        return _with_classes(parsing, classes)
+
+    def _dressed(self, parsing: Parsing, track_ids: Sequence[int]) -> np.ndarray:
+        """The classes with the garments that each track wears."""
+        classes = parsing.label_map.copy()
+        for person, track in zip(parsing.people, track_ids, strict=True):
+            wardrobe = self._wardrobes.pop(track, None) or Wardrobe(parsing.labels)
+            self._wardrobes[track] = wardrobe  # again, as the last one
+            x0, y0, x1, y1 = person.box_xyxy
+            window, mine = classes[y0:y1, x0:x1], person.mask.crop
+            wardrobe.look(window * mine)
+            window[mine] = wardrobe.corrected(window, mine)[mine]
+        while len(self._wardrobes) > _MOST_TRACKS:
+            del self._wardrobes[next(iter(self._wardrobes))]
+        return classes
+
+    def _along_motion(
+        self, classes: np.ndarray, tracks: np.ndarray, image: np.ndarray
+    ) -> np.ndarray:
+        """The classes, held where the same of the same person was of another class before."""
+        now = Small.of(image)
+        before, self._before = self._before, now
+        votes = np.ones(classes.shape, np.uint8)
+        held = self._held
+        if (
+            before is not None
+            and held is not None
+            and held.classes.shape == classes.shape
+            and not is_cut(before, now, np.zeros(2))
+        ):
+            at = came_from(before, now, classes.shape)
+            was, were, had = (
+                brought_along(one, at)
+                for one in (held.classes, held.tracks.astype(np.float32), held.votes)
+            )
+            had[(were != tracks) | (tracks == 0) | np.isnan(at[..., 0])] = 0
+            agrees = was == classes
+            stays = ~agrees & (had > 1)
+            if BORDER:
+                for dy in (-1, 0, 1):
+                    for dx in (-1, 0, 1):
+                        stays &= np.roll(was, (dy, dx), (0, 1)) != classes
+            classes = np.where(stays, was, classes)
+            votes = np.where(agrees, np.minimum(had + 1, self.settings.hold), 1).astype(np.uint8)
+            votes[stays] = had[stays] - 1
+        self._held = _Held(classes, tracks, votes)
+        return classes
+
+
+def _with_classes(parsing: Parsing, classes: np.ndarray) -> Parsing:
+    """The result with other classes of its people's pixels."""
+    people = tuple(_person(person, parsing, classes) for person in parsing.people)
+    if all(one is other for one, other in zip(people, parsing.people, strict=True)):
+        return parsing
+    return replace(parsing, label_map=classes, people=people)
+
+
+def _person(person: Person, parsing: Parsing, classes: np.ndarray) -> Person:
+    x0, y0, x1, y1 = person.box_xyxy
+    window = np.s_[y0:y1, x0:x1]
+    inside = classes[window] * person.mask.crop
+    if np.array_equal(inside, parsing.label_map[window] * person.mask.crop):
+        return person
+    parts = {}
+    for one in np.flatnonzero(np.bincount(inside.ravel(), minlength=len(parsing.labels))):
+        if not one:
+            continue
+        label = parsing.labels.names[one]
+        before = person.parts.get(label)
+        # A part that this frame did not show is as sure as the person.
+        score = before.score if before else person.score
+        mask = Mask.from_dense(inside == one, parsing.size_hw, (x0, y0))
+        parts[label] = Part(label, int(one), score, mask)
+    return replace(person, parts=parts)
