@@ -31,12 +31,12 @@ import machine
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from made_up_clips import KINDS, ClipFrame, Cutout, Stage, photographed  # noqa: E402
+from made_up_clips import KINDS, ClipFrame, Cutout, Stage, photographed
 
-from humanparse import HumanParser, Parsing  # noqa: E402
-from humanparse.video.flicker import Flips, flips  # noqa: E402
-from humanparse.video.steady import Steadier  # noqa: E402
-from humanparse.video.track import Tracker  # noqa: E402
+from humanparse import HumanParser, Parsing
+from humanparse.video.flicker import Flips, flips
+from humanparse.video.steady import Steadier
+from humanparse.video.track import Tracker
 
 VISIBLE = 0.25  # the least share of somebody that must be seen for them to count
 OUT_OF_SIGHT_S = 1.5

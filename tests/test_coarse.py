@@ -9,6 +9,8 @@ from made_up import made_up_parsing, parsing_from_maps
 from humanparse import formats
 from humanparse.coarse import GROUPS, coarse, coarse_labels
 from humanparse.labels import CIHP, LIP, MHP_V2, PASCAL_PERSON_PART
+from humanparse.regions import presets
+from humanparse.tryon import agnostic_mask
 
 
 @pytest.mark.parametrize("labels", [CIHP, LIP, MHP_V2, PASCAL_PERSON_PART])
@@ -54,3 +56,12 @@ def test_formats_and_pictures_take_coarse_results():
     assert again.labels.names == few.labels.names
     assert np.array_equal(again.label_map, few.label_map)
     assert few.overlay(legend=False).size == (160, 120) and formats.to_coco(few)["categories"]
+
+
+def test_coarse_results_stay_as_they_are_and_have_the_presets_of_clothes():
+    labels = coarse_labels(CIHP)[0]
+    assert coarse_labels(labels)[0] == labels
+    few = coarse(made_up_parsing())
+    assert np.array_equal(coarse(few).label_map, few.label_map)
+    assert presets(labels)["lower"] == (labels.index("Lower-clothes"),)
+    assert agnostic_mask(few, "lower").area

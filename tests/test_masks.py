@@ -219,8 +219,16 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 @given(blobs())
 @settings(max_examples=150, deadline=None)
 def test_polygons_fill_to_nearly_the_same_mask(mask):
-    # 0.967 is the worst that random masks have shown; nearly all are above 0.98
-    assert overlap(filled_by_pycocotools(Mask.from_dense(mask)), mask) >= 0.96
+    # 0.993 is the worst of 20,000 shapes of this kind, drawn at random
+    assert overlap(filled_by_pycocotools(Mask.from_dense(mask)), mask) >= 0.99
+
+
+def test_straight_edges_keep_their_outermost_pixels():
+    """A corner that is cut must not move a whole edge by half a pixel, onto the pixels' centres."""
+    picture = np.zeros((84, 84), np.uint8)
+    cv2.ellipse(picture, (8, 42), (26, 19), 0, 0, 360, 1, -1)  # beyond the picture's left edge
+    filled = filled_by_pycocotools(Mask.from_dense(picture.astype(bool)))
+    assert picture[:, 0].sum() == 37 and filled[:, 0].sum() >= 35
 
 
 @given(hnp.arrays(bool, (20, 22), elements=st.sampled_from([True, True, True, False])))

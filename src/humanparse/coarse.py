@@ -39,10 +39,13 @@ ACCESSORY = "Accessory"  # what belongs to none of them
 
 @cache
 def coarse_labels(labels: LabelSet) -> tuple[LabelSet, tuple[int, ...]]:
-    """Return the coarse label set of a label set, and of each of its classes the coarse class."""
+    """Return the coarse label set of a label set, and of each of its classes the coarse class. What
+    is coarse already stays as it is."""
     groups = [_group(name) for name in labels.names[1:]]
     names = [name for name in (*GROUPS, ACCESSORY) if name in groups]
     table = (0, *(names.index(group) + 1 for group in groups))
+    if tuple(names) == labels.names[1:]:
+        return labels, table
     # the class whose colour each takes
     first = [table.index(number) for number in range(len(names) + 1)]
     clear, classic = (

@@ -21,6 +21,7 @@ Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels; x1 and y1 lie just 
 
 # The largest picture whose masks are read from run lengths: reading takes one byte for each pixel.
 MAX_PIXELS = 1 << 28
+THIN_PX = 16  # thinner masks have polygons that follow them more closely
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +164,8 @@ class Mask:
 
         Args:
             tolerance_px: How far an outline may be moved to save points; 0 saves only those on
-                straight lines. Where the mask is thinner (area over length of its outlines) than
-                eight pixels it is less, in proportion.
+                straight lines. Where the mask is thinner (twice its area over the length of its
+                outlines) than THIN_PX it is less, in proportion.
 
         Returns:
             float (N, 2) for each polygon, x and y in pixels of the picture, whose top left pixel
@@ -186,7 +187,9 @@ class Mask:
         by_area = np.argsort(areas, kind="stable")
         specks = set(by_area[np.cumsum(areas[by_area]) <= 0.002 * self.area].tolist())
         thickness = self.area / sum(cv2.arcLength(one, True) for one in outlines) * 2
-        tolerance = 2 * tolerance_px * min(1.0, thickness / 8)  # in half pixels
+        # In half pixels. A little less: a straight edge that moves by half a pixel lies on the
+        # centres of its pixels, and loses them all.
+        tolerance = 1.99 * tolerance_px * min(1.0, thickness / THIN_PX)
         polygons: dict[int, np.ndarray] = {}
         # by falling area, so an outline comes before its holes
         for number in by_area[::-1].tolist():
@@ -268,6 +271,21 @@ def class_pixels(label_map: np.ndarray, classes: Iterable[int]) -> np.ndarray:
     table = np.zeros(256, np.uint8)
     table[list(classes)] = 1
     return cv2.LUT(np.ascontiguousarray(label_map), table).view(bool)
+
+
+def row_runs(dense: np.ndarray) -> list[int]:
+    """Return the lengths of runs of unset and set pixels in turn, row by row.
+
+    The first is of unset pixels, and 0 if the first pixel is set. CVAT and Label Studio count this
+    way; COCO goes down the columns.
+
+    Args:
+        dense: bool (h, w).
+    """
+    flat = dense.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], edges, [len(flat)]])).tolist()
+    return [0, *runs] if len(flat) and flat[0] else runs
 
 
 def box_iou(a: Box, b: Box) -> float:

@@ -22,17 +22,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
 
+from humanparse.arguments import one_or_more, whole_number
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask, class_pixels
 from humanparse.result import Parsing
-from humanparse.vocabulary import MAX_REGION_LENGTH
+from humanparse.vocabulary import MAX_REGION_LENGTH, PEOPLE_PATTERN
 
 EVERYBODY = "person"
 MOST_GROWN_PX = 500.0  # by which a region grows, shrinks or fades
@@ -47,12 +49,14 @@ UPPER = set(
     "upperclothes coat jacket/windbreaker/hoodie teeshirt poloshirt sweater singlet bikini/bra "
     "otherupperbodyclothes protector torso".split()
 )
-LOWER = set("pants shorts shorts/swimshorts skirt stockings otherlowerbodyclothes".split())
+LOWER = set(
+    "pants shorts shorts/swimshorts skirt stockings otherlowerbodyclothes lowerclothes".split()
+)
 DRESS = {"dress", "robe"}
 WHOLE = DRESS | {"jumpsuit", "jumpsuits", "otherfullbodyclothes"}
 ACCESSORIES = ON_HEAD | set(
     "glove scarf backpack belt bag carrybag wallet/purse watch wristband tie umbrella cases "
-    "otheraccessary".split()
+    "otheraccessary accessory".split()
 )
 # The kinds of classes of each preset.
 _PRESETS = {
@@ -186,12 +190,15 @@ class Selection:
         return np.clip((1 - distance / (width + 1)) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def select(parsing: Parsing, region: str | Region) -> Selection:
+def select(
+    parsing: Parsing, region: str | Region, among: tuple[int, ...] | None = None
+) -> Selection:
     """Return where a region lies in a photo.
 
     Args:
         parsing: The photo's result.
         region: As in the text above, or parsed already.
+        among: Whom terms mean that name no person, as `among` returns it; None for everybody.
 
     Raises:
         OptionError: The text is no region, or names a class or a person that there is not.
@@ -200,7 +207,8 @@ def select(parsing: Parsing, region: str | Region) -> Selection:
     dense = np.zeros(parsing.size_hw, bool)
     missing: list[str] = []
     for term in region.terms:
-        people = _people(term, parsing)
+        check_people(term.people, parsing)
+        people = term.people or among
         here = _pixels_of(term, people, parsing)
         if term.minus:
             dense &= ~here
@@ -211,6 +219,68 @@ def select(parsing: Parsing, region: str | Region) -> Selection:
         dense = _hulls(dense, parsing.person_map)
     dense = _grown(dense, _pixels(region.grow, parsing.size_hw))
     return Selection(region, Mask.from_dense(~dense if region.invert else dense), tuple(missing))
+
+
+def among(
+    parsing: Parsing,
+    people: str | int | Iterable[int] | None = None,
+    without_people: str | int | Iterable[int] | None = None,
+) -> tuple[int, ...] | None:
+    """Return the people of a photo that are kept, or not left out.
+
+    Args:
+        parsing: The photo's result.
+        people: The numbers of those that are meant: 2, [1, 3] or "1,3"; None for everybody.
+        without_people: Instead of `people`, the numbers of those that are not meant.
+
+    Returns:
+        Values of the person map. With `without_people` 0 is among them, since a part that belongs
+        to nobody is none of theirs. None for everybody.
+
+    Raises:
+        OptionError: Both are given, they are no numbers, or the photo has no such person.
+    """
+    if people is not None and without_people is not None:
+        raise OptionError("people and without_people exclude each other; give one of them")
+    name = "people" if without_people is None else "without_people"
+    given = people if without_people is None else without_people
+    if given is None:
+        return None
+    numbers = people_numbers(name, given)
+    check_people(numbers, parsing)
+    if without_people is None:
+        return numbers
+    return tuple(one for one in range(len(parsing.people) + 1) if one not in numbers)
+
+
+def people_numbers(name: str, given: str | int | Iterable[int]) -> tuple[int, ...]:
+    """Return the numbers in 2, [1, 3] or "1,3", each once.
+
+    Args:
+        name: What the argument is called, for the message.
+        given: The numbers.
+
+    Raises:
+        OptionError: It is something else, or there is no number in it.
+    """
+    if isinstance(given, str):
+        if not re.fullmatch(PEOPLE_PATTERN, given):
+            raise OptionError(
+                f"{name} is {_shown(given)}; give numbers of people, such as '2' or '1,3'"
+            )
+        given = map(int, given.split(","))
+    numbers = tuple(dict.fromkeys(whole_number(name, one, 1) for one in one_or_more(name, given)))
+    if not numbers:
+        raise OptionError(f"{name} is empty; give numbers of people, such as [1, 3]")
+    return numbers
+
+
+def check_people(numbers: Iterable[int], parsing: Parsing) -> None:
+    """Raise OptionError for the number of a person whom a photo does not show."""
+    count = len(parsing.people)
+    if beyond := [number for number in numbers if number > count]:
+        there = "nobody" if not count else "one person" if count == 1 else f"people 1 to {count}"
+        raise OptionError(f"there is no person {beyond[0]} in this photo: it shows {there}")
 
 
 def check_names(region: Region, labels: LabelSet) -> None:
@@ -253,12 +323,12 @@ def _term(word: str, minus: bool, text: str) -> Term:
     name, colon, numbers = word.partition(":")
     if not colon:
         return Term(name, (), minus)
-    if not re.fullmatch(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*", numbers):
+    if not re.fullmatch(PEOPLE_PATTERN, numbers):
         raise OptionError(
             f"{word!r} in the region {text!r} should end in numbers of people, "
             "such as 'head:2' or 'head:1,3'"
         )
-    return Term(name, tuple(dict.fromkeys(map(int, numbers.split(",")))), minus)
+    return Term(name, people_numbers("people", numbers), minus)
 
 
 def _length(name: str, text: str) -> str:
@@ -279,31 +349,22 @@ def _pixels(length: str, size_hw: tuple[int, int]) -> float:
     return max(-MOST_GROWN_PX, min(MOST_GROWN_PX, pixels))
 
 
-def _people(term: Term, parsing: Parsing) -> tuple[int, ...]:
-    """The numbers of a term's people; () for everybody, and for parts that belong to nobody."""
-    count = len(parsing.people)
-    if beyond := [number for number in term.people if number > count]:
-        there = "nobody" if not count else "one person" if count == 1 else f"people 1 to {count}"
-        raise OptionError(f"there is no person {beyond[0]} in this photo: it shows {there}")
-    return term.people
-
-
-def _pixels_of(term: Term, people: tuple[int, ...], parsing: Parsing) -> np.ndarray:
-    """bool (H, W): the pixels of one term."""
+def _pixels_of(term: Term, people: tuple[int, ...] | None, parsing: Parsing) -> np.ndarray:
+    """bool (H, W): the pixels of one term, of these people; None for everybody."""
     if term.name.casefold() == EVERYBODY:
         chosen = (parsing.person_map > 0) | (parsing.label_map > 0)
     else:
         chosen = class_pixels(parsing.label_map, classes_of(term.name, parsing.labels))
-    return chosen & np.isin(parsing.person_map, people) if people else chosen
+    return chosen if people is None else chosen & np.isin(parsing.person_map, people)
 
 
-def _missing(term: Term, people: tuple[int, ...], parsing: Parsing) -> list[str]:
+def _missing(term: Term, people: tuple[int, ...] | None, parsing: Parsing) -> list[str]:
     """Of whom a term asks for something that was not found on them."""
     if term.name.casefold() == EVERYBODY:
         return [] if parsing.people else ["no person was found"]
     classes = set(classes_of(term.name, parsing.labels))
-    wanted = people or tuple(person.id for person in parsing.people)
-    if not wanted:
+    wanted = [one.id for one in parsing.people if people is None or one.id in people]
+    if not parsing.people:
         loose = any(part.class_id in classes for part in parsing.loose_parts)
         return [] if loose else [f"no {term.name} was found"]
     return [

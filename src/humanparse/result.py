@@ -150,6 +150,12 @@ class Parsing:
         height, width = self.label_map.shape
         return height, width
 
+    @property
+    def parts(self) -> list[tuple[Part, int]]:
+        """Every part with the number of its person; at the end those of nobody, with 0."""
+        owned = [(part, person.id) for person in self.people for part in person.parts.values()]
+        return owned + [(part, 0) for part in self.loose_parts]
+
     def overlay(self, **options: Any) -> Image:
         """Return the photo with people's parts coloured and outlined, and a legend.
 
@@ -170,19 +176,34 @@ class Parsing:
 
         return render.colormap(self, **options)
 
-    def edit(self, *, strength: float = 1.0, **operations: str | Iterable[str]) -> Image:
+    def edit(
+        self,
+        *,
+        people: str | int | Iterable[int] | None = None,
+        without_people: str | int | Iterable[int] | None = None,
+        strength: float = 1.0,
+        **operations: str | Iterable[str],
+    ) -> Image:
         """Return the photo with its regions edited: `result.edit(blur="face", background="white")`.
 
         What was requested and not found is logged as a warning of the logger `humanparse`;
         `humanparse.edit` also returns what is missing.
 
         Args:
+            people: Edit only these people, by number: 2 or [1, 3]; None for everybody.
+            without_people: Edit everybody but these people.
             strength: Of blurring and pixelating; 2 leaves half the detail of 1.
             **operations: See `humanparse.edit`.
         """
         from humanparse.edit import edited
 
-        return edited(self, operations, strength)
+        return edited(
+            self,
+            operations,
+            people=people,
+            without_people=without_people,
+            strength=strength,
+        )
 
     def to_json(self, **options: Any) -> str:
         """Return people, parts, boxes, scores and run-length masks as text.

@@ -31,6 +31,7 @@ PICTURE_ENDINGS = (
 # Edits of a photo in the order in which they are carried out: edit/steps.py has a row for each.
 EDITS = ("blur", "pixelate", "fill", "recolour", "background", "cutout", "crop")
 MAX_REGION_LENGTH = 1_000  # characters of a region (regions.py), since they come over HTTP, too
+PEOPLE_PATTERN = r"[1-9]\d{0,5}(,[1-9]\d{0,5})*"  # numbers of people, such as 2 or 1,3
 MIN_STRENGTH, MAX_STRENGTH = 0.1, 10.0  # of blurring and pixelating
 EDITED_SUFFIX = ".edited"  # what an edited photo's name ends in, before its own ending
 # What each format appends to its photo's name. Files with these endings are known as our own, and
@@ -42,9 +43,17 @@ FORMAT_SUFFIXES = {
     "labels": ".labels.png",
     "people": ".people.png",
     "cutout": ".cutout.png",
+    "agnostic": ".agnostic.png",
+    "agnostic-lower": ".agnostic-lower.png",
+    "agnostic-dress": ".agnostic-dress.png",
+    "masks": ".masks.zip",
     "json": ".json",
     "coco": ".coco.json",
     "labelme": ".labelme.json",
+    "cvat": ".cvat.xml",
+    "label-studio": ".label-studio.json",
+    "yolo": ".txt",  # Ultralytics wants the photo's name and nothing else
+    "svg": ".svg",
     "npz": ".npz",
 }
 # What `humanparse video` appends to a clip's name: video/write.py has a row for each.

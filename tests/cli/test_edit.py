@@ -53,10 +53,20 @@ def test_what_was_not_found_is_said_even_where_all_else_is_quiet(run, parser, st
     assert "person 1 has no shoes; look at the picture before you rely on it" in result.stderr
 
 
+def test_people_by_number(run, parser, street, here):
+    assert run("edit", "street.png", "--fill", "face=black", "--without-people", 1).exit_code == 0
+    assert np.array_equal(np.asarray(Image.open(here / "street.edited.png")), street)
+    only = run("edit", "street.png", "--fill", "face=black", "--people", 1, "--overwrite")
+    assert only.exit_code == 0, only.stderr
+    assert not np.asarray(Image.open(here / "street.edited.png"))[:20].any()
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
         ((), "nothing to do"),
+        (("--blur", "face", "--people", "me"), "--people is 'me'; give numbers of people"),
+        (("--blur", "face", "--people", "1", "--without-people", "2"), "exclude each other"),
         (("--blur", "fase"), "did you mean 'face'?"),
         (("--blur", "face +"), "ends too soon"),
         (("--recolour", "upper"), "give a region and a colour"),

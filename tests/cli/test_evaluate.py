@@ -65,6 +65,30 @@ def test_the_tables_go_to_stdout_and_the_figures_into_a_file(run, dataset, here,
     assert not (here / WORK).exists()
 
 
+def test_coarse_classes_are_merged_on_both_sides(run, dataset, here, parser):
+    """Face and hat are both Head: what was told apart there is not any more."""
+    hat = CIHP.index("Hat")
+    labels = np.asarray(Image.open(here / "photos/labels/b.png")).copy()
+    labels[labels == COAT] = hat
+    Image.fromarray(labels).save(here / "photos/labels/b.png")
+    words = ("--classes", "coarse", "--sheet", "worst.png")
+    assert run("eval", "photos", "--json", "figures.json", *words).exit_code == 0
+    found = figures(here)
+    assert found["label_set"] == "cihp-coarse"
+    [head] = [one for one in found["classes"] if one["name"] == "Head"]
+    assert head["iou"] == pytest.approx(2 / 3) and head["ap_r"] == pytest.approx(1, abs=0.4)
+    assert found["swaps"]["rate"] is None and found["people"]["pq"]["found"] == 2
+    run("parse", "photos/images", "-o", "saved", "--format", "json", "--classes", "coarse")
+    words = ("--classes", "coarse", "--predictions", "saved", "--json", "again.json")
+    unclear = run("eval", "photos", *words)
+    assert unclear.exit_code == 2 and "add a labels.txt" in unclear.stderr
+    (here / "photos/labels.txt").write_text("\n".join(CIHP.names))
+    assert run("eval", "photos", *words).exit_code == 0
+    assert figures(here, "again.json")["pixels"] == found["pixels"]
+    refused = run("eval", "photos", "--classes", "few")
+    assert refused.exit_code == 2 and "choose one of all, coarse" in refused.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

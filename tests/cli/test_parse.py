@@ -284,7 +284,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(run, photo, parser, monkeypa
         (("x" * 300 + ".jpg",), "there is no file or folder 'xxx"),
         (("*.jpeg",), "no pictures match '*.jpeg'"),
         (("empty",), "no pictures in empty"),
-        (("a.jpg", "--format", "svg"), "there is no format 'svg'; choose from overlay"),
+        (("a.jpg", "--format", "gif"), "there is no format 'gif'; choose from overlay"),
         (
             ("a.jpg", "--palette", "pink"),
             "there is no palette 'pink'; choose one of clear, classic",

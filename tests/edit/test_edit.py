@@ -7,7 +7,7 @@ import logging
 import cv2
 import numpy as np
 import pytest
-from made_up import parsing_from_maps
+from made_up import made_up_parsing, parsing_from_maps
 from PIL import Image
 
 from humanparse.edit import OPERATIONS, background, edit, step
@@ -145,6 +145,48 @@ def test_what_is_missing_is_said_once(caplog):
     with caplog.at_level(logging.WARNING, "humanparse"):
         image = photo().edit(blur=["face", "shoes"], background="white")
     assert image.size == (SIZE, SIZE) and "person 1 has no shoes" in caplog.text
+
+
+def test_some_people_are_edited_and_others_left_as_they_are():
+    parsing = made_up_parsing()
+    face, whose = parsing.label_map == FACE, parsing.person_map
+    for options, edited in (
+        ({"people": 1}, face & (whose == 1)),
+        ({"people": [2, 1]}, face),
+        ({"without_people": "1"}, face & (whose == 2)),
+        ({"without_people": [1, 2]}, face & (whose > 2)),
+    ):
+        got = done(parsing, ("fill", "face=#010203"), **options)
+        assert np.array_equal((got == (1, 2, 3)).all(axis=2), edited), options
+    got = done(parsing, ("fill", "face:2=#010203"), people=1)  # as it names somebody itself
+    assert np.array_equal((got == (1, 2, 3)).all(axis=2), face & (whose == 2))
+    alone = done(parsing, ("background", "#010203"), ("crop", "person"), people=[2])
+    assert alone.shape == (80, 40, 3)
+    assert edit(parsing, [step("blur", "shoes")], people=[2]).missing == ("person 2 has no shoes",)
+
+
+def test_leaving_somebody_out_leaves_parts_of_nobody_in():
+    labels, people = np.full((8, 8), FACE, np.uint8), np.zeros((8, 8), np.uint16)
+    people[:4] = 1
+    parsing = parsing_from_maps(labels, people)
+    got = np.asarray(parsing.edit(fill="face=#010203", without_people=1))
+    assert np.array_equal((got == (1, 2, 3)).all(axis=2), people == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"people": 3}, "no person 3 in this photo: it shows people 1 to 2"),
+        ({"without_people": "3"}, "no person 3"),
+        ({"people": 1, "without_people": 2}, "exclude each other"),
+        ({"people": 0}, "at least 1"),
+        ({"people": "one"}, "such as '2' or '1,3'"),
+        ({"people": []}, "is empty"),
+    ],
+)
+def test_impossible_people_are_refused(options, word):
+    with pytest.raises(OptionError, match=word):
+        edit(made_up_parsing(), [step("blur", "face")], **options)
 
 
 @pytest.mark.parametrize(

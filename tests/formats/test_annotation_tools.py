@@ -1,10 +1,15 @@
-"""YOLO, COCO panoptic, Label Studio, SVG, tables, supervision; with their own readers if there."""
+"""YOLO, COCO panoptic, Label Studio, CVAT, folders of PNGs, SVG, tables, supervision and FiftyOne;
+with their own readers if there."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
+import zipfile
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,8 +18,8 @@ from made_up import empty_parsing, made_up_parsing, parsing_from_maps
 from PIL import Image
 
 from humanparse.errors import MissingExtra, OptionError
-from humanparse.formats import label_studio, panoptic, svg, tables, yolo
-from humanparse.labels import CIHP
+from humanparse.formats import cvat, folders, label_studio, panoptic, svg, tables, yolo
+from humanparse.labels import CIHP, LIP, LabelSet
 from humanparse.masks import Mask
 
 FACE, COAT = CIHP.index("Face"), CIHP.index("Coat")
@@ -159,6 +164,122 @@ def test_label_studio_predictions_fit_their_interface(kind):
         label_studio.to_label_studio(made_up_parsing(), "pencil")
 
 
+# CVAT
+
+
+def masks_of(image) -> list[tuple[str, str, np.ndarray]]:
+    """Label, group and pixels of the masks of an <image>, read from CVAT's description."""
+    found = []
+    for one in image.iter("mask"):
+        left, top, width, height = (int(one.get(key)) for key in ("left", "top", "width", "height"))
+        runs = [int(text) for text in one.get("rle").split(",")]
+        box = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+        dense = np.zeros((int(image.get("height")), int(image.get("width"))), bool)
+        dense[top : top + height, left : left + width] = box
+        found.append((one.get("label"), one.get("group_id"), dense))
+    return found
+
+
+def test_cvat_masks_are_the_people_and_parts_to_the_pixel():
+    parsing = with_a_hole_and_two_pieces()
+    root = ElementTree.fromstring(cvat.to_cvat(parsing))
+    assert root.findtext("version") == "1.1" and root.findtext("meta/task/size") == "1"
+    names = [one.text for one in root.iterfind("meta/task/labels/label/name")]
+    assert names == [*CIHP.names[1:], "person"]
+    [person, coat] = masks_of(root.find("image"))
+    assert (person[:2], coat[:2]) == (("person", "1"), ("Coat", "1"))
+    assert np.array_equal(person[2], parsing.person_map == 1)
+    assert np.array_equal(coat[2], parsing.label_map == COAT)
+
+
+def test_cvat_data_sets_and_polygons():
+    text = cvat.cvat_dataset([made_up_parsing("a"), empty_parsing(name="b & c")], "polygons")
+    first, second = ElementTree.fromstring(text).iterfind("image")
+    assert (first.get("id"), second.get("name"), len(second)) == ("0", "b & c", 0)
+    assert (
+        len(first.findall("polygon")) == 14 and first.find("polygon").get("points").count(";") > 3
+    )
+    assert "<size>0</size>" in cvat.cvat_dataset([])
+    with pytest.raises(OptionError, match="two photos"):
+        cvat.cvat_dataset([made_up_parsing()] * 2)
+    with pytest.raises(OptionError, match="choose one of masks"):
+        cvat.to_cvat(made_up_parsing(), "boxes")
+
+
+def test_datumaro_reads_what_is_for_cvat(tmp_path):
+    datumaro = pytest.importorskip("datumaro")
+    parsing = with_a_hole_and_two_pieces()
+    (tmp_path / "images").mkdir()
+    Image.fromarray(parsing.image).save(tmp_path / "images/made-up.png")
+    (tmp_path / "annotations.xml").write_text(
+        cvat.to_cvat(parsing).replace('name="made-up"', 'name="made-up.png"')
+    )
+    dataset = datumaro.Dataset.import_from(str(tmp_path), "cvat")
+    [item] = dataset
+    labels = dataset.categories()[datumaro.AnnotationType.label]
+    read = {labels[one.label].name: one for one in item.annotations}
+    assert np.array_equal(read["Coat"].image > 0, parsing.label_map == COAT)
+    assert np.array_equal(read["person"].image > 0, parsing.person_map == 1)
+    assert read["Coat"].group == read["person"].group == 1
+
+
+# Folders of PNGs
+
+
+def test_binary_masks_of_people_and_parts(tmp_path):
+    parsing = made_up_parsing("street")
+    files = {path.name: path for path in folders.save_masks(parsing, tmp_path / "new")}
+    assert len(files) == 14 and "street.person-2.Left-arm.png" in files
+    with Image.open(files["street.person-1.Face.png"]) as picture:
+        face = parsing.people[0].parts["Face"].mask.to_dense()
+        assert np.array_equal(np.asarray(picture), face * 255)
+    archive, again = io.BytesIO(), io.BytesIO()
+    folders.write_masks(parsing, archive)
+    folders.write_masks(parsing, again)
+    assert archive.getvalue() == again.getvalue()
+    with zipfile.ZipFile(archive) as opened:
+        assert {f"street.{name}" for name in opened.namelist()} == set(files)
+        assert opened.read("person-1.png") == files["street.person-1.png"].read_bytes()
+
+
+def test_names_of_classes_lead_to_no_other_folder(tmp_path):
+    full = np.ones((3, 3), np.uint8)
+    labels = LabelSet("odd", ("Background", "../../Cap/hat"))
+    paths = folders.save_masks(parsing_from_maps(full, 0 * full, labels), tmp_path)
+    assert [path.name for path in paths] == ["made-up.nobody...-..-Cap-hat.png"]
+    assert list(tmp_path.iterdir()) == paths
+
+
+def test_folders_for_the_evaluation_code_of_cihp(tmp_path):
+    """A part's number is that of its line in the list, and its class that of the label map."""
+    parsings = [made_up_parsing("a"), empty_parsing(name="b")]
+    assert folders.save_evaluation(parsings, tmp_path, "cihp") == 2
+    parts = tmp_path / "cihp_instance_part_maps"
+    lines = [line.split() for line in (parts / "a.txt").read_text().splitlines()]
+    numbers = np.asarray(Image.open(parts / "a.png"))
+    classes = np.array([0, *(int(number) for number, _ in lines)])
+    assert len(lines) == 12 == numbers.max() and lines[0][1] == "0.700000"
+    assert np.array_equal(classes[numbers], parsings[0].label_map)
+    people = np.asarray(Image.open(tmp_path / "cihp_human_maps/a.png"))
+    assert np.array_equal(people, parsings[0].person_map)
+    assert (tmp_path / "cihp_human_maps/a.txt").read_text() == "1 0.900000\n1 0.800000\n"
+    assert (parts / "b.txt").read_text() == ""
+
+
+def test_folders_for_the_evaluation_code_of_lip(tmp_path):
+    parsing = made_up_parsing("a", LIP)
+    folders.save_evaluation([parsing], tmp_path / "pred", "lip")
+    with Image.open(tmp_path / "pred/a.png") as picture:
+        assert np.array_equal(np.asarray(picture), parsing.label_map)
+    for parsings, layout, word in (
+        ([made_up_parsing()], "lip", "class 10 'Jumpsuits'"),
+        ([parsing, parsing], "lip", "two photos"),
+        ([parsing], "mhp", "choose one of cihp, lip"),
+    ):
+        with pytest.raises(OptionError, match=word):
+            folders.save_evaluation(parsings, tmp_path / "other", layout)
+
+
 # SVG
 
 
@@ -201,9 +322,38 @@ def test_supervision_takes_them(kind):
     assert len(tables.to_supervision(empty_parsing(), kind)) == 0
 
 
+def fields_of_fiftyone(parsing):
+    fields = tables.to_fiftyone(parsing)
+    height, width = parsing.size_hw
+    for name, count in (("people", 2), ("parts", 12)):
+        assert len(fields[name].detections) == count
+    face = next(one for one in fields["parts"].detections if one.label == "Face")
+    x, y, w, h = face.bounding_box
+    assert (x * width, y * height, w * width, h * height) == pytest.approx((52, 26, 16, 16))
+    assert (face.person_id, face.confidence) == (1, 0.7)
+    assert face.mask.shape == (16, 16) and face.mask.all()
+    assert np.array_equal(fields["classes"].mask, parsing.label_map)
+    return fields
+
+
+def test_fields_of_fiftyones_samples(monkeypatch):
+    stand_in = SimpleNamespace(
+        **dict.fromkeys(("Detection", "Detections", "Segmentation"), SimpleNamespace)
+    )
+    monkeypatch.setitem(sys.modules, "fiftyone", stand_in)
+    fields_of_fiftyone(made_up_parsing())
+
+
+def test_fiftyone_takes_them():
+    fiftyone = pytest.importorskip("fiftyone")
+    fields = fields_of_fiftyone(made_up_parsing())
+    sample = fiftyone.Sample(filepath="street.jpg", **fields)
+    assert [one.label for one in sample["people"].detections] == ["person"] * 2
+
+
 def test_missing_packages_and_kinds_are_told(monkeypatch):
     with pytest.raises(OptionError, match="choose people or parts"):
         tables.to_supervision(made_up_parsing(), "all")
-    monkeypatch.setitem(__import__("sys").modules, "supervision", None)
+    monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtra, match="pip install supervision"):
         tables.to_supervision(made_up_parsing())

@@ -10,7 +10,8 @@ from PIL import Image
 
 from humanparse import formats, render
 from humanparse.errors import OptionError
-from humanparse.labels import CIHP
+from humanparse.labels import CIHP, LabelSet
+from humanparse.tryon import agnostic_mask
 from humanparse.vocabulary import FORMAT_SUFFIXES
 
 
@@ -26,6 +27,27 @@ def test_npz_holds_both_maps_and_the_people(tmp_path):
         assert data["person_boxes_xyxy"].tolist() == [[40, 20, 80, 100], [80, 20, 120, 100]]
 
 
+def test_masks_for_try_on_are_those_of_tryon(tmp_path):
+    parsing, names = made_up_parsing(), {"upper": "", "lower": "-lower", "dress": "-dress"}
+    for garment, suffix in names.items():
+        [path] = formats.save(parsing, tmp_path, f"agnostic{suffix}")
+        with Image.open(path) as picture:
+            assert picture.mode == "L"
+            painted = agnostic_mask(parsing, garment).to_dense()
+            assert painted.any() and np.array_equal(np.asarray(picture), painted * 255)
+    [path] = formats.save(empty_parsing(), tmp_path, "agnostic")
+    with Image.open(path) as picture:
+        assert not np.asarray(picture).any()
+
+
+def test_a_model_without_garments_gives_no_mask_for_try_on(tmp_path):
+    labels = LabelSet("hands", ("Background", "Hand"))
+    one = np.ones((4, 4), np.uint8)
+    with pytest.raises(OptionError, match="hold no garments"):
+        formats.save(parsing_from_maps(one, one.astype(np.uint16), labels), tmp_path, "agnostic")
+    assert not list(tmp_path.iterdir())
+
+
 # save
 
 
@@ -39,9 +61,17 @@ def test_save_makes_the_folder_and_names_files_after_the_photo(tmp_path):
         "street.labels.png",
         "street.people.png",
         "street.cutout.png",
+        "street.agnostic.png",
+        "street.agnostic-lower.png",
+        "street.agnostic-dress.png",
+        "street.masks.zip",
         "street.json",
         "street.coco.json",
         "street.labelme.json",
+        "street.cvat.xml",
+        "street.label-studio.json",
+        "street.txt",
+        "street.svg",
         "street.npz",
     ]
     assert (
@@ -83,9 +113,7 @@ def test_a_failing_writer_leaves_no_file_and_keeps_the_old_one(tmp_path, monkeyp
 
 
 def test_an_unknown_format_is_named_with_the_known_ones_before_anything_is_written(tmp_path):
-    with pytest.raises(
-        OptionError, match=r"'gif'.*overlay, outlines, .*, json, coco, labelme, npz"
-    ):
+    with pytest.raises(OptionError, match=r"'gif'.*overlay, outlines, .*, json, coco, .*, npz"):
         formats.save(made_up_parsing(), tmp_path / "new", ["json", "gif"])
     with pytest.raises(OptionError, match="palette 'pale'"):
         formats.save(made_up_parsing(), tmp_path / "new", ["json"], palette="pale")
@@ -141,4 +169,5 @@ def test_every_format_has_its_media_type():
             f"image/{ending}",
             f"application/{ending}",
             "application/octet-stream",
+            {"txt": "text/plain", "svg": "image/svg+xml"}.get(ending),
         )

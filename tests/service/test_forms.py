@@ -113,7 +113,7 @@ async def _into_a_full_disk(files: list) -> None:
             f"the field 'model' is longer than {MAX_FIELD_BYTES} bytes",
         ),
         (
-            b"".join(part(f"f{n}", b"x") for n in range(17)) + b"--b--\r\n",
+            b"".join(part(f"f{n}", b"x") for n in range(65)) + b"--b--\r\n",
             "the form contains more than 16 fields",
         ),
     ],

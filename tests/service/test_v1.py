@@ -130,7 +130,7 @@ def test_orientation_is_applied_and_metadata_stay_here(client, photo):
         ({"files": {"picture": b"x"}}, "bad_request", 400),
         ({"files": [("image", b"x"), ("image", b"y")]}, "bad_request", 400),
         ({"data": {"image": "x"}, "files": {"other": b"x"}}, "bad_request", 400),
-        ({"data": {str(n): "x" for n in range(17)}, "files": {"image": b"x"}}, "bad_request", 400),
+        ({"data": {str(n): "x" for n in range(65)}, "files": {"image": b"x"}}, "bad_request", 400),
         ({"data": {"palette": "x" * 5000}, "files": {"image": b"x"}}, "bad_request", 400),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=x"}},
@@ -238,6 +238,10 @@ def test_edits_mean_the_same_in_form_query_and_json(client, photo):
         client.post("/v1/edit", files={"image": photo}, data={"blur": "face", "strength": "2"}),
         client.post("/v1/edit", params={"blur": "face", "strength": 2}, content=photo),
         client.post("/v1/edit", json={"image": picture, "blur": ["face"], "strength": 2}),
+        client.post("/v1/edit?people=1&strength=2", files={"image": photo}, data={"blur": "face"}),
+        client.post(
+            "/v1/edit", json={"image": picture, "blur": "face", "people": [1], "strength": 2}
+        ),
     ]
     assert len({answer.content for answer in ways}) == 1 and ways[0].status_code == 200
 
@@ -255,6 +259,9 @@ def test_a_cut_out_is_transparent_and_what_is_missing_is_said(client, photo):
         ({}, "nothing is to be edited"),
         ({"blur": "fase"}, "did you mean 'face'?"),
         ({"blur": "face:7"}, "no person 7"),
+        ({"blur": "face", "people": "7"}, "no person 7"),
+        ({"blur": "face", "people": "first"}, "numbers of people"),
+        ({"blur": "face", "people": "1", "without_people": "2"}, "exclude each other"),
         ({"fill": "face"}, "give a region and a colour"),
         ({"background": "/etc/passwd.png"}, "no colour"),
         ({"smear": "face"}, "no option 'smear'"),
@@ -265,6 +272,20 @@ def test_impossible_edits_are_told(client, photo, options, word):
     answer = client.post("/v1/edit", params=options, content=photo)
     assert answer.status_code == 422 and answer.json()["code"] == "bad_option"
     assert word in answer.json()["detail"]
+
+
+def test_the_query_of_an_edit_is_checked_where_the_form_says_otherwise(client, photo):
+    form = {"blur": "face", "strength": "2"}
+    answer = client.post("/v1/edit?strength=99", files={"image": photo}, data=form)
+    assert answer.status_code == 422 and "strength" in answer.json()["detail"]
+
+
+def test_a_form_has_room_for_fifty_edits(client, photo):
+    form = {"blur": ["face:1"] * 49, "pixelate": "hair:1", "strength": "1", "people": "1"}
+    assert client.post("/v1/edit", files={"image": photo}, data=form).status_code == 200
+    form["blur"] += ["face:1"]
+    answer = client.post("/v1/edit", files={"image": photo}, data=form)
+    assert answer.status_code == 422 and "1 to 50" in answer.json()["detail"]
 
 
 # /predict

@@ -44,7 +44,6 @@ app = typer.Typer(
     help="Find the people in photos, and the body parts and garments of each, pixel by pixel.",
     epilog=START_WITH,
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
     rich_markup_mode=None,  # rich would take brackets in file names for markup
     pretty_exceptions_enable=False,  # errors.py prints every error
 )

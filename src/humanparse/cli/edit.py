@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -62,6 +62,19 @@ def edit(
     crop: Annotated[
         str | None, typer.Option(metavar="REGION", help="Crop the photo to the box of a region.")
     ] = None,
+    people: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="Edit only these people, such as 2 or 1,3. Regions that name people themselves, "
+            "such as head:2, keep theirs.",
+            show_default="everybody",
+        ),
+    ] = None,
+    without_people: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBERS", help="Edit everybody but these people."),
+    ] = None,
     strength: Strength = 1.0,
     encoding: Annotated[
         str,
@@ -110,7 +123,8 @@ def edit(
       humanparse edit street.jpg --blur face
       humanparse edit photos/ -o hidden/ --pixelate "head grow=2%" --encoding jpeg
       humanparse edit street.jpg --recolour "upper:1=#c02020" --background white
-      humanparse edit street.jpg --cutout person:1 --crop person:1
+      humanparse edit street.jpg --cutout person --crop person --people 1
+      humanparse edit party.jpg --blur face --without-people 2
     """
     steps = steps_of(
         blur=blur,
@@ -121,6 +135,7 @@ def edit(
         cutout=cutout,
         crop=[crop] if crop is not None else None,
     )
+    whose = _whose(people, without_people)
     if encoding not in ENCODINGS:
         raise OptionError(
             f"there is no encoding {encoding!r}; choose one of {', '.join(ENCODINGS)}"
@@ -153,7 +168,7 @@ def edit(
             )
             for step in steps:
                 check_names(step.region, parser.labels)
-            one = partial(edit_one, parser, steps, strength, encoding)
+            one = partial(edit_one, parser, steps, encoding, {"strength": strength, **whose})
             parse.parse_all(found.photos, one, jobs, report)
     report.note(f"{report.parsed} edited, {report.failed} failed in {report.seconds:.1f} s")
     if report.failed:
@@ -163,17 +178,25 @@ def edit(
 def edit_one(
     parser: HumanParser,
     steps: Sequence[Step],
-    strength: float,
     encoding: str,
+    options: Mapping[str, Any],
     photo: InputPhoto,
 ) -> tuple[int, list[Path]]:
-    """Edit one photo and write it; return the number of people and the written path."""
+    """Edit one photo and write it; return the number of people and the written path.
+
+    Args:
+        parser: What parses the photo.
+        steps: The edits.
+        encoding: One of ENCODINGS.
+        options: Those of `humanparse.edit.edit`: of whom, and how strongly.
+        photo: The photo.
+    """
     from humanparse.edit import edit as edited_by
     from humanparse.edit.steps import read_file
     from humanparse.formats import encode_picture
 
     parsing = parser.parse(photo.source, name=photo.name)
-    edited = edited_by(parsing, steps, strength=strength, read=read_file)
+    edited = edited_by(parsing, steps, **options, read=read_file)
     target = _target(photo, encoding)
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as part:
@@ -194,6 +217,19 @@ def steps_of(**given: Regions) -> list[Step]:
             "nothing to do; say what to edit, such as --blur face or --background white"
         )
     return steps
+
+
+def _whose(people: str | None, without_people: str | None) -> dict[str, tuple[int, ...]]:
+    from humanparse.regions import people_numbers
+
+    if people is not None and without_people is not None:
+        raise OptionError("--people and --without-people exclude each other; give one of them")
+    given = {"people": people, "without_people": without_people}
+    return {
+        name: people_numbers("--" + name.replace("_", "-"), text)
+        for name, text in given.items()
+        if text is not None
+    }
 
 
 def _target(photo: InputPhoto, encoding: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ import typer
 import humanparse
 from humanparse.cli import errors, parse
 from humanparse.cli.options import (
+    Classes,
     Device,
     Engine,
     MaxSide,
@@ -21,6 +22,7 @@ from humanparse.cli.options import (
     Precision,
     ShortSide,
     Threads,
+    check_classes,
 )
 from humanparse.cli.progress import progress_bar
 from humanparse.errors import OptionError, UnknownModel
@@ -64,6 +66,7 @@ def evaluate(
     min_score: MinScore = None,
     short_side: ShortSide = None,
     max_side: MaxSide = None,
+    classes: Classes = "all",
     flip: Annotated[
         bool, typer.Option("--flip", help="Average over each photo and its mirror image.")
     ] = False,
@@ -133,6 +136,7 @@ def evaluate(
     Examples:
       humanparse eval instance-level_human_parsing/Validation
       humanparse eval my-photos/ --sheet worst.png --json figures.json
+      humanparse eval my-photos/ --classes coarse
       humanparse eval my-photos/ --flip --scales 0.75,1,1.25 --resume
       humanparse eval my-photos/ --predictions results/ --matching reference
     """
@@ -141,6 +145,7 @@ def evaluate(
     from humanparse.evaluation.score_store import ScoreStore
     from humanparse.evaluation.summary import Summary
 
+    check_classes(classes)
     for file in (json, sheet, work):
         _check_folder(file)
     if sheet and sheet.suffix.lower() not in SHEET_ENDINGS:
@@ -167,6 +172,9 @@ def evaluate(
         "scales": _scales(scales),
     }
     source = _saved(predictions, samples) if predictions else _model(model, options)
+    if classes == "coarse":
+        dataset, source = _coarse(dataset, source)
+        samples = dataset.samples[:limit]
     labels = check_labels(dataset, source.labels, source.name)
     summary, worst = Summary(labels, matching), _Worst(rows if sheet else 0)
     run = {
@@ -174,6 +182,7 @@ def evaluate(
         "dataset": str(dataset.folder.resolve()),
         "format": dataset.format,
         "matching": matching,
+        "classes": classes,
         **source.identity,
     }
     if not quiet:
@@ -262,6 +271,31 @@ def _saved(folder: Path, samples: tuple[Sample, ...]) -> _Predictions:
     name = first[0].model or "saved results"
     identity = {"predictions": str(folder.resolve())}
     return _Predictions(name, first[0].labels, read, identity, {"predictions": folder.name})
+
+
+def _coarse(dataset: Dataset, source: _Predictions) -> tuple[Dataset, _Predictions]:
+    """Both sides with coarse classes. Results that were saved with them stay as they are."""
+    from humanparse.coarse import coarse, coarse_labels
+
+    if dataset.labels is None and source.labels == coarse_labels(source.labels)[0]:
+        raise OptionError(
+            f"{dataset.folder} does not say which classes its labels have, and {source.name} has "
+            "coarse ones already; add a labels.txt with the names, one a line"
+        )
+    labels, table = coarse_labels(dataset.labels or source.labels)
+
+    def relabelled(sample: Sample) -> Sample:
+        return replace(sample, load=lambda: sample.load().relabelled(table))
+
+    samples = tuple(relabelled(sample) for sample in dataset.samples)
+    return (
+        replace(dataset, labels=labels, samples=samples),
+        replace(
+            source,
+            labels=coarse_labels(source.labels)[0],
+            parse=lambda sample: coarse(source.parse(sample)),
+        ),
+    )
 
 
 def _measure_all(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from humanparse.errors import OptionError
 from humanparse.vocabulary import CLASSES, MAX_STRENGTH, MIN_STRENGTH, PALETTES
 
 BUILT_IN = "the built-in model"
@@ -100,6 +101,8 @@ Classes = Annotated[
         "so on.",
     ),
 ]
+
+
 MaxMegapixels = Annotated[
     float,
     typer.Option(
@@ -148,3 +151,9 @@ Strength = Annotated[
         help="Blur and pixelate with this strength; 2 hides more than 1.",
     ),
 ]
+
+
+def check_classes(classes: str) -> None:
+    """Raise OptionError for a word that --classes does not know."""
+    if classes not in CLASSES:
+        raise OptionError(f"there are no classes {classes!r}; choose one of {', '.join(CLASSES)}")

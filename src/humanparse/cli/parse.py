@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from humanparse.cli import errors
+from humanparse.cli import errors, watch
 from humanparse.cli.options import (
     Classes,
     Device,
@@ -26,18 +26,21 @@ from humanparse.cli.options import (
     Quiet,
     ShortSide,
     Sources,
+    check_classes,
 )
 from humanparse.cli.photos import InputPhoto, find
 from humanparse.cli.progress import Report
 from humanparse.errors import ModelError, OptionError
 from humanparse.labels import check_palette
 from humanparse.system.parallel import in_order_of_completion, jobs_for, shared_threads
-from humanparse.vocabulary import CLASSES
+from humanparse.vocabulary import FORMAT_SUFFIXES
 
 if TYPE_CHECKING:
     from humanparse.parser import HumanParser
 
 DEFAULT_FORMATS = ("overlay", "colormap", "labels", "json")
+# Masks for try-on models need classes of garments, which not every model has.
+ALL_FORMATS = tuple(name for name in FORMAT_SUFFIXES if not name.startswith("agnostic"))
 
 
 def parse(
@@ -58,8 +61,8 @@ def parse(
             "--format",
             "-f",
             metavar="NAMES",
-            help="Write these formats, separated by commas: overlay, outlines, colormap, labels, "
-            "people, cutout, json, coco, labelme, npz, or all.",
+            help=f"Write these formats, separated by commas: {', '.join(FORMAT_SUFFIXES)}; or all, "
+            "which leaves out those for try-on (agnostic).",
             show_default=",".join(DEFAULT_FORMATS),
         ),
     ] = None,
@@ -101,6 +104,14 @@ def parse(
             "or write all results again.",
         ),
     ] = False,
+    watching: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Stay, and parse the photos that arrive in the folders until Ctrl-C; those that "
+            "have results are skipped.",
+        ),
+    ] = False,
     max_megapixels: MaxMegapixels = 40.0,
     quiet: Quiet = False,
 ) -> None:
@@ -113,26 +124,30 @@ def parse(
       humanparse parse street.jpg
       humanparse parse photos/ -o results/ --jobs 2 --skip-existing
       humanparse parse "photos/**/*.jpg" --format json,overlay
+      humanparse parse incoming/ -o results/ --watch
       curl -s https://example.org/street.jpg | humanparse parse -
     """
     names = wanted_formats(formats)
     check_palette(palette)
-    if classes not in CLASSES:
-        raise OptionError(f"there are no classes {classes!r}; choose one of {', '.join(CLASSES)}")
-    found = find(sources or [], output)
+    check_classes(classes)
+    if watching:
+        watch.check_folders(sources or [])
+    found = find(sources or [], output, expected=not watching)
     spare_the_photos(found.photos, names)
     make_folder(output)
+    skip_existing = skip_existing or watching
     todo = [photo for photo in found.photos if not (skip_existing and is_done(photo, names))]
-    jobs = min(jobs or jobs_with(model, threads), max(1, len(todo)))
+    jobs = jobs or jobs_with(model, threads)
+    jobs = jobs if watching else min(jobs, max(1, len(todo)))
 
-    report = Report(len(todo), quiet=quiet)
+    report = Report(None if watching else len(todo), quiet=quiet)
     try:
         with report:
             for note in found.notes:
                 report.note(note)
             for folder, error in found.unreadable:
                 report.could_not(folder, error)
-            if todo:
+            if todo or watching:
                 options = {
                     "threads": threads or (shared_threads(jobs) if jobs > 1 else None),
                     "engine": engine,
@@ -143,15 +158,13 @@ def parse(
                     "short_side": short_side,
                     "max_side": max_side,
                 }
-                parse_all(
-                    todo,
-                    partial(parse_one, load_parser(model, **options), names, palette, classes),
-                    jobs,
-                    report,
-                )
+                one = partial(parse_one, load_parser(model, **options), names, palette, classes)
+                for photos in _arrivals(sources or [], output, names) if watching else [todo]:
+                    parse_all(photos, one, jobs, report)
     except KeyboardInterrupt:
-        done = f"interrupted after {report.parsed} of {len(todo)} photos"
-        typer.echo(f"{done}; the same command with --skip-existing continues", err=True)
+        of, how = ("", "") if watching else (f" of {len(todo)}", " with --skip-existing")
+        done = f"interrupted after {report.parsed}{of} photos"
+        typer.echo(f"{done}; the same command{how} continues", err=True)
         raise typer.Exit(errors.INTERRUPTED) from None
     skipped = len(found.photos) - len(todo)
     report.note(
@@ -207,6 +220,17 @@ def parse_all(
                 report.finished(people, f"{photo.shown}  {who}  → {paths[0]}{more}")
 
 
+def _arrivals(
+    sources: Sequence[str], output: Path | None, formats: Sequence[str]
+) -> Iterator[list[InputPhoto]]:
+    def search() -> list[InputPhoto]:
+        photos = find(sources, output, expected=False).photos
+        spare_the_photos(photos, formats)
+        return photos
+
+    return watch.arrivals(search, lambda photo: is_done(photo, formats))
+
+
 def parse_one(
     parser: HumanParser, formats: Sequence[str], palette: str, classes: str, photo: InputPhoto
 ) -> tuple[int, list[Path]]:
@@ -242,7 +266,9 @@ def wanted_formats(given: Sequence[str] | None) -> tuple[str, ...]:
             raise OptionError(
                 f"there is no format {name!r}; choose from {', '.join(FORMATS)}, or all"
             )
-    return tuple(FORMATS) if "all" in names else tuple(names)
+    if "all" in names:
+        return (*ALL_FORMATS, *(name for name in names if name not in (*ALL_FORMATS, "all")))
+    return tuple(names)
 
 
 def is_done(photo: InputPhoto, formats: Sequence[str]) -> bool:

@@ -64,13 +64,14 @@ class InputPhotos:
     unreadable: list[tuple[str, OSError]] = field(default_factory=list)
 
 
-def find(sources: Sequence[str], output: Path | None) -> InputPhotos:
+def find(sources: Sequence[str], output: Path | None, *, expected: bool = True) -> InputPhotos:
     """Return the photos that the sources name, each once; search.py says what is left out.
 
     Args:
         sources: Files, folders, patterns, or "-" for stdin.
         output: Folder for the results; None puts them beside each photo, and those of stdin into
             the current folder.
+        expected: Whether it is an error that there are no photos.
 
     Raises:
         OptionError: A source does not exist, a pattern matches nothing, or there is nothing to
@@ -85,7 +86,7 @@ def find(sources: Sequence[str], output: Path | None) -> InputPhotos:
     for source in sources:
         for photo in search.photos_of(source):
             photos.setdefault(_identity(photo), photo)
-    if not photos and not search.left_out.unreadable:
+    if expected and not photos and not search.left_out.unreadable:
         raise nothing_found(sources, search.left_out)
     settled, notes = tell_apart(list(photos.values()))
     if output:

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from cvat_sdk import auto_annotation as cvataa
 from PIL import Image
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
-from humanparse.masks import Mask
+from humanparse.masks import Mask, row_runs
 from humanparse.parser import HumanParser
 from humanparse.pipeline import MIN_SCORE
 from humanparse.result import Parsing
@@ -118,11 +117,8 @@ def cvat_mask(mask: Mask) -> list[float]:
     Args:
         mask: One that is not empty.
     """
-    flat = mask.crop.ravel()
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], edges, [len(flat)]])).tolist()
     x0, y0, x1, y1 = mask.box_xyxy
-    return [*([0] if flat[0] else []), *runs, x0, y0, x1 - 1, y1 - 1]
+    return [*row_runs(mask.crop), x0, y0, x1 - 1, y1 - 1]
 
 
 @cache

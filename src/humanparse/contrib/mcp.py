@@ -112,6 +112,8 @@ def create_server(folders: Sequence[str | Path], parser: HumanParser | None = No
         background: str | None = None,
         cutout: list[str] | None = None,
         crop: str | None = None,
+        people: list[int] | None = None,
+        without_people: list[int] | None = None,
         strength: float = 1.0,
     ) -> dict[str, Any]:
         """Write an edited copy of a photo.
@@ -121,8 +123,10 @@ def create_server(folders: Sequence[str | Path], parser: HumanParser | None = No
         hair, head, skin, clothes, upper, lower, dress, arms, legs, shoes, accessories and the
         labels of parse_photo. fill and recolour take a region and a colour: "upper:1=#c02020".
         background is "blur", a colour or a picture's file. cutout makes all else transparent, crop
-        cuts to the region's box. strength, 0.1 to 10, is that of blur and pixelate. Returns the
-        file, its size, and under "missing" what was not found: tell the user of it.
+        cuts to the region's box. people are the ids of those whom all this is done to, or
+        without_people of those whom it is not done to; regions such as "head:2" keep theirs.
+        strength, 0.1 to 10, is that of blur and pixelate. Returns the file, its size, and under
+        "missing" what was not found: tell the user of it.
         """
         asked: dict[str, list[str]] = {
             "blur": blur or [],
@@ -133,7 +137,8 @@ def create_server(folders: Sequence[str | Path], parser: HumanParser | None = No
             "cutout": cutout or [],
             "crop": [crop] if crop else [],
         }
-        return await run(lambda: written(parser, allowed, path, out, asked, strength))
+        options = {"people": people, "without_people": without_people, "strength": strength}
+        return await run(lambda: written(parser, allowed, path, out, asked, **options))
 
     return server
 
@@ -153,7 +158,7 @@ def written(
     path: str,
     out: str,
     asked: dict[str, list[str]],
-    strength: float,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write an edited photo.
 
@@ -163,7 +168,7 @@ def written(
         path: The photo.
         out: The new file.
         asked: The texts of each operation, by its name, as `humanparse.edit.step` takes them.
-        strength: Of blurring and pixelating.
+        **options: Those of `humanparse.edit.edit`.
 
     Returns:
         {"out", "width", "height", "missing"}.
@@ -183,7 +188,7 @@ def written(
     def read(file: str) -> np.ndarray:
         return read_image(folders.path(file)).pixels
 
-    done = edit(parser.parse(source), steps, strength=strength, read=read)
+    done = edit(parser.parse(source), steps, **options, read=read)
     data = encode_picture(done.image, kind)
     with open(target, "xb") as file:
         file.write(data)

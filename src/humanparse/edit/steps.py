@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor
@@ -21,7 +22,7 @@ from humanparse.errors import OptionError
 from humanparse.image import read_image
 from humanparse.labels import Colour
 from humanparse.masks import Mask
-from humanparse.regions import Region, Selection, select
+from humanparse.regions import Region, Selection, among, select
 from humanparse.result import Parsing
 from humanparse.vocabulary import MAX_STRENGTH, MIN_STRENGTH
 
@@ -119,15 +120,20 @@ def edit(
     parsing: Parsing,
     steps: Iterable[Step],
     *,
+    people: str | int | Iterable[int] | None = None,
+    without_people: str | int | Iterable[int] | None = None,
     strength: float = 1.0,
     read: Callable[[str], np.ndarray] | None = None,
-    choose: Callable[[Parsing, Region], Selection] = select,
+    choose: Callable[[Parsing, Region, tuple[int, ...] | None], Selection] = select,
 ) -> Edited:
     """Return the photo of a result with all steps carried out.
 
     Args:
         parsing: The result, with its photo.
         steps: As `step` makes them, in any order.
+        people: Of whom all regions are that name no person themselves, by number: 2, [1, 3] or
+            "1,3"; None for everybody.
+        without_people: Instead of `people`, those of whom they are not.
         strength: Of blurring and pixelating; 2 leaves half the detail of 1.
         read: How the file of another background is read, uint8 (h, w, 3); None refuses files, as a
             server must.
@@ -147,8 +153,9 @@ def edit(
             f"{len(steps)} edits were asked for; give 1 to {MOST_STEPS}, such as blur of 'face'"
         )
     order = list(OPERATIONS)
+    whose = among(parsing, people, without_people)
     chosen = [
-        (one, choose(parsing, one.region))
+        (one, choose(parsing, one.region, whose))
         for one in sorted(steps, key=lambda one: order.index(one.operation))
     ]
     pixels = parsing.image
@@ -169,14 +176,14 @@ def edit(
 
 
 def edited(
-    parsing: Parsing, operations: Mapping[str, str | Iterable[str]], strength: float = 1.0
+    parsing: Parsing, operations: Mapping[str, str | Iterable[str]], **options: Any
 ) -> Image.Image:
     """Return the photo after steps that are named by their operations; see `Parsing.edit`.
 
     Args:
         parsing: The result, with its photo.
         operations: By name of `OPERATIONS`, the text of one step or of several, as `step` takes it.
-        strength: Of blurring and pixelating.
+        **options: `people`, `without_people` and `strength` of `edit`.
 
     Raises:
         OptionError: As `edit` raises it; ImageError for a background that cannot be read.
@@ -184,7 +191,7 @@ def edited(
     steps = [
         step(name, text) for name, one in operations.items() for text in one_or_more(name, one)
     ]
-    done = edit(parsing, steps, strength=strength, read=read_file)
+    done = edit(parsing, steps, **options, read=read_file)
     for words in done.missing:
         logging.getLogger("humanparse").warning("%s: %s", parsing.name, words)
     return done.image

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from humanparse.evaluation.mean_iou import IGNORE
 from humanparse.result import Parsing
 
 
@@ -26,6 +28,18 @@ class GroundTruth:
     person_map: np.ndarray | None = None
     part_map: np.ndarray | None = None
     part_classes: dict[int, int] | None = None
+
+    def relabelled(self, table: Sequence[int]) -> GroundTruth:
+        """Return the picture with other classes, of which one may stand for several.
+
+        Every class of every person is then one part instance.
+
+        Args:
+            table: The new class of each class.
+        """
+        lookup = np.full(256, IGNORE, np.uint8)
+        lookup[: len(table)] = table
+        return GroundTruth(lookup[self.label_map], self.person_map)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +71,7 @@ def prediction_of(parsing: Parsing) -> Prediction:
 
     A person ranks by their score times the mean score of their parts, as in M2FP.
     """
-    parts = [part for person in parsing.people for part in person.parts.values()] + list(
-        parsing.loose_parts
-    )
+    parts = [part for part, _ in parsing.parts]
     part_map = np.zeros(parsing.size_hw, np.int32)
     for number, part in enumerate(parts, start=1):
         x0, y0, x1, y1 = part.mask.box_xyxy

@@ -1,8 +1,10 @@
 """A Parsing as files, as text, and in the forms of other libraries; `save` writes any of `FORMATS`.
 
-native.py writes and reads our own JSON; coco.py and labelme.py write those of annotation tools;
-pipelines.py has the forms of other pipelines, and pictures.py the pictures. A new format is one
-function here and one row of `vocabulary.FORMAT_SUFFIXES`.
+native.py writes and reads our own JSON; coco.py, labelme.py, cvat.py, label_studio.py, yolo.py and
+panoptic.py write what annotation tools and trainings read; folders.py writes masks and the folders
+of evaluation code, svg.py drawings, tables.py tables; pipelines.py has the forms of other
+pipelines, and pictures.py the pictures. A new format is one function here and one row of
+`vocabulary.FORMAT_SUFFIXES`.
 """
 
 from __future__ import annotations
@@ -19,12 +21,19 @@ from humanparse import render
 from humanparse.arguments import folder_path, one_or_more
 from humanparse.errors import OptionError
 from humanparse.formats.coco import coco_dataset, to_coco
+from humanparse.formats.cvat import to_cvat
+from humanparse.formats.folders import mask_png, write_masks
+from humanparse.formats.label_studio import to_label_studio
 from humanparse.formats.labelme import to_labelme
 from humanparse.formats.native import SCHEMA, from_dict, from_json, to_dict, to_json
 from humanparse.formats.pictures import encode_picture, labels_image, people_image
 from humanparse.formats.pipelines import labelled_regions, to_huggingface, to_modelscope
+from humanparse.formats.svg import to_svg
+from humanparse.formats.yolo import to_yolo
+from humanparse.masks import Mask
 from humanparse.result import Parsing
 from humanparse.system.files import whole_file
+from humanparse.tryon import agnostic_mask
 from humanparse.vocabulary import FORMAT_SUFFIXES
 
 __all__ = [
@@ -172,6 +181,30 @@ def _write_cutout(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     _write_png(render.cutout(parsing), file)
 
 
+@_format("agnostic", PNG)
+def _write_agnostic(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """What is painted over for something on the upper body of person 1, for try-on models."""
+    _write_tryon_mask(parsing, "upper", file)
+
+
+@_format("agnostic-lower", PNG)
+def _write_agnostic_lower(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The same for the lower body."""
+    _write_tryon_mask(parsing, "lower", file)
+
+
+@_format("agnostic-dress", PNG)
+def _write_agnostic_dress(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The same for all of the body."""
+    _write_tryon_mask(parsing, "dress", file)
+
+
+@_format("masks", "application/zip")
+def _write_masks(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """A ZIP archive with a binary PNG for each person and part."""
+    write_masks(parsing, file)
+
+
 @_format("json", JSON)
 def _write_json(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     """Our own JSON, see docs/json.md."""
@@ -188,6 +221,31 @@ def _write_coco(parsing: Parsing, file: BinaryIO, palette: str) -> None:
 def _write_labelme(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     """The parts as polygons, for labelme."""
     file.write(json.dumps(to_labelme(parsing), indent=2).encode() + b"\n")
+
+
+@_format("cvat", "application/xml")
+def _write_cvat(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """People and parts as masks, for CVAT (images 1.1)."""
+    file.write(to_cvat(parsing).encode())
+
+
+@_format("label-studio", JSON)
+def _write_label_studio(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """A task with the parts as brush masks, for Label Studio."""
+    image = {"image": parsing.file_name or parsing.name}
+    file.write(json.dumps({"data": image, "predictions": [to_label_studio(parsing)]}).encode())
+
+
+@_format("yolo", "text/plain")
+def _write_yolo(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """A line for each part, for YOLO's segmentation."""
+    file.write(to_yolo(parsing).encode())
+
+
+@_format("svg", "image/svg+xml")
+def _write_svg(parsing: Parsing, file: BinaryIO, palette: str) -> None:
+    """The parts as paths."""
+    file.write(to_svg(parsing, palette=palette).encode())
 
 
 @_format("npz", "application/octet-stream")
@@ -207,6 +265,12 @@ def _write_npz(parsing: Parsing, file: BinaryIO, palette: str) -> None:
 
 def _write_png(picture: Image.Image, file: BinaryIO) -> None:
     file.write(encode_picture(picture, "png"))
+
+
+def _write_tryon_mask(parsing: Parsing, garment: str, file: BinaryIO) -> None:
+    """Write white where the photo is painted over. A photo without people has nothing of it."""
+    nothing = Mask.from_dense(np.zeros(parsing.size_hw, bool))
+    file.write(mask_png(agnostic_mask(parsing, garment) if parsing.people else nothing))
 
 
 def _known(formats: Iterable[str] | str) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
-from humanparse.masks import Mask
+from humanparse.masks import Mask, row_runs
 from humanparse.result import Parsing, Part
 
 KINDS = ("brush", "polygons")
@@ -36,10 +36,10 @@ def to_label_studio(parsing: Parsing, kind: str = "brush") -> dict[str, Any]:
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
-    owned = [(part, person.id) for person in parsing.people for part in person.parts.values()]
-    owned += [(part, 0) for part in parsing.loose_parts]
-    results = [one for part, person in owned for one in _results(part, person, kind) if part.area]
-    scores = [part.score for part, _ in owned]
+    results = [
+        one for part, person in parsing.parts for one in _results(part, person, kind) if part.area
+    ]
+    scores = [part.score for part, _ in parsing.parts]
     score = float(np.mean(scores)) if scores else 0.0
     return {"model_version": parsing.model, "score": round(score, 4), "result": results}
 
@@ -63,7 +63,7 @@ def label_studio_config(labels: LabelSet, kind: str = "brush") -> str:
 def brush_rle(mask: Mask) -> list[int]:
     """Return a mask in Label Studio's own run-length code, as the list of bytes that its JSON
     holds."""
-    runs = _runs(mask)
+    runs = [4 * length for length in row_runs(mask.to_dense())]  # RGBA
     bits = [_bits(4 * mask.size_hw[0] * mask.size_hw[1], 32), _bits(WORD_BITS - 1, 5)]
     bits += [_bits(width - 1, 4) for width in RUN_BITS]
     for number, length in enumerate(runs):
@@ -76,14 +76,6 @@ def brush_rle(mask: Mask) -> list[int]:
     stream = "".join(bits)
     stream += "0" * (-len(stream) % 8)
     return [int(stream[start : start + 8], 2) for start in range(0, len(stream), 8)]
-
-
-def _runs(mask: Mask) -> list[int]:
-    """Lengths of runs of zeros and set bytes in turn, of the RGBA picture, row by row."""
-    flat = mask.to_dense().ravel()
-    edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [len(flat)]])
-    runs = (4 * np.diff(edges)).tolist()
-    return [0, *runs] if len(flat) and flat[0] else runs
 
 
 def _bits(value: int, width: int) -> str:

@@ -1,5 +1,5 @@
-"""Tables: a row for each person and each of their parts, for notebooks and data frames; and
-supervision's Detections."""
+"""Tables: a row for each person and each of their parts, for notebooks and data frames; and the
+same as objects of supervision and FiftyOne."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from humanparse.formats.coco import PERSON
 from humanparse.result import Parsing, Part, Person
 
 if TYPE_CHECKING:
+    import fiftyone
     import pandas
     import supervision
-
 
 COLUMNS = "photo person label class_id score area share x0 y0 x1 y1".split()
 
@@ -59,12 +59,7 @@ def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detect
     if kind == "people":
         found = [(one, 0, whole, one.id) for one in parsing.people]
     else:
-        found = [
-            (one, one.class_id, one.label, person.id)
-            for person in parsing.people
-            for one in person.parts.values()
-        ]
-        found += [(one, one.class_id, one.label, 0) for one in parsing.loose_parts]
+        found = [(one, one.class_id, one.label, person) for one, person in parsing.parts]
     if not found:
         return detections.empty()
     return detections(
@@ -77,6 +72,39 @@ def to_supervision(parsing: Parsing, kind: str = "people") -> supervision.Detect
             "person_id": np.array([person for *_, person in found], int),
         },
     )
+
+
+def to_fiftyone(parsing: Parsing) -> dict[str, fiftyone.Label]:
+    """Return the fields of a sample: `fiftyone.Sample(filepath=path, **to_fiftyone(result))`.
+
+    `people` and `parts` are Detections with boxes, masks, confidence and `person_id` (0 for parts
+    that belong to nobody); `classes` is a Segmentation with the label map, whose numbers
+    `dict(enumerate(result.labels.names))` explains as the data set's `default_mask_targets`.
+
+    Raises:
+        MissingExtra: The package fiftyone is not installed.
+    """
+    package = _imported("fiftyone")
+    height, width = parsing.size_hw
+
+    def detection(region: Person | Part, label: str, person_id: int) -> fiftyone.Detection:
+        x0, y0, x1, y1 = region.box_xyxy
+        return package.Detection(
+            label=label,
+            bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+            mask=region.mask.crop,
+            confidence=float(region.score),
+            person_id=int(person_id),
+        )
+
+    whole = parsing.labels.name_beside(PERSON)
+    people = [detection(one, whole, one.id) for one in parsing.people if one.area]
+    parts = [detection(one, one.label, person) for one, person in parsing.parts if one.area]
+    return {
+        "people": package.Detections(detections=people),
+        "parts": package.Detections(detections=parts),
+        "classes": package.Segmentation(mask=parsing.label_map),
+    }
 
 
 def _row(

@@ -33,21 +33,10 @@ def to_yolo(parsing: Parsing, kind: str = "parts") -> str:
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
-    lines = []
-    for person in parsing.people:
-        if kind != "parts":
-            lines += _lines(len(parsing.labels) - 1, person.mask)
-        if kind != "people":
-            lines += [
-                line
-                for part in person.parts.values()
-                for line in _lines(part.class_id - 1, part.mask)
-            ]
-    if kind != "people":
-        lines += [
-            line for part in parsing.loose_parts for line in _lines(part.class_id - 1, part.mask)
-        ]
-    return "".join(line + "\n" for line in lines)
+    people = [(len(parsing.labels) - 1, person.mask) for person in parsing.people]
+    parts = [(part.class_id - 1, part.mask) for part, _ in parsing.parts]
+    wanted = {"parts": parts, "people": people, "both": people + parts}[kind]
+    return "".join(line + "\n" for number, mask in wanted for line in _lines(number, mask))
 
 
 def yolo_names(labels: LabelSet) -> list[str]:

@@ -5,6 +5,7 @@ They arrive as form fields, in the query or as keys of a JSON body, and mean the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,10 +15,12 @@ from humanparse.service.settings import Settings
 from humanparse.vocabulary import (
     EDITS,
     FORMAT_SUFFIXES,
+    MAX_REGION_LENGTH,
     MAX_STRENGTH,
     MIN_SIDE,
     MIN_STRENGTH,
     PALETTES,
+    PEOPLE_PATTERN,
 )
 
 ANSWER = "answer"  # /parse's default format: one JSON with everything; the others are files
@@ -42,6 +45,8 @@ class Options:
         style: What /predict draws, else "".
         encoding: The encoding of a picture, that of /predict or of an edited photo, else "".
         edits: The edits of /v1/edit, each the name of an operation and its text.
+        people: The numbers of the people that are edited, as text; "" for everybody.
+        without_people: The numbers of those who are not, as text.
         strength: That of blurring and pixelating, from 0.1 to 10.
     """
 
@@ -54,6 +59,8 @@ class Options:
     style: str = ""
     encoding: str = ""
     edits: tuple[tuple[str, str], ...] = ()
+    people: str = ""
+    without_people: str = ""
     strength: float = 1.0
 
     def head(self) -> dict[str, Any]:
@@ -62,7 +69,8 @@ class Options:
 
 
 NAMES = ("model", "format", "include", "min_score", "palette", "max_side")
-EDIT_NAMES = ("model", "min_score", "max_side", "strength", *EDITS)
+PEOPLE_NAMES = ("people", "without_people")  # of whom the regions of edits are
+EDIT_NAMES = ("model", "min_score", "max_side", "strength", *PEOPLE_NAMES, *EDITS)
 PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
 
 
@@ -128,20 +136,19 @@ def edit_options(fields: Mapping[str, Any], accept: str, settings: Settings) -> 
         Problem: bad_option as for `parse_options`, or if nothing is to be edited; not_acceptable if
             the client accepts none of our encodings.
     """
-    _refuse_unknown(fields, EDIT_NAMES)
-    edits = tuple((name, text) for name in EDITS for text in _texts(fields.get(name), name))
-    if not edits:
+    values = _edit_values(fields, settings)
+    if not values["edits"]:
         raise Problem(
             "bad_option", f"nothing is to be edited; give a region for one of {', '.join(EDITS)}"
         )
-    strength = _number(fields, "strength", MIN_STRENGTH, MAX_STRENGTH)
-    transparent = any(name == "cutout" for name, _ in edits)
-    return Options(
-        **_common(fields, settings),
-        encoding=wanted_encoding(accept, transparent=transparent),
-        edits=edits,
-        strength=1.0 if strength is None else strength,
-    )
+    transparent = any(name == "cutout" for name, _ in values["edits"])
+    return Options(**values, encoding=wanted_encoding(accept, transparent=transparent))
+
+
+def check_edit_options(fields: Mapping[str, Any], settings: Settings) -> None:
+    """Raise Problem, as `edit_options` does, for some of the options of /v1/edit: those of its
+    query, which need not say what is edited."""
+    _edit_values(fields, settings)
 
 
 def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
@@ -175,6 +182,21 @@ def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
 
 
 # One option each
+
+
+def _edit_values(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """The fields of Options that /v1/edit has but the encoding."""
+    _refuse_unknown(fields, EDIT_NAMES)
+    strength = _number(fields, "strength", MIN_STRENGTH, MAX_STRENGTH)
+    people = {name: _people(fields, name) for name in PEOPLE_NAMES}
+    if all(people.values()):
+        raise Problem("bad_option", "people and without_people exclude each other; give one")
+    return {
+        **_common(fields, settings),
+        **people,
+        "edits": tuple((name, text) for name in EDITS for text in _texts(fields.get(name), name)),
+        "strength": 1.0 if strength is None else strength,
+    }
 
 
 def _common(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -243,6 +265,18 @@ def _texts(value: Any, name: str) -> list[str]:
         if not isinstance(text, str):
             raise Problem("bad_option", f"{name} is {_shown(text)}; give a region, such as 'face'")
     return texts
+
+
+def _people(fields: Mapping[str, Any], name: str) -> str:
+    """Numbers of people as text, such as "1,3", also from a list in JSON; "" for none given."""
+    value = fields.get(name)
+    texts = value if isinstance(value, list | tuple) else [value]
+    text = ",".join(str(one) for one in texts if one not in (None, ""))
+    if text and not (re.fullmatch(PEOPLE_PATTERN, text) and len(text) <= MAX_REGION_LENGTH):
+        raise Problem(
+            "bad_option", f"{name} is {_shown(value)}; give numbers of people, such as '2' or '1,3'"
+        )
+    return text
 
 
 def _side(fields: Mapping[str, Any], maximum: int) -> int | None:

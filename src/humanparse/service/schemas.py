@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from humanparse.service import problems
-from humanparse.service.options import ANSWER, FILES, INCLUDE, PICTURES, STYLES
+from humanparse.service.options import ANSWER, FILES, INCLUDE, PEOPLE_NAMES, PICTURES, STYLES
 from humanparse.service.settings import Settings
 from humanparse.vocabulary import (
     EDITS,
@@ -16,6 +16,7 @@ from humanparse.vocabulary import (
     MIN_SIDE,
     MIN_STRENGTH,
     PALETTES,
+    PEOPLE_PATTERN,
 )
 
 Score = Annotated[float, Field(ge=0, le=1, description="How sure the model is, 0 to 1.")]
@@ -249,6 +250,12 @@ def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
             "description": "How much blur and pixelate hide; 1 by default.",
         },
     }
+    for name in PEOPLE_NAMES:
+        schemas[name] = {
+            "type": "string",
+            "pattern": f"^{PEOPLE_PATTERN}$",
+            "description": "Numbers of the people who are edited, or of those who are not: 1,3.",
+        }
     for name in EDITS:
         schemas[name] = {
             "type": "array",

@@ -229,7 +229,7 @@ class Settings:
         32, "Maximum size of a request's body.", unit="MB", group="Requests", minimum=0.001
     )
     max_fields: int = row(
-        16,
+        64,  # fifty edits, and the options beside them
         "Maximum number of fields in a form, not counting its file.",
         unit="fields",
         group="Requests",

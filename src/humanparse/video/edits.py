@@ -62,7 +62,7 @@ class Editor:
             self._steps,
             strength=self._strength,
             read=self._read,
-            choose=lambda _, region: self._selection(result, region, motion),
+            choose=lambda _, region, __: self._selection(result, region, motion),
         )
         return np.asarray(done.image)
 

@@ -40,6 +40,7 @@ from humanparse.service.options import (
     NAMES,
     PICTURE_NAMES,
     Options,
+    check_edit_options,
     edit_options,
     parse_options,
     picture_options,
@@ -49,7 +50,8 @@ from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BATCH
 
 API_VERSION = "1"
-NAMING_FORMATS = ("json", "coco", "labelme")  # those whose results name the picture's file
+# those whose results name the picture's file; they are JSON, too
+NAMING_FORMATS = ("json", "coco", "labelme", "label-studio")
 TEXT_FORMATS = (ANSWER, *NAMING_FORMATS)  # those that fit into the JSON of a batch
 
 
@@ -105,6 +107,7 @@ def picture_routes(settings: Settings) -> APIRouter:
         check_room(request)
         upload = await read_picture(request, settings)
         accept = request.headers.get("accept", "")
+        check_edit_options(upload.query, settings)
         options = edit_options({**upload.query, **upload.fields}, accept, settings)
         response = await _parsed(request, upload.pictures[0], options)
         response.headers["vary"] = "Accept"

@@ -167,7 +167,13 @@ def _edited(parsing: Parsing, head: Mapping[str, Any]) -> tuple[str, bytes, tupl
 
     No file is read for a background: what a client names is no file of ours.
     """
-    edited = edit(parsing, [step(*one) for one in head["edits"]], strength=head["strength"])
+    edited = edit(
+        parsing,
+        [step(*one) for one in head["edits"]],
+        people=head["people"] or None,
+        without_people=head["without_people"] or None,
+        strength=head["strength"],
+    )
     body = formats.encode_picture(edited.image, head["encoding"])
     return f"image/{head['encoding']}", body, edited.missing
 
