@@ -19,7 +19,6 @@ from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,
-    one_outfit,
     person_means,
     steered,
 )
@@ -52,16 +51,14 @@ class CentreSettings:
         person_score: People whose score is below this are dropped.
         island: A connected component of a person belongs to nobody if it is smaller than this share
             of the person's largest component.
-        wears: The weight of the evidence that a whole person wears something, for each of their
-            pixels, if the model gives any.
-        outfit_reader: The layers that say what each person wears (outfit.py), as text; without
-            them the mean of the network's own evidence counts.
-        outfit: How much a garment gives way to the person's main one: its odds are multiplied by
-            its number of pixels divided by that of the main one, to this power. Without it, dresses
-            are broken up into patches of skirt and coat.
+        outfit_reader: The layers that say what each person wears (outfit.py), as text.
+        worn: The weight of the log odds that they give for a class, where these are positive, in
+            the logits of all the person's pixels.
+        denied: The same where they are negative.
+        wears: Without such layers: the weight of the network's own evidence that a whole person
+            wears something, if the model gives any.
         patch: A connected component of a part becomes another part if it is smaller than this share
             of the person and that other part lies along most of its edge.
-        garment_patch: The same for garments, which are confused more often.
         surrounded: What "most of its edge" means, as a share.
     """
 
@@ -74,11 +71,11 @@ class CentreSettings:
     min_area: float = 0.0012
     person_score: float = 0.535
     island: float = 0.05
-    wears: float = 1.0
     outfit_reader: str = ""
-    outfit: float = 0.8
+    worn: float = 0.6
+    denied: float = 1.6
+    wears: float = 1.0
     patch: float = 0.005
-    garment_patch: float = 0.03
     surrounded: float = 0.6
 
 
@@ -96,7 +93,7 @@ def parse_centres(
             (model/centre_parser.py); wears (1, C, h, w) where the model has it.
         geometry: Where the photo lies in the network's input.
         settings: The thresholds.
-        labels: The label set, which says what is a garment or on a head. Without names, nothing is.
+        labels: The label set, which says what is on a head. Without names, nothing is.
 
     Returns:
         The maps in the photo's size.
@@ -125,18 +122,15 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         # As rows of the maps without the background.
-        heads, faces, garments = (
-            {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
-        )
-        logits, count = classes[1:], len(people.heights)
-        if "wears" in outputs and settings.wears:
-            worn = _worn(
+        heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
+        parts = classes[1:].copy()
+        if "wears" in outputs:
+            evidence = _evidence(
                 odds / odds.sum(0), outputs["wears"][0, :, :rows, :columns], people, settings
             )
-            logits = steered(logits, settings.wears * worn[:, 1:], people.owner)
-            odds = _odds(np.concatenate([classes[:1], logits]))
+            parts = steered(parts, evidence[:, 1:], people.owner)
+            odds = _odds(np.concatenate([classes[:1], parts]))
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        parts = one_outfit(logits, probability, people.owner, count, garments, settings.outfit)
         part = winner(parts)  # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(
@@ -148,9 +142,7 @@ def parse_centres(
             people.owner,
             len(people.heights),
             share=settings.patch,
-            garment_share=settings.garment_patch,
             surrounded=settings.surrounded,
-            garments=garments,
         )
         persons = -people.distance[order]
         maps.person_boxes = paste_winners(
@@ -194,23 +186,22 @@ def people_summaries(
     classes = maps["classes"]
     odds = _odds(classes)
     foreground = _foreground(odds, classes[0] - classes.max(0), maps["person"][0], settings)
-    people = _people(
-        sigmoid(maps["centre"][0]), _votes(maps["offset"]), foreground > 0, settings
-    )
+    people = _people(sigmoid(maps["centre"][0]), _votes(maps["offset"]), foreground > 0, settings)
     return people.owner, summaries(
         odds / odds.sum(0), maps["wears"], people.owner, len(people.heights)
     )
 
 
-def _worn(
+def _evidence(
     probability: np.ndarray, wears: np.ndarray, people: _People, settings: CentreSettings
 ) -> np.ndarray:
-    """Return the log odds of each class on each person, (people, C)."""
+    """Return by how much to raise the logits of each person's pixels, (people, C)."""
     count = len(people.heights)
     if not settings.outfit_reader:
-        return person_means(wears, people.owner, count)
+        return settings.wears * person_means(wears, people.owner, count)
     reader = OutfitReader.from_text(settings.outfit_reader, len(probability))
-    return reader(summaries(probability, wears, people.owner, count))
+    odds = reader(summaries(probability, wears, people.owner, count))
+    return np.where(odds > 0, settings.worn, settings.denied).astype(np.float32) * odds
 
 
 def _odds(classes: np.ndarray) -> np.ndarray:

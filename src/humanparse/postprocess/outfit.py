@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def summaries(
         band = (ys - ys[0]) * BANDS // (ys[-1] + 1 - ys[0])  # rising, since rows come in order
         begins = np.searchsorted(band, np.arange(BANDS + 1))
         made[index, 0], made[index, 1] = here.mean(1), here.max(1)
-        for number, (begin, end) in enumerate(zip(begins[:-1], begins[1:], strict=True)):
+        for number, (begin, end) in enumerate(pairwise(begins)):
             if end > begin:
                 made[index, 2 + number] = here[:, begin:end].mean(1)
         made[index, -1] = wears[:, ys, xs].mean(1)

@@ -181,9 +181,7 @@ def _options() -> argparse.ArgumentParser:
     outfits.add_argument(
         "--cache", type=Path, help="folder that keeps what was seen (default: beside the file)"
     )
-    outfits.add_argument(
-        "--views", type=int, default=4, help="looks at each photo (default: 4)"
-    )
+    outfits.add_argument("--views", type=int, default=4, help="looks at each photo (default: 4)")
     outfits.set_defaults(run=_outfits)
 
     pseudo = commands.add_parser(

@@ -23,7 +23,7 @@ from humanparse.evaluation.outfits import FOUND_SHARE
 from humanparse.export.graph import read_model, set_card
 from humanparse.labels import CIHP
 from humanparse.parser import HumanParser
-from humanparse.postprocess.centres import STRIDE, people_summaries
+from humanparse.postprocess.centres import people_summaries
 from humanparse.postprocess.outfit import REACH, OutfitReader
 from humanparse.system.files import whole_file
 from humanparse.training.photos import Photo, Photos, load_known
@@ -34,10 +34,10 @@ VIEWS = 4  # of each photo: as it is, mirrored, and others at random
 FOUND_IOU = 0.5  # with the known outline, from which a person that is found is the known one
 LEAST_VISIBLE = 0.96  # of a person, in a view that cuts some of them off; else the list is not true
 LEAST_SHARE = 0.003  # of a person's pixels, from which a class without a FOUND_SHARE is worn
-OTHERS = 0.3  # how much classes that are no garments count
+GARMENTS = [CIHP.index(name) for name in FOUND_SHARE]  # what the layers speak about
 MEMBERS, HIDDEN = 3, 64  # layers that learn separately and are averaged; the width of each
-STEPS, BATCH, RATE, DECAY = 2500, 256, 2e-3, 0.3
-DROPPED = (0.2, 0.5)  # the share of the summary's and of the hidden numbers that are left out
+STEPS, BATCH, RATE, DECAY = 4000, 256, 2e-3, 0.3
+DROPPED = (0.1, 0.3)  # the share of the summary's and of the hidden numbers that are left out
 
 
 def teach(
@@ -157,13 +157,11 @@ def _member(inputs: Tensor, known: Tensor, seed: int) -> tuple[np.ndarray, ...]:
     layers = nn.Sequential(nn.Dropout(DROPPED[0]), first, nn.ReLU(), nn.Dropout(DROPPED[1]), second)
     optimizer = torch.optim.AdamW(layers.parameters(), RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    garments = [CIHP.index(name) for name in FOUND_SHARE]
-    counts = torch.full((known.shape[1],), OTHERS)
-    counts[garments], counts[0] = 1.0, 0.0
+    asked = torch.isin(torch.arange(known.shape[1]), torch.tensor(GARMENTS))
     for _ in range(STEPS):
         chosen = torch.randint(len(known), (BATCH,))
         truth = known[chosen]
-        weight = (truth >= 0) * counts
+        weight = ((truth >= 0) & asked).float()
         cost = F.binary_cross_entropy_with_logits(
             layers(inputs[chosen]), truth.clamp(min=0), weight, reduction="sum"
         )
@@ -171,7 +169,7 @@ def _member(inputs: Tensor, known: Tensor, seed: int) -> tuple[np.ndarray, ...]:
         (cost / weight.sum()).backward()
         optimizer.step()
         schedule.step()
-    tensors = (first.weight.T, first.bias, second.weight.T, second.bias)
+    tensors = (first.weight.T, first.bias, second.weight.T * asked, second.bias * asked)
     return tuple(one.detach().numpy() for one in tensors)
 
 

@@ -21,34 +21,6 @@ function marked(some, { rows, columns }) {
   return here;
 }
 
-/** Raise each person's logits by the mean of the evidence for each class over the whole person. */
-export function steer(parts, evidence, people, grid, weight) {
-  const cells = grid.rows * grid.columns;
-  for (const mine of people) {
-    for (let from = 0; from < parts.length; from += cells) {
-      let sum = 0;
-      for (const cell of mine) sum += evidence[from + cell];
-      const rise = (weight * sum) / mine.length;
-      for (const cell of mine) parts[from + cell] += rise;
-    }
-  }
-}
-
-/** Lower each person's minor garments by how small they are next to the main one. */
-export function oneOutfit(parts, probability, people, grid, model) {
-  const cells = grid.rows * grid.columns;
-  const rows = model.garments.map((number) => (number - 1) * cells);
-  for (const mine of people) {
-    const amounts = rows.map((row) => mine.reduce((sum, cell) => sum + probability[row + cell], 0));
-    const most = Math.max(model.faintest, ...amounts);
-    rows.forEach((row, which) => {
-      const share = Math.max(amounts[which] / most, model.least_share);
-      const lower = model.settings.outfit * Math.log(share);
-      for (const cell of mine) parts[row + cell] += lower;
-    });
-  }
-}
-
 /** Push down hair, hats and glasses that are not connected to a face, if the person has one. */
 export function dropFaceless(parts, people, grid, { heads, faces, push }) {
   const cells = grid.rows * grid.columns;
@@ -68,17 +40,16 @@ export function dropFaceless(parts, people, grid, { heads, faces, push }) {
 /** Turn small patches into the part that lies along most of their edge. */
 export function joinPatches(parts, owner, people, grid, model) {
   const part = winner(parts, owner.length);
-  const { patch, garment_patch: garmentPatch } = model.settings;
   for (const mine of people) {
     const classes = [...new Set(mine.map((cell) => part[cell]))].toSorted((a, b) => a - b);
     for (const c of classes) {
-      const most = (model.garments.includes(c + 1) ? garmentPatch : patch) * mine.length;
       const here = marked(
         mine.filter((cell) => part[cell] === c),
         grid,
       );
       for (const region of components(here, grid))
-        if (region.length < most) joinPatch(parts, part, owner, region, grid, model);
+        if (region.length < model.settings.patch * mine.length)
+          joinPatch(parts, part, owner, region, grid, model);
     }
   }
 }
