@@ -10,7 +10,6 @@ from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,
-    one_outfit,
     person_means,
     steered,
 )
@@ -25,12 +24,7 @@ def drawn(part: np.ndarray) -> np.ndarray:
 
 def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.ndarray:
     """Which class wins after joining; everything is one person's if nothing is said."""
-    rules = {
-        "share": 0.02,
-        "garment_share": 0.1,
-        "surrounded": 0.6,
-        "garments": {COAT, SHIRT},
-    } | given
+    rules = {"share": 0.1, "surrounded": 0.6} | given
     owner = np.zeros(part.shape, int) if owner is None else owner
     parts = drawn(part)
     join_patches(parts, owner, owner.max() + 1, **rules)
@@ -52,12 +46,6 @@ def test_a_large_piece_stays():
     assert (joined(part) == part).all()
 
 
-def test_what_is_no_garment_must_be_smaller_to_be_a_patch():
-    part = coat_with(FACE, np.s_[8:13, 8:13])
-    assert (joined(part) == part).all()
-    assert (joined(coat_with(FACE, np.s_[8:10, 8:11])) == COAT).all()
-
-
 def test_a_patch_between_two_parts_stays():
     part = np.where(np.arange(20)[:, None] < 10, COAT, FACE) * np.ones((1, 20), int)
     part[8:12, 8:12] = SHIRT
@@ -69,7 +57,7 @@ def test_only_the_person_s_own_parts_count_as_neighbours():
     part = coat_with(SHIRT, np.s_[8:13, 8:13])
     owner = np.ones(part.shape, int)
     owner[8:13, 8:13] = 0  # the patch is all there is of another person
-    assert (joined(part, owner, garment_share=2.0) == part).all()
+    assert (joined(part, owner, share=2.0) == part).all()
 
 
 def test_components_of_nobody_are_left_alone():
@@ -86,9 +74,7 @@ def test_the_winner_leaves_no_trace_of_the_patch_between_cells():
         np.zeros((20, 20), int),
         1,
         share=0.02,
-        garment_share=0.1,
         surrounded=0.6,
-        garments={COAT, SHIRT},
     )
     assert (parts[COAT] == 5).all()
     assert (parts[SHIRT] <= 0).all()
@@ -128,27 +114,6 @@ def test_without_classes_of_a_head_nothing_is_dropped():
     before = parts.copy()
     drop_faceless(parts, np.zeros((8, 8), int), 1, [], [])
     assert (parts == before).all()
-
-
-def test_a_garment_gives_way_to_the_main_one_of_its_own_person_alone():
-    owner = np.full((4, 30), -1)
-    owner[:, :10], owner[:, 10:20] = 0, 1
-    # two garments, and an arm
-    probability = np.full((3, 4, 30), 0.01, np.float32)
-    # person 0: mostly garment 1; person 1: garment 2
-    probability[0, :, :8] = probability[1, :, 8:20] = 0.9
-    logits = np.zeros((3, 4, 30), np.float32)
-    lowered = one_outfit(logits, probability, owner, 2, {0, 1}, 0.5)
-    amounts = 8 * 0.9 + 2 * 0.01, 2 * 0.9 + 8 * 0.01
-    assert np.allclose(lowered[0, :, :10], 0) and np.allclose(
-        lowered[1, :, :10], 0.5 * np.log(amounts[1] / amounts[0])
-    )
-    assert np.allclose(lowered[1, :, 10:20], 0) and np.allclose(
-        lowered[0, :, 10:20], 0.5 * np.log(0.01 / 0.9), atol=1e-5
-    )
-    assert (lowered[2] == 0).all() and (lowered[:, :, 20:] == 0).all() and (logits == 0).all()
-    assert (one_outfit(logits, probability, owner, 2, {0, 1}, 0.0) == 0).all()
-    assert (one_outfit(logits, probability, owner, 2, {}, 0.5) == 0).all()
 
 
 def test_what_speaks_for_a_class_is_averaged_over_each_person_and_added_to_their_cells_alone():

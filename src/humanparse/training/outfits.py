@@ -200,10 +200,10 @@ def _known_people(photo: Photo) -> Iterator[Known]:
             yield None, _known(one.wears, one.unsure)
         return
     labels, people = photo.maps
-    for number, one in enumerate(photo.lists, start=1):
+    for number, listed in enumerate(photo.lists, start=1):
         body = people == number
-        if one:
-            yield body, _known(one.wears, one.unsure)
+        if listed:
+            yield body, _known(listed.wears, listed.unsure)
         elif photo.lists == (None,):  # labelled
             yield body, _labelled(labels[body], photo.possible[0])
 
