@@ -24,7 +24,12 @@ def drawn(part: np.ndarray) -> np.ndarray:
 
 def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.ndarray:
     """Which class wins after joining; everything is one person's if nothing is said."""
-    rules = {"share": 0.1, "surrounded": 0.6} | given
+    rules = {
+        "share": 0.02,
+        "garment_share": 0.1,
+        "surrounded": 0.6,
+        "garments": {COAT, SHIRT},
+    } | given
     owner = np.zeros(part.shape, int) if owner is None else owner
     parts = drawn(part)
     join_patches(parts, owner, owner.max() + 1, **rules)
@@ -46,6 +51,12 @@ def test_a_large_piece_stays():
     assert (joined(part) == part).all()
 
 
+def test_what_is_no_garment_must_be_smaller_to_be_a_patch():
+    part = coat_with(FACE, np.s_[8:13, 8:13])
+    assert (joined(part) == part).all()
+    assert (joined(coat_with(FACE, np.s_[8:10, 8:11])) == COAT).all()
+
+
 def test_a_patch_between_two_parts_stays():
     part = np.where(np.arange(20)[:, None] < 10, COAT, FACE) * np.ones((1, 20), int)
     part[8:12, 8:12] = SHIRT
@@ -57,7 +68,7 @@ def test_only_the_person_s_own_parts_count_as_neighbours():
     part = coat_with(SHIRT, np.s_[8:13, 8:13])
     owner = np.ones(part.shape, int)
     owner[8:13, 8:13] = 0  # the patch is all there is of another person
-    assert (joined(part, owner, share=2.0) == part).all()
+    assert (joined(part, owner, garment_share=2.0) == part).all()
 
 
 def test_components_of_nobody_are_left_alone():
@@ -74,7 +85,9 @@ def test_the_winner_leaves_no_trace_of_the_patch_between_cells():
         np.zeros((20, 20), int),
         1,
         share=0.02,
+        garment_share=0.1,
         surrounded=0.6,
+        garments={COAT, SHIRT},
     )
     assert (parts[COAT] == 5).all()
     assert (parts[SHIRT] <= 0).all()

@@ -42,6 +42,7 @@ def web_model(model: Path) -> dict[str, Any]:
         **card.summary(),
         "heads": sorted(labels.heads),
         "faces": sorted(labels.faces),
+        "garments": sorted(labels.garments),
         "outfit_reader": _reader(settings, len(labels)),
         "preprocess": asdict(card.preprocess),
         "settings": {**asdict(settings), "outfit_reader": ""},

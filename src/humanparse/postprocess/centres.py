@@ -59,6 +59,7 @@ class CentreSettings:
             wears something, if the model gives any.
         patch: A connected component of a part becomes another part if it is smaller than this share
             of the person and that other part lies along most of its edge.
+        garment_patch: The same for garments, which are confused more often.
         surrounded: What "most of its edge" means, as a share.
     """
 
@@ -76,6 +77,7 @@ class CentreSettings:
     denied: float = 1.6
     wears: float = 1.0
     patch: float = 0.005
+    garment_patch: float = 0.03
     surrounded: float = 0.6
 
 
@@ -93,7 +95,7 @@ def parse_centres(
             (model/centre_parser.py); wears (1, C, h, w) where the model has it.
         geometry: Where the photo lies in the network's input.
         settings: The thresholds.
-        labels: The label set, which says what is on a head. Without names, nothing is.
+        labels: The label set, which says what is a garment or on a head. Without names, nothing is.
 
     Returns:
         The maps in the photo's size.
@@ -122,7 +124,9 @@ def parse_centres(
     if order:
         maps.person_scores = [float(scores[index]) for index in order]
         # As rows of the maps without the background.
-        heads, faces = ({c - 1 for c in which} for which in (labels.heads, labels.faces))
+        heads, faces, garments = (
+            {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
+        )
         parts = classes[1:].copy()
         if "wears" in outputs:
             evidence = _evidence(
@@ -142,7 +146,9 @@ def parse_centres(
             people.owner,
             len(people.heights),
             share=settings.patch,
+            garment_share=settings.garment_patch,
             surrounded=settings.surrounded,
+            garments=garments,
         )
         persons = -people.distance[order]
         maps.person_boxes = paste_winners(

@@ -109,7 +109,9 @@ def join_patches(
     count: int,
     *,
     share: float,
+    garment_share: float,
     surrounded: float,
+    garments: Collection[int],
 ) -> None:
     """Turn patches into the part around them.
 
@@ -121,7 +123,9 @@ def join_patches(
         owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
         count: The number of people.
         share: A patch is smaller than this share of the person.
+        garment_share: The same if its class is one of `garments`.
         surrounded: The least share of the edge.
+        garments: The rows of the garments.
     """
     part = winner(parts)
     for index in range(count):
@@ -129,7 +133,8 @@ def join_patches(
         person_cells = int(mine.sum())
         window = np.s_[:0, :0] if person_cells == 0 else _window(mine)
         for c in np.unique(part[window][mine[window]]):
-            _join_class(parts, part, mine, window, int(c), share * person_cells, surrounded)
+            most = (garment_share if int(c) in garments else share) * person_cells
+            _join_class(parts, part, mine, window, int(c), most, surrounded)
 
 
 def _join_class(

@@ -40,16 +40,17 @@ export function dropFaceless(parts, people, grid, { heads, faces, push }) {
 /** Turn small patches into the part that lies along most of their edge. */
 export function joinPatches(parts, owner, people, grid, model) {
   const part = winner(parts, owner.length);
+  const { patch, garment_patch: garmentPatch } = model.settings;
   for (const mine of people) {
     const classes = [...new Set(mine.map((cell) => part[cell]))].toSorted((a, b) => a - b);
     for (const c of classes) {
+      const most = (model.garments.includes(c + 1) ? garmentPatch : patch) * mine.length;
       const here = marked(
         mine.filter((cell) => part[cell] === c),
         grid,
       );
       for (const region of components(here, grid))
-        if (region.length < model.settings.patch * mine.length)
-          joinPatch(parts, part, owner, region, grid, model);
+        if (region.length < most) joinPatch(parts, part, owner, region, grid, model);
     }
   }
 }
