@@ -28,7 +28,7 @@ class ModelCard:
         head: The post-processing that its outputs need, one of `vocabulary.HEADS`.
         preprocess: How it needs its input.
         license: The name of its licence.
-        settings: Those thresholds of the post-processing that differ from its defaults, by name.
+        settings: Those settings of the post-processing that differ from its defaults, by name.
         source_sha256: Of the checkpoint that the file was converted from; "" if it was not.
     """
 
@@ -37,7 +37,7 @@ class ModelCard:
     head: str
     preprocess: Preprocess
     license: str
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
 
     def to_json(self) -> str:

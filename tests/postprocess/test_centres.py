@@ -3,7 +3,8 @@
 import numpy as np
 
 from humanparse.labels import CIHP
-from humanparse.postprocess.centres import CentreSettings, parse_centres
+from humanparse.postprocess.centres import CentreSettings, parse_centres, people_summaries
+from humanparse.postprocess.outfit import PER_CLASS, OutfitReader
 from humanparse.preprocess import Geometry
 
 H, W = 40, 60  # cells
@@ -99,19 +100,6 @@ def test_a_crumb_beside_a_person_is_nobodys_and_a_limb_behind_something_stays_th
     assert found[80, 115] == 1 and not found[80:88, 136:148].any()
 
 
-def test_a_dress_with_patches_that_are_nearly_skirt_is_a_dress():
-    scene = blank()
-    draw_person(scene, 5, 35, 10, 25, label=6)
-    scene["classes"][0, 6, 20:30, 10:25], scene["classes"][0, 12, 20:30, 10:25] = 3.5, 4.0
-    assert (
-        parse_centres(scene, GEOMETRY, CentreSettings(), CIHP).label_map[84:116, 44:96] == 6
-    ).all()
-    assert (
-        parse_centres(scene, GEOMETRY, CentreSettings(outfit=0), CIHP).label_map[84:116, 44:96]
-        == 12
-    ).all()
-
-
 def test_every_labelled_pixel_has_a_person_and_the_other_way_round():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25, label=2)
@@ -143,3 +131,26 @@ def test_what_the_whole_person_wears_decides_where_a_cell_is_unsure():
     assert maps.part_scores[int(maps.person_map[80, 70]), 7] > 0.75
     plain = parse_centres(scene, GEOMETRY, CentreSettings(wears=0.0), CIHP)
     assert plain.label_map[80, 70] == 5 and (plain.person_map == maps.person_map).all()
+
+
+def test_the_outfit_reader_decides_person_by_person():
+    scene = blank()
+    draw_person(scene, 5, 35, 10, 25, label=5)
+    draw_person(scene, 5, 35, 35, 50, label=5)
+    scene["classes"][0, 7, 5:35, 10:50] = 7.5
+    scene["wears"] = np.zeros((1, 20, H, W), np.float32)
+    scene["wears"][0, 7, 5:35, 10:25] = 1.0
+    size = PER_CLASS * 20
+    first, second = np.zeros((size, 1), np.float32), np.zeros((1, 20), np.float32)
+    first[6 * 20 + 7], second[0, 7] = 2.0, 1.0  # coats, from the last sum, wears
+    biases = np.zeros(1, np.float32), np.where(np.arange(20) == 7, -1, 0).astype(np.float32)
+    reader = OutfitReader(
+        np.zeros(size, np.float32),
+        np.ones(size, np.float32),
+        (first, biases[0]),
+        (second, biases[1]),
+    )
+    settings = CentreSettings(outfit_reader=reader.to_text(), worn=1.0)
+    maps = parse_centres(scene, GEOMETRY, settings, CIHP)
+    assert maps.label_map[80, 70] == 7 and maps.label_map[80, 170] == 5
+    assert people_summaries(scene, GEOMETRY, settings)[1].shape == (2, size)

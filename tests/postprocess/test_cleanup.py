@@ -10,7 +10,6 @@ from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,
-    one_outfit,
     person_means,
     steered,
 )
@@ -128,27 +127,6 @@ def test_without_classes_of_a_head_nothing_is_dropped():
     before = parts.copy()
     drop_faceless(parts, np.zeros((8, 8), int), 1, [], [])
     assert (parts == before).all()
-
-
-def test_a_garment_gives_way_to_the_main_one_of_its_own_person_alone():
-    owner = np.full((4, 30), -1)
-    owner[:, :10], owner[:, 10:20] = 0, 1
-    # two garments, and an arm
-    probability = np.full((3, 4, 30), 0.01, np.float32)
-    # person 0: mostly garment 1; person 1: garment 2
-    probability[0, :, :8] = probability[1, :, 8:20] = 0.9
-    logits = np.zeros((3, 4, 30), np.float32)
-    lowered = one_outfit(logits, probability, owner, 2, {0, 1}, 0.5)
-    amounts = 8 * 0.9 + 2 * 0.01, 2 * 0.9 + 8 * 0.01
-    assert np.allclose(lowered[0, :, :10], 0) and np.allclose(
-        lowered[1, :, :10], 0.5 * np.log(amounts[1] / amounts[0])
-    )
-    assert np.allclose(lowered[1, :, 10:20], 0) and np.allclose(
-        lowered[0, :, 10:20], 0.5 * np.log(0.01 / 0.9), atol=1e-5
-    )
-    assert (lowered[2] == 0).all() and (lowered[:, :, 20:] == 0).all() and (logits == 0).all()
-    assert (one_outfit(logits, probability, owner, 2, {0, 1}, 0.0) == 0).all()
-    assert (one_outfit(logits, probability, owner, 2, {}, 0.5) == 0).all()
 
 
 def test_what_speaks_for_a_class_is_averaged_over_each_person_and_added_to_their_cells_alone():

@@ -19,10 +19,10 @@ from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
     join_patches,
-    one_outfit,
     person_means,
     steered,
 )
+from humanparse.postprocess.outfit import OutfitReader, summaries
 from humanparse.postprocess.paste import paste_winners
 from humanparse.postprocess.probability import FAINTEST, sigmoid, winner
 from humanparse.preprocess import Geometry
@@ -51,11 +51,12 @@ class CentreSettings:
         person_score: People whose score is below this are dropped.
         island: A connected component of a person belongs to nobody if it is smaller than this share
             of the person's largest component.
-        wears: The weight of the evidence that a whole person wears something, for each of their
-            pixels, if the model gives any.
-        outfit: How much a garment gives way to the person's main one: its odds are multiplied by
-            its number of pixels divided by that of the main one, to this power. Without it, dresses
-            are broken up into patches of skirt and coat.
+        outfit_reader: The layers that say what each person wears (outfit.py), as text.
+        worn: The weight of the log odds that they give for a class, where these are positive, in
+            the logits of all the person's pixels.
+        denied: The same where they are negative.
+        wears: Without such layers: the weight of the network's own evidence that a whole person
+            wears something, if the model gives any.
         patch: A connected component of a part becomes another part if it is smaller than this share
             of the person and that other part lies along most of its edge.
         garment_patch: The same for garments, which are confused more often.
@@ -71,8 +72,10 @@ class CentreSettings:
     min_area: float = 0.0012
     person_score: float = 0.535
     island: float = 0.05
+    outfit_reader: str = ""
+    worn: float = 0.6
+    denied: float = 1.6
     wears: float = 1.0
-    outfit: float = 0.8
     patch: float = 0.005
     garment_patch: float = 0.03
     surrounded: float = 0.6
@@ -124,15 +127,14 @@ def parse_centres(
         heads, faces, garments = (
             {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
         )
-        logits, count = classes[1:], len(people.heights)
-        if "wears" in outputs and settings.wears:
-            evidence = settings.wears * person_means(
-                outputs["wears"][0, 1:, :rows, :columns], people.owner, count
+        parts = classes[1:].copy()
+        if "wears" in outputs:
+            evidence = _evidence(
+                odds / odds.sum(0), outputs["wears"][0, :, :rows, :columns], people, settings
             )
-            logits = steered(logits, evidence, people.owner)
-            odds = _odds(np.concatenate([classes[:1], logits]))
+            parts = steered(parts, evidence[:, 1:], people.owner)
+            odds = _odds(np.concatenate([classes[:1], parts]))
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        parts = one_outfit(logits, probability, people.owner, count, garments, settings.outfit)
         part = winner(parts)  # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
         foreground = np.where(
@@ -169,6 +171,43 @@ class _People:
     heights: list[float]
     distance: np.ndarray
     owner: np.ndarray
+
+
+def people_summaries(
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the people are, and what the outfit reader sees of them.
+
+    Args:
+        outputs: As for `parse_centres`, with wears.
+        geometry: Where the photo lies in the network's input.
+        settings: The thresholds.
+
+    Returns:
+        The person of each cell, int (h, w), -1 for nobody, and the summaries of the people,
+        float32 (people, F).
+    """
+    rows, columns = geometry.cells(STRIDE)
+    maps = {name: outputs[name][0, :, :rows, :columns] for name in outputs}
+    classes = maps["classes"]
+    odds = _odds(classes)
+    foreground = _foreground(odds, classes[0] - classes.max(0), maps["person"][0], settings)
+    people = _people(sigmoid(maps["centre"][0]), _votes(maps["offset"]), foreground > 0, settings)
+    return people.owner, summaries(
+        odds / odds.sum(0), maps["wears"], people.owner, len(people.heights)
+    )
+
+
+def _evidence(
+    probability: np.ndarray, wears: np.ndarray, people: _People, settings: CentreSettings
+) -> np.ndarray:
+    """Return by how much to raise the logits of each person's pixels, (people, C)."""
+    count = len(people.heights)
+    if not settings.outfit_reader:
+        return settings.wears * person_means(wears, people.owner, count)
+    reader = OutfitReader.from_text(settings.outfit_reader, len(probability))
+    odds = reader(summaries(probability, wears, people.owner, count))
+    return np.where(odds > 0, settings.worn, settings.denied).astype(np.float32) * odds
 
 
 def _odds(classes: np.ndarray) -> np.ndarray:

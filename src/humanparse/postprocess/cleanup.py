@@ -1,7 +1,7 @@
 """Clean up small connected components of people and parts, which are mistakes more often than not.
 
 They are assigned to nobody or to another part. The same goes for hair and hats that are not
-connected to a face, and for minor garments next to a person's main one.
+connected to a face.
 
 Everything works on the network's coarse cells. `CentreSettings` explains the thresholds.
 """
@@ -13,9 +13,8 @@ from collections.abc import Collection
 import cv2
 import numpy as np
 
-from humanparse.postprocess.probability import FAINTEST, winner
+from humanparse.postprocess.probability import winner
 
-LEAST_SHARE = 1e-3  # a garment with a smaller share is not lowered any further
 PUSH = 30.0  # logits; a class that is lowered by this much wins nowhere
 _RING = np.ones((3, 3), np.uint8)
 
@@ -74,40 +73,6 @@ def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.nd
         window = _window(mine)
         raised[:, *window] += rise[:, None, None] * mine[window]
     return raised
-
-
-def one_outfit(
-    parts: np.ndarray,
-    probability: np.ndarray,
-    owner: np.ndarray,
-    count: int,
-    garments: Collection[int],
-    power: float,
-) -> np.ndarray:
-    """Lower each person's minor garments by how small they are next to the main one.
-
-    Args:
-        parts: float32 (C, h, w), class logits without the background.
-        probability: float32 (C, h, w), the same as probabilities.
-        owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
-        count: The number of people.
-        garments: The rows of the garments.
-        power: Of a garment's share of the main one; the garment's odds are multiplied by the
-            result.
-
-    Returns:
-        The lowered logits.
-    """
-    rows = sorted(garments)
-    lowered = parts.copy()
-    for index in range(count if rows and power else 0):
-        mine = owner == index
-        window = _window(mine)
-        mine = mine[window]
-        amounts = probability[rows, *window][:, mine].sum(1)  # (garments,)
-        shares = np.maximum(amounts / max(amounts.max(), FAINTEST), LEAST_SHARE)
-        lowered[rows, *window] += (power * np.log(shares).astype(np.float32))[:, None, None] * mine
-    return lowered
 
 
 def drop_faceless(

@@ -1,4 +1,7 @@
-"""Tools that go with `humanparse train`: export, validate, pictures, sheet, guess and pseudo."""
+"""Tools that go with `humanparse train`.
+
+They are export, validate, pictures, sheet, guess, outfits and pseudo.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,15 @@ def _guess(options: argparse.Namespace) -> None:
         f"{options.out}: class maps of {count} photos; "
         f"to train with them, add --set guesses={options.out}"
     )
+
+
+def _outfits(options: argparse.Namespace) -> None:
+    from humanparse.training.outfits import teach
+
+    check_target(options.out, (options.data,), overwrite=True)
+    cache = options.cache or options.out.with_name(options.out.stem + "-examples")
+    count = teach(options.data, options.out, options.model, cache=cache, views=options.views)
+    print(f"{options.out}: its outfit reader has learnt from {count} examples, kept in {cache}")
 
 
 def _pictures(options: argparse.Namespace) -> None:
@@ -156,6 +168,21 @@ def _options() -> argparse.ArgumentParser:
         "--model", help="a model's name or .onnx file (default: the model inside the package)"
     )
     guess.set_defaults(run=_guess)
+
+    outfits = commands.add_parser(
+        "outfits",
+        help="teach a model's outfit reader, which says what each person wears, from lists",
+    )
+    outfits.add_argument("data", type=Path, help="folder with ccp/, coco/ and backgrounds/")
+    outfits.add_argument("out", type=Path, help="the .onnx file to write")
+    outfits.add_argument(
+        "--model", help="a model's name or .onnx file (default: the model inside the package)"
+    )
+    outfits.add_argument(
+        "--cache", type=Path, help="folder that keeps what was seen (default: beside the file)"
+    )
+    outfits.add_argument("--views", type=int, default=4, help="looks at each photo (default: 4)")
+    outfits.set_defaults(run=_outfits)
 
     pseudo = commands.add_parser(
         "pseudo", help="label photos with a model where it agrees with itself, for self-training"

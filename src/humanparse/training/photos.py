@@ -148,6 +148,28 @@ def load_photos(
     return Photos(labelled, unlabelled, backgrounds, tagged, everyday)
 
 
+def load_known(root: Path) -> Photos:
+    """Load what is known about people in the training split, without any teacher.
+
+    Args:
+        root: The data folder.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+        OptionError: For a picture that is missing, damaged or of the wrong size.
+    """
+    return Photos(
+        [
+            _read(path, root / "ccp/train/labels")
+            for path in _jpegs(root / "ccp/train/photos", False)
+        ],
+        [],
+        [_read(path) for path in _jpegs(root / "backgrounds", False)],
+        load_tagged(root, validation=False),
+        load_everyday(root, is_learnt_everyday),
+    )
+
+
 def held_out(name: str, blocks: tuple[int, ...] = (VALIDATION_EVERY - 1,)) -> bool:
     """Return whether a street photo or a background belongs to the validation split.
 

@@ -9,7 +9,6 @@ than a person reaches" is just another person who may be nearest.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import cv2
@@ -19,7 +18,7 @@ from humanparse.export.single_graph.builder import Builder, Value
 from humanparse.labels import LabelSet
 from humanparse.postprocess import CentreSettings
 from humanparse.postprocess.centres import MAX_PEOPLE, STRIDE
-from humanparse.postprocess.cleanup import LEAST_SHARE
+from humanparse.postprocess.outfit import BANDS, REACH, OutfitReader
 from humanparse.postprocess.probability import FAINTEST
 
 FAR = 1e9  # cells: farther than anything
@@ -132,20 +131,19 @@ def find_people(
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
-    if "wears" in outputs and settings.wears:
-        wears = op.Reshape(
-            op.cut(op.cut(outputs["wears"], [0, 0], size, [2, 3]), [1], [num_classes], [1]),
-            [num_classes - 1, -1],
-        )
-        logits = _steered(op, logits, wears * settings.wears, owner, numbers)
     background = op.Reshape(op.cut(classes, [0], [1], [1]), [1, -1])  # (1, rc)
-    # (C - 1, rc)
-    shares = op.cut(
-        op.Softmax(op.Concat(background, logits, axis=0), axis=0), [1], [num_classes], [0]
-    )
-    logits = _one_outfit(
-        op, logits, shares, owner, numbers, {c - 1 for c in labels.garments}, settings.outfit
-    )
+
+    def shares_of(parts: Value) -> Value:
+        return op.Softmax(op.Concat(background, parts, axis=0), axis=0)  # (C, rc)
+
+    if "wears" in outputs:
+        wears = op.Reshape(op.cut(outputs["wears"], [0, 0], size, [2, 3]), [num_classes, -1])
+        mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
+        evidence = _evidence(op, shares_of(logits), wears, mine, cells.ys, settings, num_classes)
+        evidence = op.Where(op.Unsqueeze(numbers, [1]) > 0, evidence, 0.0)
+        rises = op.Transpose(op.Gather(evidence, op.Reshape(owner, [-1])))  # (C, rc)
+        logits = logits + op.cut(rises, [1], [num_classes], [0])
+    shares = op.cut(shares_of(logits), [1], [num_classes], [0])  # (C - 1, rc)
     kept = _classes_kept(
         op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score
     )
@@ -240,42 +238,44 @@ def _with_stray(
     return Points(*(op.cut(values, [0], [MAX_PEOPLE + 1], [0]) for values in merged))
 
 
-def _steered(op: Builder, logits: Value, wears: Value, owner: Value, numbers: Value) -> Value:
-    """The logits, (C - 1, rc), with those of each person's cells raised by the mean of `wears`,
-    (C - 1, rc), over all cells of that person."""
-    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
-    cells = op.Max(op.ReduceSum(mine, [1]), 1.0)  # (K + 1, 1)
-    means = op.MatMul(mine, op.Transpose(wears)) / cells  # (K + 1, C - 1)
-    means = op.Where(op.Unsqueeze(numbers, [1]) > 0, means, 0.0)
-    return logits + op.Transpose(op.Gather(means, op.Reshape(owner, [-1])))
-
-
-def _one_outfit(
+def _evidence(
     op: Builder,
-    logits: Value,
-    shares: Value,
-    owner: Value,
-    numbers: Value,
-    garments: Collection[int],
-    power: float,
+    probability: Value,
+    wears: Value,
+    mine: Value,
+    ys: Value,
+    settings: CentreSettings,
+    num_classes: int,
 ) -> Value:
-    """The logits, (C - 1, rc), with those of each person's lesser garments lowered.
+    """By how much to raise each class of each person, (K + 1, C): see postprocess/outfit.py.
 
-    They are lowered by how much less there is of them than of the main garment.
-    shares: (C - 1, rc), probabilities. garments: their rows. power: to which their share of the
-    main garment is raised.
+    probability, wears: (C, rc). mine: (K + 1, rc), 1 where a cell is the person's. ys: (1, rc).
     """
-    if not garments or not power:
-        return logits
-    rows = np.array(sorted(garments))
-    mine = op.cast(op.Equal(owner, op.Unsqueeze(numbers, [1])), np.float32)  # (K + 1, rc)
-    amounts = op.MatMul(mine, op.Transpose(op.Gather(shares, rows)))  # (K + 1, garments)
-    part = op.Max(amounts / op.Max(op.ReduceMax(amounts, axes=[1]), FAINTEST), LEAST_SHARE)
-    part = op.Where(op.Unsqueeze(numbers, [1]) > 0, part, 1.0)
-    lower = op.Transpose(op.Log(op.Gather(part, op.Reshape(owner, [-1])))) * power  # (garments, rc)
-    return op.ScatterElements(
-        logits, op.Expand(rows[:, None], op.Shape(lower)), lower, axis=0, reduction="add"
-    )
+
+    def means(maps: Value, where: Value) -> Value:
+        return op.MatMul(where, op.Transpose(maps)) / op.Max(op.ReduceSum(where, [1]), 1.0)
+
+    if not settings.outfit_reader:
+        return means(wears, mine) * settings.wears
+    reader = OutfitReader.from_text(settings.outfit_reader, num_classes)
+    here = mine > 0.0
+    top = op.ReduceMin(op.Where(here, ys, FAR), axes=[1])  # (K + 1, 1)
+    bottom = op.ReduceMax(op.Where(here, ys, -1.0), axes=[1])
+    band = op.Floor((ys - top) * float(BANDS) / op.Max(bottom - top + 1.0, 1.0))  # (K + 1, rc)
+    highest = [
+        op.ReduceMax(mine * op.cut(probability, [c], [c + 1], [0]), axes=[1])
+        for c in range(num_classes)
+    ]
+    bands = [
+        means(probability, mine * op.cast(op.Equal(band, float(number)), np.float32))
+        for number in range(BANDS)
+    ]
+    summary = op.Concat(means(probability, mine), *highest, *bands, means(wears, mine), axis=1)
+    seen = op.Clip((summary - reader.middle) * reader.scale, -REACH, REACH)
+    hidden = op.Relu(op.MatMul(seen, reader.first[0]) + reader.first[1])
+    odds = op.MatMul(hidden, reader.second[0]) + reader.second[1]
+    odds = odds * np.array([0.0] + [1.0] * (num_classes - 1), np.float32)
+    return odds * op.Where(odds > 0.0, float(settings.worn), float(settings.denied))
 
 
 def _peaks(op: Builder, heat: Value, size: Value, settings: CentreSettings) -> Points:

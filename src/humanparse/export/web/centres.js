@@ -2,7 +2,8 @@
 // method; the numbers come from there, in model.json. cells.js says what a cell is.
 
 import { cellsByPerson, components, highest, winner } from './cells.js';
-import { dropFaceless, islands, joinPatches, oneOutfit, steer } from './cleanup.js';
+import { dropFaceless, islands, joinPatches } from './cleanup.js';
+import { steer } from './outfit.js';
 
 /** Find the people in the network's outputs.
  *
@@ -33,11 +34,10 @@ export function findPeople(outputs, geometry, model) {
     .filter((index) => scores[index] >= settings.person_score)
     .toSorted((a, b) => scores[b] - scores[a]);
 
-  const [background, parts] = [classes.subarray(0, cells), classes.subarray(cells)];
-  if (outputs.wears && settings.wears)
-    steer(parts, seen('wears').subarray(cells), people, grid, settings.wears);
-  const probability = probabilities(background, parts);
-  oneOutfit(parts, probability, people, grid, model);
+  const parts = classes.subarray(cells);
+  if (outputs.wears)
+    steer(parts, probabilities(classes, cells), seen('wears'), people, grid, model);
+  const probability = probabilities(classes, cells).subarray(cells);
   const part = winner(parts, cells);
   const partScores = order.map((index) => scoresOfParts(probability, part, people[index], cells));
   dropFaceless(parts, people, grid, model);
@@ -229,23 +229,18 @@ function scoreOf(mine, { height }, foreground) {
   return (height + sum / mine.length) / 2;
 }
 
-/** The probabilities of the classes without the background. */
-function probabilities(background, parts) {
-  const cells = background.length;
-  const best = highest(parts, cells);
-  const made = new Float32Array(parts.length);
+/** The probabilities of the classes, with the background. */
+function probabilities(classes, cells) {
+  const best = highest(classes, cells);
+  const made = new Float32Array(classes.length);
   const sums = new Float32Array(cells);
-  for (let cell = 0; cell < cells; cell++) {
-    best[cell] = Math.max(best[cell], background[cell]);
-    sums[cell] = Math.exp(background[cell] - best[cell]);
-  }
-  for (let from = 0; from < parts.length; from += cells) {
+  for (let from = 0; from < classes.length; from += cells) {
     for (let cell = 0; cell < cells; cell++) {
-      made[from + cell] = Math.exp(parts[from + cell] - best[cell]);
+      made[from + cell] = Math.exp(classes[from + cell] - best[cell]);
       sums[cell] += made[from + cell];
     }
   }
-  for (let from = 0; from < parts.length; from += cells)
+  for (let from = 0; from < classes.length; from += cells)
     for (let cell = 0; cell < cells; cell++) made[from + cell] /= sums[cell];
   return made;
 }

@@ -21,34 +21,6 @@ function marked(some, { rows, columns }) {
   return here;
 }
 
-/** Raise each person's logits by the mean of the evidence for each class over the whole person. */
-export function steer(parts, evidence, people, grid, weight) {
-  const cells = grid.rows * grid.columns;
-  for (const mine of people) {
-    for (let from = 0; from < parts.length; from += cells) {
-      let sum = 0;
-      for (const cell of mine) sum += evidence[from + cell];
-      const rise = (weight * sum) / mine.length;
-      for (const cell of mine) parts[from + cell] += rise;
-    }
-  }
-}
-
-/** Lower each person's minor garments by how small they are next to the main one. */
-export function oneOutfit(parts, probability, people, grid, model) {
-  const cells = grid.rows * grid.columns;
-  const rows = model.garments.map((number) => (number - 1) * cells);
-  for (const mine of people) {
-    const amounts = rows.map((row) => mine.reduce((sum, cell) => sum + probability[row + cell], 0));
-    const most = Math.max(model.faintest, ...amounts);
-    rows.forEach((row, which) => {
-      const share = Math.max(amounts[which] / most, model.least_share);
-      const lower = model.settings.outfit * Math.log(share);
-      for (const cell of mine) parts[row + cell] += lower;
-    });
-  }
-}
-
 /** Push down hair, hats and glasses that are not connected to a face, if the person has one. */
 export function dropFaceless(parts, people, grid, { heads, faces, push }) {
   const cells = grid.rows * grid.columns;
