@@ -45,7 +45,7 @@ def walk(colour, person, *keys, height=80):
 
 def clip(*actors, seconds=4.0, camera=((0, 0, 0),), background=None):
     shot = Shot(STAGE_BACKGROUND if background is None else background, actors, seconds, camera)
-    return MadeUpClip("test", (shot,), 1, SIZE)
+    return MadeUpClip("test", (shot,), 1, SIZE, rate=10)
 
 
 STAGE_BACKGROUND = replace(STAGE, size_hw=(140, 400)).make("pan", 5).shots[0].background
@@ -112,16 +112,16 @@ def test_people_are_known_by_their_looks_behind_a_cut():
             (255 - STAGE_BACKGROUND[:, ::-1], (2, 3, 1)),
         )
     ]
-    given = numbers_given(MadeUpClip("cut", tuple(shots), 1, SIZE))
+    given = numbers_given(MadeUpClip("cut", tuple(shots), 1, SIZE, rate=10))
     assert all(one == given[0] for one in given) and len(given) == 20
 
 
-@pytest.mark.parametrize("speed", [40, 90])
-def test_a_camera_that_pans_past_people_who_stand_changes_no_number(speed):
-    standing = [walk(RED, one, (0, x, 112)) for one, x in ((1, 60), (2, 110), (3, 160), (4, 210))]
-    given = numbers_given(clip(*standing, seconds=2, camera=((0, 0, 0), (2, 2 * speed, 5))))
-    assert all(kept(given, one) == 1 for one in (1, 2, 3, 4))
-    assert len({usual(given, one) for one in (1, 2, 3, 4)}) == 4  # though they look the same
+@pytest.mark.parametrize("seconds", [2.0, 1.0])
+def test_a_camera_that_pans_past_people_who_stand_changes_no_number(seconds):
+    standing = [walk(RED, one, (0, x, 112), height=60) for one, x in ((1, 90), (2, 118), (3, 146))]
+    given = numbers_given(clip(*standing, seconds=2, camera=((0, 0, 0), (seconds, 70, 5))))
+    assert all(one == given[0] for one in given)  # though they look the same
+    assert len(set(given[0].values())) == 3
 
 
 def test_the_unsure_go_on_but_do_not_take_the_place_of_the_sure():

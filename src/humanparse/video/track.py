@@ -338,7 +338,7 @@ def _moved(shape: np.ndarray, corner: tuple[int, int], track: _Track) -> np.ndar
     window = np.zeros(track.shape.shape, bool)
     x = corner[0] - round(float(track.corner_xy[0]))
     y = corner[1] - round(float(track.corner_xy[1]))
-    rows, columns = window.shape
+    rows, columns = track.shape.shape
     top, left = max(0, y), max(0, x)
     bottom, right = min(rows, y + shape.shape[0]), min(columns, x + shape.shape[1])
     if top < bottom and left < right:
