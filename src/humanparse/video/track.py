@@ -159,11 +159,13 @@ class Tracker:
         for track in self._tracks:
             if not track.placed:
                 continue
+            coasts = seconds - track.whole_s < self.settings.coast_s
             trusted = np.count_nonzero(track.seen) > _POINTED * np.count_nonzero(track.shape)
-            shift = points.shift(whose == track.number) if track.visible and trusted else None
+            shift = None
+            if track.visible and (trusted or not coasts):
+                shift = points.shift(whose == track.number)
             if shift is None:
-                hidden = seconds - track.last_s
-                going = track.velocity_xy * passed * (hidden < self.settings.coast_s)
+                going = track.velocity_xy * passed * coasts
                 track.corner_xy = track.corner_xy + camera / step + going
                 continue
             track.corner_xy = track.corner_xy + shift / step
@@ -223,6 +225,8 @@ class Tracker:
         gone = [track for track in self._tracks if not track.visible]
         people = [index for index in sure + unsure if index not in sure_of]
         _associate(sure_of, gone, people, look)
+        for track in gone:
+            track.placed = track.placed and track not in sure_of.values()  # they are elsewhere now
         replaced = {
             track.number
             for index, track in doubted.items()
