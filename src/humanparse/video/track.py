@@ -204,10 +204,15 @@ class Tracker:
         _associate(pairs, visible, unsure, lambda t, i: place(t, i, settings.unsure_overlap))
         # Who comes into sight bit by bit is somebody new at first, and known when more is seen.
         # And where two have passed each other, the one may have been taken for the other.
+        unlike = {
+            index
+            for index, track in pairs.items()
+            if track.look.likeness(seen.looks[index]) < settings.alike
+        }
         doubted = {
             index: track
             for index, track in pairs.items()
-            if seconds - track.first_s < settings.young_s or self._unlike(track, seen, index)
+            if index in unlike or seconds - track.first_s < settings.young_s
         }
 
         def look(track: _Track, index: int) -> float:
@@ -222,7 +227,8 @@ class Tracker:
             )
 
         sure_of = {index: track for index, track in pairs.items() if index not in doubted}
-        gone = [track for track in self._tracks if not track.visible]
+        held = {track.number for index, track in pairs.items() if index not in unlike}
+        gone = [one for one in self._tracks if not one.visible and one.number not in held]
         people = [index for index in sure + unsure if index not in sure_of]
         _associate(sure_of, gone, people, look)
         for track in gone:
@@ -233,11 +239,8 @@ class Tracker:
             if index in sure_of and seconds - track.first_s < settings.young_s
         }
         self._tracks = [track for track in self._tracks if track.number not in replaced]
-        return doubted | sure_of
-
-    def _unlike(self, track: _Track, seen: _Seen, index: int) -> bool:
-        """Whether somebody looks unlike the one whose place they have."""
-        return track.look.likeness(seen.looks[index]) < self.settings.alike
+        taken = {track.number for track in sure_of.values()}
+        return {i: track for i, track in doubted.items() if track.number not in taken} | sure_of
 
     # What is remembered of them
 
