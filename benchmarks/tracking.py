@@ -3,8 +3,8 @@
     python benchmarks/tracking.py [--kinds crossing occlusion …] [--clips 5] [--first-seed 0]
                                   [--people DATA] [--pictures FOLDER] [--markdown]
 
-Made-up clips (tests/made_up_clips.py) are parsed by the embedded model and followed. Who is where is
-known, so HOTA, IDF1 and identity switches are computed by motrics from the overlap of masks
+Made-up clips (tests/made_up_clips.py) are parsed by the embedded model and followed. Who is where
+is known, so HOTA, IDF1 and identity switches are computed by motrics from the overlap of masks
 (`pip install motrics`). People of whom less than a quarter can be seen are neither missed nor
 wrong. "Known again" counts those who were out of sight for at least 1.5 seconds and have the same
 number afterwards, most of the time, as before. The flip rate is that of humanparse.video.flicker,
@@ -38,6 +38,10 @@ from humanparse.video.flicker import Flips, flips
 from humanparse.video.steady import Steadier
 from humanparse.video.track import Tracker
 
+HEADINGS = (
+    "clip, HOTA, DetA, AssA, IDF1, switches, tracks, people, known again, flips, steadied, "
+    "±1 px, steadied"
+)
 VISIBLE = 0.25  # the least share of somebody that must be seen for them to count
 OUT_OF_SIGHT_S = 1.5
 FOUND = 0.3  # the least overlap with a person by which a result says who they are
@@ -65,10 +69,7 @@ def main() -> None:
     print(machine.describe("motrics"))
     parser = HumanParser()
     stage = Stage(*_street(options.people)) if options.people else Stage(photographed(parser))
-    rows = [
-        ["clip", "HOTA", "DetA", "AssA", "IDF1", "switches", "tracks", "people", "known again"]
-        + ["flips", "steadied", "±1 px", "steadied"]
-    ]
+    rows = [HEADINGS.split(", ")]
     for kind in options.kinds:
         measured = []
         for seed in range(options.first_seed, options.first_seed + options.clips):

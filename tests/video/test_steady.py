@@ -74,7 +74,7 @@ def test_nothing_smears_over_a_cut():
         walking(seconds=1.5),
         replace(walking(other, 1.0, speed=5, colour=(40, 70, 200)), background=other),
     )
-    for frame, true, parsing in flickering(MadeUpClip("cut", shots, 1, SIZE), seed=4):
+    for frame, _, parsing in flickering(MadeUpClip("cut", shots, 1, SIZE), seed=4):
         if frame.seconds == 0:
             steadier = Steadier(SteadySettings(garments=False))
         now = steadier.update(parsing, [1], frame.image)
@@ -85,7 +85,7 @@ def test_nothing_smears_over_a_cut():
 def test_a_fast_arm_leaves_no_trace():
     person = block_person((200, 40, 40))
     arm = np.full((36, 9), LEFT, np.uint8)
-    skin = np.full((36, 9, 3), (235, 190, 160), np.uint8)
+    skin = np.full((36, 9, 3), (130, 80, 60), np.uint8)  # unlike the two arms at rest
     arm = replace(person, pixels=skin, alpha=np.full((36, 9), 255, np.uint8), labels=arm)
     keys = [(t / 10, 80 + 24 * (-1) ** t, 85) for t in range(12)]  # 48 pixels in a tenth second
     actors = Actor(person, 1, [(0, 80, 110)], 80), Actor(arm, 1, keys, 36)

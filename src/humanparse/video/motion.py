@@ -11,7 +11,7 @@ _LONG_SIDE = 320  # of the small pictures in which motion is looked for, in pixe
 _MIN_SIDE = 16
 _MOST_POINTS = 400
 _MIN_POINTS = 5  # fewer say nothing about the motion of what they lie on
-_DIFFERS = 18  # grey levels by which a place may differ from where the flow says it was
+_DIFFERS = 30  # levels of a colour by which a place may differ from where the flow says it was
 _CUT = 0.4  # correlation of two frames, as coarse as this, below which there is a cut between them
 _PLAIN_CUT = 24.0  # the difference in grey that says so where a frame is of one colour
 _COARSE = (32, 24)
@@ -19,13 +19,15 @@ _COARSE = (32, 24)
 
 @dataclass(frozen=True, eq=False)
 class Small:
-    """A small grey picture of a frame.
+    """A small picture of a frame.
 
     Attributes:
+        colours: uint8 (h, w, 3), RGB.
         grey: uint8 (h, w).
         scale_xy: Small pixels for each pixel of the frame, across and down.
     """
 
+    colours: np.ndarray
     grey: np.ndarray
     scale_xy: tuple[float, float]
 
@@ -37,7 +39,8 @@ class Small:
         # dense inverse search compares patches, which must fit
         size = max(_MIN_SIDE, round(width * scale)), max(_MIN_SIDE, round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        return cls(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (size[0] / width, size[1] / height))
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        return cls(small, grey, (size[0] / width, size[1] / height))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +108,15 @@ def came_from(
         float32 (H, W, 2), x and y in pixels; NaN where the two frames do not look the same, unless
         `everywhere`.
     """
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = search.calc(
         now.grey, before.grey, np.zeros((*now.grey.shape, 2), np.float32)
     )  # (h, w, 2), in small pixels
     height, width = now.grey.shape
     at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32)
-    there = brought_along(before.grey, at)
-    differs = cv2.blur(cv2.absdiff(there, now.grey), (3, 3)) > _DIFFERS
+    # in colours, since a red sleeve and a brown arm may be of one grey
+    there = brought_along(before.colours, at)
+    differs = cv2.blur(cv2.absdiff(there, now.colours), (3, 3)).max(2) > _DIFFERS
     outside = (at < 0).any(2) | (at[..., 0] > width - 1) | (at[..., 1] > height - 1)
     size = frame_hw[1], frame_hw[0]
     full = cv2.resize(flow, size) / np.array(now.scale_xy, np.float32)
@@ -128,7 +132,7 @@ def brought_along(maps: np.ndarray, at_xy: np.ndarray) -> np.ndarray:
     """Return a map of the frame before as it lies in this one; see `came_from`.
 
     Args:
-        maps: uint8, uint16 or float32 (H, W).
+        maps: uint8, uint16 or float32 (H, W) or (H, W, 3).
         at_xy: float32 (H, W, 2). What is NaN there is undefined.
     """
     return cv2.remap(maps, at_xy, None, cv2.INTER_NEAREST)  # type: ignore[call-overload]

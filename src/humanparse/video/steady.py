@@ -22,7 +22,7 @@ from humanparse.video.flicker import tracks_of
 from humanparse.video.motion import Small, brought_along, came_from, is_cut
 from humanparse.video.wardrobe import Wardrobe
 
-BORDER = False
+_AT_FIRST = 2  # votes for the first class of what comes into sight: one frame alone changes little
 _MOST_TRACKS = 256  # whose garments are remembered; those that were not seen longest are forgotten
 
 
@@ -121,10 +121,9 @@ class Steadier:
         self, classes: np.ndarray, tracks: np.ndarray, image: np.ndarray
     ) -> np.ndarray:
         """The classes, held where the same of the same person was of another class before."""
-        now = Small.of(image)
+        now, held = Small.of(image), self._held
         before, self._before = self._before, now
-        votes = np.ones(classes.shape, np.uint8)
-        held = self._held
+        votes = np.full(classes.shape, _AT_FIRST, np.uint8)
         if (
             before is not None
             and held is not None
@@ -132,19 +131,13 @@ class Steadier:
             and not is_cut(before, now, np.zeros(2))
         ):
             at = came_from(before, now, classes.shape)
-            was, were, had = (
-                brought_along(one, at)
-                for one in (held.classes, held.tracks.astype(np.float32), held.votes)
-            )
-            had[(were != tracks) | (tracks == 0) | np.isnan(at[..., 0])] = 0
-            agrees = was == classes
-            stays = ~agrees & (had > 1)
-            if BORDER:
-                for dy in (-1, 0, 1):
-                    for dx in (-1, 0, 1):
-                        stays &= np.roll(was, (dy, dx), (0, 1)) != classes
+            was, had = brought_along(held.classes, at), brought_along(held.votes, at)
+            whose = brought_along(held.tracks.astype(np.float32), at)  # OpenCV takes no int32
+            had[(whose != tracks) | (tracks == 0) | np.isnan(at[..., 0])] = 0
+            agrees = (was == classes) & (had > 0)
+            stays = (was != classes) & (had > 1)
             classes = np.where(stays, was, classes)
-            votes = np.where(agrees, np.minimum(had + 1, self.settings.hold), 1).astype(np.uint8)
+            votes[agrees] = np.minimum(had[agrees] + 1, self.settings.hold)
             votes[stays] = had[stays] - 1
         self._held = _Held(classes, tracks, votes)
         return classes

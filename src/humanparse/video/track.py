@@ -159,11 +159,13 @@ class Tracker:
         for track in self._tracks:
             if not track.placed:
                 continue
+            coasts = seconds - track.whole_s < self.settings.coast_s
             trusted = np.count_nonzero(track.seen) > _POINTED * np.count_nonzero(track.shape)
-            shift = points.shift(whose == track.number) if track.visible and trusted else None
+            shift = None
+            if track.visible and (trusted or not coasts):
+                shift = points.shift(whose == track.number)
             if shift is None:
-                hidden = seconds - track.last_s
-                going = track.velocity_xy * passed * (hidden < self.settings.coast_s)
+                going = track.velocity_xy * passed * coasts
                 track.corner_xy = track.corner_xy + camera / step + going
                 continue
             track.corner_xy = track.corner_xy + shift / step
@@ -202,10 +204,15 @@ class Tracker:
         _associate(pairs, visible, unsure, lambda t, i: place(t, i, settings.unsure_overlap))
         # Who comes into sight bit by bit is somebody new at first, and known when more is seen.
         # And where two have passed each other, the one may have been taken for the other.
+        unlike = {
+            index
+            for index, track in pairs.items()
+            if track.look.likeness(seen.looks[index]) < settings.alike
+        }
         doubted = {
             index: track
             for index, track in pairs.items()
-            if seconds - track.first_s < settings.young_s or self._unlike(track, seen, index)
+            if index in unlike or seconds - track.first_s < settings.young_s
         }
 
         def look(track: _Track, index: int) -> float:
@@ -220,20 +227,20 @@ class Tracker:
             )
 
         sure_of = {index: track for index, track in pairs.items() if index not in doubted}
-        gone = [track for track in self._tracks if not track.visible]
+        held = {track.number for index, track in pairs.items() if index not in unlike}
+        gone = [one for one in self._tracks if not one.visible and one.number not in held]
         people = [index for index in sure + unsure if index not in sure_of]
         _associate(sure_of, gone, people, look)
+        for track in gone:
+            track.placed = track.placed and track not in sure_of.values()  # they are elsewhere now
         replaced = {
             track.number
             for index, track in doubted.items()
             if index in sure_of and seconds - track.first_s < settings.young_s
         }
         self._tracks = [track for track in self._tracks if track.number not in replaced]
-        return doubted | sure_of
-
-    def _unlike(self, track: _Track, seen: _Seen, index: int) -> bool:
-        """Whether somebody looks unlike the one whose place they have."""
-        return track.look.likeness(seen.looks[index]) < self.settings.alike
+        taken = {track.number for track in sure_of.values()}
+        return {i: track for i, track in doubted.items() if track.number not in taken} | sure_of
 
     # What is remembered of them
 
@@ -338,7 +345,7 @@ def _moved(shape: np.ndarray, corner: tuple[int, int], track: _Track) -> np.ndar
     window = np.zeros(track.shape.shape, bool)
     x = corner[0] - round(float(track.corner_xy[0]))
     y = corner[1] - round(float(track.corner_xy[1]))
-    rows, columns = window.shape
+    rows, columns = track.shape.shape
     top, left = max(0, y), max(0, x)
     bottom, right = min(rows, y + shape.shape[0]), min(columns, x + shape.shape[1])
     if top < bottom and left < right:
