@@ -77,7 +77,7 @@ $(VENV)/.installed: pyproject.toml $(shell find src -type f -not -name '*.pyc') 
 # PyTorch first and pinned: an open requirement would bring the newest build with several gigabytes of GPU libraries.
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,docs,openvino,export,ray$(if $(TORCH),$(comma)train$(comma)quantize)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,docs,openvino,export,ray,video$(if $(TORCH),$(comma)train$(comma)quantize)]'
 	touch $@
 
 $(VENV)/.installed-for-docs: pyproject.toml | $(BIN)/python
