@@ -72,7 +72,6 @@ export function show() {
   strength.setAttribute('aria-valuetext', `× ${2 ** value}`);
   find('#edit-whom').hidden = picture.result.people.length < 2;
   find('#edit-whom').textContent = picture.solo ? t('editOne', picture.solo) : t('editAll');
-  form.setAttribute('aria-busy', Boolean(running));
   tell(picture);
 }
 
