@@ -17,6 +17,7 @@ INDEX = "index.html"
 SAMPLE = "cli/demo/astronaut.jpg"  # one of the photos of `humanparse demo`
 # Where the results come from. The page's CSS and its dom.js know these words.
 SERVER, BROWSER = "server", "browser"
+NOT_PRELOADED = ("js/early.js", "js/edit.js")  # no module, and one that few visitors need
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -44,13 +45,14 @@ def index_html(
         source: Where the results come from, SERVER or BROWSER.
         limits: `max_body_mb` and `max_megapixels`, so that the page does not send what would be
             refused.
-        names: The files below static/. Browsers are told to preload the modules among them.
+        names: The files below static/. Browsers are told to preload the modules among them but
+            those of NOT_PRELOADED.
         head: An element that the head begins with, if any.
     """
     preloads = "\n".join(
         f'  <link rel="modulepreload" href="static/{name}">'
         for name in names
-        if name.startswith("js/") and name != "js/early.js"
+        if name.startswith("js/") and name not in NOT_PRELOADED
     )
     blanks = {
         "source": source,

@@ -26,7 +26,9 @@ def test_axe_finds_nothing_serious_in_any_state(visit, couple, astronaut, scheme
     visitor.page.click("#legend li >> nth=0 >> label")
     for one in ("#code summary", "#table summary"):
         visitor.page.click(one)
+    visitor.page.click("#edit-open")
     visitor.page.mouse.move(*visitor.place(210, 130, (726, 512)))
+    visitor.page.wait_for_selector("#edit-form:not([hidden])")
     found["everything open"] = serious(visitor.page)
     visitor.page.route("**/parse?*", lambda route: None)
     visitor.choose(astronaut)
@@ -151,6 +153,7 @@ def test_a_screen_of_360_pixels_shows_everything_without_scrolling_sideways(
     visitor.parse(couple)
     assert wide() == [360, True]
     visitor.page.click("#sheet")
+    visitor.page.click("#edit-open")
     assert wide() == [360, True]
     visitor.page.click("#sheet")
     visitor.parse(astronaut)

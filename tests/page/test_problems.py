@@ -109,7 +109,6 @@ def test_every_code_of_the_server_is_translated(visit):
         "conflict",
         "gone",
         "storage_full",
-        "bad_option",
     }
     known = visitor.page.evaluate(
         "async () => (await import('./static/js/strings.js')).problemCodes()"

@@ -110,6 +110,7 @@ def test_what_needs_a_server_is_not_shown_and_the_photo_is_said_to_stay(visit, a
     )
     assert "never leave this device" in page.inner_text("#welcome")
     visitor.parse(astronaut)
+    assert not page.is_visible("#edit")
     page.click("#code summary")
     assert "HumanParser.load()" in page.inner_text("#code") and "curl" not in page.inner_text(
         "#code"

@@ -24,15 +24,7 @@ export function setToken(text) {
 
 /** Fetch the list of models, the default first. */
 export async function models() {
-  let answer;
-  try {
-    answer = await fetch('models', { headers: authorization() });
-  } catch {
-    throw new Problem('network', '', { retryable: true });
-  }
-  if (!answer.ok)
-    throw problemOf(answer.status, await answer.text(), (name) => answer.headers.get(name));
-  return (await answer.json()).models;
+  return (await (await ask('models')).json()).models;
 }
 
 /** Ask how many requests are waiting at the server and for about how many seconds.
@@ -86,6 +78,34 @@ export function parse(file, { model = '', format = 'json', onProgress = () => {}
     request.send(form);
   });
   return { done, abort: () => request.abort() };
+}
+
+/** Let the server edit a picture.
+ *
+ * options: those of /v1/edit, such as {blur: 'face'}; signal: of an AbortController.
+ * Returns {body, missing}: the edited photo's Blob, and in words of the server what was not found.
+ */
+export async function edit(file, options, signal) {
+  const form = new FormData();
+  form.append('image', file, 'image');
+  for (const [name, value] of Object.entries(options)) form.append(name, value);
+  const answer = await ask('v1/edit', { method: 'POST', body: form, signal });
+  const missing = JSON.parse(answer.headers.get('x-missing') || '[]');
+  return { body: await answer.blob(), missing };
+}
+
+/** Fetch something of the server. Throws a Problem. */
+async function ask(path, request = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { ...request, headers: authorization() });
+  } catch (error) {
+    const cancelled = error.name === 'AbortError';
+    throw new Problem(cancelled ? 'cancelled' : 'network', '', { retryable: !cancelled });
+  }
+  if (!answer.ok)
+    throw problemOf(answer.status, await answer.text(), (name) => answer.headers.get(name));
+  return answer;
 }
 
 function authorization() {

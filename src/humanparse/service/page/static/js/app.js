@@ -44,6 +44,7 @@ listen(frame);
 for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip])
   listen(part.show);
 meet();
+awaitEdit();
 change();
 document.documentElement.classList.add('ready');
 
@@ -138,6 +139,7 @@ function frame() {
   find('#work').hidden = !any;
   find('#add').hidden = find('.skip').hidden = !any;
   if (left) find('#stage').focus(); // the button that had the focus is gone
+  find('#edit').hidden = !state.current?.scene;
   find('#language').textContent = t('language');
   find('#language').setAttribute('aria-label', t('languageLabel'));
   find('#stage').setAttribute('aria-label', t('stage'));
@@ -145,6 +147,23 @@ function frame() {
   find('#loading').hidden = !loading;
   if (loading) find('#loading').textContent = t('loading', percent(state.loading));
   tellProgress(state.current);
+}
+
+function awaitEdit() {
+  find('#edit-open').addEventListener('click', loadEdit, { once: true });
+}
+
+/** Load what only visitors who edit need, once they press the button. */
+async function loadEdit() {
+  try {
+    const edit = await import('./edit.js');
+    edit.start();
+    listen(edit.show);
+    change();
+  } catch {
+    say(problemText('network')[0]);
+    awaitEdit();
+  }
 }
 
 /** Tell screen readers about the current picture's state, but not about every percent of it. */

@@ -44,7 +44,10 @@ export function newScene(result, photo, maps, palette) {
 export function draw(ctx, scene, look, unit) {
   const { result, photo } = scene;
   const { mode } = look;
-  if (mode === 'colours' || !photo) {
+  if (mode === 'edited' && scene.edited) {
+    ctx.clearRect(0, 0, result.width, result.height); // a cut-out is transparent
+    ctx.drawImage(scene.edited, 0, 0, result.width, result.height);
+  } else if (mode === 'colours' || !photo) {
     ctx.fillStyle = mode === 'colours' ? '#000' : NO_PHOTO;
     ctx.fillRect(0, 0, result.width, result.height);
   } else {

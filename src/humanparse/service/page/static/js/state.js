@@ -6,7 +6,7 @@ export const state = {
   models: [], // from /models
   model: '', // the name of the chosen one
   loading: null, // the share of the model that this browser has loaded, if it is to run it
-  mode: 'overlay', // overlay, colours, outlines or original
+  mode: 'overlay', // overlay, colours, outlines, original or edited
   opacity: 0.55, // of the colours in the overlay
   colourBy: 'part', // part or person
   comparing: false, // the photo on one side of a divider, the result on the other
@@ -65,6 +65,7 @@ export function newPicture(file, others) {
     reading: null, // the promise of its photo
     photo: undefined, // pixels for the screen; null if this browser cannot read them
     scene: null, // what is drawn, see draw.js; only of the current picture
+    edited: null, // the photo as the server edited it, see edit.js
     off: new Set(), // classes that are not shown
     solo: 0, // the person who is selected, 0 for everyone
   };

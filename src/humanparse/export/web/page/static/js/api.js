@@ -1,5 +1,5 @@
 // Where results come from: here humanparse.js, which runs the model in this browser. Takes the
-// place of the page's own api.js, which asks a server, and has the same functions.
+// place of the page's own api.js, which asks a server, and has the same functions but edit.
 
 import { HumanParser } from '../../humanparse.js';
 import { kept } from './offline.js';
