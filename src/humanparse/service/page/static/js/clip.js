@@ -150,7 +150,7 @@ function row(track, { seconds: length }) {
   const strip = make('div', { className: 'seen', title: times, 'aria-hidden': 'true' });
   for (const [from, to] of track.seen) {
     const span = make('i');
-    span.style.left = `${(100 * from) / (length || 1)}%`;
+    span.style.left = `min(${(100 * from) / (length || 1)}%, 100% - 3px)`; // however short it is
     span.style.width = `${(100 * (to - from)) / (length || 1)}%`;
     span.style.background = dot.style.background;
     strip.append(span);
@@ -212,7 +212,7 @@ function follow() {
   Object.assign(find('#clip-time'), { max: length, value: overlay.currentTime });
   find('#clip-clock').textContent = `${clock(overlay.currentTime)} / ${clock(length)}`;
   find('#clip-play').setAttribute('aria-pressed', !overlay.paused);
-  find('#clip-people').style.setProperty('--at', length ? overlay.currentTime / length : 0);
+  find('#clip-people').style.setProperty('--played', length ? overlay.currentTime / length : 0);
 }
 
 /** "1:05.2" for 65.2 seconds. */
