@@ -43,8 +43,8 @@ def index_html(
 
     Args:
         source: Where the results come from, SERVER or BROWSER.
-        limits: `max_body_mb` and `max_megapixels`, and of a server that takes clips
-            `video_max_mb` and `video_workers`, so that the page sends nothing that would be refused.
+        limits: `max_body_mb` and `max_megapixels`, and of a server `video_max_mb` and
+            `video_workers`, so that the page sends nothing that would be refused.
         names: The files below static/. Browsers are told to preload the modules among them.
         head: An element that the head begins with, if any.
     """
