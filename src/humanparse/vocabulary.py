@@ -69,3 +69,4 @@ VIDEO_SUFFIXES = {
     "tracks": ".tracks.json",
 }
 CONTAINERS = ("webm", "mp4")  # of the clips that are written
+MAX_EVERY = 30  # frames of a clip from one that is parsed to the next; four times as many are held

@@ -20,6 +20,7 @@ SERVER, BROWSER = "server", "browser"
 NOT_PRELOADED = ("js/early.js", "js/edit.js")  # no module, and one that few visitors need
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src blob:; "
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
@@ -43,8 +44,8 @@ def index_html(
 
     Args:
         source: Where the results come from, SERVER or BROWSER.
-        limits: `max_body_mb` and `max_megapixels`, so that the page does not send what would be
-            refused.
+        limits: `max_body_mb` and `max_megapixels`, and of a server `video_max_mb` and
+            `video_workers`, so that the page sends nothing that would be refused.
         names: The files below static/. Browsers are told to preload the modules among them but
             those of NOT_PRELOADED.
         head: An element that the head begins with, if any.

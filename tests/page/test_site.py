@@ -105,6 +105,9 @@ def test_why_the_model_cannot_be_loaded_is_said_in_the_sites_own_words(visit, as
 def test_what_needs_a_server_is_not_shown_and_the_photo_is_said_to_stay(visit, astronaut):
     visitor = visit()
     page = visitor.page
+    assert not page.is_visible("#clip-hint") and "video" not in page.get_attribute(
+        "#files", "accept"
+    )
     assert not page.is_visible("[href=docs]") and "only to this server" not in page.inner_text(
         "body"
     )

@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from coloured_clips import walk, write_clip
 from served import serve
 
 from humanparse.service.problems import KINDS
@@ -55,6 +56,7 @@ def test_the_curl_lines_of_the_page_work(tmp_path, photo):
         (tmp_path / name).write_bytes(photo)
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.write(tmp_path / "a.jpg", "holiday/a.jpg")
+    write_clip(tmp_path / "street.mp4", walk(3))
     lines = [line for line in PAGE.splitlines() if line.startswith(("curl ", "echo "))]
     assert len(lines) >= 5
     with serve(tmp_path) as served:

@@ -11,18 +11,17 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fake_run import FakeRun, until
+from jobs_here import HEAD, ended, made, settings, started
 
 from humanparse.service.jobs import Jobs, runner, service, store_thread
 from humanparse.service.jobs.store import JobItem, Store
 from humanparse.service.problems import Problem
-from humanparse.service.settings import Settings
 
-HEAD = {"do": "parse", "model": "small"}
 IDLE = 0.02
 
 
@@ -38,45 +37,10 @@ def quick(monkeypatch):
     monkeypatch.setattr("humanparse.service.jobs.store.BUSY_S", IDLE)
 
 
-def settings(folder, **given) -> Settings:
-    return Settings(data_dir=str(folder), **({"workers": 2, "threads": 1} | given))
-
-
-@asynccontextmanager
-async def started(folder, run=None, **given):
-    jobs = Jobs(settings(folder, **given), run or FakeRun())
-    await jobs.start()
-    try:
-        yield jobs
-    finally:
-        await jobs.stop()
-
-
-async def made(jobs, *pictures: bytes, head=HEAD):
-    """A job of pictures."""
-    async with jobs.incoming() as incoming:
-        for number, picture in enumerate(pictures):
-            incoming.files.input(number).write_bytes(picture)
-        items = [
-            JobItem(number, f"{number}.jpg", len(picture))
-            for number, picture in enumerate(pictures)
-        ]
-        return await jobs.create(incoming, head, items)
-
-
 async def made_of_zip(jobs, data: bytes):
     async with jobs.incoming() as incoming:
         incoming.files.archive.write_bytes(data)
         return await jobs.create(incoming, HEAD, [])
-
-
-async def ended(jobs, id):
-    """The job when it has ended."""
-    last = None
-    async with asyncio.timeout(10):
-        async for job in jobs.watch(id):
-            last = job or last
-    return last
 
 
 async def texts(jobs, id):
@@ -84,7 +48,7 @@ async def texts(jobs, id):
 
     def text(item):
         if item.state == "done":
-            return json.loads(jobs.files(id).read_result(item.number))["text"]
+            return json.loads(jobs.files(id).result(item.number).read_bytes())["text"]
         return item.problem and item.problem["code"]
 
     return [text(item) for item in await jobs.items(id)]

@@ -5,53 +5,17 @@ import io
 import json
 import time
 import zipfile
-from types import SimpleNamespace
 
 import pytest
 from fake_run import FakeRun
+from jobs_here import FakeDispatcher, is_problem
+from jobs_here import client_ended as ended
 from starlette.testclient import TestClient
 
 from humanparse.service.app import create_app
-from humanparse.service.budget import ByteBudget
 from humanparse.service.jobs import service as jobs_module
 from humanparse.service.problems import MEDIA_TYPE, Problem
 from humanparse.service.settings import Settings
-
-
-class FakeDispatcher:
-    """A Dispatcher whose work is done by a FakeRun."""
-
-    def __init__(self):
-        self.run, self.held = FakeRun(), ByteBudget()
-
-    async def start(self):
-        pass
-
-    async def stop(self, grace_s):
-        pass
-
-    async def reload(self):
-        pass
-
-    def status(self):
-        models = [{"name": name, "sha256": "0"} for name in ("small", "large")]
-        return SimpleNamespace(
-            workers=1,
-            idle=1,
-            busy=0,
-            starting=0,
-            queued=0,
-            running=0,
-            bytes_held=0,
-            mean_service_s=0.1,
-            predicted_wait_s=0.0,
-            last_success_age_s=0.0,
-            restarts=0,
-            crashes=0,
-            models=models,
-            rss_mb=[0.0],
-            last_reload_error="",
-        )
 
 
 @pytest.fixture
@@ -89,29 +53,12 @@ def post(client, *pictures, **given):
     )
 
 
-def ended(client, id) -> dict:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        job = client.get(f"/v1/jobs/{id}").json()
-        if job["state"] in ("done", "cancelled", "failed"):
-            return job
-        time.sleep(0.01)
-    raise TimeoutError(job)
-
-
 def zipped(**entries: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, data in entries.items():
             archive.writestr(name, data)
     return file.getvalue()
-
-
-def is_problem(answer, status, code) -> str:
-    """Check that it is one, and return its detail."""
-    assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE), answer.text
-    assert answer.json()["code"] == code and answer.json()["status"] == status
-    return answer.json()["detail"]
 
 
 def folders(settings) -> list:
@@ -365,7 +312,7 @@ def test_uploads_are_limited_and_leave_nothing_behind(client, settings):
     assert "longer than" in is_problem(
         post(client, b"x", data={"model": "x" * 4097}), 400, "bad_request"
     )
-    assert "16 fields" in is_problem(
+    assert "64 fields" in is_problem(
         post(client, b"x", data={f"f{n}": "x" for n in range(65)}), 400, "bad_request"
     )
     assert not folders(settings)
@@ -376,7 +323,7 @@ def test_a_form_without_pictures_or_with_other_files_is_refused(client, settings
         client.post("/v1/jobs", files={"x": (None, "1")}), 400, "bad_request"
     )
     both = [("image", ("a.jpg", b"x")), ("archive", ("a.zip", b"x"))]
-    assert "both" in is_problem(client.post("/v1/jobs", files=both), 400, "bad_request")
+    assert "several kinds" in is_problem(client.post("/v1/jobs", files=both), 400, "bad_request")
     two = [("archive", ("a.zip", b"x"))] * 2
     assert "several archives" in is_problem(client.post("/v1/jobs", files=two), 400, "bad_request")
     assert "'photo'" in is_problem(
@@ -536,7 +483,7 @@ def test_the_document_names_bodies_answers_and_problems(client):
     create = paths["/v1/jobs"]["post"]
     assert {"202", "400", "413", "415", "422", "429", "503", "507"} <= create["responses"].keys()
     ways = create["requestBody"]["content"]["multipart/form-data"]["schema"]["oneOf"]
-    assert [way["required"] for way in ways] == [["image"], ["archive"]]
+    assert [way["required"] for way in ways] == [["image"], ["archive"], ["video"]]
     assert "image" in ways[0]["properties"] and "min_score" in ways[0]["properties"]
     assert MEDIA_TYPE in create["responses"]["507"]["content"]
     assert (

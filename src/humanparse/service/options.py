@@ -15,6 +15,7 @@ from humanparse.service.settings import Settings
 from humanparse.vocabulary import (
     EDITS,
     FORMAT_SUFFIXES,
+    MAX_EVERY,
     MAX_REGION_LENGTH,
     MAX_STRENGTH,
     MIN_SIDE,
@@ -48,6 +49,7 @@ class Options:
         people: The numbers of the people that are edited, as text; "" for everybody.
         without_people: The numbers of those who are not, as text.
         strength: That of blurring and pixelating, from 0.1 to 10.
+        every: Of a clip, the step from one parsed frame to the next.
     """
 
     model: str = ""
@@ -62,6 +64,7 @@ class Options:
     people: str = ""
     without_people: str = ""
     strength: float = 1.0
+    every: int = 1
 
     def head(self) -> dict[str, Any]:
         """Return the head of the work item, in plain JSON values."""
@@ -71,6 +74,8 @@ class Options:
 NAMES = ("model", "format", "include", "min_score", "palette", "max_side")
 PEOPLE_NAMES = ("people", "without_people")  # of whom the regions of edits are
 EDIT_NAMES = ("model", "min_score", "max_side", "strength", *PEOPLE_NAMES, *EDITS)
+CLIP_ONLY = ("every", "strength", *(name for name in EDITS if name != "crop"))
+CLIP_NAMES = ("model", "min_score", "palette", "max_side", *CLIP_ONLY)
 PICTURE_NAMES = ("model", "min_score", "palette", "max_side", "style")
 
 
@@ -151,6 +156,25 @@ def check_edit_options(fields: Mapping[str, Any], settings: Settings) -> None:
     _edit_values(fields, settings)
 
 
+def clip_options(fields: Mapping[str, Any], settings: Settings) -> Options:
+    """Return the options of a job that is a clip.
+
+    Args:
+        fields: Texts, JSON values or lists of them, by option name.
+        settings: The service's settings.
+
+    Returns:
+        The options, with defaults for those that are not given. Regions of edits are only read in
+        the worker.
+
+    Raises:
+        Problem: bad_option, for an unknown name or an impossible value.
+    """
+    _refuse_unknown(fields, CLIP_NAMES)
+    every = _whole(fields, "every", 1, MAX_EVERY, " of frames")
+    return Options(**_common(fields, settings), **_edits(fields), every=every or 1)
+
+
 def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
     """Return the encoding of PICTURES that the Accept header prefers.
 
@@ -187,15 +211,13 @@ def wanted_encoding(accept: str, *, transparent: bool = False) -> str:
 def _edit_values(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """The fields of Options that /v1/edit has but the encoding."""
     _refuse_unknown(fields, EDIT_NAMES)
-    strength = _number(fields, "strength", MIN_STRENGTH, MAX_STRENGTH)
     people = {name: _people(fields, name) for name in PEOPLE_NAMES}
     if all(people.values()):
         raise Problem("bad_option", "people and without_people exclude each other; give one")
     return {
         **_common(fields, settings),
         **people,
-        "edits": tuple((name, text) for name in EDITS for text in _texts(fields.get(name), name)),
-        "strength": 1.0 if strength is None else strength,
+        **_edits(fields),
     }
 
 
@@ -204,7 +226,15 @@ def _common(fields: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "model": str(_single(fields, "model") or ""),
         "min_score": _number(fields, "min_score", 0, 1),
         "palette": _choice(fields, "palette", PALETTES, "clear"),
-        "max_side": _side(fields, settings.max_side),
+        "max_side": _whole(fields, "max_side", MIN_SIDE, settings.max_side, " of pixels"),
+    }
+
+
+def _edits(fields: Mapping[str, Any]) -> dict[str, Any]:
+    strength = _number(fields, "strength", MIN_STRENGTH, MAX_STRENGTH)
+    return {
+        "edits": tuple((name, text) for name in EDITS for text in _texts(fields.get(name), name)),
+        "strength": 1.0 if strength is None else strength,
     }
 
 
@@ -279,10 +309,12 @@ def _people(fields: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _side(fields: Mapping[str, Any], maximum: int) -> int | None:
-    number = _number(fields, "max_side", MIN_SIDE, maximum)
+def _whole(
+    fields: Mapping[str, Any], name: str, minimum: int, maximum: int, unit: str
+) -> int | None:
+    number = _number(fields, name, minimum, maximum)
     if number is not None and number != int(number):
-        raise Problem("bad_option", f"max_side is {number:g}; give a whole number of pixels")
+        raise Problem("bad_option", f"{name} is {number:g}; give a whole number{unit}")
     return None if number is None else int(number)
 
 

@@ -48,6 +48,10 @@ KINDS: dict[str, Kind] = {
     "broken_image": Kind(422, "The picture is damaged"),
     "image_too_large": Kind(413, "The picture has too many pixels"),
     "refused_image": Kind(422, "This picture stopped the parser twice"),
+    # the clip
+    "not_a_video": Kind(415, "This is not a clip"),
+    "broken_video": Kind(422, "The clip is damaged"),
+    "video_too_large": Kind(413, "The clip is too large or too long"),
     # the load
     "queue_full": Kind(429, "The queue is full", retryable=True),
     "too_many_connections": Kind(503, "Too many connections", retryable=True),
@@ -123,6 +127,13 @@ class Problem(Exception):
         if self.code == "unauthorized":
             headers["www-authenticate"] = 'Bearer realm="humanparse"'
         return headers
+
+
+def reported_problem(problem: Any) -> Problem:
+    """Return the Problem that a worker reports; a worker may send anything."""
+    if not isinstance(problem, dict) or problem.get("code") not in KINDS:
+        return Problem("internal_error", "the parser failed unexpectedly")
+    return Problem(problem["code"], str(problem.get("detail", "")))
 
 
 def storage_problem(error: OSError) -> Problem:

@@ -11,6 +11,7 @@ from humanparse.service.options import ANSWER, FILES, INCLUDE, PEOPLE_NAMES, PIC
 from humanparse.service.settings import Settings
 from humanparse.vocabulary import (
     EDITS,
+    MAX_EVERY,
     MAX_REGION_LENGTH,
     MAX_STRENGTH,
     MIN_SIDE,
@@ -256,6 +257,12 @@ def option_schemas(settings: Settings) -> dict[str, dict[str, Any]]:
             "pattern": f"^{PEOPLE_PATTERN}$",
             "description": "Numbers of the people who are edited, or of those who are not: 1,3.",
         }
+    schemas["every"] = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_EVERY,
+        "description": "Parse each n-th frame of a clip only, and carry masks to those between.",
+    }
     for name in EDITS:
         schemas[name] = {
             "type": "array",

@@ -375,6 +375,31 @@ class Settings:
         minimum=1,
     )
 
+    # Clips, which are jobs
+    video_workers: int = row(
+        1,
+        "Clips parsed at a time, each in a process of its own; 0 refuses clips.",
+        unit="processes",
+        group="Clips",
+        minimum=0,
+        maximum=256,
+    )
+    video_max_mb: float = row(
+        200, "Maximum size of a clip's file.", unit="MB", group="Clips", minimum=0.001
+    )
+    video_max_megapixels: float = row(
+        9.0, "Maximum size of a clip's frames.", unit="MP", group="Clips", minimum=0.001
+    )
+    video_max_seconds: float = row(
+        300, "Maximum length of a clip.", unit="s", group="Clips", minimum=0.1
+    )
+    video_max_frames: int = row(
+        9000, "Maximum number of frames of a clip.", unit="frames", group="Clips", minimum=1
+    )
+    video_deadline_s: float = row(
+        3600, "Time limit for parsing a clip.", unit="s", group="Clips", minimum=1
+    )
+
     # Shutdown and log
     drain_s: float = row(
         30,

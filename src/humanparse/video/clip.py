@@ -25,11 +25,10 @@ from humanparse.video.carry import Carrier
 from humanparse.video.frames import Clip, ClipLimits, Frame, open_clip
 from humanparse.video.steady import Steadier, SteadySettings
 from humanparse.video.track import Tracker, TrackSettings
+from humanparse.vocabulary import MAX_EVERY
 
 if TYPE_CHECKING:
     import supervision
-
-MAX_EVERY = 30  # frames from one that is parsed to the next; up to four times as many are held
 
 
 class Parser(Protocol):

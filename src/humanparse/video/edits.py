@@ -34,19 +34,25 @@ class Editor:
 
     Args:
         steps: As `humanparse.edit.step` makes them. "crop" is not for clips, whose frames all have
-            one size. Another background may be a file.
+            one size.
         strength: Of blurring and pixelating.
+        read: Reads the file of another background; None where files must not be read.
 
     Raises:
         OptionError: A clip cannot be cropped.
     """
 
-    def __init__(self, steps: Iterable[Step], strength: float = 1.0):
+    def __init__(
+        self,
+        steps: Iterable[Step],
+        strength: float = 1.0,
+        read: Callable[[str], np.ndarray] | None = read_file,
+    ):
         self._steps, self._strength = list(steps), strength
         if any(one.operation == "crop" for one in self._steps):
             raise OptionError("a clip cannot be cropped to a region, whose size changes; crop it")
         self.transparent = any(one.operation == "cutout" for one in self._steps)
-        self._read = cache(read_file)  # or a background would be decoded for every frame
+        self._read = read and cache(read)  # or a background would be decoded for every frame
         self._held: dict[Region, dict[int, _Found]] = {}
         self._before: Small | None = None
 

@@ -22,6 +22,7 @@ class _Track:
     seen_s: float = 0.0
     frames: int = 0
     parsed: int = 0
+    spans: list[list[float]] = field(default_factory=list)  # from and to, in seconds
     garments: Counter[str] = field(default_factory=Counter)  # frames that show them
     colours: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -37,12 +38,15 @@ class Tracks:
     def add(self, result: FrameResult) -> None:
         """Take in the next frame."""
         seconds = result.frame.seconds
-        step_s = seconds - self._before_s if self._before_s is not None else 0.0
-        self._before_s = seconds
+        before_s, self._before_s = self._before_s, seconds
+        step_s = seconds - before_s if before_s is not None else 0.0
         self._frames += 1
         for person, number in zip(result.parsing.people, result.track_ids, strict=True):
             track = self._tracks.setdefault(number, _Track(seconds))
             track.seen_s += step_s if track.frames else 0.0
+            if not track.spans or track.to_s != before_s:
+                track.spans.append([seconds, seconds])
+            track.spans[-1][1] = seconds
             track.to_s = seconds
             track.frames += 1
             if result.parsed:
@@ -63,6 +67,7 @@ class Tracks:
                     "to": round(track.to_s, 3),
                     "seconds": round(track.seen_s, 3),
                     "frames": track.frames,
+                    "seen": [[round(one, 3) for one in span] for span in track.spans],
                     "garments": _garments(track),
                 }
                 for number, track in sorted(self._tracks.items())

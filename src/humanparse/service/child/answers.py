@@ -96,8 +96,8 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
         ImageError: For a picture that cannot be read.
         UnknownModel: For a model that is not loaded.
     """
-    model = _model(models, head["model"])
-    parsing = _with_options(model.parser, head).parse(picture)
+    model = chosen(models, head["model"])
+    parsing = with_options(model.parser, head).parse(picture)
     if source := head.get("source"):
         parsing = replace(parsing, name=_stem(source), file_name=source)
     start = time.perf_counter()
@@ -122,15 +122,16 @@ def answer(models: Models, head: Mapping[str, Any], picture: bytes) -> tuple[dic
     return noted, body
 
 
-def _model(models: Models, name: str) -> Loaded:
+def chosen(models: Models, name: str) -> Loaded:
+    """Return the model of that name; the first one for "". Raises UnknownModel."""
     name = name or next(iter(models))
     if name not in models:
         raise UnknownModel(f"there is no model {name!r} here; choose from {', '.join(models)}")
     return models[name]
 
 
-def _with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
-    """The parser with the request's options; it shares the loaded model."""
+def with_options(loaded: HumanParser, head: Mapping[str, Any]) -> HumanParser:
+    """Return the parser with the request's options; it shares the loaded model."""
     if head["min_score"] is None and head["max_side"] is None:
         return loaded
     min_score = loaded.min_score if head["min_score"] is None else head["min_score"]

@@ -71,6 +71,7 @@ def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Handler], dict[str, Any]]
         "parse": lambda head, blob: answers.answer(models, head, blob),
         "probe": probe,
         "unzip": _unzip,
+        "clip": lambda head, blob: _clip(models, head),
     }
     loaded_s = time.perf_counter() - start
     return handlers, {
@@ -84,6 +85,12 @@ def _unzip(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
     from humanparse.service.child import archive
 
     return archive.unzip(head), b""
+
+
+def _clip(models: Any, head: Mapping[str, Any]) -> wire.Frame:
+    from humanparse.service.child import clip
+
+    return clip.parse_clip(models, head), b""
 
 
 def _reply(answers: Mapping[str, Handler], task: Mapping[str, Any], blob: bytes) -> wire.Frame:

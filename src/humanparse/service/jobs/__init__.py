@@ -5,8 +5,9 @@ Modules:
     store_thread.py   gives one server, and in it one thread, access to the store
     files.py          pictures and results, in folders
     quota.py          how much space the files of all jobs may take
-    runner.py         gives the pictures to the workers and keeps their results
+    runner.py         gives the pictures and clips to the workers and keeps their results
     service.py        `Jobs` creates, shows, cancels and deletes jobs and resumes them at start
+    clip.py           what a worker is told about a clip, and the results that come of it
     upload.py         a form → files, streamed
     results.py        results → NDJSON or zip, streamed
     schemas.py        the bodies, for the OpenAPI document

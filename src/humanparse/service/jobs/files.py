@@ -1,6 +1,9 @@
 """The files of a job. Each job has a folder whose name the server chooses:
 
     <root>/<id>/upload.zip             an archive that is not unpacked yet
+    <root>/<id>/upload                 a clip that is not parsed yet
+    <root>/<id>/clip/…                 what is parsed of it so far
+    <root>/<id>/progress.json          how much that is
     <root>/<id>/inputs/0000.bin, …     pictures that are not parsed yet
     <root>/<id>/results/0000, …        finished results
 
@@ -10,15 +13,18 @@ deleted; it is removed at start.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from humanparse.service.jobs.store import ClipProgress
 from humanparse.system.files import sync_folder, write_private
 
 GONE = "gone-"
+MAX_PROGRESS_BYTES = 100
 
 
 class JobFiles:
@@ -38,6 +44,8 @@ class JobFiles:
             self.folder / "inputs",
             self.folder / "results",
         )
+        self.clip, self.parsed_clip = self.folder / "upload", self.folder / "clip"
+        self.progress = self.folder / "progress.json"
 
     def create(self) -> None:
         """Make the folders. Raises OSError."""
@@ -79,26 +87,32 @@ class JobFiles:
             self.input(number).unlink()
 
     def archive_bytes(self) -> int:
-        """Return the size of the archive; 0 if it is gone."""
-        try:
-            return self.archive.stat().st_size
-        except OSError:
-            return 0
+        """Return the size of the archive or clip; 0 if it is gone."""
+        return sum(_size(path) for path in (self.archive, self.clip))
 
     def drop_archive(self) -> None:
-        """Remove the archive."""
-        with suppress(OSError):
-            self.archive.unlink()
+        """Remove the archive or clip, and what was parsed of it so far."""
+        for path in (self.archive, self.clip):
+            with suppress(OSError):
+                path.unlink()
+        shutil.rmtree(self.parsed_clip, ignore_errors=True)
+
+    def clip_progress(self) -> ClipProgress | None:
+        """Return how much of a clip is parsed; None if that is not known.
+
+        A worker wrote it that read a clip from a client, so it is not trusted.
+        """
+        try:
+            done, total = json.loads(self.progress.read_bytes()[:MAX_PROGRESS_BYTES])
+            return ClipProgress(int(done), None if total is None else int(total))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def write_result(self, number: int, body: bytes) -> None:
         """Write a result; replaces an earlier one with the same number. Raises OSError."""
         # in case the folder was removed from outside
         self.results.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._result(number), body)
-
-    def read_result(self, number: int) -> bytes:
-        """Return a result. Raises FileNotFoundError."""
-        return self._result(number).read_bytes()
+        write_private(self.result(number), body)
 
     def remove(self) -> None:
         """Remove the folder; it is renamed first, so that no task in progress can write into it."""
@@ -106,8 +120,16 @@ class JobFiles:
             os.rename(self.folder, gone := self._root / f"{GONE}{self.id}")
             shutil.rmtree(gone, ignore_errors=True)
 
-    def _result(self, number: int) -> Path:
+    def result(self, number: int) -> Path:
+        """Return the path of a result."""
         return self.results / f"{number:04d}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def remove_strangers(root: Path, known: Collection[str]) -> None:

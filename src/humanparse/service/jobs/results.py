@@ -1,5 +1,5 @@
-"""The results of a job as one download, JSON lines or a zip. They are streamed with one result in
-memory at a time."""
+"""The results of a job as one download, JSON lines or a zip. They are streamed with one result, or
+a piece of it, in memory at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.store import JobItem
@@ -19,7 +19,9 @@ ENDINGS = {
     "image/jpeg": "jpg",
     "image/webp": "webp",
     "application/x-ndjson": "ndjson",
+    "video/webm": "webm",
 }
+PIECE_BYTES = 262_144  # of a result, in memory at a time
 EPOCH = (1980, 1, 1, 0, 0, 0)  # for all files in a zip, so that equal results give equal bytes
 
 
@@ -62,13 +64,16 @@ def as_lines(files: JobFiles, items: Sequence[JobItem], job: str) -> Iterator[by
     for item in items:
         path = result_path(job, item.number)
         line: dict[str, Any] = {"index": item.number, "source": item.source}
-        body = _body(files, item)
+        body = _opened(files, item)
         if body is None:
             yield _line(line | {"problem": problem_of(item, path)})
-        elif item.media_type == "application/json":
+            continue
+        with body:
+            json_text = body.read() if item.media_type == "application/json" else None
+        if json_text is not None:
             # Copied without parsing it: between tokens of JSON a line break means the same as a
             # space, and strings contain none.
-            flat = body.replace(b"\r", b" ").replace(b"\n", b" ")
+            flat = json_text.replace(b"\r", b" ").replace(b"\n", b" ")
             yield _line(line)[:-2] + b',"result":' + flat + b"}\n"
         else:
             yield _line(line | {"media_type": item.media_type, "href": path})
@@ -90,26 +95,28 @@ def as_zip(files: JobFiles, items: Sequence[JobItem], job: str) -> Iterator[byte
     with zipfile.ZipFile(sink, "w") as archive:
         for item in items:
             entry: dict[str, Any] = {"index": item.number, "source": item.source}
-            body = _body(files, item)
+            body = _opened(files, item)
             if body is None:
                 index.append(entry | {"problem": problem_of(item, result_path(job, item.number))})
                 continue
             name = f"{item.number:04d}.{ENDINGS.get(item.media_type or '', 'bin')}"
-            _add(archive, name, body)
+            with body, archive.open(_info(name), "w", force_zip64=True) as target:
+                while piece := body.read(PIECE_BYTES):
+                    target.write(piece)
+                    yield sink.taken()
             index.append(
                 entry | {"file": name, "media_type": item.media_type, "people": item.people}
             )
-            yield sink.taken()
-        _add(archive, "index.json", json.dumps(index, indent=1).encode())
+        archive.writestr(_info("index.json"), json.dumps(index, indent=1).encode())
     yield sink.taken()
 
 
-def _body(files: JobFiles, item: JobItem) -> bytes | None:
-    """Return a result; None if there is none, also if the job is deleted while it is being sent."""
+def _opened(files: JobFiles, item: JobItem) -> BinaryIO | None:
+    """Open a result; None if there is none, also if the job is deleted while it is being sent."""
     if item.state != "done":
         return None
     try:
-        return files.read_result(item.number)
+        return files.result(item.number).open("rb")
     except OSError:
         return None
 
@@ -118,11 +125,11 @@ def _line(data: dict[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode() + b"\n"
 
 
-def _add(archive: zipfile.ZipFile, name: str, body: bytes) -> None:
+def _info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, EPOCH)
     info.compress_type = zipfile.ZIP_DEFLATED if name.endswith("json") else zipfile.ZIP_STORED
     info.external_attr = 0o600 << 16
-    archive.writestr(info, body)
+    return info
 
 
 class _Sink(io.RawIOBase):

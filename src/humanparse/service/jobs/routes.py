@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from humanparse.service.http.disconnect import ClientGone
@@ -25,9 +25,9 @@ from humanparse.service.jobs.schemas import (
     result_response,
 )
 from humanparse.service.jobs.service import HEARTBEAT_S, Jobs
-from humanparse.service.jobs.store import ENDED, Job, JobItem
+from humanparse.service.jobs.store import CLIP, ENDED, Job, JobItem
 from humanparse.service.jobs.upload import read_upload
-from humanparse.service.options import NAMES, Options, parse_options
+from humanparse.service.options import CLIP_ONLY, NAMES, Options, clip_options, parse_options
 from humanparse.service.paths import root_of
 from humanparse.service.problems import KINDS, Problem
 from humanparse.service.schemas import problem_responses, query_parameters
@@ -80,7 +80,7 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
     @router.post(
         "",
         status_code=202,
-        summary="Parse many pictures in the background",
+        summary="Parse many pictures, or a clip, in the background",
         response_model=JobResponse,
         responses={
             202: {
@@ -91,19 +91,24 @@ def _add_jobs(router: APIRouter, settings: Settings) -> None:
             **problem_responses(*RECEIVING, *ALWAYS),
         },
         openapi_extra={
-            "parameters": query_parameters(NAMES, settings),
+            "parameters": query_parameters((*NAMES, *CLIP_ONLY), settings),
             "requestBody": request_body(settings),
         },
     )
     async def create(request: Request) -> Response:
         jobs: Jobs = request.app.state.jobs
         query = {name: request.query_params.getlist(name) for name in request.query_params}
-        _options(request, query, settings)  # report a wrong option before reading a gigabyte
+        # report a wrong option before reading a gigabyte
+        _options(request, query, settings, not query.keys().isdisjoint(CLIP_ONLY))
         try:
             async with jobs.incoming() as incoming:
                 upload = await read_upload(request, incoming.files, settings, jobs.quota)
-                options = _options(request, query | upload.fields, settings)
-                job = await jobs.create(incoming, options.head(), upload.items)
+                fields = query | upload.fields
+                is_clip = upload.clip is not None
+                head = _options(request, fields, settings, is_clip).head()
+                if is_clip:
+                    head |= {"do": CLIP, "source": upload.clip}
+                job = await jobs.create(incoming, head, upload.items)
         except ClientDisconnect:
             raise ClientGone from None
         headers = {"location": _path(request, job.id), **NO_STORE}
@@ -211,29 +216,34 @@ def _add_results(router: APIRouter) -> None:
     async def result(request: Request, id: Id, index: Index) -> Response:
         jobs: Jobs = request.app.state.jobs
         job = await jobs.get(id)
+        if job.is_clip and job.packed and job.state not in ENDED:
+            raise Problem(
+                "conflict", f"the clip is not parsed yet; {_progress(job)}", retry_after_s=1
+            )
         item = await jobs.item(id, index)
         if item.state == "pending" and job.state not in ENDED:
-            raise Problem(
-                "conflict", f"this picture is not parsed yet; {_progress(job)}", retry_after_s=1
-            )
+            raise Problem("conflict", f"this is not parsed yet; {_progress(job)}", retry_after_s=1)
         if item.state != "done":
             problem = problem_of(item, request.url.path)
             raise Problem(problem["code"], problem["detail"])
+        path = jobs.files(id).result(index)
         try:
-            body = await asyncio.to_thread(jobs.files(id).read_result, index)
+            details = await asyncio.to_thread(path.stat)
         except OSError:
             raise Problem(
-                "gone", "the result no longer exists; send the picture again in another job"
+                "gone", "the result no longer exists; send it again in another job"
             ) from None
-        return Response(body, media_type=item.media_type, headers=NO_STORE)
+        return FileResponse(path, media_type=item.media_type, headers=NO_STORE, stat_result=details)
 
 
 # Pieces
 
 
-def _options(request: Request, fields: dict[str, list[str]], settings: Settings) -> Options:
+def _options(
+    request: Request, fields: dict[str, list[str]], settings: Settings, is_clip: bool
+) -> Options:
     """Return the options with the model's name: after a restart another may be the first."""
-    options = parse_options(fields, settings)
+    options = (clip_options if is_clip else parse_options)(fields, settings)
     return replace(options, model=request.app.state.cached_dispatcher.model(options.model)["name"])
 
 
@@ -247,6 +257,9 @@ def _shown(request: Request, job: Job) -> dict[str, Any]:
 
 
 def _progress(job: Job) -> str:
+    if job.is_clip:
+        done, total = job.frames or (0, None)
+        return f"the job is {job.state}, {done} of {total or 'its'} frames are done"
     return (
         f"the job is {job.state}, {job.done + job.failed} of {job.total or 'its'} pictures are done"
     )

@@ -1,4 +1,4 @@
-"""Gives the pictures of jobs to the workers, a few at once, and keeps their results.
+"""Gives the pictures and clips of jobs to the workers, a few at once, and keeps their results.
 
 Nothing is lost or counted twice: a result is written completely, then its row is changed, then the
 picture is removed. If the server is killed in between, the picture is still pending after a
@@ -12,13 +12,14 @@ import hashlib
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from humanparse.service.child.archive import ENTRIES
+from humanparse.service.jobs.clip import clip_items, clip_task
 from humanparse.service.jobs.files import JobFiles
 from humanparse.service.jobs.quota import MB, Quota
 from humanparse.service.jobs.store import Job, JobItem
@@ -34,9 +35,7 @@ RETRY_S = (1.0, 4.0)  # pauses between the three attempts of a picture
 BUSY_S = 2.0  # between attempts when the queue does not accept the picture; there is no limit
 STORAGE_S = 3.0  # between attempts to write to a full disk
 BUSY = ("queue_full", "not_ready")
-UNFORESEEN = Problem(
-    "internal_error", "the picture could not be parsed because of an unexpected error"
-)
+UNFORESEEN = Problem("internal_error", "it could not be parsed because of an unexpected error")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,14 @@ class Run(Protocol):
     ) -> Awaitable[Reply]: ...
 
 
+class RunAlone(Protocol):
+    """The type of `run_alone` without its settings."""
+
+    def __call__(
+        self, head: Mapping[str, Any], timeout_s: float, /
+    ) -> Awaitable[Mapping[str, Any]]: ...
+
+
 @dataclass(eq=False)
 class OpenJob:
     """A job in progress.
@@ -57,7 +64,8 @@ class OpenJob:
         id: Its id.
         options: The work for a worker, without the picture.
         files: Its files.
-        waiting: Its pictures that are not in progress; None stands for its archive.
+        is_clip: Whether it is a clip, for which there are places of their own.
+        waiting: Its pictures that are not in progress; None stands for its archive or clip.
         begun: Whether work on it has begun.
         running: The tasks in progress.
     """
@@ -65,6 +73,7 @@ class OpenJob:
     id: str
     options: dict[str, Any]
     files: JobFiles
+    is_clip: bool
     waiting: deque[JobItem | None]
     begun: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -75,6 +84,7 @@ class Runner:
 
     Args:
         run: `Dispatcher.run`, which does the work.
+        run_alone: Parses a clip in a worker of its own.
         store_thread: Records the state of the jobs.
         settings: For the limits of archives.
         now: Returns the seconds of the steady clock.
@@ -89,6 +99,7 @@ class Runner:
     def __init__(
         self,
         run: Run,
+        run_alone: RunAlone,
         store_thread: StoreThread,
         settings: Settings,
         now: Callable[[], float],
@@ -98,6 +109,7 @@ class Runner:
     ):
         self.trouble = ""
         self._quota = quota
+        self._run_alone = run_alone
         self._run, self._store_thread, self._settings, self._now, self._changed = (
             run,
             store_thread,
@@ -105,7 +117,7 @@ class Runner:
             now,
             changed,
         )
-        self._free = slots
+        self._free = {False: slots, True: settings.video_workers}  # whether for clips
         self._open: dict[str, OpenJob] = {}  # the next in turn comes first
         self._stopping = False
 
@@ -118,7 +130,7 @@ class Runner:
         """
         waiting: deque[JobItem | None] = deque([None] if job.packed else pending)
         self._open[job.id] = OpenJob(
-            job.id, job.options, JobFiles(self._store_thread.root, job.id), waiting
+            job.id, job.options, JobFiles(self._store_thread.root, job.id), job.is_clip, waiting
         )
         self._fill()
 
@@ -127,6 +139,8 @@ class Runner:
         if job := self._open.pop(id, None):
             job.waiting.clear()
             await _cancelled(job.running)
+            if job.is_clip:
+                await self._drop_packed(job)
 
     async def stop(self, grace_s: float) -> None:
         """Begin no more work, and wait for the tasks in progress.
@@ -143,22 +157,22 @@ class Runner:
 
     def _fill(self) -> None:
         """Give work to every free slot."""
-        while self._free and not self._stopping and (turn := self._next()):
+        while not self._stopping and (turn := self._next()):
             job, item = turn
-            self._free -= 1
+            self._free[job.is_clip] -= 1
             task = asyncio.create_task(self._work(job, item))
             job.running.add(task)
             task.add_done_callback(partial(self._done, job))
 
     def _next(self) -> tuple[OpenJob, JobItem | None] | None:
         for job in self._open.values():
-            if job.waiting:
+            if job.waiting and self._free[job.is_clip]:
                 self._open[job.id] = self._open.pop(job.id)  # next time the other jobs come first
                 return job, job.waiting.popleft()
         return None
 
     def _done(self, job: OpenJob, task: asyncio.Task[None]) -> None:
-        self._free += 1
+        self._free[job.is_clip] += 1
         job.running.discard(task)
         if not job.waiting and not job.running and self._open.get(job.id) is job:
             del self._open[job.id]
@@ -172,7 +186,7 @@ class Runner:
         try:
             await self._begin(job)
             if item is None:
-                await self._unpack(job)
+                await (self._parse_clip(job) if job.is_clip else self._unpack(job))
             else:
                 await self._parse(job, item)
         except _Left:
@@ -223,7 +237,6 @@ class Runner:
     async def _unpack(self, job: OpenJob) -> None:
         """Unpack the archive into waiting pictures, or let the job fail."""
         limits = self._settings
-        packed_bytes = await asyncio.to_thread(job.files.archive_bytes)
         max_mb = min(limits.job_max_mb, self._quota.left_bytes / MB)
         head = {
             "do": "unzip",
@@ -239,6 +252,34 @@ class Runner:
             # remove what was unpacked before the error; the rest is removed with the job
             with suppress(OSError):
                 await asyncio.to_thread(job.files.empty_inputs)
+        await self._unpacked_or_failed(job, found)
+
+    async def _parse_clip(self, job: OpenJob) -> None:
+        """Parse the clip into its results, or let the job fail."""
+        # what an earlier start of the service has left of it counts already
+        max_mb = self._quota.left_bytes / MB
+        found = await self._tried(lambda: self._parsed_clip(job, max_mb))
+        if isinstance(found, Problem) and found.code == "body_too_large":
+            found = self._quota.full()
+        found = self._that_fit(job, found, max_mb)
+        await self._unpacked_or_failed(job, found)
+
+    async def _parsed_clip(self, job: OpenJob, max_mb: float) -> list[JobItem]:
+        head = clip_task(job.options, job.files, self._settings, max_mb)
+        allowed_s = self._settings.video_deadline_s
+        try:
+            reply = await self._run_alone(head, allowed_s)
+        except TimeoutError:
+            raise Problem(
+                "video_too_large",
+                f"the clip takes longer than {allowed_s:g} s to parse; send a shorter or smaller "
+                "one, or a larger `every`",
+            ) from None
+        return await asyncio.to_thread(clip_items, job.options, job.files, reply)
+
+    async def _unpacked_or_failed(self, job: OpenJob, found: list[JobItem] | Problem) -> None:
+        """Record what became of an archive or a clip, and remove it."""
+        if isinstance(found, Problem):
             await self._until_kept(
                 lambda: self._store_thread.do(
                     lambda store: store.end(job.id, "failed", self._now(), _plain(found))
@@ -251,15 +292,19 @@ class Runner:
                 )
             )
             job.waiting.extend(item for item in found if item.state == "pending")
+        await self._drop_packed(job)
+
+    async def _drop_packed(self, job: OpenJob) -> None:
+        packed_bytes = await asyncio.to_thread(job.files.archive_bytes)
         await asyncio.to_thread(job.files.drop_archive)
         self._quota.give_back(job.id, packed_bytes)
 
     def _that_fit(
         self, job: OpenJob, found: list[JobItem] | Problem, max_mb: float
     ) -> list[JobItem] | Problem:
-        """Take the bytes of the unpacked pictures from the quota.
+        """Take the bytes of the unpacked pictures, or of a clip's results, from the quota.
 
-        Returns the pictures, or the Problem; a full quota has its own Problem.
+        Returns the items, or the Problem; a full quota has its own Problem.
         """
         if isinstance(found, Problem):
             quota_is_full = found.code == "body_too_large" and max_mb < self._settings.job_max_mb

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from humanparse.service.jobs.store import Job
-from humanparse.service.options import NAMES
+from humanparse.service.options import CLIP_NAMES, NAMES
 from humanparse.service.schemas import option_schemas
 from humanparse.service.settings import Settings
 
@@ -21,6 +21,13 @@ class JobProblem(BaseModel):
 
     code: str
     detail: str
+
+
+class JobFrames(BaseModel):
+    """How much of a clip is parsed."""
+
+    done: Annotated[int, Field(ge=0)]
+    total: Annotated[int | None, Field(ge=0, description="Null if the clip does not say.")]
 
 
 class JobLinks(BaseModel):
@@ -40,10 +47,16 @@ class JobResponse(BaseModel):
     id: str
     state: Literal["queued", "running", "done", "cancelled", "failed"]
     total: Annotated[
-        int | None, Field(ge=0, description="Pictures; null until the archive is unpacked.")
+        int | None,
+        Field(
+            ge=0,
+            description="Pictures; null until the archive is unpacked. Of a clip, its results; "
+            "null until it is parsed.",
+        ),
     ]
     done: Annotated[int, Field(ge=0, description="Pictures that have a result.")]
     failed: Annotated[int, Field(ge=0, description="Pictures that have a problem instead.")]
+    frames: Annotated[JobFrames | None, Field(description="Only of a clip that is begun.")]
     created: Moment
     expires: Annotated[
         Moment | None, Field(description="When it will be deleted; null until it has ended.")
@@ -73,6 +86,7 @@ def job_response(job: Job, rest_s: float | None, root: str = "") -> dict[str, An
         "total": None if job.packed else job.total,
         "done": job.done,
         "failed": job.failed,
+        "frames": job.frames and job.frames._asdict(),
         "created": _moment(job.created),
         "expires": None if rest_s is None else _moment(time.time() + rest_s),
         "problem": job.problem,
@@ -98,7 +112,7 @@ def job_path(id: str, root: str = "") -> str:
 
 def request_body(settings: Settings) -> dict[str, Any]:
     """Return the form that creates a job."""
-    options = {name: schema for name, schema in option_schemas(settings).items() if name in NAMES}
+    schemas = option_schemas(settings)
     file = {"type": "string", "format": "binary", "minLength": 1}
     images = {
         "type": "array",
@@ -108,14 +122,19 @@ def request_body(settings: Settings) -> dict[str, Any]:
         "description": "The files of the pictures, one field each.",
     }
     archive = file | {"description": "A zip of pictures, instead of `image`."}
+    clip = file | {"description": "A clip, whose people are followed from frame to frame."}
     ways = [
         {
             "type": "object",
             "required": [name],
-            "properties": {name: schema, **options},
+            "properties": {name: schema, **{option: schemas[option] for option in options}},
             "additionalProperties": False,
         }
-        for name, schema in (("image", images), ("archive", archive))
+        for name, schema, options in (
+            ("image", images, NAMES),
+            ("archive", archive, NAMES),
+            ("video", clip, CLIP_NAMES),
+        )
     ]
     return {"required": True, "content": {"multipart/form-data": {"schema": {"oneOf": ways}}}}
 

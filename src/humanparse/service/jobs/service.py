@@ -7,19 +7,20 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from humanparse.service.clock import SteadyClock
 from humanparse.service.jobs.files import JobFiles, remove_strangers
 from humanparse.service.jobs.quota import MB, Quota
-from humanparse.service.jobs.runner import Run, Runner
+from humanparse.service.jobs.runner import Run, RunAlone, Runner
 from humanparse.service.jobs.store import ENDED, OPEN, Job, JobItem, Store
 from humanparse.service.jobs.store_thread import StoreThread
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem, storage_problem
 from humanparse.service.settings import Settings
+from humanparse.service.work import alone
 
 T = TypeVar("T")
 
@@ -51,13 +52,20 @@ class Jobs:
         settings: For the folder and the limits.
         run: `Dispatcher.run`, which does the work.
         metrics: Reports the counts.
+        run_alone: Parses a clip; None starts a worker of its own on this machine.
 
     Attributes:
         counts: The number of jobs by state.
         quota: The space that the files of all jobs share.
     """
 
-    def __init__(self, settings: Settings, run: Run, metrics: Metrics | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        run: Run,
+        metrics: Metrics | None = None,
+        run_alone: RunAlone | None = None,
+    ):
         self.counts: dict[str, int] = {}
         self._settings = settings
         self._store_thread = StoreThread(settings.folder)
@@ -65,6 +73,7 @@ class Jobs:
         self.quota = Quota(settings.jobs_max_mb * MB)
         self._runner = Runner(
             run,
+            run_alone or partial(alone.run_alone, settings),
             self._store_thread,
             settings,
             self._clock.now,
@@ -188,11 +197,12 @@ class Jobs:
             raise Problem(
                 "not_found", "there is no such job; it may have been deleted or have expired"
             )
-        return job
+        return await self._with_frames(job)
 
     async def all(self) -> list[Job]:
         """Return all jobs, the oldest first."""
-        return [job for job in await self._do(lambda store: store.jobs()) if self.rest_s(job) != 0]
+        jobs = await self._do(lambda store: store.jobs())
+        return [await self._with_frames(job) for job in jobs if self.rest_s(job) != 0]
 
     async def items(self, id: str) -> list[JobItem]:
         """Return the items of a job, in order."""
@@ -204,6 +214,12 @@ class Jobs:
         if item is None:
             raise Problem("not_found", f"the job has no picture {number}; the first one is 0")
         return item
+
+    async def _with_frames(self, job: Job) -> Job:
+        """Add how much of a clip is parsed, which its worker notes in a file."""
+        if not job.is_clip:
+            return job
+        return replace(job, frames=await asyncio.to_thread(self.files(job.id).clip_progress))
 
     def files(self, id: str) -> JobFiles:
         """Return the files of a job."""

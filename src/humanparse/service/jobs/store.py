@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 VERSION = 1
 BUSY_S = 0.5
+CLIP = "clip"  # what a worker does for a job that is a clip
 OPEN, ENDED = ("queued", "running"), ("done", "cancelled", "failed")
 SCHEMA = """
 CREATE TABLE jobs (
@@ -56,6 +57,18 @@ class JobItem:
     problem: dict[str, Any] | None = None
 
 
+class ClipProgress(NamedTuple):
+    """How much of a clip is parsed.
+
+    Attributes:
+        done: Frames that are done.
+        total: Frames of the clip; None if that is not known.
+    """
+
+    done: int
+    total: int | None
+
+
 @dataclass(frozen=True)
 class Job:
     """One job.
@@ -64,13 +77,14 @@ class Job:
         id: Its id.
         state: queued, running, done, cancelled, or failed if it could not be used as a whole.
         options: The work for a worker, without the picture.
-        packed: Whether it is still an archive; then total is 0.
+        packed: Whether it is still an archive, or a clip; then total is 0.
         total: How many pictures it has.
         done: How many pictures have a result.
         failed: How many pictures have a problem.
         created: When it was created, in seconds of the wall clock.
         ended: When it ended, in seconds of the steady clock; None if it has not.
         problem: {code, detail} if it has failed.
+        frames: Of a clip, how much is parsed; the store does not know that.
     """
 
     id: str
@@ -83,6 +97,12 @@ class Job:
     created: float = 0.0
     ended: float | None = None
     problem: dict[str, Any] | None = None
+    frames: ClipProgress | None = None
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether it is a clip; then its items are the results."""
+        return self.options["do"] == CLIP
 
 
 class DamagedStore(Exception):
@@ -178,7 +198,7 @@ class Store:
         Args:
             id: Its id.
             options: The work for a worker, without the picture.
-            items: Its pictures; none if it is still an archive.
+            items: Its pictures; none if it is still an archive, or a clip.
             created: When it was created, in seconds of the wall clock.
         """
         with self._transaction():
@@ -190,18 +210,20 @@ class Store:
             self._add_items(id, items)
 
     def unpacked(self, id: str, items: Sequence[JobItem], now: float) -> None:
-        """Add the pictures of an archive.
+        """Add the pictures of an archive, or the results of a clip.
 
         Args:
             id: The job's id.
-            items: Its pictures; those that could not be unpacked have failed already.
+            items: Its pictures; those that could not be unpacked have failed already. Or its
+                results, which are done.
             now: Seconds of the steady clock.
         """
-        failed = sum(item.state == "failed" for item in items)
+        done, failed = (sum(item.state == state for item in items) for state in ("done", "failed"))
         with self._transaction():
             changed = self._db.execute(
-                "UPDATE jobs SET packed = 0, total = ?, failed = ? WHERE id = ? AND packed = 1",
-                (len(items), failed, id),
+                "UPDATE jobs SET packed = 0, total = ?, done = ?, failed = ?"
+                " WHERE id = ? AND packed = 1",
+                (len(items), done, failed, id),
             )
             if changed.rowcount:
                 self._add_items(id, items)
@@ -259,13 +281,13 @@ class Store:
         return [id for (id,) in self._db.execute("SELECT id FROM jobs WHERE ended < ?", (before,))]
 
     def _add_items(self, id: str, items: Sequence[JobItem]) -> None:
-        rows = [
-            (id, item.number, item.source, item.size, item.state, _json(item.problem))
-            for item in items
-        ]
+        rows = []
+        for item in items:
+            state = (item.state, item.media_type, item.people, _json(item.problem))
+            rows.append((id, item.number, item.source, item.size, *state))
         self._db.executemany(
-            "INSERT INTO items (job, number, source, size, state, problem)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO items (job, number, source, size, state, media_type, people, problem)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
 

@@ -1,4 +1,4 @@
-"""Writes the pictures or the archive of a form into a job's folder as the bytes arrive."""
+"""Writes the pictures, archive or clip of a form into a job's folder as the bytes arrive."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from humanparse.service.names import clean_name, tell_apart
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-ARCHIVE_FIELD = "archive"
-_HOW = "send a form with pictures as files in 'image', or one zip as a file in 'archive'"
+ARCHIVE_FIELD, CLIP_FIELD = "archive", "video"
+_HOW = (
+    "send a form with pictures as files in 'image', one zip as a file in 'archive', or one clip as "
+    "a file in 'video'"
+)
 
 
 @dataclass
@@ -28,11 +31,13 @@ class JobUpload:
     Attributes:
         items: The pictures, whose files are in the job's folder.
         has_archive: Whether there is an archive instead.
+        clip: The name of the clip that is there instead; None if there is none.
         fields: The other fields, which are options, by name.
     """
 
     items: list[JobItem] = field(default_factory=list)
     has_archive: bool = False
+    clip: str | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -64,11 +69,12 @@ async def read_upload(
         folder.open_file,
         max_fields=settings.max_fields,
         how=_HOW,
-        file_fields=(*FILE_FIELDS, ARCHIVE_FIELD),
+        file_fields=(*FILE_FIELDS, ARCHIVE_FIELD, CLIP_FIELD),
     )
-    if upload.has_archive == bool(upload.items):
-        both = "both pictures and an archive" if upload.items else "neither pictures nor an archive"
-        raise Problem("bad_request", f"the form contains {both}; {_HOW}")
+    kinds = (bool(upload.items), upload.has_archive, upload.clip is not None)
+    if sum(kinds) != 1:
+        what = "files of several kinds" if any(kinds) else "neither pictures, an archive nor a clip"
+        raise Problem("bad_request", f"the form contains {what}; {_HOW}")
     sources = tell_apart([item.source for item in upload.items])
     named = zip(upload.items, sources, strict=True)
     upload.items = [replace(item, source=source) for item, source in named]
@@ -84,7 +90,18 @@ class _Folder:
 
     def open_file(self, name: str, file_name: str) -> Sink:
         """Open the file for a part of the form. Raises Problem if there are too many."""
+        if name == CLIP_FIELD:
+            return self._clip(clean_name(file_name))
         return self._archive() if name == ARCHIVE_FIELD else self._picture(clean_name(file_name))
+
+    def _clip(self, source: str) -> Sink:
+        if not self._settings.video_workers:
+            raise Problem("unsupported_media_type", "this service takes no clips (video_workers)")
+        if self.upload.clip is not None:
+            raise Problem("bad_request", "the form contains several clips; send one per job")
+        self.upload.clip = source
+        max_mb = self._settings.video_max_mb
+        return _ToDisk(self._files.clip, max_mb, "the clip", self._take, lambda size: None)
 
     def _archive(self) -> Sink:
         if self.upload.has_archive:

@@ -28,7 +28,7 @@ from humanparse.webpage import INDEX, POLICY, SERVER, index_html, page_files
 # media types that gzip makes smaller; pictures are compressed already
 COMPRESSIBLE = ("text/", "image/svg+xml")
 # settings that the page gets, so that it does not send what would be refused
-LIMITS = ("max_body_mb", "max_megapixels")
+LIMITS = ("max_body_mb", "max_megapixels", "video_max_mb", "video_workers")
 
 
 def page_routes() -> APIRouter:

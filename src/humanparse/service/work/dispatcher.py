@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from humanparse.service.budget import ByteBudget
-from humanparse.service.problems import KINDS, Problem
+from humanparse.service.problems import Problem, reported_problem
 from humanparse.service.settings import Settings
 from humanparse.service.work.admission import BACKGROUND, INTERACTIVE, Admission, Entry
 from humanparse.service.work.pool import WorkerPool
@@ -382,7 +382,7 @@ class Dispatcher:
     def _deliver(self, entry: _Queued, head: dict[str, Any], body: bytes, start: float) -> None:
         worked_s = time.monotonic() - start
         if "problem" in head:
-            _fail(entry.reply, _reported(head["problem"]))
+            _fail(entry.reply, reported_problem(head["problem"]))
             return
         if entry.item.head["do"] == "parse":
             self._queue.service_times.add(entry.kind, worked_s)
@@ -469,10 +469,3 @@ def _too_late(entry: _Queued) -> Problem:
 
 def _unforeseen() -> Problem:
     return Problem("internal_error", "the parser failed unexpectedly")
-
-
-def _reported(problem: Any) -> Problem:
-    """The problem that a worker reports; a worker may send anything."""
-    if not isinstance(problem, dict) or problem.get("code") not in KINDS:
-        return _unforeseen()
-    return Problem(problem["code"], str(problem.get("detail", "")))

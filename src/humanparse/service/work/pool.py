@@ -31,6 +31,14 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 log = logging.getLogger(__name__)
 
 
+def hello(settings: Settings) -> dict[str, Any]:
+    """Return what a new worker is told: which models to load, and with which options."""
+    return {
+        "models": list(settings.models),
+        "options": {name: getattr(settings, name) for name in MODEL_OPTIONS},
+    }
+
+
 @dataclass
 class Slot:
     """The place of one worker.
@@ -185,15 +193,10 @@ class WorkerPool:
         self._install(slot, await self._start())
 
     async def _start(self) -> Worker:
-        chosen = self._settings
-        hello = {
-            "models": list(chosen.models),
-            "options": {name: getattr(chosen, name) for name in MODEL_OPTIONS},
-        }
         worker = await Worker.spawn(self._command)
         self._workers.add(worker)
         worker.life.add_done_callback(lambda _: self._ended(worker))
-        await worker.load(hello, chosen.worker_start_s)
+        await worker.load(hello(self._settings), self._settings.worker_start_s)
         return worker
 
     async def _start_patiently(self, slot: Slot) -> Worker:

@@ -48,33 +48,46 @@ export async function waiting() {
  * stage.
  */
 export function parse(file, { model = '', format = 'json', onProgress = () => {} } = {}) {
+  const begun = performance.now();
+  let sent = 0;
+  const form = new FormData();
+  form.append('image', file, 'image'); // the server ignores the name here
+  const path = `parse?${new URLSearchParams({ format, ...(model && { model }) })}`;
+  const { done, abort } = send(path, form, (share) => {
+    if (share === 1) sent = performance.now() - begun;
+    onProgress(share);
+  });
+  const parsed = done.then((request) => ({
+    body: request.response,
+    times: { upload: sent, ...serverTimes(request) },
+  }));
+  return { done: parsed, abort };
+}
+
+/** Send a form.
+ *
+ * onProgress: called with the share that has been sent, 0 to 1.
+ * Returns {done, abort}; done resolves to the XMLHttpRequest, whose response is a Blob.
+ */
+export function send(path, form, onProgress) {
   const request = new XMLHttpRequest(); // fetch does not report how much has been sent
   const done = new Promise((resolve, reject) => {
-    const begun = performance.now();
-    let sent = 0;
     request.responseType = 'blob';
     request.upload.onprogress = (event) =>
       event.lengthComputable && onProgress(event.loaded / event.total);
-    request.upload.onload = () => {
-      sent = performance.now() - begun;
-      onProgress(1);
-    };
+    request.upload.onload = () => onProgress(1);
     request.onabort = () => reject(new Problem('cancelled'));
     request.onerror = () => reject(new Problem('network', '', { retryable: true }));
     request.onload = async () => {
-      const body = request.response;
-      if (request.status === 200)
-        resolve({ body, times: { upload: sent, ...serverTimes(request) } });
-      else
-        reject(
-          problemOf(request.status, await body.text(), (name) => request.getResponseHeader(name)),
-        );
+      if (request.status < 300) resolve(request);
+      else {
+        const text = await request.response.text();
+        reject(problemOf(request.status, text, (name) => request.getResponseHeader(name)));
+      }
     };
-    request.open('POST', `parse?${new URLSearchParams({ format, ...(model && { model }) })}`);
+    request.open('POST', path);
     for (const [name, value] of Object.entries(authorization()))
       request.setRequestHeader(name, value);
-    const form = new FormData();
-    form.append('image', file, 'image'); // the server ignores the name here
     request.send(form);
   });
   return { done, abort: () => request.abort() };
@@ -95,7 +108,7 @@ export async function edit(file, options, signal) {
 }
 
 /** Fetch something of the server. Throws a Problem. */
-async function ask(path, request = {}) {
+export async function ask(path, request = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...request, headers: authorization() });

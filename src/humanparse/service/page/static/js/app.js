@@ -4,9 +4,11 @@
 import * as api from './api.js';
 import * as camera from './camera.js';
 import * as cards from './cards.js';
+import * as clip from './clip.js';
 import { find, make } from './dom.js';
 import { newScene } from './draw.js';
 import * as inspector from './inspector.js';
+import { isClip, takesClips } from './jobs.js';
 import * as legend from './legend.js';
 import { decode, MAX_SHOWN_PIXELS } from './maps.js';
 import { remember } from './memory.js';
@@ -30,6 +32,7 @@ cards.start();
 inspector.start();
 toolbar.start();
 token.start(meet);
+clip.start(token.ask);
 upload.start(add, () => say(t('notFile')));
 camera.start(add, () => say(t('cameraFailed')));
 queue.start({ done, token: token.ask, models: loadModels });
@@ -41,15 +44,23 @@ find('#language').addEventListener('click', () => {
 find('#theme').addEventListener('click', switchTheme);
 find('#model').addEventListener('change', (event) => chooseModel(event.target.value));
 listen(frame);
-for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip])
+for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip, clip])
   listen(part.show);
 meet();
 awaitEdit();
 change();
 document.documentElement.classList.add('ready');
 
-/** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
+/** Add new photos, or show a clip; nothing is added beside a clip. */
 function add(files) {
+  const film = files.find(isClip);
+  if (state.clip) say(t('clipFirst'));
+  else if (film) clip.open(film, token.ask);
+  else addPhotos(files);
+}
+
+/** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
+function addPhotos(files) {
   const pictures = [];
   for (const file of files) pictures.push(newPicture(file, [...state.pictures, ...pictures]));
   const hopeless =
@@ -134,11 +145,13 @@ function forget(picture) {
 
 function frame() {
   const any = state.pictures.length > 0;
+  const film = Boolean(state.clip);
   const left = any && find('#welcome').contains(document.activeElement);
-  find('#welcome').hidden = any;
-  find('#work').hidden = !any;
-  find('#add').hidden = find('.skip').hidden = !any;
-  if (left) find('#stage').focus(); // the button that had the focus is gone
+  find('#welcome').hidden = any || film;
+  find('#work').hidden = !any || film;
+  find('#add').hidden = find('.skip').hidden = !any || film;
+  find('#clip-hint').hidden = !takesClips;
+  if (left && !film) find('#stage').focus(); // the button that had the focus is gone
   find('#edit').hidden = !state.current?.scene;
   find('#language').textContent = t('language');
   find('#language').setAttribute('aria-label', t('languageLabel'));
@@ -200,6 +213,7 @@ async function meet() {
   }
   for (const picture of state.pictures)
     if (picture.problem?.code === 'unauthorized') queue.retry(picture);
+  if (state.clip?.problem?.code === 'unauthorized') clip.run(token.ask);
 }
 
 /** Switch to another model, and parse the current picture again with it. */

@@ -3,6 +3,7 @@
 export const state = {
   pictures: [], // see newPicture
   current: null, // the picture that is shown
+  clip: null, // the clip that is shown instead of pictures, see jobs.js
   models: [], // from /models
   model: '', // the name of the chosen one
   loading: null, // the share of the model that this browser has loaded, if it is to run it

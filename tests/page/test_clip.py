@@ -1,0 +1,72 @@
+"""A clip on the page: dropped, followed while it is parsed, and played beside its overlay."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coloured_clips import write_clip
+from PIL import Image
+from served import web
+
+PLAYS = "id => { const v = document.getElementById(id); return v.currentTime > 0.3 && !v.error; }"
+
+
+@pytest.fixture(scope="module")
+def clip(couple, tmp_path_factory) -> Path:
+    """Two people, seen by a camera that moves to the right; the second comes into view later."""
+    photo = np.asarray(Image.open(couple).convert("RGB").resize((454, 320)))
+    frames = [np.ascontiguousarray(photo[:, left : left + 256]) for left in range(0, 199, 18)]
+    return write_clip(tmp_path_factory.mktemp("clip") / "walk.webm", frames, rate=5)
+
+
+def drop(visitor, name: str, data: bytes) -> None:
+    """Drop a file on the page, as from a folder."""
+    transfer = visitor.page.evaluate_handle(
+        """([name, data]) => {
+          const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], name, { type: 'video/webm' }));
+          return transfer;
+        }""",
+        [name, base64.b64encode(data).decode()],
+    )
+    visitor.page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+
+
+def test_a_clip_is_dropped_and_plays_beside_its_overlay(visit, server, clip):
+    visitor = visit()
+    page = visitor.page
+    drop(visitor, "walk.webm", clip.read_bytes())
+    page.wait_for_selector("#clip-found:has-text('people')", timeout=60_000)
+    assert page.locator("#clip-people li").count() >= 2
+    second = page.locator("#clip-people li[data-track='2'] .seen i").first
+    assert second.evaluate("one => parseFloat(one.style.left)") > 0  # came later
+
+    page.wait_for_function("() => document.getElementById('clip-overlay').readyState >= 2")
+    page.click("#clip-play")
+    for video in ("clip-overlay", "clip-original"):
+        page.wait_for_function(PLAYS, arg=video)
+    page.wait_for_function("() => document.getElementById('clip-overlay').paused")
+    page.click("#clip-people li[data-track='1'] .chip")  # back to where the first person came
+    page.wait_for_function("() => document.getElementById('clip-original').currentTime < 0.1")
+
+    page.check("#clip-views input[value=overlay]")
+    assert not page.is_visible("#clip-original") and page.is_visible("#clip-overlay")
+    name, data = visitor.download("#clip-files a:has-text('Overlay')")
+    assert name == "walk.overlay.webm" and data.startswith(b"\x1aE\xdf\xa3")
+    page.click("#language")
+    assert "个人" in page.inner_text("#clip-found")
+    page.click("#clip-close")
+    assert page.is_visible("#welcome") and not visitor.errors and not visitor.foreign()
+    assert web.get(f"{server.url}/v1/jobs").json() == {"jobs": []}  # nothing stays there
+
+
+def test_what_is_no_clip_is_called_that(visit):
+    visitor = visit()
+    drop(visitor, "song.mp4", b"not a clip" * 40)
+    visitor.page.wait_for_selector("#clip-wrong:has-text('This is not a clip')", timeout=60_000)
+    visitor.page.click("#clip-close")
+    assert visitor.page.is_visible("#welcome") and not visitor.errors
