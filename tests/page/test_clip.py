@@ -43,7 +43,7 @@ def test_a_clip_is_dropped_and_plays_beside_its_overlay(visit, server, clip):
     page.wait_for_selector("#clip-found:has-text('people')", timeout=60_000)
     assert page.locator("#clip-people li").count() >= 2
     second = page.locator("#clip-people li[data-track='2'] .seen i").first
-    assert second.evaluate("one => parseFloat(one.style.left)") > 0  # came later
+    assert second.evaluate("one => one.offsetLeft") > 0  # came later
 
     page.wait_for_function("() => document.getElementById('clip-overlay').readyState >= 2")
     page.click("#clip-play")

@@ -4,7 +4,6 @@
 import * as api from './api.js';
 import * as camera from './camera.js';
 import * as cards from './cards.js';
-import * as clip from './clip.js';
 import { find, make } from './dom.js';
 import { newScene } from './draw.js';
 import * as inspector from './inspector.js';
@@ -26,13 +25,15 @@ import * as upload from './upload.js';
 import { announce, say } from './voice.js';
 import * as view from './view.js';
 
+let clip = null; // the part of the page that shows clips, once it is needed
+
 translatePage();
+if (takesClips) find('#files').accept += ',video/*,.mkv,.avi,.mov';
 view.start(tooltip.point);
 cards.start();
 inspector.start();
 toolbar.start();
 token.start(meet);
-clip.start(token.ask);
 upload.start(add, () => say(t('notFile')));
 camera.start(add, () => say(t('cameraFailed')));
 queue.start({ done, token: token.ask, models: loadModels });
@@ -44,7 +45,7 @@ find('#language').addEventListener('click', () => {
 find('#theme').addEventListener('click', switchTheme);
 find('#model').addEventListener('change', (event) => chooseModel(event.target.value));
 listen(frame);
-for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip, clip])
+for (const part of [view, cards, toolbar, tooltip, inspector, people, legend, take, strip])
   listen(part.show);
 meet();
 awaitEdit();
@@ -55,8 +56,19 @@ document.documentElement.classList.add('ready');
 function add(files) {
   const film = files.find(isClip);
   if (state.clip) say(t('clipFirst'));
-  else if (film) clip.open(film, token.ask);
+  else if (film) openClip(film);
   else addPhotos(files);
+}
+
+/** Load what only clips need, with the first of them, and show it. */
+async function openClip(film) {
+  try {
+    clip ??= await loaded('./clip.js', token.ask);
+  } catch {
+    say(problemText('network')[0]);
+    return;
+  }
+  clip.open(film, token.ask);
 }
 
 /** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
@@ -166,12 +178,18 @@ function awaitEdit() {
   find('#edit-open').addEventListener('click', loadEdit, { once: true });
 }
 
+/** Load a part of the page, and start it. */
+async function loaded(file, ...options) {
+  const part = await import(file);
+  part.start(...options);
+  listen(part.show);
+  return part;
+}
+
 /** Load what only visitors who edit need, once they press the button. */
 async function loadEdit() {
   try {
-    const edit = await import('./edit.js');
-    edit.start();
-    listen(edit.show);
+    await loaded('./edit.js');
     change();
   } catch {
     say(problemText('network')[0]);
@@ -213,7 +231,7 @@ async function meet() {
   }
   for (const picture of state.pictures)
     if (picture.problem?.code === 'unauthorized') queue.retry(picture);
-  if (state.clip?.problem?.code === 'unauthorized') clip.run(token.ask);
+  if (state.clip?.problem?.code === 'unauthorized') clip?.run(token.ask);
 }
 
 /** Switch to another model, and parse the current picture again with it. */

@@ -1,5 +1,5 @@
-// A clip on the page: its progress, then the clip and its overlay in step, its people and when each of
-// them is visible, and its files.
+// A clip on the page: its progress, then the clip and its overlay in step, its people and when each
+// of them is visible, and its files. Loaded with the first clip.
 
 import { css, find, icon, make } from './dom.js';
 import { personColour } from './draw.js';
@@ -22,7 +22,6 @@ let shown = '';
 
 /** onToken(): called when the server wants a token. */
 export function start(onToken) {
-  if (jobs.takesClips) find('#files').accept += ',video/*,.mkv,.avi,.mov';
   find('#clip-close').addEventListener('click', close);
   find('#clip-cancel').addEventListener('click', () => state.clip.abort());
   find('#clip-again').addEventListener('click', () => run(onToken));
