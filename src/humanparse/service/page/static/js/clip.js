@@ -22,6 +22,7 @@ let shown = '';
 
 /** onToken(): called when the server wants a token. */
 export function start(onToken) {
+  document.head.append(make('link', { rel: 'stylesheet', href: 'static/clip.css' }));
   find('#clip-close').addEventListener('click', close);
   find('#clip-cancel').addEventListener('click', () => state.clip.abort());
   find('#clip-again').addEventListener('click', () => run(onToken));
