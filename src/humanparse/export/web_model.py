@@ -16,7 +16,7 @@ from humanparse.pipeline import MIN_SCORE
 from humanparse.postprocess import CentreSettings
 from humanparse.postprocess.centres import MAX_PEOPLE, STRIDE
 from humanparse.postprocess.cleanup import PUSH
-from humanparse.postprocess.outfit import BANDS, REACH, OutfitReader
+from humanparse.postprocess.outfit import BANDS, REACH
 from humanparse.postprocess.probability import FAINTEST
 
 MAX_PIXELS = 12_000_000  # of a photo in the browser; larger ones are shrunk before they are parsed
@@ -43,27 +43,14 @@ def web_model(model: Path) -> dict[str, Any]:
         "heads": sorted(labels.heads),
         "faces": sorted(labels.faces),
         "garments": sorted(labels.garments),
-        "outfit_reader": _reader(settings, len(labels)),
+        "outfit_bands": BANDS,
+        "outfit_reach": REACH,
         "preprocess": asdict(card.preprocess),
-        "settings": {**asdict(settings), "outfit_reader": ""},
+        "settings": asdict(settings),
         "stride": STRIDE,
         "max_people": MAX_PEOPLE,
         "min_score": MIN_SCORE,
         "faintest": FAINTEST,
         "push": PUSH,
         "max_pixels": MAX_PIXELS,
-    }
-
-
-def _reader(settings: CentreSettings, num_classes: int) -> dict[str, Any] | None:
-    """The layers of the outfit reader, as lists of numbers row by row; None without any."""
-    if not settings.outfit_reader:
-        return None
-    reader = OutfitReader.from_text(settings.outfit_reader, num_classes)
-    names = ("middle", "scale", "first", "first_bias", "second", "second_bias")
-    tensors = zip(names, reader.tensors, strict=True)
-    return {
-        "bands": BANDS,
-        "reach": REACH,
-        **{name: [float(f"{number:.5g}") for number in one.ravel()] for name, one in tensors},
     }
