@@ -102,7 +102,7 @@ def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test,
 def run_pytest(tmp_path):
     """`run_pytest("-q")` runs pytest on a small project that has this conftest."""
     pytest.importorskip("xdist")
-    for name in ("conftest.py", "ray_cluster.py"):
+    for name in ("conftest.py", "npm.py", "ray_cluster.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    long\n")
 

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import httpx2 as httpx
 import pytest
+from coloured_clips import walk, write_clip
 from nginx_server import BINARY, front
 from service import test_docs, test_serve, test_v1
 
@@ -82,6 +83,7 @@ def test_there_are_many_tests_to_take_over():
 def test_the_lines_of_the_operators_page_work(one, tmp_path, photo):
     for name in ("street.jpg", "a.jpg", "b.jpg", "photos.zip"):
         (tmp_path / name).write_bytes(photo)
+    write_clip(tmp_path / "street.mp4", walk(2))
     lines = [line for line in test_docs.PAGE.splitlines() if line.startswith(("curl ", "echo "))]
     assert len(lines) >= 5
     for line in lines:

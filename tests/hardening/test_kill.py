@@ -28,7 +28,8 @@ def test_each_kill_costs_at_most_its_own_request_and_no_answer_is_wrong(
 ):
     patience = ("--max-wait-s", "100", "--deadline-s", "100")  # the machine may be busy
     flags = ["--workers", str(WORKERS), "--cache-mb", "0", "--log-level", "error", *patience]
-    with serve(tmp_path, *flags) as served:
+    # A busy worker may find another engine the faster, whose scores differ in the last digit.
+    with serve(tmp_path, *flags, "--engine", "onnxruntime") as served:
         expected = essence(ask(served, body=photo)[2])
         killed, slowest_s = [], 0.0
 

@@ -85,7 +85,7 @@ PROBLEMS = [
     (503, "worker_crashed", "parser crashed"),
     (503, "shutting_down", "restarting"),
     (504, "deadline_exceeded", "too long"),
-    (507, "storage_full", "went wrong on the server"),
+    (507, "storage_full", "no space left"),
 ]
 
 

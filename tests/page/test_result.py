@@ -49,7 +49,9 @@ def test_a_dropped_photo_gives_a_legend_with_its_parts(visit, astronaut, parsing
         visitor.page.inner_text("#summary h2") == f"1 person, {len(parsing.people[0].parts)} parts"
     )
     names = visitor.page.locator("#legend .name").all_inner_texts()
-    assert {"Face", "Hair", "Coat"} <= set(names) and len(names) == len(parsing.people[0].parts)
+    assert {"Face", "Hair", "Upper clothes"} <= set(names) and len(names) == len(
+        parsing.people[0].parts
+    )
     assert visitor.page.inner_text("#used-model") == "humanparse-small"
     assert visitor.errors == []
 
@@ -174,9 +176,9 @@ def test_only_and_none_and_all_switch_many_parts(visit, astronaut, parsing):
 def test_each_view_shows_what_its_name_says(visit, astronaut, parsing):
     visitor = visit()
     visitor.parse(astronaut)
-    coat = middle_of(parsing, "Coat")
+    coat = middle_of(parsing, "UpperClothes")
     photo = parsing.image[coat[1], coat[0]].astype(int)
-    colour = parsing.labels.palette()[parsing.labels.index("Coat")]
+    colour = parsing.labels.palette()[parsing.labels.index("UpperClothes")]
     seen = {}
     for view in ("overlay", "colours", "outlines", "original"):
         visitor.page.check(f"#modes input[value={view}]", force=True)
@@ -190,9 +192,9 @@ def test_each_view_shows_what_its_name_says(visit, astronaut, parsing):
 def test_opacity_goes_from_the_photo_to_the_colours(visit, astronaut, parsing):
     visitor = visit()
     visitor.parse(astronaut)
-    coat = middle_of(parsing, "Coat")
+    coat = middle_of(parsing, "UpperClothes")
     visitor.page.fill("#opacity", "100")
-    assert visitor.pixel(*coat) == parsing.labels.palette()[parsing.labels.index("Coat")]
+    assert visitor.pixel(*coat) == parsing.labels.palette()[parsing.labels.index("UpperClothes")]
     visitor.page.fill("#opacity", "0")
     assert np.abs(parsing.image[coat[1], coat[0]].astype(int) - visitor.pixel(*coat)).max() < 30
 
@@ -230,7 +232,7 @@ def test_one_person_can_be_singled_out_and_people_have_colours(visit, couple):
     visitor.page.click("#people .chip[data-person='0']")
     parsing = HumanParser().parse(couple)
     y, x = np.argwhere(
-        (parsing.person_map == 1) & (parsing.label_map == parsing.labels.index("Coat"))
+        (parsing.person_map == 1) & (parsing.label_map == parsing.labels.index("UpperClothes"))
     )[2000]
     visitor.page.check("input[name=colour-by][value=person]", force=True)
     visitor.page.check("#modes input[value=colours]", force=True)

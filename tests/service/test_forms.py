@@ -114,7 +114,7 @@ async def _into_a_full_disk(files: list) -> None:
         ),
         (
             b"".join(part(f"f{n}", b"x") for n in range(65)) + b"--b--\r\n",
-            "the form contains more than 16 fields",
+            "the form contains more than 64 fields",
         ),
     ],
 )

@@ -495,3 +495,10 @@ def test_the_results_of_a_job_are_called_as_their_files_are(client, photo):
     assert names == ["a/x.jpg", "b/x.jpg", "b/x-2.jpg"]
     parsings = [from_json(json.dumps(result)) for result in found["json"]]
     assert [parsing.name for parsing in parsings] == ["a_x", "b_x", "b_x-2"]
+
+
+def test_the_files_of_all_formats_have_a_type_that_the_document_names():
+    from humanparse.formats import FORMATS
+    from humanparse.service.schemas import FILE_TYPES
+
+    assert {one.content_type for one in FORMATS.values()} <= {*FILE_TYPES, "application/json"}

@@ -321,12 +321,23 @@ def request_body(
     return {"required": True, "content": content}
 
 
+# Of the files that /parse answers with; formats/ has each format's own.
+FILE_TYPES = (
+    "image/png",
+    "image/svg+xml",
+    "application/octet-stream",
+    "application/xml",
+    "application/zip",
+    "text/plain",
+)
+
+
 def file_response() -> dict[str, Any]:
     """Return the description of /parse's responses, JSON or one of FILES."""
     file = {"schema": {"type": "string", "format": "binary"}}
     return {
         "description": "The JSON answer, or the file that `format` names",
-        "content": {"image/png": file, "application/octet-stream": file},
+        "content": dict.fromkeys(FILE_TYPES, file),
     }
 
 
