@@ -100,17 +100,8 @@ def parse_centres(
     Returns:
         The maps in the photo's size.
     """
-    rows, columns = geometry.cells(STRIDE)
-    classes, person, centre, offset = (
-        outputs[name][0, :, :rows, :columns] for name in ("classes", "person", "centre", "offset")
-    )
-    # (C, h, w), 1 where a class wins
-    odds = _odds(classes)
-    # (h, w), positive inside
-    foreground = _foreground(odds, classes[0] - classes.max(0), person[0], settings)
-    # (2, h, w), cell coordinates x, y
-    votes = _votes(offset)
-    people = _people(sigmoid(centre[0]), votes, foreground > 0, settings)
+    seen, odds, foreground, people = _decoded(outputs, geometry, settings)
+    classes = seen["classes"]
     height, width = geometry.photo_hw
     maps = Maps(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16), [], {})
     if not people.heights:
@@ -127,13 +118,12 @@ def parse_centres(
         heads, faces, garments = (
             {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
         )
-        parts = classes[1:].copy()
-        if "wears" in outputs:
-            evidence = _evidence(
-                odds / odds.sum(0), outputs["wears"][0, :, :rows, :columns], people, settings
-            )
-            parts = steered(parts, evidence[:, 1:], people.owner)
+        if "wears" in seen:
+            evidence = _evidence(odds / odds.sum(0), seen["wears"], people, settings)
+            parts = steered(classes[1:], evidence[:, 1:], people.owner)
             odds = _odds(np.concatenate([classes[:1], parts]))
+        else:
+            parts = classes[1:].copy()
         probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
         part = winner(parts)  # (h, w)
         maps.part_scores = _part_scores(probability, part, people.owner, order)
@@ -187,14 +177,31 @@ def people_summaries(
         The person of each cell, int (h, w), -1 for nobody, and the summaries of the people,
         float32 (people, F).
     """
-    rows, columns = geometry.cells(STRIDE)
-    maps = {name: outputs[name][0, :, :rows, :columns] for name in outputs}
-    classes = maps["classes"]
-    odds = _odds(classes)
-    foreground = _foreground(odds, classes[0] - classes.max(0), maps["person"][0], settings)
-    people = _people(sigmoid(maps["centre"][0]), _votes(maps["offset"]), foreground > 0, settings)
+    seen, odds, _, people = _decoded(outputs, geometry, settings)
     return people.owner, summaries(
-        odds / odds.sum(0), maps["wears"], people.owner, len(people.heights)
+        odds / odds.sum(0), seen["wears"], people.owner, len(people.heights)
+    )
+
+
+def _decoded(
+    outputs: dict[str, np.ndarray], geometry: Geometry, settings: CentreSettings
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, _People]:
+    """Return what of the outputs sees the photo, the odds of the classes, and the people.
+
+    The maps by name, (C, h, w) each; the odds, (C, h, w), 1 where a class wins; the foreground,
+    (h, w), positive inside; and the people, before they are scored.
+    """
+    rows, columns = geometry.cells(STRIDE)
+    seen = {name: maps[0, :, :rows, :columns] for name, maps in outputs.items()}
+    classes = seen["classes"]
+    odds = _odds(classes)
+    foreground = _foreground(odds, classes[0] - classes.max(0), seen["person"][0], settings)
+    votes = _votes(seen["offset"])  # (2, h, w), cell coordinates x, y
+    return (
+        seen,
+        odds,
+        foreground,
+        _people(sigmoid(seen["centre"][0]), votes, foreground > 0, settings),
     )
 
 
