@@ -22,6 +22,10 @@ def drawn(part: np.ndarray) -> np.ndarray:
     return np.stack([np.where(part == c, 5.0, 0.0) for c in range(3)]).astype(np.float32)
 
 
+def winners(parts: np.ndarray) -> np.ndarray:
+    return parts.argmax(0).astype(np.uint8)
+
+
 def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.ndarray:
     """Which class wins after joining; everything is one person's if nothing is said."""
     rules = {
@@ -32,7 +36,7 @@ def joined(part: np.ndarray, owner: np.ndarray | None = None, **given) -> np.nda
     } | given
     owner = np.zeros(part.shape, int) if owner is None else owner
     parts = drawn(part)
-    join_patches(parts, owner, owner.max() + 1, **rules)
+    join_patches(parts, winners(parts), owner, owner.max() + 1, **rules)
     return parts.argmax(0)
 
 
@@ -82,6 +86,7 @@ def test_the_winner_leaves_no_trace_of_the_patch_between_cells():
     parts = drawn(coat_with(SHIRT, np.s_[8:10, 8:10]))
     join_patches(
         parts,
+        winners(parts),
         np.zeros((20, 20), int),
         1,
         share=0.02,
@@ -112,7 +117,7 @@ def test_hair_without_a_face_is_something_else_if_its_person_has_a_face():
         [np.where(best == c, 3.0, 1.0 if c == coat else 0.0) for c in range(3)]
     ).astype(np.float32)
     before = parts.copy()
-    drop_faceless(parts, owner, 2, [hair, face], [face])
+    drop_faceless(parts, winners(parts), owner, 2, [hair, face], [face])
     part = parts.argmax(0)
     assert (part[9:11, 2:10] == coat).all()
     untouched = np.ones((12, 30), bool)
@@ -125,7 +130,7 @@ def test_hair_without_a_face_is_something_else_if_its_person_has_a_face():
 def test_without_classes_of_a_head_nothing_is_dropped():
     parts = np.random.default_rng(0).normal(size=(3, 8, 8)).astype(np.float32)
     before = parts.copy()
-    drop_faceless(parts, np.zeros((8, 8), int), 1, [], [])
+    drop_faceless(parts, winners(parts), np.zeros((8, 8), int), 1, [], [])
     assert (parts == before).all()
 
 

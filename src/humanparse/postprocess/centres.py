@@ -21,6 +21,7 @@ from humanparse.postprocess.cleanup import (
     join_patches,
     person_means,
     steered,
+    window_of,
 )
 from humanparse.postprocess.outfit import OutfitReader, summaries
 from humanparse.postprocess.paste import paste_winners
@@ -101,7 +102,6 @@ def parse_centres(
         The maps in the photo's size.
     """
     seen, odds, foreground, people = _decoded(outputs, geometry, settings)
-    classes = seen["classes"]
     height, width = geometry.photo_hw
     maps = Maps(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16), [], {})
     if not people.heights:
@@ -112,41 +112,48 @@ def parse_centres(
         for index in np.argsort(-scores, kind="stable")
         if scores[index] >= settings.person_score
     ]
-    if order:
-        maps.person_scores = [float(scores[index]) for index in order]
-        # As rows of the maps without the background.
-        heads, faces, garments = (
-            {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
-        )
-        if "wears" in seen:
-            evidence = _evidence(odds / odds.sum(0), seen["wears"], people, settings)
-            parts = steered(classes[1:], evidence[:, 1:], people.owner)
-            odds = _odds(np.concatenate([classes[:1], parts]))
-        else:
-            parts = classes[1:].copy()
-        probability = np.divide(odds[1:], odds.sum(0), out=odds[1:])
-        part = winner(parts)  # (h, w)
-        maps.part_scores = _part_scores(probability, part, people.owner, order)
-        foreground = np.where(
-            np.isin(people.owner, order), foreground, np.minimum(foreground, -1.0)
-        ).astype(np.float32)
-        drop_faceless(parts, people.owner, len(people.heights), heads, faces)
-        join_patches(
-            parts,
-            people.owner,
-            len(people.heights),
-            share=settings.patch,
-            garment_share=settings.garment_patch,
-            surrounded=settings.surrounded,
-            garments=garments,
-        )
-        persons = -people.distance[order]
-        maps.person_boxes = paste_winners(
-            persons, foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1)
-        )
-        maps.class_boxes = paste_winners(
-            parts, foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes))
-        )
+    if not order:
+        return maps
+    maps.person_scores = [float(scores[index]) for index in order]
+    # From here on only the cells of people, and those beside them, are looked at.
+    window = window_of(people.owner >= 0, margin=1)
+    classes, odds, foreground = seen["classes"][:, *window], odds[:, *window], foreground[window]
+    owner, persons = people.owner[window], -people.distance[order][:, *window]
+    count = len(people.heights)
+    # As rows of the maps without the background.
+    heads, faces, garments = (
+        {c - 1 for c in which} for which in (labels.heads, labels.faces, labels.garments)
+    )
+    if "wears" in seen:
+        evidence = _evidence(odds / odds.sum(0), seen["wears"][:, *window], owner, count, settings)
+        parts = steered(classes[1:], evidence[:, 1:], owner)
+        odds = _odds(np.concatenate([classes[:1], parts]))
+    else:
+        parts = classes[1:].copy()
+    probability = odds[1:] / odds.sum(0)
+    part = winner(parts).astype(np.uint8)  # (h, w)
+    maps.part_scores = _part_scores(probability, part, owner, order)
+    painted = np.zeros(count + 1, bool)  # the last one is nobody
+    painted[order] = True
+    foreground = np.where(painted[owner], foreground, np.minimum(foreground, -1)).astype(np.float32)
+    drop_faceless(parts, part, owner, count, heads, faces)
+    join_patches(
+        parts,
+        part,
+        owner,
+        count,
+        share=settings.patch,
+        garment_share=settings.garment_patch,
+        surrounded=settings.surrounded,
+        garments=garments,
+    )
+    at = window[0].start, window[1].start
+    maps.person_boxes = paste_winners(
+        persons, foreground, geometry, STRIDE, maps.person_map, np.arange(1, len(order) + 1), at
+    )
+    maps.class_boxes = paste_winners(
+        parts, foreground, geometry, STRIDE, maps.label_map, np.arange(1, len(classes)), at
+    )
     return maps
 
 
@@ -206,14 +213,17 @@ def _decoded(
 
 
 def _evidence(
-    probability: np.ndarray, wears: np.ndarray, people: _People, settings: CentreSettings
+    probability: np.ndarray,
+    wears: np.ndarray,
+    owner: np.ndarray,
+    count: int,
+    settings: CentreSettings,
 ) -> np.ndarray:
     """Return by how much to raise the logits of each person's pixels, (people, C)."""
-    count = len(people.heights)
     if not settings.outfit_reader:
-        return settings.wears * person_means(wears, people.owner, count)
+        return settings.wears * person_means(wears, owner, count)
     reader = OutfitReader.from_text(settings.outfit_reader, len(probability))
-    odds = reader(summaries(probability, wears, people.owner, count))
+    odds = reader(summaries(probability, wears, owner, count))
     return np.where(odds > 0, settings.worn, settings.denied).astype(np.float32) * odds
 
 
@@ -238,8 +248,10 @@ def _foreground(
 def _votes(offset: np.ndarray) -> np.ndarray:
     """Return the x and y of the centre that each cell points to, (2, h, w), in cells."""
     _, height, width = offset.shape
-    ys, xs = np.mgrid[:height, :width]
-    return np.stack([xs + offset[0] / STRIDE, ys + offset[1] / STRIDE]).astype(np.float32)
+    votes = offset / np.float32(STRIDE)
+    votes[0] += np.arange(width, dtype=np.float32)
+    votes[1] += np.arange(height, dtype=np.float32)[:, None]
+    return votes
 
 
 def _people(
@@ -319,14 +331,14 @@ def _strays(
     far = inside.copy()
     if points:
         far &= distance.min(0) > settings.stray * np.hypot(*inside.shape)
+    least = 2 * settings.min_area * inside.size
+    if np.count_nonzero(far) < least:
+        return []
     count, regions = cv2.connectedComponents(far.astype(np.uint8), connectivity=4)
     found: list[Point] = []
     for region in range(1, count):
         here = regions == region
-        if (
-            here.sum() >= 2 * settings.min_area * inside.size
-            and len(points) + len(found) < MAX_PEOPLE
-        ):
+        if here.sum() >= least and len(points) + len(found) < MAX_PEOPLE:
             found.append(
                 (float(votes[0][here].mean()), float(votes[1][here].mean()), settings.peak)
             )
@@ -371,7 +383,8 @@ def _part_scores(
         wins, here = part[window][mine], np.nonzero(mine)
         cells = np.bincount(wins, minlength=len(values))
         total = np.bincount(wins, values[wins, *here], minlength=len(values))
+        score, thin = total / np.maximum(cells, 1), cells == 0
         # A part that is so thin that it wins only between cells has the score of its best cell.
-        score = np.where(cells > 0, total / np.maximum(cells, 1), (values * mine).max((1, 2)))
+        score[thin] = (values[thin] * mine).max((1, 2))
         scores |= {(number, c): float(one) for c, one in enumerate(score, start=1)}
     return scores

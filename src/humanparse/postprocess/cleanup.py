@@ -13,6 +13,7 @@ from collections.abc import Collection
 import cv2
 import numpy as np
 
+from humanparse.masks import class_pixels
 from humanparse.postprocess.probability import winner
 
 PUSH = 30.0  # logits; a class that is lowered by this much wins nowhere
@@ -50,7 +51,7 @@ def person_means(maps: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
     means = np.zeros((count, len(maps)), np.float32)
     for index in range(count):
         mine = owner == index
-        window = _window(mine)
+        window = window_of(mine)
         if mine[window].size:
             means[index] = maps[:, *window][:, mine[window]].mean(1)
     return means
@@ -67,24 +68,26 @@ def steered(parts: np.ndarray, evidence: np.ndarray, owner: np.ndarray) -> np.nd
     Returns:
         The raised logits.
     """
-    raised = parts.copy()
-    for index, rise in enumerate(evidence):
-        mine = owner == index
-        window = _window(mine)
-        raised[:, *window] += rise[:, None, None] * mine[window]
-    return raised
+    rises = np.pad(evidence, ((0, 1), (0, 0)))  # the last row is nobody's
+    return parts + rises.T.take(owner, axis=1)
 
 
 def drop_faceless(
-    parts: np.ndarray, owner: np.ndarray, count: int, heads: Collection[int], faces: Collection[int]
+    parts: np.ndarray,
+    part: np.ndarray,
+    owner: np.ndarray,
+    count: int,
+    heads: Collection[int],
+    faces: Collection[int],
 ) -> None:
     """Push down hair, hats and glasses that are not connected to a face.
 
     Collars would become hair otherwise. This is done only for people who have a face somewhere.
-    Changes `parts` in place.
+    Changes `parts` and `part` in place.
 
     Args:
         parts: float32 (C, h, w), class maps.
+        part: uint8 (h, w), the class that wins in each cell.
         owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
         count: The number of people.
         heads: The rows of the classes that are on a head.
@@ -92,8 +95,7 @@ def drop_faceless(
     """
     if not faces:
         return
-    part = winner(parts)
-    on_head, face = (np.isin(np.arange(len(parts)), list(rows))[part] for rows in (heads, faces))
+    on_head, face = (class_pixels(part, rows) for rows in (heads, faces))
     for index in range(count):
         window, regions, areas = _components(on_head & (owner == index))
         with_face = np.bincount(regions[face[window]], minlength=len(areas)) > 0
@@ -101,10 +103,12 @@ def drop_faceless(
         if with_face[1:].any() and faceless.any():
             for c in heads:
                 parts[c][window][faceless] -= PUSH
+            part[window][faceless] = winner(parts[:, *window][:, faceless])
 
 
 def join_patches(
     parts: np.ndarray,
+    part: np.ndarray,
     owner: np.ndarray,
     count: int,
     *,
@@ -116,10 +120,12 @@ def join_patches(
     """Turn patches into the part around them.
 
     A patch is a connected component with one other part of the person along at least `surrounded`
-    of its edge: a piece of shirt in the middle of a coat becomes coat. Changes `parts` in place.
+    of its edge: a piece of shirt in the middle of a coat becomes coat. Changes `parts` and `part`
+    in place.
 
     Args:
         parts: float32 (C, h, w), class maps.
+        part: uint8 (h, w), the class that wins in each cell.
         owner: int (h, w), the person of each cell, below `count`, -1 for nobody.
         count: The number of people.
         share: A patch is smaller than this share of the person.
@@ -127,44 +133,52 @@ def join_patches(
         surrounded: The least share of the edge.
         garments: The rows of the garments.
     """
-    part = winner(parts)
     for index in range(count):
         mine = owner == index
-        person_cells = int(mine.sum())
-        window = np.s_[:0, :0] if person_cells == 0 else _window(mine)
-        for c in np.unique(part[window][mine[window]]):
-            most = (garment_share if int(c) in garments else share) * person_cells
-            _join_class(parts, part, mine, window, int(c), most, surrounded)
+        window = window_of(mine)
+        mine = mine[window]
+        person_cells = np.count_nonzero(mine)
+        if person_cells == 0:
+            continue
+        framed, mine_framed = _framed(part[window]), _framed(mine.view(np.uint8)).view(bool)
+        for c in np.flatnonzero(np.bincount(part[window][mine])).tolist():
+            most = (garment_share if c in garments else share) * person_cells
+            _join_class(parts[:, *window], framed, mine_framed, c, most, surrounded)
+        part[window] = framed[1:-1, 1:-1]
 
 
 def _join_class(
-    parts: np.ndarray,
-    part: np.ndarray,
-    mine: np.ndarray,
-    window: tuple[slice, slice],
-    c: int,
-    most: float,
-    surrounded: float,
+    parts: np.ndarray, part: np.ndarray, mine: np.ndarray, c: int, most: float, surrounded: float
 ) -> None:
-    """Join the patches of one class of one person."""
-    (rows, columns), regions, areas = _components((part[window] == c) & mine[window])
-    for region in np.flatnonzero(areas[1:] < most) + 1:
+    """Join the patches of one class in the window of one person.
+
+    parts: (C, h, w), a view; part, mine: (h + 2, w + 2), with a frame of one cell, so that what
+    lies around a patch is always inside.
+    """
+    (rows, columns), regions, areas = _components((part == c) & mine)
+    for region, area in enumerate(areas.tolist()):
+        if region == 0 or area >= most:
+            continue
         x, y, width, height = cv2.boundingRect((regions == region).view(np.uint8))
+        patch = regions[y : y + height, x : x + width] == region
         top, left = rows.start + y, columns.start + x
-        near = np.s_[max(top - 1, 0) : top + height + 1, max(left - 1, 0) : left + width + 1]
-        patch = np.zeros(part[window][near].shape, bool)
-        patch[top - near[0].start :, left - near[1].start :][:height, :width] = (
-            regions[y : y + height, x : x + width] == region
-        )
-        ring = cv2.dilate(patch.view(np.uint8), _RING).view(bool) & ~patch & mine[window][near]
-        neighbours = np.bincount(part[window][near][ring], minlength=len(parts))
-        other = int(neighbours.argmax())
-        if neighbours[other] and neighbours[other] >= surrounded * ring.sum():
-            # (C, …), a view
-            scores = parts[(slice(None), *window)][(slice(None), *near)]
-            scores[other][patch] = scores[:, patch].max(0)
+        near = np.s_[top - 1 : top + height + 1, left - 1 : left + width + 1]
+        framed = _framed(patch.view(np.uint8))
+        ring = (cv2.dilate(framed, _RING) > framed) & mine[near]
+        neighbours = part[near][ring]
+        cells = np.bincount(neighbours, minlength=1)
+        other = int(cells.argmax())
+        if cells[other] >= max(1, surrounded * len(neighbours)):
+            # without the frame
+            scores = parts[:, top - 1 : top - 1 + height, left - 1 : left - 1 + width]
+            scores[other][patch] = scores[c][patch]
             scores[c][patch] -= PUSH
-            part[window][near][patch] = other
+            part[near][1:-1, 1:-1][patch] = other
+
+
+def _framed(cells: np.ndarray) -> np.ndarray:
+    """uint8 (h, w) → (h + 2, w + 2), with zeros around it."""
+    return cv2.copyMakeBorder(cells, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
 
 
 def _components(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
@@ -173,7 +187,7 @@ def _components(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.
     They come as the window that holds everything that is true; the number of each cell's component
     in it, 0 for none; and the number of cells of each component, starting with those of none.
     """
-    window = _window(where)
+    window = window_of(where)
     if window[1].stop == window[1].start:
         return window, np.zeros((0, 0), np.int32), np.zeros(1, np.int32)
     _, regions = cv2.connectedComponents(where[window].view(np.uint8), connectivity=8)
@@ -181,9 +195,18 @@ def _components(where: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray, np.
     return window, regions, np.bincount(regions.ravel())
 
 
-def _window(where: np.ndarray) -> tuple[slice, slice]:
-    """Return the box of everything that is true, as slices of rows and columns; empty if nothing
-    is.
+def window_of(where: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
+    """Return the box of everything that is true, as slices of rows and columns.
+
+    Args:
+        where: bool (h, w).
+        margin: How many cells more on each side, as far as there are any.
+
+    Returns:
+        Empty slices if nothing is true.
     """
     x, y, width, height = cv2.boundingRect(where.view(np.uint8))
-    return np.s_[y : y + height, x : x + width]
+    if width == 0:
+        return np.s_[0:0, 0:0]
+    top, left = max(0, y - margin), max(0, x - margin)
+    return np.s_[top : y + height + margin, left : x + width + margin]
