@@ -79,6 +79,24 @@ def test_a_person_without_a_peak_is_still_found():
     assert found[80, 30] != found[80, 200] and found[80, 200] > 0
 
 
+def test_who_points_elsewhere_is_somebody_else_even_without_a_peak():
+    scene = blank()
+    draw_person(scene, 5, 35, 12, 28)
+    draw_person(scene, 5, 35, 28, 40, peak=-8)  # touches the other and is too faint
+    found = people(scene)
+    assert found[80, 80] != found[80, 136] and found[80, 136] > 0
+    assert (found[30:130, 118:155] == found[80, 136]).all()
+
+
+def test_a_limb_whose_cells_do_not_agree_where_they_point_is_nobody_else():
+    scene = blank()
+    draw_person(scene, 5, 35, 12, 28)
+    draw_person(scene, 5, 35, 28, 40, peak=-8)
+    rng = np.random.default_rng(0)
+    scene["offset"][0, :, 5:35, 28:40] += rng.uniform(-60, 60, (2, 30, 12))
+    assert np.unique(people(scene, stray=9.0)).tolist() == [0, 1]
+
+
 def test_specks_are_nobody():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25)

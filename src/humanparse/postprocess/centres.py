@@ -31,6 +31,7 @@ from humanparse.preprocess import Geometry
 STRIDE = 4  # input pixels per cell of every output map
 UNNAMED = LabelSet("unnamed", ())
 Point = tuple[float, float, float]  # x and y in cells, and the height of the peak
+ROUNDS = 2  # how often people are looked for among the cells of others
 MAX_PEOPLE = 100  # in one photo, to limit work and memory; the faintest peaks are dropped
 
 
@@ -48,6 +49,12 @@ class CentreSettings:
             person's diagonal.
         stray: A pixel that points farther past every centre than this share of the photo's diagonal
             belongs to nobody.
+        elsewhere: Pixels of a person that point farther past their centre than this share of the
+            person's diagonal may be somebody else.
+        agreed: A connected region of such pixels is another person if at least this share of it
+            points to the same place, which is
+        same_place: a circle whose radius is this share of the region's diagonal,
+        second: and if the region is at least this share of the person that it is taken from.
         min_area: The area of the smallest person, as a share of the photo's area.
         person_score: People whose score is below this are dropped.
         island: A connected component of a person belongs to nobody if it is smaller than this share
@@ -70,6 +77,10 @@ class CentreSettings:
     peak_radius_px: float = 16
     join: float = 0.12
     stray: float = 0.22
+    elsewhere: float = 0.25
+    agreed: float = 0.6
+    same_place: float = 0.15
+    second: float = 0.15
     min_area: float = 0.0012
     person_score: float = 0.535
     island: float = 0.05
@@ -268,6 +279,11 @@ def _people(
     points, distance = [points[index] for index in joined], distance[joined]
     strays = _strays(points, distance, votes, inside, settings)
     points, distance = points + strays, np.concatenate([distance, _distance(strays, votes)])
+    for _ in range(ROUNDS):
+        others = _others(points, distance, votes, inside, settings)
+        points, distance = points + others, np.concatenate([distance, _distance(others, votes)])
+        if not others:
+            break
     min_cells = max(2.0, settings.min_area * inside.size)
     while points:
         owner = np.where(inside, winner(-distance), -1)
@@ -342,6 +358,49 @@ def _strays(
             found.append(
                 (float(votes[0][here].mean()), float(votes[1][here].mean()), settings.peak)
             )
+    return found
+
+
+def _others(
+    points: list[Point],
+    distance: np.ndarray,
+    votes: np.ndarray,
+    inside: np.ndarray,
+    settings: CentreSettings,
+) -> list[Point]:
+    """Make a person of each large connected part of somebody that points to one other place.
+
+    It finds people whose own peak is too faint beside that of whoever they touch. Returns the
+    places where the parts point.
+    """
+    if not points:
+        return []
+    owner, nearest = np.where(inside, winner(-distance), -1), distance.min(0)
+    fewest = settings.min_area * inside.size
+    found: list[Point] = []
+    for index in range(len(points)):
+        mine = owner == index
+        window = window_of(mine)
+        cells = np.count_nonzero(mine)
+        away = mine[window] & (nearest[window] > settings.elsewhere * np.hypot(*mine[window].shape))
+        least = max(settings.second * cells, fewest)
+        if np.count_nonzero(away) < least:
+            continue
+        there = votes[:, *window]
+        count, regions, boxes, _ = cv2.connectedComponentsWithStats(
+            away.astype(np.uint8), connectivity=4
+        )
+        for region in range(1, count):
+            _, _, width, height, area = boxes[region]
+            if area < least or len(points) + len(found) >= MAX_PEOPLE:
+                continue
+            x, y = there[:, regions == region]
+            middle = float(np.median(x)), float(np.median(y))
+            same = np.hypot(x - middle[0], y - middle[1]) < settings.same_place * np.hypot(
+                width, height
+            )
+            if same.mean() >= settings.agreed:
+                found.append((*middle, settings.peak))
     return found
 
 
