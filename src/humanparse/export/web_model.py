@@ -14,7 +14,7 @@ from humanparse.engines import open_engine
 from humanparse.errors import OptionError
 from humanparse.pipeline import MIN_SCORE
 from humanparse.postprocess import CentreSettings
-from humanparse.postprocess.centres import MAX_PEOPLE, STRIDE
+from humanparse.postprocess.centres import MAX_PEOPLE, ROUNDS, STRIDE
 from humanparse.postprocess.cleanup import PUSH
 from humanparse.postprocess.outfit import BANDS, REACH
 from humanparse.postprocess.probability import FAINTEST
@@ -49,6 +49,7 @@ def web_model(model: Path) -> dict[str, Any]:
         "settings": asdict(settings),
         "stride": STRIDE,
         "max_people": MAX_PEOPLE,
+        "rounds": ROUNDS,
         "min_score": MIN_SCORE,
         "faintest": FAINTEST,
         "push": PUSH,

@@ -108,6 +108,11 @@ function grouped(heat, votes, foreground, { grid, model }) {
   const inside = Uint8Array.from(foreground.map((value) => (value > 0 ? 1 : 0)));
   let points = joined(peaks(heat, grid, model), votes, inside, grid, settings);
   points = points.concat(strays(points, votes, inside, far, { grid, model }));
+  for (let round = 0; round < model.rounds; round++) {
+    const more = others(points, votes, inside, { grid, model });
+    if (!more.length) break;
+    points = points.concat(more);
+  }
   const fewest = Math.max(2, settings.min_area * inside.length);
   for (;;) {
     const distance = distancesOf(points, votes);
@@ -221,6 +226,43 @@ function strays(points, votes, inside, far, { grid, model }) {
       y: mean(votes.y, region),
       height: settings.peak,
     }));
+}
+
+/** A person for each large connected part of somebody that points to one other place. */
+function others(points, votes, inside, { grid, model }) {
+  const { settings, max_people } = model;
+  const distance = distancesOf(points, votes);
+  const people = cellsByPerson(nearest(distance, inside, Infinity), points.length);
+  const found = [];
+  people.forEach((mine, index) => {
+    const reach = settings.elsewhere * diagonal(mine, grid);
+    const least = Math.max(settings.second * mine.length, settings.min_area * inside.length);
+    const away = new Uint8Array(inside.length);
+    for (const cell of mine) if (distance[index][cell] > reach) away[cell] = 1;
+    for (const region of components(away, grid, 4)) {
+      if (region.length < least || points.length + found.length >= max_people) continue;
+      const [x, y] = [median(region, votes.x), median(region, votes.y)];
+      const near = settings.same_place * diagonal(region, grid);
+      const same = region.filter(
+        (cell) => Math.hypot(votes.x[cell] - x, votes.y[cell] - y) < near,
+      ).length;
+      if (same >= settings.agreed * region.length) found.push({ x, y, height: settings.peak });
+    }
+  });
+  return found;
+}
+
+/** The diagonal of the box of some cells, in cells. */
+function diagonal(region, { columns }) {
+  const box = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
+  for (const cell of region) widen(box, cell % columns, Math.floor(cell / columns));
+  return region.length ? Math.hypot(box.right - box.left + 1, box.bottom - box.top + 1) : 0;
+}
+
+function median(region, values) {
+  const sorted = Float32Array.from(region, (cell) => values[cell]).toSorted();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** The mean of the peak's height and of the mean probability of the person's cells. */
