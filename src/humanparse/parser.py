@@ -55,8 +55,8 @@ class HumanParser:
             `model` is not opened.
         precision: The arithmetic of a float model: "fp32", or "bf16", which rounds, and which needs
             OpenVINO and a processor that supports it.
-        device: "cpu", or "cuda" for an NVIDIA GPU, which needs the GPU build of ONNX Runtime
-            (onnxruntime-gpu).
+        device: "cpu", or other hardware that the engine reaches, such as "cuda"
+            (docs/speed-network.md).
         threads: The number of CPU threads for one photo; None takes all cores that the process may
             use.
         min_score: People and parts whose score is below this are left out, from 0 to 1.

@@ -5,7 +5,10 @@ from __future__ import annotations
 AUTO = "auto"  # stands for the engine that `engines.choose_engine` names
 ENGINES = ("onnxruntime", "openvino")  # engines/__init__.py has a row for each
 PRECISIONS = ("fp32", "bf16")
-DEVICES = ("cpu", "cuda")
+# What runs networks besides the processor; engines/accelerators.py has a row for each.
+ACCELERATORS = ("cuda", "tensorrt", "coreml", "migraphx", "xnnpack", "intel-gpu", "intel-npu")
+RUN_ON = ("cpu", *ACCELERATORS)  # where networks are run
+DEVICES = ("cpu", "cuda")  # where they are trained
 HEADS = ("centres", "queries", "semantic")  # of networks: postprocess/heads.py has a row for each
 PALETTES = ("clear", "classic")
 CLASSES = ("all", "coarse")  # of results: coarse.py

@@ -10,7 +10,7 @@ from humanparse.bench import PHOTO
 from humanparse.engines import RUNTIMES, bytes_of, choose_engine, is_int8, open_engine
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.system.packaged import packaged
-from humanparse.vocabulary import DEVICES, ENGINES, PRECISIONS
+from humanparse.vocabulary import ENGINES, PRECISIONS, RUN_ON
 from humanparse.weights.catalog import model_file
 
 openvino = pytest.mark.skipif(
@@ -21,7 +21,7 @@ openvino = pytest.mark.skipif(
 def test_the_registry_has_a_row_for_each_word_of_the_vocabulary():
     assert tuple(RUNTIMES) == ENGINES
     assert {one for row in RUNTIMES.values() for one in row.precisions} == set(PRECISIONS)
-    assert {one for row in RUNTIMES.values() for one in row.devices} == set(DEVICES)
+    assert {one for row in RUNTIMES.values() for one in row.devices} == set(RUN_ON)
 
 
 def test_what_no_engine_can_do_names_what_it_can(tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from humanparse.errors import OptionError
-from humanparse.vocabulary import CLASSES, MAX_STRENGTH, MIN_STRENGTH, PALETTES
+from humanparse.vocabulary import CLASSES, MAX_STRENGTH, MIN_STRENGTH, PALETTES, RUN_ON
 
 BUILT_IN = "the built-in model"
 Regions = list[str] | None
@@ -49,8 +49,8 @@ Precision = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        metavar="cpu|cuda",
-        help="Run the model on the processor or on an NVIDIA GPU; cuda needs onnxruntime-gpu.",
+        metavar="NAME",
+        help=f"Run the model on the processor or elsewhere: {', '.join(RUN_ON)}.",
         show_default="cpu",
     ),
 ]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from humanparse.engines import accelerators
 from humanparse.engines.base import Engine
 from humanparse.engines.fake import FakeEngine
 from humanparse.errors import OptionError
-from humanparse.vocabulary import AUTO, DEVICES, ENGINES, PRECISIONS
+from humanparse.vocabulary import AUTO, ENGINES, PRECISIONS, RUN_ON
 
 GRAPH_BYTES = 8_000_000  # a file holds its network before its weights; this much holds all of it
 
@@ -36,7 +37,7 @@ class Runtime:
     Attributes:
         title: What its makers call it.
         precisions: Those of PRECISIONS that it computes in.
-        devices: Those of DEVICES that it runs on.
+        devices: Those of RUN_ON that it reaches.
         open: Loads a model; called with the file, the number of threads (None for every core that
             may be used), precision, device and cache folder.
     """
@@ -63,12 +64,16 @@ def _openvino(
 ) -> Engine:
     from humanparse.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(model, threads, precision=precision, cache=cache)
+    return OpenVinoEngine(model, threads, precision=precision, device=device, cache=cache)
+
+
+def _devices(engine: str) -> tuple[str, ...]:
+    return ("cpu", *(name for name, row in accelerators.TABLE.items() if row.engine == engine))
 
 
 RUNTIMES = {  # by the names in `vocabulary.ENGINES`, in that order
-    "onnxruntime": Runtime("ONNX Runtime", ("fp32",), ("cpu", "cuda"), _onnxruntime),
-    "openvino": Runtime("OpenVINO", ("fp32", "bf16"), ("cpu",), _openvino),
+    "onnxruntime": Runtime("ONNX Runtime", ("fp32",), _devices("onnxruntime"), _onnxruntime),
+    "openvino": Runtime("OpenVINO", ("fp32", "bf16"), _devices("openvino"), _openvino),
 }
 
 
@@ -89,8 +94,8 @@ def open_engine(
         threads: CPU threads for one run; None for every core that this process may use.
         precision: Of the arithmetic of a float model. "bf16" rounds to eight bits of mantissa,
             where the processor can.
-        device: "cpu", or "cuda" for an NVIDIA GPU, which needs ONNX Runtime in its build for it
-            (onnxruntime-gpu).
+        device: "cpu", or one of `vocabulary.ACCELERATORS`; docs/speed-network.md says what each
+            needs.
         cache: Folder in which an engine may keep what it has compiled, so that the next start is
             faster.
 
@@ -106,10 +111,14 @@ def open_engine(
         raise OptionError(
             f"there is no precision {precision!r}; choose one of {', '.join(PRECISIONS)}"
         )
-    if device not in DEVICES:
-        raise OptionError(f"there is no device {device!r}; choose one of {', '.join(DEVICES)}")
+    if device not in RUN_ON:
+        raise OptionError(f"there is no device {device!r}; choose one of {', '.join(RUN_ON)}")
     if name == AUTO:
-        name = choose_engine(model, precision) if device == "cpu" else _first_for(device)
+        name = (
+            choose_engine(model, precision)
+            if device == "cpu"
+            else accelerators.TABLE[device].engine
+        )
     if name not in RUNTIMES:
         known = ", ".join((AUTO, *ENGINES))
         raise OptionError(f"there is no engine {name!r}; choose one of {known}")
@@ -156,10 +165,6 @@ def is_int8(model: Path) -> bool:
             return b"DequantizeLinear" in file.read(GRAPH_BYTES)
     except OSError:  # opening the model will report it
         return False
-
-
-def _first_for(device: str) -> str:
-    return next(name for name, runtime in RUNTIMES.items() if device in runtime.devices)
 
 
 def _check(runtime: Runtime, precision: str, device: str) -> None:

@@ -1,6 +1,6 @@
 """ONNX Runtime: the engine that is always installed.
 
-Its build for NVIDIA GPUs, onnxruntime-gpu, runs on those as well.
+Other builds of it run on GPUs and other hardware as well (accelerators.py).
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from humanparse.engines.accelerators import TABLE, Accelerator
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.system.cores import usable_cores
 
 onnxruntime.disable_telemetry_events()  # on Windows; for other systems see quiet.py
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
 
 
 class OnnxRuntimeEngine:
@@ -24,18 +25,20 @@ class OnnxRuntimeEngine:
     Args:
         model: The file.
         threads: CPU threads for one run; None for every core that this process may use.
-        device: "cpu" or "cuda".
+        device: "cpu", or an accelerator that ONNX Runtime reaches.
 
     Raises:
         BrokenModel: If the file is not an ONNX model that this ONNX Runtime can load.
-        OptionError: For a GPU that cannot be used.
+        OptionError: For an accelerator that cannot be used.
     """
 
     def __init__(self, model: Path, threads: int | None = None, *, device: str = "cpu"):
-        providers = _providers(device)
+        elsewhere = None if device == "cpu" else TABLE[device]
+        threads = threads or usable_cores()
+        providers = _providers(elsewhere, threads) if elsewhere else [CPU]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or usable_cores()
+        options.intra_op_num_threads = 1 if elsewhere and elsewhere.one_thread else threads
         options.inter_op_num_threads = 1
         # leave the cores to others between runs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -47,9 +50,10 @@ class OnnxRuntimeEngine:
                 "get it again"
             ) from error
         # without a word ONNX Runtime falls back to the CPU
-        if providers[0] not in self.session.get_providers():
+        if elsewhere and elsewhere.provider not in self.session.get_providers():
             raise OptionError(
-                "CUDA cannot be started here; check that driver and CUDA match onnxruntime-gpu, "
+                f"{elsewhere.title} cannot be started here; check that there is "
+                f"{elsewhere.hardware} and that its driver fits this ONNX Runtime, "
                 "or choose the device cpu"
             )
         self.input_name = self.session.get_inputs()[0].name
@@ -62,20 +66,18 @@ class OnnxRuntimeEngine:
         return dict(zip(self.output_names, values, strict=True))
 
 
-def _providers(device: str) -> list[str]:
-    """The execution providers for a device, the wanted one first.
+def _providers(elsewhere: Accelerator, threads: int) -> list[str | tuple[str, dict[str, str]]]:
+    """The execution providers for an accelerator, the wanted one first.
 
     Raises OptionError if this build has none for it.
     """
-    if device == "cpu":
-        return [CPU]
-    if CUDA not in (here := onnxruntime.get_available_providers()):
+    if elsewhere.provider not in (here := onnxruntime.get_available_providers()):
         raise OptionError(
-            f"this ONNX Runtime has no CUDA, only {', '.join(here)}; for an NVIDIA GPU: "
-            "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]', "
-            "or choose the device cpu"
+            f"this ONNX Runtime has no {elsewhere.title}, only {', '.join(here)}; "
+            f"for {elsewhere.hardware}: {elsewhere.install}; or choose the device cpu"
         )
-    return [CUDA, CPU]
+    options = {key: value.format(threads=threads) for key, value in elsewhere.options.items()}
+    return [(elsewhere.provider, options), *elsewhere.helpers, CPU]
 
 
 def _first_line(error: Exception) -> str:

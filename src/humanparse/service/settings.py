@@ -18,7 +18,7 @@ from typing import Any, get_type_hints
 from humanparse.errors import OptionError
 from humanparse.system.cores import usable_cores
 from humanparse.system.home import home_if_any
-from humanparse.vocabulary import AUTO, DEVICES, ENGINES, PRECISIONS
+from humanparse.vocabulary import AUTO, ENGINES, PRECISIONS, RUN_ON
 
 PREFIX = "HUMANPARSE_"
 NOWHERE = Path(os.devnull)  # no folder can be created below it
@@ -113,7 +113,9 @@ class Settings:
         "fp32", "Arithmetic of a float model: fp32, or bf16 with OpenVINO.", group="Models"
     )
     device: str = row(
-        "cpu", "Where the models run: cpu, or cuda with onnxruntime-gpu.", group="Models"
+        "cpu",
+        f"Where the models run: {', '.join(RUN_ON[:-1])} or {RUN_ON[-1]}.",
+        group="Models",
     )
     workers: int = row(
         0,
@@ -432,7 +434,7 @@ class Settings:
             _check_range(one.name, getattr(self, one.name), one.metadata)
         _check_choice("engine", self.engine, (AUTO, *ENGINES))
         _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("device", self.device, DEVICES)
+        _check_choice("device", self.device, RUN_ON)
         _check_choice("log_format", self.log_format, ("json", "text"))
         _check_choice("log_level", self.log_level, ("debug", "info", "warning", "error"))
         object.__setattr__(self, "root_path", plain_root(self.root_path))
