@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from humanparse.export.agreement import NOISE_HW, TOLERANCE, Agreement, differen
 if TYPE_CHECKING:
     import onnx
 
+Lengths = tuple[int, int, int, int]  # top, left, bottom, right
 INPUT = "pixels"  # the name of every model file's input: float32 (1, 3, H, W)
 
 
@@ -140,3 +142,50 @@ def fold(model: Path | onnx.ModelProto, out: Path) -> None:
     options.optimized_model_filepath = str(out)
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def merge_pads(model: onnx.ModelProto, constants: Mapping[str, onnx.TensorProto]) -> None:
+    """Let convolutions pad by themselves where a node does so before them, in place.
+
+    ONNX Runtime does not do it where the lengths are computed in the graph. Its convolutions then
+    lose the layout in which they are fastest, and quantised ones stay in float.
+
+    Args:
+        model: The graph.
+        constants: What `fold` computed, by name: the initialisers of its graph.
+    """
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    for pad in [node for node in model.graph.node if node.op_type == "Pad"]:
+        lengths, convolutions = _zeros_around(pad, constants), users.get(pad.output[0], [])
+        if lengths is None or any(node.op_type != "Conv" for node in convolutions):
+            continue
+        for convolution in convolutions:
+            convolution.input[0] = pad.input[0]
+            _pad_more(convolution, lengths)
+        model.graph.node.remove(pad)
+
+
+def _zeros_around(pad: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Lengths | None:
+    """How many zeros a Pad adds above, left, below and right; None if it does anything else."""
+    onnx = the_onnx_package()
+    given = [constants.get(name) for name in pad.input[1:] if name]
+    mode = next((one.s for one in pad.attribute if one.name == "mode"), b"constant")
+    if mode != b"constant" or not given or any(one is None for one in given):
+        return None
+    lengths, *filling = (onnx.numpy_helper.to_array(one).ravel().tolist() for one in given)
+    if len(lengths) != 8 or min(lengths) < 0 or any(lengths[axis] for axis in (0, 1, 4, 5)):
+        return None
+    return None if any(map(any, filling)) else (*lengths[2:4], *lengths[6:8])
+
+
+def _pad_more(convolution: onnx.NodeProto, lengths: Lengths) -> None:
+    onnx = the_onnx_package()
+    old = next((one for one in convolution.attribute if one.name == "pads"), None)
+    before = list(old.ints) if old else [0] * 4
+    if old:
+        convolution.attribute.remove(old)
+    total = [a + b for a, b in zip(before, lengths, strict=True)]
+    convolution.attribute.append(onnx.helper.make_attribute("pads", total))

@@ -18,7 +18,7 @@ from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines.onnxruntime import OnnxRuntimeEngine
 from humanparse.errors import ModelError, OptionError
 from humanparse.export.agreement import difference
-from humanparse.export.graph import INPUT
+from humanparse.export.graph import INPUT, fold, merge_pads
 from humanparse.system.files import whole_file
 
 OPSET = 17
@@ -71,6 +71,9 @@ def write_onnx(
     with whole_file(Path(out)) as part:
         _trace(wrapped, part, outputs)
         model = onnx.load(part)
+        if any(node.op_type == "Pad" for node in model.graph.node):
+            fold(model, part)
+            merge_pads(model, {one.name: one for one in onnx.load(part).graph.initializer})
         onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
         if precision == "fp16":
             _store_as_fp16(model.graph)

@@ -18,7 +18,7 @@ from humanparse.card import METADATA_KEY, ModelCard
 from humanparse.engines import is_int8, open_engine
 from humanparse.errors import BrokenModel, ImageError, MissingExtra, ModelError, OptionError
 from humanparse.export.agreement import NOISE_HW
-from humanparse.export.graph import INPUT, fold
+from humanparse.export.graph import INPUT, fold, merge_pads
 from humanparse.image import read_image
 from humanparse.search import LeftOut, photos_below
 from humanparse.system.files import whole_file
@@ -66,6 +66,7 @@ def quantise(
     try:
         import nncf
         import onnx
+        from nncf.quantization.advanced_parameters import QuantizationParameters
     except ImportError as error:
         raise MissingExtra(
             f"int8 needs NNCF and ONNX once ({error.name} is missing)", "quantize"
@@ -89,8 +90,10 @@ def quantise(
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with whole_file(out) as part:
         fold(model, part)  # so that NNCF sees the weights as they act
+        folded = onnx.load(part)
+        merge_pads(folded, {one.name: one for one in folded.graph.initializer})
         made = nncf.quantize(
-            onnx.load(part),
+            folded,
             nncf.Dataset(inputs),
             subset_size=len(inputs),
             preset=nncf.QuantizationPreset.MIXED,
@@ -101,7 +104,10 @@ def quantise(
             # Smoothing moves scales between layers and needs their weights, which NNCF does not
             # find for all of M2FP's layers.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
+                # By itself, NNCF gives each channel before a depthwise convolution a scale of its
+                # own. ONNX Runtime has no such kernels, and would compute both neighbours in float.
+                activations_quantization_params=QuantizationParameters(per_channel=False),
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1),
             ),
         )
         onnx.helper.set_model_props(made, {METADATA_KEY: card.to_json()})
