@@ -71,7 +71,7 @@ def test_int8_finds_the_same_person_with_the_same_parts(small, engine, tmp_path,
 
 
 def test_onnx_runtime_computes_nearly_all_convolutions_in_eight_bits(small, tmp_path):
-    """The rest follows weights or maps that stay in float; before pads were merged and scales shared, 31 of 66 were left."""
+    """31 of 66 stayed in float before padding and scales were as its kernels take them."""
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
