@@ -95,6 +95,7 @@ def _parts(
     """
     x0, y0, x1, y1 = box
     window = maps.label_map[y0:y1, x0:x1]
+    labels_here = window * mine
     parts = []
     for class_id in range(1, len(labels)):
         inside = intersect(_box(maps.class_boxes, class_id, box), box)
@@ -102,8 +103,7 @@ def _parts(
             continue
         left, top, right, bottom = inside
         near = np.s_[top - y0 : bottom - y0, left - x0 : right - x0]
-        here = window[near] == class_id
-        here &= mine[near]
+        here = labels_here[near] == class_id
         mask = _mask(here, (left, top), maps.label_map.shape)
         score = maps.part_scores.get((number, class_id), 0.0)
         if mask is None:
