@@ -77,6 +77,8 @@ def test_other_people_stay():
     people, here = parsing.person_map.copy(), parsing.label_map.copy()
     people[40:60, 76:80], here[40:60, 76:80] = 2, C["Coat"]
     mask = agnostic_mask(parsing_from_maps(here, people), "upper", 1)
+    swapped = np.choose(people, [0, 2, 1]).astype(np.uint16)  # the largest person is meant
+    assert agnostic_mask(parsing_from_maps(here, swapped), "upper").area == mask.area
     assert not mask.to_dense()[people == 2].any()
     assert agnostic_mask(parsing_from_maps(here, people), "lower", 2).area == 0
 

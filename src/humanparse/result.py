@@ -107,7 +107,7 @@ class Parsing:
     Attributes:
         label_map: uint8 (H, W), the class of each pixel; 0 is the background.
         person_map: uint16 (H, W), the person of each pixel; 0 is nobody.
-        people: By falling score; `people[i].id == i + 1`.
+        people: From left to right; `people[i].id == i + 1`.
         labels: The classes.
         image: uint8 (H, W, 3) RGB, the photo itself, for drawing.
         loose_parts: Parts that belong to no person found; their pixels are in the label map, with

@@ -57,14 +57,14 @@ _LIMBS = {"Socks": ("Left-leg", "Right-leg"), "Glove": ("Left-arm", "Right-arm")
 
 
 def agnostic_mask(
-    parsing: Parsing, garment: str = "upper", person: int = 1, *, keep_hands: bool = True
+    parsing: Parsing, garment: str = "upper", person: int | None = None, *, keep_hands: bool = True
 ) -> Mask:
     """Return what a try-on model paints anew.
 
     Args:
         parsing: A result with CIHP's, LIP's or other classes of garments and limbs.
         garment: What is to be tried on: "upper", "lower" or "dress" (all of the body).
-        person: On whom, by number.
+        person: On whom, by number; the largest person without one.
         keep_hands: Leave the hands as they are. They are the ends of the arms, a face long, since
             no class says where an arm ends and a hand begins.
 
@@ -77,6 +77,8 @@ def agnostic_mask(
     """
     if garment not in GARMENTS:
         raise OptionError(f"garment is {garment!r}; choose one of {', '.join(GARMENTS)}")
+    if person is None:
+        person = max(parsing.people, key=lambda one: one.area).id if parsing.people else 1
     if person not in range(1, len(parsing.people) + 1):
         raise OptionError(
             f"there is no person {person!r} in this photo, which shows {len(parsing.people)}"
@@ -102,7 +104,7 @@ def agnostic_mask(
 
 
 def agnostic_photo(
-    parsing: Parsing, garment: str = "upper", person: int = 1, *, keep_hands: bool = True
+    parsing: Parsing, garment: str = "upper", person: int | None = None, *, keep_hands: bool = True
 ) -> np.ndarray:
     """uint8 (H, W, 3): the photo with grey where `agnostic_mask` is. Raises OptionError as that
     does."""

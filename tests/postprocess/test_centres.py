@@ -62,6 +62,17 @@ def test_touching_people_keep_their_own_pixels():
     assert maps.part_scores[int(left), 5] > 0.99
 
 
+def test_people_are_numbered_from_left_to_right_however_sure_they_are():
+    scene = blank()
+    draw_person(scene, 5, 35, 40, 55, peak=5)  # the surest
+    draw_person(scene, 22, 36, 10, 25, peak=3)
+    draw_person(scene, 4, 18, 10, 25, peak=4)  # above the one before
+    maps = parse_centres(scene, GEOMETRY, CentreSettings())
+    assert [maps.person_map[y, x] for y, x in ((40, 70), (115, 70), (80, 190))] == [1, 2, 3]
+    above, below, right = maps.person_scores
+    assert below < above < right
+
+
 def test_two_peaks_in_one_person_are_one_person():
     scene = blank()
     draw_person(scene, 4, 36, 20, 40)

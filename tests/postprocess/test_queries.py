@@ -8,6 +8,7 @@ from sampled import sample_map
 from humanparse import preprocess
 from humanparse.labels import CIHP
 from humanparse.postprocess import instances
+from humanparse.postprocess.assemble import left_to_right
 from humanparse.postprocess.instances import find_instances
 from humanparse.postprocess.linking import drop_duplicates, link
 from humanparse.postprocess.probability import softmax
@@ -152,6 +153,14 @@ def everything_at_full_size(outputs, geometry, settings):
         [one for one in order if classes[one] == HUMAN and scores[one] > settings.person_score]
     )
     people = people[drop_duplicates(coarse[people], scores[people], settings.duplicate_iou)]
+    found = find_instances(outputs, geometry, settings.person_score).masks
+    masks = outputs["pred_masks"][0]
+    people = people[
+        left_to_right(
+            next(mask.box for mask in found if np.array_equal(mask.logits, masks[one]))
+            for one in people
+        )
+    ]
     parts = [one for one in order if classes[one] < HUMAN and scores[one] >= settings.part_score]
     owners = dict(zip(parts, link(coarse[parts], coarse[people], scores[people]) + 1, strict=True))
     strength = chance * scores[:, None, None]

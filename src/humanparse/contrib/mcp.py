@@ -96,7 +96,7 @@ def create_server(folders: Sequence[str | Path], parser: HumanParser | None = No
     async def parse_photo(path: str) -> dict[str, Any]:
         """Find the people of a photo, with their body parts and garments.
 
-        path: the photo's file. Returns people by falling score, each with its id, box (x0, y0, x1,
+        path: the photo's file. Returns people from left to right, each with id, box (x0, y0, x1,
         y1 in pixels), area in pixels and parts. Left and right are the person's own.
         """
         return await run(lambda: parsed(parser, allowed.path(path)))

@@ -183,7 +183,7 @@ def _write_cutout(parsing: Parsing, file: BinaryIO, palette: str) -> None:
 
 @_format("agnostic", PNG)
 def _write_agnostic(parsing: Parsing, file: BinaryIO, palette: str) -> None:
-    """What is painted over for something on the upper body of person 1, for try-on models."""
+    """What a try-on model paints over for the upper body of the largest person."""
     _write_tryon_mask(parsing, "upper", file)
 
 

@@ -1,8 +1,12 @@
-"""From Maps to people: the masks, boxes and scores of every person and part, best person first."""
+"""From Maps to people: the masks, boxes and scores of every person and part.
+
+People are numbered from left to right. By falling score, two who are nearly as sure as each other
+would change their numbers with the engine, the processor or the size of the file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -23,7 +27,7 @@ class Maps:
 
     Attributes:
         label_map: uint8 (H, W), the class of each pixel.
-        person_map: uint16 (H, W), the person of each pixel: 0 nobody, 1..n by falling score.
+        person_map: uint16 (H, W), the person of each pixel: 0 nobody, 1..n from left to right.
         person_scores: The scores of person 1..n.
         part_scores: (person number or 0, class) → score.
         person_boxes: By person number, a box outside which the person has no pixel; a person
@@ -38,6 +42,18 @@ class Maps:
     part_scores: dict[tuple[int, int], float]
     person_boxes: Mapping[int, Box] | None = None
     class_boxes: Mapping[int, Box] | None = None
+
+
+def left_to_right(boxes_xyxy: Iterable[Box]) -> list[int]:
+    """Return the order of people from left to right, by the middles of their boxes.
+
+    Those whose middles are in the same column come from top to bottom.
+
+    Args:
+        boxes_xyxy: The box of each person, in pixels or cells.
+    """
+    middles = [(x0 + x1, y0 + y1) for x0, y0, x1, y1 in boxes_xyxy]
+    return sorted(range(len(middles)), key=middles.__getitem__)
 
 
 def assemble(
@@ -55,7 +71,7 @@ def assemble(
         min_score: The least score of people and parts, from 0 to 1.
 
     Returns:
-        The people by falling score, and the parts that belong to nobody.
+        The people in the order of their numbers, and the parts that belong to nobody.
     """
     people: list[Person] = []
     height, width = maps.label_map.shape

@@ -8,13 +8,15 @@ a person.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from humanparse.labels import LabelSet
-from humanparse.postprocess.assemble import Maps
+from humanparse.masks import Box
+from humanparse.postprocess.assemble import Maps, left_to_right
 from humanparse.postprocess.cleanup import (
     drop_faceless,
     drop_islands,
@@ -120,7 +122,7 @@ def parse_centres(
     scores = _person_scores(people, foreground)
     order = [
         index
-        for index in np.argsort(-scores, kind="stable")
+        for index in left_to_right(_boxes(people.owner, len(scores)))
         if scores[index] >= settings.person_score
     ]
     if not order:
@@ -422,6 +424,13 @@ def _person_scores(people: _People, foreground: np.ndarray) -> np.ndarray:
     cells = np.bincount(whose, minlength=len(heights))
     certainty = np.bincount(whose, sigmoid(foreground[mine]), minlength=len(heights)) / cells
     return (heights + certainty) / 2
+
+
+def _boxes(owner: np.ndarray, count: int) -> Iterator[Box]:
+    """Yield the box of each person's cells, half-open."""
+    for index in range(count):
+        x, y, width, height = cv2.boundingRect((owner == index).view(np.uint8))
+        yield x, y, x + width, y + height
 
 
 def _part_scores(

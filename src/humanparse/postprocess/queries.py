@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from humanparse.labels import LabelSet
-from humanparse.postprocess.assemble import Maps
+from humanparse.postprocess.assemble import Maps, left_to_right
 from humanparse.postprocess.instances import STRIDE, Instances, find_instances
 from humanparse.postprocess.linking import drop_duplicates, link
 from humanparse.postprocess.paste import intersect
@@ -64,6 +64,7 @@ def parse_queries(
     )
     people = found[(found.classes == num_parts) & (found.scores > settings.person_score)]
     people = people[drop_duplicates(people.inside(*cells), people.scores, settings.duplicate_iou)]
+    people = people[np.array(left_to_right(people.boxes), int)]
     parts = found[(found.classes < num_parts) & (found.scores >= settings.part_score)]
     owners = link(parts.inside(*cells), people.inside(*cells), people.scores) + 1
     height, width = geometry.photo_hw

@@ -51,7 +51,7 @@ def paste_tile(
     Args:
         maps: The maps of the whole photo, changed in place.
         tile: The box of the tile in photo pixels.
-        people: The people, best first.
+        people: The people.
         parts: The part instances.
         owners: int (N,), the person's number of each part, 0 for nobody.
         sampler: The sampler of their masks.

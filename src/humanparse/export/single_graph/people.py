@@ -57,7 +57,7 @@ class Points(NamedTuple):
 
 
 class People(NamedTuple):
-    """n people by falling score, with nobody as number 0, on r × c cells.
+    """n people from left to right, with nobody as number 0, on r × c cells.
 
     Attributes:
         distance: Distance of each cell's vote from each person's centre, (1, n + 1, r, c).
@@ -127,7 +127,8 @@ def find_people(
 
     score = _scores(op, points, owner, numbers, foreground)  # (K + 1,)
     good = alive & (score >= max(settings.person_score, min_score)) & (numbers > 0)
-    order, scores = _by_score(op, score, good)  # (n + 1,), (n,)
+    order = _from_left(op, owner, numbers, good, cells)  # (n + 1,)
+    order_of_people = op.cut(order, [1], [MAX_PEOPLE + 1], [0])  # (n,)
     someone = op.Gather(good, op.Reshape(owner, op.Shape(foreground)))
     foreground = op.Where(someone, foreground, op.Min(foreground, -1.0))
     logits = op.Reshape(op.cut(classes, [1], [num_classes], [1]), [num_classes - 1, -1])
@@ -147,7 +148,7 @@ def find_people(
     kept = _classes_kept(
         op, shares, logits, op.Equal(op.Unsqueeze(order, [1]), owner), num_classes, min_score
     )
-    theirs = op.Gather(distance, op.cut(order, [1], [MAX_PEOPLE + 1], [0]))  # (n, rc)
+    theirs = op.Gather(distance, order_of_people)  # (n, rc)
     distance = op.Concat(
         op.Expand(FAR, op.Concat([1], op.Shape(cells.xs), axis=0)),
         op.Unsqueeze(theirs, [0]),
@@ -155,7 +156,11 @@ def find_people(
     )
     as_map = op.Concat([1, -1], size, axis=0)
     return People(
-        op.Reshape(distance, as_map), foreground, op.Reshape(logits, as_map), kept, scores
+        op.Reshape(distance, as_map),
+        foreground,
+        op.Reshape(logits, as_map),
+        kept,
+        op.Gather(score, order_of_people),
     )
 
 
@@ -348,8 +353,7 @@ def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings)
     diagonal = 0.0
     apart = 0.0
     for values, middle in ((cells.xs, points.x), (cells.ys, points.y)):
-        first = op.ReduceMin(op.Where(mine, values, FAR), axes=[1])  # (K + 1, 1)
-        last = op.ReduceMax(op.Where(mine, values, -FAR), axes=[1])
+        first, last = _ends(op, mine, values)
         side = op.Max(op.Max(last, op.Transpose(last)) - op.Min(first, op.Transpose(first)), 0.0)
         gap = op.Unsqueeze(middle, [1]) - op.Unsqueeze(middle, [0])
         diagonal, apart = side * side + diagonal, gap * gap + apart  # (K + 1, K + 1)
@@ -359,6 +363,17 @@ def _joined(op: Builder, points: Points, cells: Cells, settings: CentreSettings)
     joins = op.ReduceMax(op.cast(near, np.float32), axes=[1], keepdims=0)
     index = op.Reshape(op.NonZero(joins < 0.5), [-1])
     return Points(*(op.Gather(values, index) for values in points))
+
+
+def _ends(op: Builder, mine: Value, values: Value) -> tuple[Value, Value]:
+    """The least and the greatest value over each person's cells, (K + 1, 1) each.
+
+    mine: bool (K + 1, rc); values: (1, rc).
+    """
+    return (
+        op.ReduceMin(op.Where(mine, values, FAR), axes=[1]),
+        op.ReduceMax(op.Where(mine, values, -FAR), axes=[1]),
+    )
 
 
 def _large_enough(
@@ -381,15 +396,19 @@ def _scores(op: Builder, points: Points, owner: Value, numbers: Value, foregroun
     return (points.height + certainty) * 0.5
 
 
-def _by_score(op: Builder, score: Value, good: Value) -> tuple[Value, Value]:
-    """The numbers of the good people by falling score, after nobody's, and their scores.
+def _from_left(op: Builder, owner: Value, numbers: Value, good: Value, cells: Cells) -> Value:
+    """int64 (n + 1,): nobody's number, then those of the good people from left to right.
 
-    int64 (n + 1,) and float32 (n,).
+    By the middles of their boxes, as `left_to_right` in postprocess/assemble.py.
     """
-    score = op.Where(good, score, -1.0)
-    scores, order = op.TopK(score, op.Shape(score), axis=0, outputs=2)
+    mine = op.Equal(owner, op.Unsqueeze(numbers, [1]))
+    (left, right), (top, bottom) = (_ends(op, mine, values) for values in (cells.xs, cells.ys))
+    # Whole numbers, and below them what decides between equals.
+    place = op.Squeeze(left + right + (top + bottom) / 4096.0, [1])
+    place = op.Where(good, place, FAR)
+    _, order = op.TopK(place, op.Shape(place), axis=0, largest=0, outputs=2)
     count = op.ReduceSum(op.cast(good, np.int64), [0])
-    return op.Concat([0], op.cut(order, [0], count, [0]), axis=0), op.cut(scores, [0], count, [0])
+    return op.Concat([0], op.cut(order, [0], count, [0]), axis=0)
 
 
 def _classes_kept(

@@ -46,7 +46,7 @@ def write_single_graph(model: Path, out: Path, photos: Sequence[Path] = ()) -> W
 
         photo    uint8 (1, H, W, 3) RGB, upright, of any size
         labels   uint8 (1, H, W), the class of each pixel
-        people   uint8 (1, H, W), 0 nobody, 1..n the person, by falling score
+        people   uint8 (1, H, W), 0 nobody, 1..n the person, from left to right
         scores   float32 (n,) of person 1..n
 
     Args:

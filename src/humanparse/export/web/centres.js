@@ -8,7 +8,7 @@ import { steer } from './outfit.js';
 /** Find the people in the network's outputs.
  *
  * outputs: {classes, person, centre, offset} and, if the model has it, wears: {data, dims}.
- * Returns {scores, partScores, persons, parts, foreground, grid}: scores of person 1..n, falling;
+ * Returns {scores, partScores, persons, parts, foreground, grid}: scores of person 1..n;
  * partScores: for each person the score of each class; persons: (n · cells), the highest for the
  * person that a cell belongs to; parts: (classes · cells) without the background, the highest for
  * the cell's class; foreground: positive where a person is.
@@ -30,9 +30,7 @@ export function findPeople(outputs, geometry, model) {
   });
   const people = cellsByPerson(owner, points.length);
   const scores = people.map((mine, index) => scoreOf(mine, points[index], foreground));
-  const order = [...scores.keys()]
-    .filter((index) => scores[index] >= settings.person_score)
-    .toSorted((a, b) => scores[b] - scores[a]);
+  const order = leftToRight(people, grid).filter((index) => scores[index] >= settings.person_score);
 
   const parts = classes.subarray(cells);
   if (outputs.wears)
@@ -51,8 +49,8 @@ export function findPeople(outputs, geometry, model) {
     for (let cell = 0; cell < cells; cell++)
       persons[number * cells + cell] = -distance[index][cell];
   });
-  const falling = order.map((index) => scores[index]);
-  return { scores: falling, partScores, persons, parts, foreground, grid };
+  const sure = order.map((index) => scores[index]);
+  return { scores: sure, partScores, persons, parts, foreground, grid };
 }
 
 /** The part of an output that sees the photo. */
@@ -269,6 +267,17 @@ function median(region, values) {
 function scoreOf(mine, { height }, foreground) {
   const sum = mine.reduce((total, cell) => total + sigmoid(foreground[cell]), 0);
   return (height + sum / mine.length) / 2;
+}
+
+/** The order of people by the middles of their boxes; see `left_to_right` in assemble.py. */
+function leftToRight(people, { columns }) {
+  const middles = people.map((mine) => {
+    const box = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
+    for (const cell of mine) widen(box, cell % columns, Math.floor(cell / columns));
+    return { x: box.left + box.right, y: box.top + box.bottom };
+  });
+  const before = (a, b) => middles[a].x - middles[b].x || middles[a].y - middles[b].y;
+  return [...people.keys()].toSorted(before);
 }
 
 /** The probabilities of the classes, with the background. */
