@@ -1,11 +1,12 @@
 """What humanparse.js has to know about a model and its post-processing: the contents of model.json.
 
-Every number is Python's own, so that it exists once.
+Every number is Python's own, so that it exists once. The layers of the outfit reader are left out:
+they are large, and card.js reads them where they are, in the model's file.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def web_model(model: Path) -> dict[str, Any]:
         "outfit_bands": BANDS,
         "outfit_reach": REACH,
         "preprocess": asdict(card.preprocess),
-        "settings": asdict(settings),
+        "settings": asdict(replace(settings, outfit_reader="")),
         "stride": STRIDE,
         "max_people": MAX_PEOPLE,
         "rounds": ROUNDS,

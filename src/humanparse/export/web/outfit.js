@@ -1,5 +1,6 @@
 // What each person wears, read from the network's maps over the whole person. As
-// postprocess/outfit.py, where the method is explained; the layers are in model.json, as text.
+// postprocess/outfit.py, where the method is explained; the layers are in the model's
+// card, as text.
 //
 // people: the cells of each person in rising order, an array of arrays.
 

@@ -3,6 +3,7 @@
 //     {number, load, threads} or {number, parse}  →  {number, progress}*, {number, answer | error}
 
 import * as ort from './ort/ort.wasm.min.js';
+import { cardOf } from './card.js';
 import { findPeople } from './centres.js';
 import { Failure } from './failure.js';
 import { openPhoto } from './photo.js';
@@ -46,6 +47,8 @@ async function load(folder, threads, onProgress) {
   ort.env.wasm.wasmBinary = runtime.buffer;
   ort.env.wasm.wasmPaths = { mjs: new URL('ort/ort-wasm-simd-threaded.js', import.meta.url).href };
   try {
+    // its layers are large, and therefore not in model.json as well
+    model.settings.outfit_reader = cardOf(network).settings.outfit_reader;
     session = await ort.InferenceSession.create(network, { executionProviders: ['wasm'] });
   } catch (error) {
     throw new Failure('broken_model', `the model cannot be opened: ${error.message}`);
