@@ -153,6 +153,8 @@ def test_the_command_takes_the_archive_and_says_what_a_visit_transfers(tmp_path,
     )
     assert done.exit_code == 0, done.output
     assert "note: a first visit transfers at most" in done.stdout
+    # the budget of what is neither the model nor its runtime
+    assert int(re.search(r"or (\d+) kB where the host compresses", done.stdout)[1]) < 200
     missing = str(tmp_path / "no.tgz")
     for to, runtime, says in (("web", missing, "there is no file"), ("onnx", archive, "for web")):
         more = ["--to", to, "-o", str(tmp_path / "x.onnx"), "--runtime", str(runtime)]

@@ -12,6 +12,8 @@ from PIL import Image
 from static_site import static_site
 
 from humanparse import HumanParser
+from humanparse.card import METADATA_KEY
+from humanparse.engines import open_engine
 from humanparse.export.web import HEADERS
 from humanparse.export.web_model import web_model
 from humanparse.formats import from_dict
@@ -168,15 +170,16 @@ def opened(open_page):
     return page, page.evaluate(OPEN, {"threads": 2})
 
 
-# In "row" everybody is there twice, mirrored, and so hardly surer than their likeness: an order by
-# scores would not be the same in browsers.
-@pytest.mark.parametrize("name", ["row", "large", "clear"])
 def test_the_sites_own_model_finds_the_same_people_in_the_same_order(
-    opened, library, int8, astronaut, name
+    opened, library, int8, astronaut, couple
 ):
-    file = made(name, library, astronaut)
-    labels, people = agreement(found_in(opened[0], file), int8.parse(file))
-    assert labels > 0.985 and people > 0.995
+    # Eight bits are rounded a little differently in browsers, which moves edges, and scores by
+    # 0.005. In "row" everybody is there twice, so that an order by scores could be another one.
+    files = [made(name, library, astronaut) for name in ("row", "small", "wide", "clear")]
+    files += [Path(shutil.copy(one, library)) for one in (astronaut, couple)]
+    shares = [agreement(found_in(opened[0], file), int8.parse(file)) for file in files]
+    labels, people = np.mean(shares, axis=0)
+    assert labels > 0.985 and people > 0.995, shares
 
 
 def test_turned_photos_are_read_and_how_far_the_loading_is_was_told(
@@ -196,6 +199,16 @@ def test_turned_photos_are_read_and_how_far_the_loading_is_was_told(
     assert wanted.size_hw == (600, 512)
     labels, people = agreement(found_in(page, turned), wanted)
     assert labels > 0.985 and people > 0.995
+
+
+def test_the_card_in_the_models_file_is_read(page):
+    read = """async () => {
+        const { cardOf } = await import('./card.js');
+        const model = await (await fetch('small/model.onnx.gz')).arrayBuffer();
+        return [cardOf(new Uint8Array(model)), cardOf(new Uint8Array(0))];
+    }"""
+    metadata = open_engine("onnxruntime", model_file("humanparse-small")).metadata
+    assert page.evaluate(read) == [json.loads(metadata[METADATA_KEY]), None]
 
 
 def test_errors_have_the_codes_of_the_service(page):
