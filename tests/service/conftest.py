@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from remembering import RememberingEngine
 from starlette.testclient import TestClient
 
 import humanparse
+from humanparse import HumanParser
 from humanparse.errors import HumanParseError
 from humanparse.service.budget import ByteBudget
 from humanparse.service.child import answers
@@ -25,7 +27,11 @@ PHOTO = Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
 
 @pytest.fixture(scope="session")
 def models():
-    return answers.load(["humanparse-small"], {"engine": "onnxruntime", "threads": 1})
+    [(name, loaded)] = answers.load(
+        ["humanparse-small"], {"engine": "onnxruntime", "threads": 1}
+    ).items()
+    parser = HumanParser(engine=RememberingEngine(loaded.parser.engine))
+    return {name: answers.Loaded(parser, loaded.sha256)}
 
 
 @pytest.fixture(scope="session")
