@@ -59,7 +59,7 @@ def test_the_curl_lines_of_the_page_work(tmp_path, photo):
     write_clip(tmp_path / "street.mp4", walk(3))
     lines = [line for line in PAGE.splitlines() if line.startswith(("curl ", "echo "))]
     assert len(lines) >= 5
-    with serve(tmp_path) as served:
+    with serve(tmp_path, "--workers", "1") as served:
         for line in lines:
             line = line.replace("http://127.0.0.1:7860", served.url).replace(
                 "curl ", "curl -sS --fail-with-body "

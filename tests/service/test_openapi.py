@@ -18,14 +18,24 @@ CHECKS = (
     "response_schema_conformance",
     "unsupported_method",
 )
+# They take the options of /parse, /v1/edit and the model without a version, in hundreds of requests
+# each: only `make long` makes those.
+ALIKE = (
+    "POST /predict",
+    "POST /v1/batch",
+    "POST /v1/jobs",
+    "POST /v2/models/{model}/versions/{version}/infer",
+)
 
 
 @pytest.mark.skipif(SCHEMATHESIS is None, reason="schemathesis is not installed")
-@pytest.mark.parametrize("examples", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("examples", "left_out"), [(1, ALIKE), pytest.param(10, (), marks=pytest.mark.long)]
+)
 def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_in_it(
-    tmp_path, examples
+    tmp_path, examples, left_out
 ):
-    with serve(tmp_path, "--max-side", "256") as served:
+    with serve(tmp_path, "--max-side", "256", "--workers", "1") as served:
         command = [
             SCHEMATHESIS,
             "run",
@@ -41,6 +51,7 @@ def test_no_request_made_from_the_document_finds_a_5xx_or_an_answer_that_is_not_
             "--generation-database",
             "none",
             "--no-color",
+            *(f"--exclude-name={name}" for name in left_out),
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (

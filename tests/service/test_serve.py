@@ -111,7 +111,7 @@ def test_a_client_that_hangs_up_leaves_everything_as_it_was(served):
 
 
 def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_0(tmp_path):
-    with serve(tmp_path) as served:
+    with serve(tmp_path, "--workers", "1") as served:
         answers = []
         busy = threading.Thread(target=lambda: answers.append(parsed(served, large_photo())))
         busy.start()
@@ -132,7 +132,7 @@ def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
 
 
 def test_a_token_gives_access(tmp_path):
-    with serve(tmp_path, environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
+    with serve(tmp_path, "--workers", "1", environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
         assert web.get(served.url + "/healthz").status_code == 200
         assert web.get(served.url + "/models").json()["code"] == "unauthorized"
         assert (
