@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from coloured_clips import write_clip
 from PIL import Image
+from remembering import remembering
+
+import humanparse.parser
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "src/humanparse/cli/demo/astronaut.jpg"
@@ -23,6 +26,14 @@ def blocks(language: str) -> list:
         ):
             found.append(pytest.param(match[1], id=f"{page.name}-{language}-{number}"))
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_look():
+    """Nearly all examples parse the same photo: the network looks at it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(humanparse.parser, "open_engine", remembering(humanparse.parser.open_engine))
+        yield
 
 
 @pytest.fixture
