@@ -75,12 +75,11 @@ def test_a_photo_without_people_gives_empty_maps(run, size_hw):
 
 
 @pytest.mark.parametrize("size_wh", [(1501, 1103), (97, 130), (300, 600), (40, 7)], ids=str)
-def test_the_resized_photo_is_the_one_that_opencv_makes(astronaut, size_wh):
+def test_the_resized_photo_is_the_one_that_opencv_makes(parser, astronaut, size_wh):
     """When a photo shrinks, as most do, the area filter is exact up to rounding.
 
     When it grows, the graph calculates as OpenCV does.
     """
-    parser = HumanParser(engine="onnxruntime")
     photo = cv2.resize(astronaut, size_wh, interpolation=cv2.INTER_AREA)
     op = Builder("test")
     _, pixels = whole._prepare(
