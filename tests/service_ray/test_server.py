@@ -360,6 +360,7 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone_and_ends_with_the_servic
     assert "Traceback" not in served.log.read_text()
 
 
+@pytest.mark.long  # another Ray of its own; the one above tries the end that is wanted
 def test_a_server_that_is_killed_leaves_nothing_that_works_on(tmp_path):
     with serve(tmp_path, "--ray", "--workers", "1", *PATIENCE) as served:
         ours = processes.descendants(served.process.pid)
