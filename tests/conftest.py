@@ -86,6 +86,7 @@ SLOW = [
     "training/test_loop.py",
     "training/test_losses.py",
     "training/test_memory.py",
+    "training/test_outfits.py",
     "training/test_output.py",
     "training/test_scenes.py",
     "training/test_validate.py",

@@ -90,6 +90,20 @@ def test_quick_leaves_out_what_is_slow_and_long_runs_the_rest(make_test, outcome
     assert (quick.returncode != 0) == (long.returncode != 0) == bool(outcome)
 
 
+def test_quick_imports_no_test_module_that_loads_pytorch(request):
+    """Each worker would load it, only to collect the tests."""
+    [tests] = [
+        one for one in request.config.pluginmanager.get_plugins() if hasattr(one, "_lies_in")
+    ]
+    loads = re.compile(
+        r"^(import torch|from (torch|official)\b|(torch = )?pytest\.importorskip\(.torch)", re.M
+    )
+    modules = [path for path in tests.HERE.rglob("test_*.py") if loads.search(path.read_text())]
+    assert len(modules) > 20
+    quick = [one for one in map(tests._place, modules) if not tests._lies_in(one, tests.SLOW)]
+    assert quick == [], "add them to SLOW in tests/conftest.py"
+
+
 @pytest.mark.parametrize(("second", "word"), [(0, "FLAKY"), (1, "BROKEN")])
 def test_a_test_that_fails_once_fails_the_gate_whatever_it_does_alone(make_test, second, word):
     done, asked = make_test(1, second)
