@@ -56,6 +56,7 @@ GROUPS = {
 SLOW = [
     "agreement",
     "batch/test_ray.py",
+    "cli/test_commands.py",
     "deploy/test_container.py",
     "deploy/test_nginx.py",
     "deploy/test_queueing.py",
@@ -66,7 +67,9 @@ SLOW = [
     "hardening",
     "model",
     "page",
+    "service/test_dispatcher.py",
     "service/test_openapi.py",
+    "service/test_pool.py",
     "service/test_process.py",
     "service/test_serve.py",
     "service/test_server.py",
