@@ -53,7 +53,7 @@ def test_one_person_at_any_size(parser, run, hopper, size_wh):
     labels, people = agreement(
         parser, run, cv2.resize(hopper, size_wh, interpolation=cv2.INTER_AREA)
     )
-    assert labels > 0.95 and people > 0.98
+    assert labels > 0.95 and people > 0.97
 
 
 def test_people_side_by_side_stay_apart(parser, run, crowd):

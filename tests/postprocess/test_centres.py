@@ -108,6 +108,15 @@ def test_a_limb_whose_cells_do_not_agree_where_they_point_is_nobody_else():
     assert np.unique(people(scene, stray=9.0)).tolist() == [0, 1]
 
 
+def test_a_limb_that_points_far_away_from_itself_is_nobody_else():
+    scene = blank()
+    draw_person(scene, 5, 35, 12, 28)
+    draw_person(scene, 5, 35, 28, 40, peak=-8)
+    ys, xs = np.mgrid[5:35, 28:40]
+    scene["offset"][0, :, 5:35, 28:40] = (52 - xs) * 4, (4 - ys) * 4
+    assert np.unique(people(scene, stray=9.0)).tolist() == [0, 1]
+
+
 def test_specks_are_nobody():
     scene = blank()
     draw_person(scene, 5, 35, 10, 25)

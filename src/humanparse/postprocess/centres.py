@@ -56,6 +56,8 @@ class CentreSettings:
         agreed: A connected region of such pixels is another person if at least this share of it
             points to the same place, which is
         same_place: a circle whose radius is this share of the region's diagonal,
+        own_middle: if that place is no farther from the region's own middle than this share of its
+            diagonal,
         second: and if the region is at least this share of the person that it is taken from.
         min_area: The area of the smallest person, as a share of the photo's area.
         person_score: People whose score is below this are dropped.
@@ -82,6 +84,7 @@ class CentreSettings:
     elsewhere: float = 0.25
     agreed: float = 0.6
     same_place: float = 0.15
+    own_middle: float = 0.3
     second: float = 0.15
     min_area: float = 0.0012
     person_score: float = 0.535
@@ -270,8 +273,8 @@ def _votes(offset: np.ndarray) -> np.ndarray:
 def _people(
     heat: np.ndarray, votes: np.ndarray, inside: np.ndarray, settings: CentreSettings
 ) -> _People:
-    """Find the peaks and each cell's nearest; join peaks, add strays, drop people who are too
-    small.
+    """Find the peaks and each cell's nearest; join peaks, add strays and others, drop people who
+    are too small.
     """
     ys, xs = _peaks(heat, settings)
     points = [(float(x), float(y), float(heat[y, x])) for y, x in zip(ys, xs, strict=True)]
@@ -389,7 +392,7 @@ def _others(
         if np.count_nonzero(away) < least:
             continue
         there = votes[:, *window]
-        count, regions, boxes, _ = cv2.connectedComponentsWithStats(
+        count, regions, boxes, middles = cv2.connectedComponentsWithStats(
             away.astype(np.uint8), connectivity=4
         )
         for region in range(1, count):
@@ -397,12 +400,14 @@ def _others(
             if area < least or len(points) + len(found) >= MAX_PEOPLE:
                 continue
             x, y = there[:, regions == region]
-            middle = float(np.median(x)), float(np.median(y))
-            same = np.hypot(x - middle[0], y - middle[1]) < settings.same_place * np.hypot(
-                width, height
-            )
+            place = float(np.median(x)), float(np.median(y))
+            diagonal = np.hypot(width, height)
+            middle = middles[region] + (window[1].start, window[0].start)
+            if np.hypot(*(middle - place)) > settings.own_middle * diagonal:
+                continue
+            same = np.hypot(x - place[0], y - place[1]) < settings.same_place * diagonal
             if same.mean() >= settings.agreed:
-                found.append((*middle, settings.peak))
+                found.append((*place, settings.peak))
     return found
 
 

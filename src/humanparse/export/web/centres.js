@@ -240,7 +240,10 @@ function others(points, votes, inside, { grid, model }) {
     for (const region of components(away, grid, 4)) {
       if (region.length < least || points.length + found.length >= max_people) continue;
       const [x, y] = [median(region, votes.x), median(region, votes.y)];
-      const near = settings.same_place * diagonal(region, grid);
+      const size = diagonal(region, grid);
+      const middle = middleOf(region, grid);
+      if (Math.hypot(middle.x - x, middle.y - y) > settings.own_middle * size) continue;
+      const near = settings.same_place * size;
       const same = region.filter(
         (cell) => Math.hypot(votes.x[cell] - x, votes.y[cell] - y) < near,
       ).length;
@@ -255,6 +258,16 @@ function diagonal(region, { columns }) {
   const box = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
   for (const cell of region) widen(box, cell % columns, Math.floor(cell / columns));
   return region.length ? Math.hypot(box.right - box.left + 1, box.bottom - box.top + 1) : 0;
+}
+
+/** The mean place of some cells. */
+function middleOf(region, { columns }) {
+  let [x, y] = [0, 0];
+  for (const cell of region) {
+    x += cell % columns;
+    y += Math.floor(cell / columns);
+  }
+  return { x: x / region.length, y: y / region.length };
 }
 
 function median(region, values) {
