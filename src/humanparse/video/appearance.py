@@ -66,25 +66,29 @@ def look_of(lab: np.ndarray, classes: np.ndarray, labels: LabelSet) -> Look:
         classes: uint8 (N,), the classes of the same pixels.
         labels: What the classes are called.
     """
-    regions = _regions(labels)[:, classes]  # (R, N)
-    bins = lab // (256 // _BINS)
-    colours = np.zeros((len(regions), 3, _BINS))
-    pixels = regions.sum(1).astype(float)
+    kinds = np.bincount(classes, minlength=256).astype(float)
+    regions = _regions(labels)  # (R, 256)
+    pixels = regions @ kinds
     pixels[pixels < _MIN_PIXELS] = 0
-    for region in np.flatnonzero(pixels):
-        for axis in range(3):
-            counts = np.bincount(bins[regions[region], axis], minlength=_BINS)
-            # Neighbouring bins count half: light changes a little all the time.
-            smooth = np.convolve(counts, (0.5, 1.0, 0.5), mode="same")
-            colours[region, axis] = smooth / smooth.sum()
-    kinds = np.bincount(classes, minlength=len(labels))[: len(labels)].astype(float)
+    bins = lab // (256 // _BINS) + classes[:, None].astype(np.uint16) * _BINS
+    colours = np.zeros((len(regions), 3, _BINS))
+    for axis in range(3):
+        counts = np.bincount(bins[:, axis], minlength=256 * _BINS).reshape(256, _BINS)
+        shares = regions @ counts  # (R, B)
+        # Neighbouring bins count half: light changes a little all the time.
+        smooth = shares.copy()
+        smooth[:, 1:] += shares[:, :-1] / 2
+        smooth[:, :-1] += shares[:, 1:] / 2
+        colours[:, axis] = smooth / np.maximum(1, smooth.sum(1, keepdims=True))
+    colours[pixels == 0] = 0
+    kinds = kinds[: len(labels)]
     return Look(colours, pixels, kinds / max(1.0, kinds.sum()))
 
 
 @cache
 def _regions(labels: LabelSet) -> np.ndarray:
-    """Which classes belong to each region, bool (R, 256)."""
-    table = np.zeros((len(_REGIONS), 256), bool)
+    """Which classes belong to each region, 0 or 1, (R, 256)."""
+    table = np.zeros((len(_REGIONS), 256))
     for number, name in enumerate(labels.names):
         table[:, number] = [number > 0 and kind_of(name) in kinds for kinds in _REGIONS]
     return table

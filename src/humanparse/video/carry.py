@@ -9,7 +9,7 @@ import numpy as np
 
 from humanparse.postprocess.assemble import Maps, assemble
 from humanparse.result import Parsing
-from humanparse.video.motion import Small, brought_along, came_from
+from humanparse.video.motion import Small, flow_from
 
 
 class Carrier:
@@ -28,8 +28,8 @@ class Carrier:
     def carried(self, image: np.ndarray) -> tuple[Parsing, tuple[int, ...]]:
         """Return the result for a later frame, and the track numbers of those still in it."""
         parsing = self._parsing
-        at = came_from(self._before, Small.of(image), parsing.size_hw, everywhere=True)
-        labels, people = (brought_along(one, at) for one in (parsing.label_map, parsing.person_map))
+        flow = flow_from(self._before, Small.of(image), parsing.size_hw)
+        labels, people = map(flow.brought_along, (parsing.label_map, parsing.person_map))
         track_ids = tuple(self._track_ids[number - 1] for number in np.unique(people) if number)
         found, loose = assemble(_maps(parsing, labels, people), parsing.labels, 0.0)
         carried = replace(

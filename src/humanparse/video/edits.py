@@ -22,7 +22,7 @@ from humanparse.masks import Mask
 from humanparse.regions import Region, Selection, select
 from humanparse.result import Parsing
 from humanparse.video.clip import FrameResult
-from humanparse.video.motion import Small, brought_along, came_from
+from humanparse.video.motion import Flow, Small, flow_from
 
 HOLD_S = 0.5  # how long something stays where it was found last
 GROWS_SHARE = 0.05  # of the root of its area, by which what is kept grows with each frame
@@ -62,7 +62,7 @@ class Editor:
         before = now if self._before is None else self._before
         self._before = now
         size_hw = result.parsing.size_hw
-        motion = cache(lambda: came_from(before, now, size_hw, everywhere=True))
+        motion = cache(lambda: flow_from(before, now, size_hw))
         done = edit(
             result.parsing,
             self._steps,
@@ -73,7 +73,7 @@ class Editor:
         return np.asarray(done.image)
 
     def _selection(
-        self, result: FrameResult, region: Region, motion: Callable[[], np.ndarray]
+        self, result: FrameResult, region: Region, motion: Callable[[], Flow]
     ) -> Selection:
         parsing, now = result.parsing, result.frame.seconds
         plain = replace(region, invert=False)
@@ -107,9 +107,9 @@ class _Found:
     mask: Mask
     area: int
 
-    def carried(self, at_xy: np.ndarray) -> _Found:
-        """It a frame later; see `came_from`."""
-        dense = brought_along(self.mask.to_dense().view(np.uint8), at_xy)
+    def carried(self, flow: Flow) -> _Found:
+        """It a frame later."""
+        dense = flow.brought_along(self.mask.to_dense().view(np.uint8))
         by_px = max(1, round(GROWS_SHARE * self.area**0.5))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by_px + 1, 2 * by_px + 1))
         mask = Mask.from_dense(cv2.dilate(dense, kernel).view(bool))

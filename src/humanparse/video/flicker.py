@@ -51,7 +51,7 @@ def flips(
         now: The result of the second one, of the same size.
         track_ids: The numbers of the tracks of the people of both.
         came_from_xy: float (H, W, 2), where each pixel of the second frame was in the first one, x
-            and y; NaN where it could not be seen. `motion.came_from` estimates it.
+            and y; NaN where it could not be seen. `motion.flow_from` estimates it.
         tolerance_px: How far from there the same class may have been. Borders move by parts of a
             pixel and are drawn on whole ones: with 0, true labels flip as well, about one in a
             hundred.

@@ -10,7 +10,10 @@ import numpy as np
 _LONG_SIDE = 320  # of the small pictures in which motion is looked for, in pixels
 _MIN_SIDE = 16
 _MOST_POINTS = 400
+_POINTS_EACH = 40  # of those, the clearest on each person and on the background
 _MIN_POINTS = 5  # fewer say nothing about the motion of what they lie on
+# The place of a point is known to within this many pixels, or after so many steps.
+_ENOUGH = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
 _DIFFERS = 30  # levels of a colour by which a place may differ from where the flow says it was
 _CUT = 0.4  # correlation of two frames, as coarse as this, below which there is a cut between them
 _PLAIN_CUT = 24.0  # the difference in grey that says so where a frame is of one colour
@@ -48,35 +51,49 @@ class Points:
     """Points that were found in two frames.
 
     Attributes:
-        before_xy: float (N, 2), where they were, in pixels of the frame.
-        moved_xy: float (N, 2), how far each has moved.
+        moved_xy: float (N, 2), how far each has moved, in pixels of the frame.
+        whose: int (N,), whose each was.
     """
 
-    before_xy: np.ndarray
     moved_xy: np.ndarray
+    whose: np.ndarray
 
-    def shift(self, among: np.ndarray) -> np.ndarray | None:
-        """Return how far the chosen points have moved, x and y in pixels; None for too few.
-
-        Args:
-            among: bool (N,).
-        """
-        if np.count_nonzero(among) < _MIN_POINTS:
+    def shift(self, whose: int) -> np.ndarray | None:
+        """Return how far somebody's points have moved, x and y in pixels; None for too few."""
+        mine = self.whose == whose
+        if np.count_nonzero(mine) < _MIN_POINTS:
             return None
-        return np.median(self.moved_xy[among], axis=0)
+        return np.median(self.moved_xy[mine], axis=0)
 
 
-def tracked_points(before: Small, now: Small) -> Points:
-    """Find the points of a frame in the next one (Lucas and Kanade's method)."""
+def tracked_points(before: Small, now: Small, owner: np.ndarray) -> Points:
+    """Find the points of a frame in the next one (Lucas and Kanade's method).
+
+    Args:
+        before: The frame.
+        now: The next one, of the same size.
+        owner: int (h, w), whose each place of the frame is, on a grid that covers it. Of each
+            owner, the clearest points are taken.
+    """
     corners = cv2.goodFeaturesToTrack(before.grey, _MOST_POINTS, 0.005, 4)
     if corners is None:
-        return Points(np.zeros((0, 2)), np.zeros((0, 2)))
+        return Points(np.zeros((0, 2)), np.zeros(0, int))
+    corners = corners.reshape(-1, 2)
+    cells = np.array(owner.shape[::-1]) / before.grey.shape[::-1]
+    x, y = (corners * cells).astype(int).T
+    whose = owner[y.clip(0, owner.shape[0] - 1), x.clip(0, owner.shape[1] - 1)]
+    chosen = _first_of_each(whose, _POINTS_EACH)  # the clearest come first
+    corners, whose = corners[chosen], whose[chosen]
     found, status = _followed(before, now, corners)
     again, back = _followed(now, before, found)
-    corners, found, again = (one.reshape(-1, 2) for one in (corners, found, again))
-    good = (status.ravel() == 1) & (back.ravel() == 1)
+    good = (status & back).ravel() == 1
     good &= np.abs(again - corners).max(1) < 1.0
-    return Points(corners[good] / before.scale_xy, (found - corners)[good] / before.scale_xy)
+    return Points((found - corners)[good] / before.scale_xy, whose[good])
+
+
+def _first_of_each(values: np.ndarray, most: int) -> np.ndarray:
+    """The indices of the first so many of each value."""
+    return np.concatenate([np.flatnonzero(values == one)[:most] for one in np.unique(values)])
 
 
 def _followed(before: Small, now: Small, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,13 +104,35 @@ def _followed(before: Small, now: Small, points: np.ndarray) -> tuple[np.ndarray
         np.zeros_like(points),
         winSize=(15, 15),
         maxLevel=3,
+        criteria=_ENOUGH,
     )
     return found, status
 
 
-def came_from(
-    before: Small, now: Small, frame_hw: tuple[int, int], *, everywhere: bool = False
-) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Where each pixel of a frame was in the frame before.
+
+    Attributes:
+        x: float32 (H, W), across, in pixels.
+        y: float32 (H, W), down.
+        alike: uint8 (H, W), 1 where the two frames look the same, otherwise 0.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    alike: np.ndarray
+
+    def brought_along(self, maps: np.ndarray) -> np.ndarray:
+        """Return a map of the frame before as it lies in this one; 0 where that was outside.
+
+        Args:
+            maps: uint8 or uint16, (H, W) or (H, W, C).
+        """
+        return cv2.remap(maps, self.x, self.y, cv2.INTER_NEAREST)
+
+
+def flow_from(before: Small, now: Small, frame_hw: tuple[int, int]) -> Flow:
     """Find where each pixel of a frame was in the frame before, by dense optical flow.
 
     The flow is that of dense inverse search (Kroeger et al., arXiv 1603.03590).
@@ -102,40 +141,35 @@ def came_from(
         before: The frame before.
         now: The frame, of the same size.
         frame_hw: Its height and width in pixels.
-        everywhere: Also tell the likeliest place where the two frames do not look the same.
-
-    Returns:
-        float32 (H, W, 2), x and y in pixels; NaN where the two frames do not look the same, unless
-        `everywhere`.
     """
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # On finer pictures than this preset's own. Refinement beyond the search steadies no better.
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search.setFinestScale(1)
     flow = search.calc(
         now.grey, before.grey, np.zeros((*now.grey.shape, 2), np.float32)
     )  # (h, w, 2), in small pixels
-    height, width = now.grey.shape
-    at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32)
+    x, y = cv2.split(flow)
     # in colours, since a red sleeve and a brown arm may be of one grey
-    there = brought_along(before.colours, at)
-    differs = cv2.blur(cv2.absdiff(there, now.colours), (3, 3)).max(2) > _DIFFERS
-    outside = (at < 0).any(2) | (at[..., 0] > width - 1) | (at[..., 1] > height - 1)
+    there = cv2.remap(before.colours, *_places(x, y), cv2.INTER_NEAREST)
+    differ = cv2.blur(cv2.absdiff(there, now.colours), (3, 3))
+    red, green, blue = cv2.split(differ)
+    most = cv2.max(cv2.max(red, green), blue)
+    _, alike = cv2.threshold(most, _DIFFERS, 1, cv2.THRESH_BINARY_INV)
     size = frame_hw[1], frame_hw[0]
-    full = cv2.resize(flow, size) / np.array(now.scale_xy, np.float32)
-    full += np.stack(np.meshgrid(np.arange(size[0]), np.arange(size[1])), 2).astype(np.float32)
-    if everywhere:
-        return full
-    lost = cv2.resize((differs | outside).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    full[lost > 0] = np.nan
-    return full
+    return Flow(
+        *_places(
+            cv2.resize(x / now.scale_xy[0], size),
+            cv2.resize(y / now.scale_xy[1], size),
+        ),
+        cv2.resize(alike, size, interpolation=cv2.INTER_NEAREST),
+    )
 
 
-def brought_along(maps: np.ndarray, at_xy: np.ndarray) -> np.ndarray:
-    """Return a map of the frame before as it lies in this one; see `came_from`.
-
-    Args:
-        maps: uint8, uint16 or float32 (H, W) or (H, W, 3).
-        at_xy: float32 (H, W, 2). What is NaN there is undefined.
-    """
-    return cv2.remap(maps, at_xy, None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
+def _places(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel was that has come so far, both float32 (h, w)."""
+    height, width = x.shape
+    across, down = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return x + across, y + down[:, None]
 
 
 def is_cut(before: Small, now: Small, camera_xy: np.ndarray) -> bool:

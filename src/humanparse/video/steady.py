@@ -18,8 +18,7 @@ from humanparse.arguments import whole_number, yes_or_no
 from humanparse.errors import OptionError
 from humanparse.masks import Mask
 from humanparse.result import Parsing, Part, Person
-from humanparse.video.flicker import tracks_of
-from humanparse.video.motion import Small, brought_along, came_from, is_cut
+from humanparse.video.motion import Small, flow_from, is_cut
 from humanparse.video.wardrobe import Wardrobe
 
 _AT_FIRST = 2  # votes for the first class of what comes into sight: one frame alone changes little
@@ -53,13 +52,15 @@ class _Held:
 
     Attributes:
         classes: uint8 (H, W).
-        tracks: int32 (H, W), the number of the track, 0 for nobody.
         votes: uint8 (H, W), how many frames have to say otherwise.
+        people: uint16 (H, W), the person of each pixel, from 1; 0 is nobody.
+        track_ids: The number of the track of each person.
     """
 
     classes: np.ndarray
-    tracks: np.ndarray
     votes: np.ndarray
+    people: np.ndarray
+    track_ids: Sequence[int]
 
 
 class Steadier:
@@ -100,7 +101,7 @@ class Steadier:
         if self.settings.garments:
             classes = self._dressed(parsing, track_ids)
         if self.settings.along_motion:
-            classes = self._along_motion(classes, tracks_of(parsing, track_ids), image)
+            classes = self._along_motion(classes, parsing.person_map, track_ids, image)
         return _with_classes(parsing, classes)
 
     def _dressed(self, parsing: Parsing, track_ids: Sequence[int]) -> np.ndarray:
@@ -112,59 +113,66 @@ class Steadier:
             x0, y0, x1, y1 = person.box_xyxy
             window, mine = classes[y0:y1, x0:x1], person.mask.crop
             wardrobe.look(window * mine)
-            window[mine] = wardrobe.corrected(window, mine)[mine]
+            window[:] = wardrobe.corrected(window, mine)
         while len(self._wardrobes) > _MOST_TRACKS:
             del self._wardrobes[next(iter(self._wardrobes))]
         return classes
 
     def _along_motion(
-        self, classes: np.ndarray, tracks: np.ndarray, image: np.ndarray
+        self, classes: np.ndarray, people: np.ndarray, track_ids: Sequence[int], image: np.ndarray
     ) -> np.ndarray:
         """The classes, held where the same of the same person was of another class before."""
         now, held = Small.of(image), self._held
         before, self._before = self._before, now
-        votes = np.full(classes.shape, _AT_FIRST, np.uint8)
+        votes = np.full_like(classes, _AT_FIRST)
         if (
             before is not None
             and held is not None
             and held.classes.shape == classes.shape
             and not is_cut(before, now, np.zeros(2))
         ):
-            at = came_from(before, now, classes.shape)
-            was, had = brought_along(held.classes, at), brought_along(held.votes, at)
-            whose = brought_along(held.tracks.astype(np.float32), at)  # OpenCV takes no int32
-            had[(whose != tracks) | (tracks == 0) | np.isnan(at[..., 0])] = 0
-            agrees = (was == classes) & (had > 0)
-            stays = (was != classes) & (had > 1)
+            flow = flow_from(before, now, classes.shape)
+            was, had = flow.brought_along(held.classes), flow.brought_along(held.votes)
+            # the number in this frame of everybody of the frame before
+            number = {track: place for place, track in enumerate(track_ids, 1)}
+            renumbered = np.array([0, *(number.get(one, 0) for one in held.track_ids)], np.uint16)
+            same = renumbered[flow.brought_along(held.people)] == people
+            had *= flow.alike * (same & (people > 0))
+            agrees, stays = was == classes, had > 1
+            more = np.minimum(had + 1, self.settings.hold)
+            votes = np.where(agrees & (had > 0), more, np.where(stays & ~agrees, had - 1, votes))
             classes = np.where(stays, was, classes)
-            votes[agrees] = np.minimum(had[agrees] + 1, self.settings.hold)
-            votes[stays] = had[stays] - 1
-        self._held = _Held(classes, tracks, votes)
+        self._held = _Held(classes, votes.astype(np.uint8), people, track_ids)
         return classes
 
 
 def _with_classes(parsing: Parsing, classes: np.ndarray) -> Parsing:
     """The result with other classes of its people's pixels."""
-    people = tuple(_person(person, parsing, classes) for person in parsing.people)
+    changed = (classes != parsing.label_map) & (parsing.person_map > 0)
+    people = tuple(_person(person, parsing, classes, changed) for person in parsing.people)
     if all(one is other for one, other in zip(people, parsing.people, strict=True)):
         return parsing
     return replace(parsing, label_map=classes, people=people)
 
 
-def _person(person: Person, parsing: Parsing, classes: np.ndarray) -> Person:
+def _person(person: Person, parsing: Parsing, classes: np.ndarray, changed: np.ndarray) -> Person:
+    """The person with the parts that the changed pixels take from and add to."""
     x0, y0, x1, y1 = person.box_xyxy
-    window = np.s_[y0:y1, x0:x1]
-    inside = classes[window] * person.mask.crop
-    if np.array_equal(inside, parsing.label_map[window] * person.mask.crop):
+    window, mine = np.s_[y0:y1, x0:x1], person.mask.crop
+    changes = changed[window] & mine
+    if not changes.any():
         return person
+    others = {*np.unique(parsing.label_map[window][changes]), *np.unique(classes[window][changes])}
     parts = {}
-    for one in np.flatnonzero(np.bincount(inside.ravel(), minlength=len(parsing.labels))):
-        if not one:
-            continue
-        label = parsing.labels.names[one]
+    for number, label in enumerate(parsing.labels.names):
         before = person.parts.get(label)
-        # A part that this frame did not show is as sure as the person.
-        score = before.score if before else person.score
-        mask = Mask.from_dense(inside == one, parsing.size_hw, (x0, y0))
-        parts[label] = Part(label, int(one), score, mask)
+        if number not in others:
+            if before:
+                parts[label] = before
+            continue
+        mask = Mask.from_dense((classes[window] == number) & mine, parsing.size_hw, (x0, y0))
+        if number and mask.area:
+            # A part that this frame did not show is as sure as the person.
+            score = before.score if before else person.score
+            parts[label] = Part(label, number, score, mask)
     return replace(person, parts=parts)

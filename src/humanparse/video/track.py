@@ -20,7 +20,7 @@ import numpy as np
 from humanparse.result import Parsing
 from humanparse.video.appearance import Look, look_of
 from humanparse.video.assignment import best_pairs
-from humanparse.video.motion import Points, Small, is_cut, tracked_points
+from humanparse.video.motion import Small, is_cut, tracked_points
 
 _GRID = 160  # cells along the longer side of the grid on which masks are compared
 _COVERED = 0.05  # the share of somebody that may be covered without their being partly hidden
@@ -148,9 +148,8 @@ class Tracker:
         if before.grey.shape != now.grey.shape or self._owner.shape != grid_hw:
             self._unplace()
             return
-        points = tracked_points(before, now)
-        whose = _whose(points, self._owner, step)
-        camera = points.shift(whose == 0)
+        points = tracked_points(before, now, self._owner)
+        camera = points.shift(0)
         if camera is None:
             camera = np.zeros(2)
         if is_cut(before, now, camera):
@@ -163,7 +162,7 @@ class Tracker:
             trusted = np.count_nonzero(track.seen) > _POINTED * np.count_nonzero(track.shape)
             shift = None
             if track.visible and (trusted or not coasts):
-                shift = points.shift(whose == track.number)
+                shift = points.shift(track.number)
             if shift is None:
                 going = track.velocity_xy * passed * coasts
                 track.corner_xy = track.corner_xy + camera / step + going
@@ -322,15 +321,11 @@ def _seen(parsing: Parsing, image: np.ndarray, step: int) -> _Seen:
     people, classes = parsing.person_map[at], parsing.label_map[at]
     looks = []
     for person in parsing.people:
-        mine = people == person.id
-        looks.append(look_of(lab[mine], classes[mine], parsing.labels))
+        x0, y0, x1, y1 = (-(-edge // fine) for edge in person.box_xyxy)
+        window = np.s_[max(0, y0 - 1) : y1, max(0, x0 - 1) : x1]
+        mine = people[window] == person.id
+        looks.append(look_of(lab[window][mine], classes[window][mine], parsing.labels))
     return _Seen(owner, areas, looks, np.array([person.score for person in parsing.people]))
-
-
-def _whose(points: Points, owner: np.ndarray, step: int) -> np.ndarray:
-    """The value of the grid's cell in which each point lay, (N,)."""
-    x, y = (points.before_xy / step).astype(int).T
-    return owner[y.clip(0, owner.shape[0] - 1), x.clip(0, owner.shape[1] - 1)]
 
 
 def _shape(owner: np.ndarray, index: int) -> tuple[tuple[int, int], np.ndarray]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
+import cv2
 import numpy as np
 
 from humanparse.labels import LabelSet
@@ -34,7 +35,7 @@ class Wardrobe:
         Args:
             classes: uint8 (h, w), the classes in the person's box; 0 where the person is not.
         """
-        counts = np.bincount(classes.ravel(), minlength=len(self._shares))[: len(self._shares)]
+        counts = cv2.calcHist([classes], [0], None, [256], [0, 256]).ravel()[: len(self._shares)]
         garments = sum(self._zones.values(), ())
         total = counts[list(garments)].sum()
         if not total:
@@ -43,10 +44,7 @@ class Wardrobe:
         share[list(garments)] = counts[list(garments)] / total
         self._frames = min(self._frames + 1, _MOST_FRAMES)
         self._shares += (share - self._shares) / self._frames
-        upper, lower = (
-            np.flatnonzero(np.isin(classes, self._zones[zone]).any(1))
-            for zone in ("upper", "lower")
-        )
+        upper, lower = (_rows(classes, self._zones[zone]) for zone in ("upper", "lower"))
         if len(upper) and len(lower):
             waist = (np.median(upper) + np.median(lower)) / 2 / len(classes)
             self._waist += (waist - self._waist) / self._frames
@@ -70,13 +68,16 @@ class Wardrobe:
             classes: uint8 (h, w), the classes in the person's box.
             mine: bool (h, w), where the person is.
         """
-        waist, corrected = round(self._waist * len(classes)), classes
-        for one, (above, below) in self.instead().items():
-            where = mine & (classes == one)
-            if where.any():
-                corrected = corrected.copy() if corrected is classes else corrected
-                corrected[:waist][where[:waist]] = above
-                corrected[waist:][where[waist:]] = below
+        instead = self.instead()
+        if not instead:
+            return classes
+        waist, corrected = round(self._waist * len(classes)), classes.copy()
+        above, below = (np.arange(256, dtype=np.uint8) for _ in range(2))
+        for one, (upper, lower) in instead.items():
+            above[one], below[one] = upper, lower
+        for rows, table in ((np.s_[:waist], above), (np.s_[waist:], below)):
+            if corrected[rows].size:
+                np.copyto(corrected[rows], cv2.LUT(classes[rows], table), where=mine[rows])
         return corrected
 
     def _share(self, one: int) -> float:
@@ -89,6 +90,13 @@ class Wardrobe:
 
     def _outdone(self, zone: str, most: float) -> list[int]:
         return [one for one in self._zones[zone] if self._share(one) < _WORN * most]
+
+
+def _rows(classes: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    """The rows that show one of some classes."""
+    table = np.zeros(256, np.uint8)
+    table[list(wanted)] = 1
+    return np.flatnonzero(cv2.reduce(cv2.LUT(classes, table), 1, cv2.REDUCE_MAX))
 
 
 @cache
