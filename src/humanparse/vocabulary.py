@@ -73,3 +73,4 @@ VIDEO_SUFFIXES = {
 }
 CONTAINERS = ("webm", "mp4")  # of the clips that are written
 MAX_EVERY = 30  # frames of a clip from one that is parsed to the next; four times as many are held
+MIN_TRACK_FRAMES = 3  # of a clip's track that counts: what is shorter is mostly noise

@@ -14,8 +14,9 @@ from fake_run import FakeRun, until
 from jobs_here import FakeDispatcher, client_ended, ended, is_problem, made, started
 from starlette.testclient import TestClient
 
-from humanparse.errors import BrokenVideo, NotAVideo, VideoTooLarge
+from humanparse.errors import BrokenVideo, NotAVideo, UnknownModel, VideoTooLarge
 from humanparse.service.app import create_app
+from humanparse.service.child import answers
 from humanparse.service.child import clip as child_clip
 from humanparse.service.child.answers import Loaded
 from humanparse.service.jobs import service as jobs_module
@@ -266,19 +267,39 @@ def test_a_clip_that_breaks_off_keeps_the_frames_before(tmp_path, monkeypatch, w
 
 
 def test_the_worker_holds_the_limits(tmp_path, monkeypatch, walking):
-    for limits in (
-        {"video_max_frames": 4},
-        {"video_max_seconds": 0.2},
-        {"video_max_megapixels": 0.003},
+    for name, limit in (
+        ("video_max_frames", 4),
+        ("video_max_seconds", 0.2),
+        ("video_max_megapixels", 0.003),
     ):
-        with pytest.raises(VideoTooLarge):
-            parsed(monkeypatch, tmp_path, walking, **limits)
+        with pytest.raises(VideoTooLarge, match=f" set {name}"):
+            parsed(monkeypatch, tmp_path, walking, **{name: limit})
     playlist = tmp_path / "list.mp4"
     playlist.write_text("#EXTM3U\nfile:///etc/passwd\n")
     with pytest.raises(NotAVideo):
         parsed(monkeypatch, tmp_path, playlist)
     with pytest.raises(Problem, match="exceed"):
         parsed(monkeypatch, tmp_path, walking, max_mb=0.0001)
+
+
+def test_the_worker_of_a_clip_keeps_only_the_model_that_was_asked_for(monkeypatch):
+    class Named:  # a parser whose model is called otherwise than its file
+        def __init__(self, model):
+            self.name = {"one.onnx": "first", "two.onnx": "second"}.get(model, model)
+
+        def parse(self, image):
+            parsed.append(self.name)
+
+    parsed = []
+    monkeypatch.setattr(answers, "HumanParser", Named)
+    monkeypatch.setattr(answers, "model_file", lambda model: model)
+    monkeypatch.setattr(answers, "sha256_of", lambda file: f"sum of {file}")
+    files = ["one.onnx", "two.onnx", "third"]
+    for name, found in (("", "first"), ("second", "second"), ("third", "third")):
+        assert list(answers.load_one(files, name, {})) == [found]
+    assert parsed == ["first", "second", "third"]
+    with pytest.raises(UnknownModel, match="no model 'fourth'"):
+        answers.load_one(files, "fourth", {})
 
 
 def test_no_file_of_the_server_becomes_a_background(tmp_path, monkeypatch, walking):

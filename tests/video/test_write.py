@@ -98,6 +98,20 @@ def test_mot_text_counts_from_one(tmp_path):
     ]
 
 
+def test_tracks_of_a_few_frames_are_left_out_unless_they_have_just_come(tmp_path):
+    frames = [frame([4, 40]), frame([4, 40]), frame([4])]
+    for least, kept in ((2, [1, 2]), (3, [1])):
+        look = Look(min_track_frames=least)
+        (folder := tmp_path / f"{least}").mkdir()
+        targets = written(folder, frames, ["mot", "tracks"], look)
+        rows = [line.split(",")[1] for line in targets["mot"].read_text().splitlines()]
+        assert sorted({int(one) for one in rows}) == kept and rows.count("1") == 3
+        tracks = json.loads(targets["tracks"].read_text())["tracks"]
+        assert [one["track_id"] for one in tracks] == kept
+    with pytest.raises(OptionError, match="min_track_frames"):
+        written(tmp_path, frames, ["mot"], Look(min_track_frames=0))
+
+
 def test_label_maps_are_pictures_of_classes(tmp_path):
     folder = written(tmp_path, walk(2), ["labels"])["labels"]
     assert sorted(one.name for one in folder.iterdir()) == ["000000.png", "000001.png"]

@@ -36,7 +36,7 @@ from humanparse.cli.progress import Report
 from humanparse.errors import OptionError, VideoError
 from humanparse.labels import check_palette
 from humanparse.system.files import check_target, remove_leftovers
-from humanparse.vocabulary import CONTAINERS
+from humanparse.vocabulary import CONTAINERS, MIN_TRACK_FRAMES
 
 if TYPE_CHECKING:
     from humanparse.edit import Step
@@ -109,6 +109,14 @@ def video(
         bool,
         typer.Option("--steady/--no-steady", help="Keep parts from flickering."),
     ] = True,
+    min_track: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Leave tracks of fewer frames out of mot and tracks, and out of the count.",
+        ),
+    ] = MIN_TRACK_FRAMES,
     size: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="The size of raw frames from stdin, such as 640x480."),
@@ -209,7 +217,7 @@ def video(
             max_side=max_side,
             max_megapixels=max_megapixels,
         )
-        look = _look(palette, container, steps, strength, parser)
+        look = _look(palette, container, steps, strength, parser, min_track)
         recorded = _recorded(parser, record, clip, every) if record else None
         results = parse_video(clip, recorded or parser, every=every, steady=steady, jobs=jobs)
         _run(clip, results, targets, look, limit, quiet)
@@ -226,17 +234,18 @@ def _run(
     quiet: bool,
 ) -> None:
     """Write all results, and say what became of them; ends with exit code 1 or 130 if need be."""
+    from humanparse.video.summary import Lasting
     from humanparse.video.write import Outputs
 
     total = min(limit or sys.maxsize, clip.info.frames or sys.maxsize)
     report = Report(None if total == sys.maxsize else total, quiet=quiet, long=True, unit="frames")
-    tracks: set[int] = set()
+    lasting = Lasting(look.min_track_frames)
     code = 0
     try:
         with report, Outputs(clip, targets, look) as outputs, closing(results):
             for result in islice(results, limit):
                 outputs.add(result)
-                tracks |= set(result.track_ids)
+                lasting.add(result)
                 report.finished(len(result.parsing.people))
     except KeyboardInterrupt:
         report.error("interrupted; the results so far are kept")  # --resume keeps its record, too
@@ -244,7 +253,8 @@ def _run(
     except (VideoError, OSError) as error:
         errors.report(clip.info.name, error)
         code = errors.SOME_FAILED
-    who = "1 person" if len(tracks) == 1 else f"{len(tracks)} people"
+    count = len(lasting.tracks())
+    who = "1 person" if count == 1 else f"{count} people"
     dropped = f", {clip.dropped} left out" if clip.dropped else ""
     report.note(
         f"{report.parsed} frames with {who}{dropped} in {report.seconds:.1f} s "
@@ -340,7 +350,12 @@ def _recorded(parser: HumanParser, path: Path, clip: Clip, every: int) -> Record
 
 
 def _look(
-    palette: str, container: str, steps: list[Step], strength: float, parser: HumanParser
+    palette: str,
+    container: str,
+    steps: list[Step],
+    strength: float,
+    parser: HumanParser,
+    min_track: int,
 ) -> Look:
     from humanparse.regions import check_names
     from humanparse.video.edits import Editor
@@ -349,4 +364,4 @@ def _look(
     for step in steps:
         check_names(step.region, parser.labels)
     editor = Editor(steps, strength) if steps else None
-    return Look(palette, container, editor, bool(editor and editor.transparent))
+    return Look(palette, container, editor, bool(editor and editor.transparent), min_track)

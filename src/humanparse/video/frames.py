@@ -84,11 +84,14 @@ class ClipLimits:
         max_megapixels: Of a frame, in millions of pixels.
         max_frames: None for any number.
         max_seconds: None for any length.
+        prefix: What stands before these names where the limits are set, for errors: "video_" says
+            that the limit on frames is called video_max_frames there.
     """
 
     max_megapixels: float = MAX_MEGAPIXELS
     max_frames: int | None = None
     max_seconds: float | None = None
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         check_limit(self.max_megapixels)
@@ -192,7 +195,8 @@ class Clip:
         if megapixels > limits.max_megapixels:
             raise VideoTooLarge(
                 f"the clip's frames are {info.width}x{info.height} ({megapixels:.1f} MP) but the "
-                f"limit is {limits.max_megapixels:g} MP; resize them or set max_megapixels"
+                f"limit is {limits.max_megapixels:g} MP; resize them or set "
+                f"{limits.prefix}max_megapixels"
             )
         self._check_length(info.frames or 0, info.seconds or 0.0)
 
@@ -201,12 +205,12 @@ class Clip:
         if limits.max_frames is not None and frames > limits.max_frames:
             raise VideoTooLarge(
                 f"the clip has {frames} frames or more but the limit is {limits.max_frames}; "
-                "cut it or set max_frames"
+                f"cut it or set {limits.prefix}max_frames"
             )
         if limits.max_seconds is not None and seconds > limits.max_seconds:
             raise VideoTooLarge(
                 f"the clip takes {seconds:.1f} s or more but the limit is {limits.max_seconds:g} "
-                "s; cut it or set max_seconds"
+                f"s; cut it or set {limits.prefix}max_seconds"
             )
 
     def _check_frame(self, seconds: float, image: np.ndarray) -> None:

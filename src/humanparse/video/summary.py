@@ -6,13 +6,44 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from humanparse.arguments import whole_number
 from humanparse.graph import colour_name
 from humanparse.regions import presets
 from humanparse.result import Parsing, Part
 from humanparse.video.clip import FrameResult
+from humanparse.vocabulary import MIN_TRACK_FRAMES
 
 WORN = ("clothes", "shoes", "accessories")  # presets of the classes that are garments
 WORN_SHARE = 0.25  # of a track's parsed frames, at least, that show a main garment
+
+
+class Lasting:
+    """Tells the tracks of a clip that last from those of a few frames, which are mostly noise.
+
+    Whoever is in the last frame counts in any case: they may only just have come.
+
+    Args:
+        min_frames: The least frames of a track that counts.
+    """
+
+    def __init__(self, min_frames: int = MIN_TRACK_FRAMES):
+        self._min_frames = whole_number("min_track_frames", min_frames, 1, " frames")
+        self._frames: Counter[int] = Counter()
+        self._last: tuple[int, ...] = ()
+
+    def add(self, result: FrameResult) -> None:
+        """Take in the next frame."""
+        self._frames.update(result.track_ids)
+        self._last = result.track_ids
+
+    def sure(self) -> set[int]:
+        """Return which tracks of the last frame count, however the clip goes on."""
+        return {number for number in self._last if self._frames[number] >= self._min_frames}
+
+    def tracks(self) -> set[int]:
+        """Return which tracks count if the clip ends here."""
+        long = {number for number, seen in self._frames.items() if seen >= self._min_frames}
+        return long | set(self._last)
 
 
 @dataclass
@@ -28,15 +59,21 @@ class _Track:
 
 
 class Tracks:
-    """Gathers the tracks of a clip, frame after frame, in a few hundred bytes each."""
+    """Gathers the tracks of a clip, frame after frame, in a few hundred bytes each.
 
-    def __init__(self) -> None:
+    Args:
+        min_frames: The least frames of a track that counts; see `Lasting`.
+    """
+
+    def __init__(self, min_frames: int = MIN_TRACK_FRAMES) -> None:
+        self._lasting = Lasting(min_frames)
         self._tracks: dict[int, _Track] = {}
         self._before_s: float | None = None
         self._frames = 0
 
     def add(self, result: FrameResult) -> None:
         """Take in the next frame."""
+        self._lasting.add(result)
         seconds = result.frame.seconds
         before_s, self._before_s = self._before_s, seconds
         step_s = seconds - before_s if before_s is not None else 0.0
@@ -56,6 +93,7 @@ class Tracks:
 
     def summary(self) -> dict[str, Any]:
         """Return the tracks in plain Python values, as docs/video.md describes."""
+        lasting = self._lasting.tracks()
         return {
             "schema": "humanparse-tracks/1",
             "frames": self._frames,
@@ -71,6 +109,7 @@ class Tracks:
                     "garments": _garments(track),
                 }
                 for number, track in sorted(self._tracks.items())
+                if number in lasting
             ],
         }
 

@@ -25,8 +25,8 @@ from humanparse.system.parallel import Behind
 from humanparse.video.clip import FrameResult
 from humanparse.video.encode import clip_writer
 from humanparse.video.frames import Clip
-from humanparse.video.summary import Tracks
-from humanparse.vocabulary import CONTAINERS, VIDEO_SUFFIXES
+from humanparse.video.summary import Lasting, Tracks
+from humanparse.vocabulary import CONTAINERS, MIN_TRACK_FRAMES, VIDEO_SUFFIXES
 
 ROOM = 4  # results that wait for each format
 SCHEMA = "humanparse-video/1"  # of a line of "jsonl"
@@ -45,12 +45,15 @@ class Look:
         draw: What the format "edited" draws: a result → uint8 (H, W, 3), or (H, W, 4) where
             `transparent`; None if there are no edits.
         transparent: Whether `draw` leaves parts transparent.
+        min_track_frames: Tracks of fewer frames are left out of "mot" and "tracks", unless they
+            are in the last frame.
     """
 
     palette: str = "clear"
     container: str = "webm"
     draw: Draw | None = None
     transparent: bool = False
+    min_track_frames: int = MIN_TRACK_FRAMES
 
     def __post_init__(self) -> None:
         if self.container not in CONTAINERS:
@@ -212,6 +215,29 @@ def _text_of(lines: Callable[[FrameResult], Iterable[str]]) -> Any:
 
 
 @contextmanager
+def _mot(target: Path, clip: Clip, look: Look) -> Iterator[Add]:
+    """The lines of each track from the moment on that it is known to last, older ones first."""
+    lasting = Lasting(look.min_track_frames)
+    waiting: dict[int, list[str]] = {}
+    with growing_file(target) as path, path.open("x", encoding="utf-8") as file:
+
+        def write(tracks: Iterable[int]) -> None:
+            for number in sorted(tracks):
+                file.writelines(f"{line}\n" for line in waiting.pop(number, ()))
+
+        def add(result: FrameResult) -> None:
+            lasting.add(result)
+            for number, line in zip(result.track_ids, mot_lines(result), strict=True):
+                waiting.setdefault(number, []).append(line)
+            write(lasting.sure())
+
+        try:
+            yield add
+        finally:
+            write(lasting.tracks())
+
+
+@contextmanager
 def _labels(target: Path, clip: Clip, look: Look) -> Iterator[Add]:
     """A folder with the label map of each frame."""
 
@@ -227,7 +253,7 @@ def _labels(target: Path, clip: Clip, look: Look) -> Iterator[Add]:
 
 @contextmanager
 def _tracks(target: Path, clip: Clip, look: Look) -> Iterator[Add]:
-    tracks = Tracks()
+    tracks = Tracks(look.min_track_frames)
     with growing_file(target) as path:
         try:
             yield tracks.add
@@ -297,7 +323,7 @@ FORMATS: dict[str, Callable[[Path, Clip, Look], AbstractContextManager[Add]]] = 
     "cutout": _clip_of(_cutout, transparent=True),
     "edited": _clip_of(_edited),
     "jsonl": _text_of(lambda result: [json.dumps(row(result))]),
-    "mot": _text_of(mot_lines),
+    "mot": _mot,
     "labels": _labels,
     "coco": _coco,
     "tracks": _tracks,

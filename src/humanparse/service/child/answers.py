@@ -70,6 +70,28 @@ def load(models: Sequence[str], options: Mapping[str, Any]) -> dict[str, Loaded]
     return loaded
 
 
+def load_one(models: Sequence[str], name: str, options: Mapping[str, Any]) -> dict[str, Loaded]:
+    """Open one of the models only; see `load`.
+
+    Args:
+        models: Names or paths of models.
+        name: The name of the one; "" for the first.
+        options: Options of HumanParser.
+
+    Raises:
+        ModelError: For a model that cannot be loaded, or no model of that name.
+        MissingExtra: For an engine that is not installed.
+    """
+    # The one of that name first: others are opened only to learn what they are called.
+    for model in sorted(models, key=lambda one: one != name):
+        parser = HumanParser(model, **options)
+        if name in ("", parser.name):
+            loaded = {parser.name: Loaded(parser, sha256_of(model_file(model)))}
+            probe(loaded)
+            return loaded
+    raise UnknownModel(f"there is no model {name!r} here; choose from {', '.join(models)}")
+
+
 def probe(models: Models) -> None:
     """Parse a tiny grey picture with every model; raises whatever goes wrong."""
     for model in models.values():

@@ -28,6 +28,7 @@ from humanparse.system.files import whole_file
 from humanparse.video import Clip, ClipLimits, open_clip, parse_video
 from humanparse.video.edits import Editor
 from humanparse.video.record import Recorded
+from humanparse.video.summary import Lasting
 from humanparse.video.write import Look, Outputs, targets_of
 
 MB = 1_000_000
@@ -53,7 +54,9 @@ def parse_clip(models: Models, head: Mapping[str, Any]) -> dict[str, Any]:
             broken_video for results that cannot be written.
     """
     to = Path(head["to"])
-    limits = ClipLimits(head["max_megapixels"], head["max_frames"], head["max_seconds"])
+    limits = ClipLimits(
+        head["max_megapixels"], head["max_frames"], head["max_seconds"], prefix="video_"
+    )
     try:
         record = _prepared(to)
         with open_clip(Path(head["path"]), limits=limits) as clip:
@@ -89,7 +92,7 @@ def _parsed(models: Models, head: Mapping[str, Any], clip: Clip, record: Path) -
     recorded = _recorded(parser, record, names)
     targets = targets_of("clip", record.parent, head["targets"], CONTAINER)
     progress = _Progress(Path(head["progress"]), clip.info.frames, record.parent, head["max_mb"])
-    tracks: set[int] = set()
+    lasting = Lasting()
     broken: VideoError | None = None
     try:
         with (
@@ -100,7 +103,7 @@ def _parsed(models: Models, head: Mapping[str, Any], clip: Clip, record: Path) -
         ):
             for result in results:
                 outputs.add(result)
-                tracks |= set(result.track_ids)
+                lasting.add(result)
                 progress.tell(result.frame.index + 1)
     except VideoError as error:
         if not progress.done:
@@ -109,7 +112,7 @@ def _parsed(models: Models, head: Mapping[str, Any], clip: Clip, record: Path) -
     progress.tell(progress.done, at_once=True)
     for name, target in targets.items():
         _keep(target, Path(head["targets"][name]))
-    return {"people": len(tracks), "broken": broken and _words(broken)}
+    return {"people": len(lasting.tracks()), "broken": broken and _words(broken)}
 
 
 def _recorded(parser: HumanParser, path: Path, identity: dict[str, Any]) -> Recorded:

@@ -61,7 +61,11 @@ def _load(hello: Mapping[str, Any]) -> tuple[dict[str, Handler], dict[str, Any]]
     from humanparse.service.child import answers
 
     start = time.perf_counter()
-    models = answers.load(hello["models"], hello["options"])
+    names, options = hello["models"], hello["options"]
+    only = hello.get("only")  # the name of a model
+    models = (
+        answers.load(names, options) if only is None else answers.load_one(names, only, options)
+    )
 
     def probe(head: Mapping[str, Any], blob: bytes) -> wire.Frame:
         answers.probe(models)

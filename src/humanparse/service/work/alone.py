@@ -28,8 +28,8 @@ async def run_alone(
 
     Args:
         settings: For the models.
-        head: Plain JSON values; "do" says what to do.
-        timeout_s: Time limit in seconds, without the loading of the models.
+        head: Plain JSON values; "do" says what to do, and "model" with which model.
+        timeout_s: Time limit in seconds, without the loading of the model.
         command: The command that starts a worker; None for the usual one.
 
     Returns:
@@ -42,7 +42,7 @@ async def run_alone(
     try:
         worker = await Worker.spawn(command or worker_command())
         try:
-            await worker.load(hello(settings), settings.worker_start_s)
+            await worker.load(hello(settings) | {"only": head["model"]}, settings.worker_start_s)
             reply, _ = await worker.call(head, b"", timeout_s)
         finally:
             await worker.end(0)
