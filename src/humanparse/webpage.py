@@ -17,7 +17,11 @@ INDEX = "index.html"
 SAMPLE = "cli/demo/astronaut.jpg"  # one of the photos of `humanparse demo`
 # Where the results come from. The page's CSS and its dom.js know these words.
 SERVER, BROWSER = "server", "browser"
-NOT_PRELOADED = ("js/early.js", "js/edit.js", "js/clip.js")  # no module, and two that few need
+# no module, and those that few need
+NOT_PRELOADED = (
+    "js/early.js",
+    *(f"js/{name}.js" for name in ("clip", "clipedit", "edit", "edits", "live")),
+)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src blob:; "

@@ -13,6 +13,21 @@ from served import web
 
 PLAYS = "id => { const v = document.getElementById(id); return v.currentTime > 0.3 && !v.error; }"
 
+# the share of the edited clip's last frame that is green
+GREEN = """async () => {
+  const video = document.getElementById('clip-overlay');
+  video.currentTime = video.duration - 0.1;
+  await new Promise((done) => video.addEventListener('seeked', done, { once: true }));
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+  const ctx = canvas.getContext('2d');
+  ctx.drawImage(video, 0, 0);
+  const { data } = ctx.getImageData(0, 0, canvas.width, canvas.height);
+  let green = 0;
+  for (let i = 0; i < data.length; i += 4)
+    green += data[i + 1] > 180 && data[i] < 100 && data[i + 2] < 100;
+  return green / (data.length / 4);
+}"""
+
 
 @pytest.fixture(scope="module")
 def clip(couple, tmp_path_factory) -> Path:
@@ -62,6 +77,32 @@ def test_a_clip_is_dropped_and_plays_beside_its_overlay(visit, server, clip):
     page.click("#clip-close")
     assert page.is_visible("#welcome") and not visitor.errors and not visitor.foreign()
     assert web.get(f"{server.url}/v1/jobs").json() == {"jobs": []}  # nothing stays there
+
+
+def test_a_clip_is_edited_and_what_is_refused_leaves_it_as_it_was(visit, clip):
+    visitor = visit()
+    page = visitor.page
+    drop(visitor, "walk.webm", clip.read_bytes())
+    page.wait_for_selector("#clip-found:has-text('people')", timeout=60_000)
+    asked = []
+    page.on("request", lambda one: one.method == "POST" and asked.append(one.post_data_buffer))
+    page.select_option("#clip-edit [data-field=what]", "fill")
+    page.select_option("#clip-edit [data-field=region]", "upper")
+    page.select_option("#clip-edit [data-field=who]", "2")
+    page.fill("#clip-edit [type=color]", "#00ff00")
+    page.click("#clip-edit button")
+    page.wait_for_selector("#clip-files a:has-text('Edited clip')", timeout=60_000)
+    assert b"upper:2=#00ff00" in asked[0]
+    assert page.inner_text(".of-overlay figcaption") == "Edited"
+    assert "before you share" in page.inner_text("#clip-edit [data-field=said]")
+    assert page.evaluate(GREEN) > 0.005
+
+    problem = {"code": "bad_option", "detail": "it does not fit", "status": 422}
+    page.route("**/v1/jobs", lambda route: route.fulfill(status=422, json=problem))
+    page.click("#clip-edit button")
+    page.wait_for_selector("#clip-edit .wrong")
+    assert "it does not fit" in page.inner_text("#clip-edit [data-field=said]")
+    assert page.is_visible("#clip-files a:has-text('Edited clip')") and not visitor.foreign()
 
 
 def test_what_is_no_clip_is_called_that(visit):

@@ -38,7 +38,7 @@ def test_a_first_visit_transfers_at_most_150_kb(client, visit):
 def test_every_module_that_all_need_is_named_in_the_page_so_that_none_is_waited_for(client):
     page = client.get("/").text
     for file in (STATIC / "js").glob("*.js"):
-        later = file.name in ("edit.js", "clip.js")  # once they are needed
+        later = file.stem in ("clip", "clipedit", "edit", "edits", "live")  # once they are needed
         assert (f"static/js/{file.name}" in page) is not later
 
 

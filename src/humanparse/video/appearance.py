@@ -76,9 +76,8 @@ def look_of(lab: np.ndarray, classes: np.ndarray, labels: LabelSet) -> Look:
         counts = np.bincount(bins[:, axis], minlength=256 * _BINS).reshape(256, _BINS)
         shares = regions @ counts  # (R, B)
         # Neighbouring bins count half: light changes a little all the time.
-        smooth = shares.copy()
-        smooth[:, 1:] += shares[:, :-1] / 2
-        smooth[:, :-1] += shares[:, 1:] / 2
+        padded = np.pad(shares, ((0, 0), (1, 1)))
+        smooth = padded[:, :-2] / 2 + shares + padded[:, 2:] / 2
         colours[:, axis] = smooth / np.maximum(1, smooth.sum(1, keepdims=True))
     colours[pixels == 0] = 0
     kinds = kinds[: len(labels)]

@@ -158,8 +158,8 @@ def flow_from(before: Small, now: Small, frame_hw: tuple[int, int]) -> Flow:
     size = frame_hw[1], frame_hw[0]
     return Flow(
         *_places(
-            cv2.resize(x / now.scale_xy[0], size),
-            cv2.resize(y / now.scale_xy[1], size),
+            cv2.resize(x, size) / now.scale_xy[0],
+            cv2.resize(y, size) / now.scale_xy[1],
         ),
         cv2.resize(alike, size, interpolation=cv2.INTER_NEAREST),
     )

@@ -1,15 +1,19 @@
 // Takes a photo with the camera: in a dialog where the browser gives access to the video, otherwise
-// in the phone's own camera app.
+// in the phone's own camera app. In the same dialog, the live view shows what is found.
 
 import { find } from './dom.js';
+import { problemText, t } from './strings.js';
 
 const dialog = find('#camera');
 const video = find('#video');
 let facing = 'environment';
+let live = null; // the live view, once it is needed
 
 /** Call `add([file])` for each photo that is taken, and `fail()` if no camera is available. */
 export function start(add, fail) {
   find('#open-camera').addEventListener('click', () => open(fail));
+  find('#open-live').hidden = !navigator.mediaDevices;
+  find('#open-live').addEventListener('click', () => openLive(fail));
   find('#capture').addEventListener('click', async () => {
     const file = await capture();
     dialog.close();
@@ -17,7 +21,7 @@ export function start(add, fail) {
   });
   find('#flip').addEventListener('click', () => {
     facing = facing === 'user' ? 'environment' : 'user';
-    stop();
+    release();
     begin().catch(fail);
   });
   find('#camera-close').addEventListener('click', () => dialog.close());
@@ -31,13 +35,33 @@ async function open(fail) {
     find('#camera-file').click();
     return;
   }
+  await openDialog('cameraTitle', fail);
+}
+
+/** Show the dialog with what the camera sees; false if there is none. */
+async function openDialog(title, fail) {
   try {
     await begin();
-    dialog.showModal();
   } catch {
     stop();
     fail();
+    return false;
   }
+  find('#camera-title').dataset.t = title;
+  find('#camera-title').textContent = t(title);
+  dialog.showModal();
+  return true;
+}
+
+async function openLive(fail) {
+  const opened = openDialog('live', fail);
+  try {
+    live ??= await import('./live.js');
+  } catch {
+    if (await opened) find('#live-said').textContent = problemText('network')[0];
+    return;
+  }
+  if ((await opened) && dialog.open) live.run();
 }
 
 async function begin() {
@@ -52,6 +76,11 @@ async function begin() {
 }
 
 function stop() {
+  live?.stop();
+  release();
+}
+
+function release() {
   for (const track of video.srcObject?.getTracks() || []) track.stop();
   video.srcObject = null;
 }

@@ -1,6 +1,7 @@
 // A clip on the page: its progress, then the clip and its overlay in step, its people and when each
 // of them is visible, and its files. Loaded with the first clip.
 
+import * as clipedit from './clipedit.js';
 import { css, find, icon, make } from './dom.js';
 import { personColour } from './draw.js';
 import * as jobs from './jobs.js';
@@ -11,9 +12,10 @@ import { announce } from './voice.js';
 const IN_STEP_S = 0.08; // how far the original may be from the overlay
 const OWN_WORDS = ['not_a_video', 'broken_video', 'video_too_large', 'network', 'unauthorized'];
 const FILES = {
-  webm: ['fileClip', 'WebM'],
+  'overlay.webm': ['fileClip', 'WebM'],
+  'edited.webm': ['fileEdited', 'WebM'],
   jsonl: ['fileFrames', 'JSONL'],
-  json: ['fileTracks', 'JSON'],
+  'tracks.json': ['fileTracks', 'JSON'],
 };
 
 const overlay = find('#clip-overlay'); // which every browser plays: the server wrote it
@@ -30,6 +32,7 @@ export function start(onToken) {
     find('#clip-screens').dataset.view = event.target.value;
   });
   startPlayer();
+  clipedit.start((edit) => apply(edit, onToken));
   find('#clip').addEventListener('keydown', (event) => {
     if (event.key === 'Escape') state.clip?.abort();
   });
@@ -46,6 +49,20 @@ export async function run(onToken) {
   const { clip } = state;
   await jobs.run(clip);
   if (clip === state.clip && clip.problem?.code === 'unauthorized') onToken();
+}
+
+/** Have the clip parsed once more, with an edit; if that fails, what was there is shown again. */
+async function apply(edit, onToken) {
+  const before = state.clip;
+  const clip = jobs.newClip(before.file, edit);
+  overlay.pause();
+  change({ clip });
+  await run(onToken);
+  if (clip !== state.clip) return jobs.forget(before); // it was closed
+  if (clip.status === 'done') return jobs.forget(before);
+  before.failed = clip.problem.code === 'cancelled' ? null : clip.problem;
+  jobs.forget(clip);
+  change({ clip: before });
 }
 
 function close() {
@@ -75,7 +92,8 @@ export function show() {
   find('#clip-result').hidden = find('#clip-views').hidden = !done;
   if (!over) progress(clip);
   if (clip.problem) problem(clip);
-  const key = done ? `${clip.url} ${currentLanguage()}` : clip.status + currentLanguage();
+  const why = clip.failed?.code || '';
+  const key = (done ? `${clip.url} ${why}` : clip.status) + currentLanguage();
   if (key !== shown && done) result(clip);
   if (key !== shown) announce(`${clip.name}: ${done ? foundText(clip) : words(clip)}`);
   shown = key;
@@ -125,6 +143,10 @@ function result(clip) {
     original.src = clip.url;
     find('#clip-screens').classList.remove('alone');
   }
+  const what = clip.edit.what ? 'edited' : 'overlay';
+  for (const element of document.querySelectorAll('.of-drawn'))
+    Object.assign(element, { textContent: t(what) }).dataset.t = what;
+  clipedit.show(clip);
   find('#clip-found').textContent = foundText(clip);
   find('#clip-people').replaceChildren(
     ...clip.tracks.tracks.map((track) => row(track, clip.tracks)),
@@ -163,7 +185,7 @@ function row(track, { seconds: length }) {
 }
 
 function link({ name, url }) {
-  const [title, kind] = FILES[name.split('.').pop()];
+  const [title, kind] = Object.entries(FILES).find(([ending]) => name.endsWith(`.${ending}`))[1];
   return make(
     'a',
     {

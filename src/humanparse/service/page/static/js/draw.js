@@ -27,10 +27,13 @@ export const personColour = (person) =>
 
 /** Return what is needed to draw a result: photo (or null), maps, palette, and outlines, which are
  * computed when they are first drawn.
+ *
+ * numbers: what the people are called, where they are followed; otherwise each by its own id.
  */
-export function newScene(result, photo, maps, palette) {
-  const anchors = result.people.map((person) => ({
+export function newScene(result, photo, maps, palette, numbers = null) {
+  const anchors = result.people.map((person, index) => ({
     person: person.id,
+    number: numbers ? numbers[index] : person.id,
     at: aboveHead(maps, person),
   }));
   return { result, photo, maps, palette, anchors, paths: new Map(), layer: null, layerKey: '' };
@@ -204,19 +207,19 @@ function stroke(ctx, path, width, colour) {
 
 // Numbers
 
-/** A small tag with each person's number above their head, where there are two or more people. */
+/** A small tag with each person's number above their head, unless the only one is called 1. */
 function drawNumbers(ctx, { result, anchors }, { picture }, unit) {
-  if (anchors.length < 2) return;
+  if (anchors.length < 2 && anchors[0]?.number === 1) return;
   const em = 13 * unit;
   const high = 1.45 * em;
   const taken = [];
   ctx.font = `600 ${em}px system-ui, sans-serif`;
   ctx.textAlign = 'center';
   ctx.textBaseline = 'middle';
-  for (const { person, at } of anchors) {
+  for (const { person, number, at } of anchors) {
     if (!result.people[person - 1].parts.some((part) => isShown(picture, person, part.class_id)))
       continue;
-    const wide = Math.max(high, ctx.measureText(person).width + 0.9 * em);
+    const wide = Math.max(high, ctx.measureText(number).width + 0.9 * em);
     const tag = freePlace(at[0] - wide / 2, at[1] - high - em / 4, wide, high, result, taken);
     taken.push(tag);
     ctx.beginPath();
@@ -224,10 +227,10 @@ function drawNumbers(ctx, { result, anchors }, { picture }, unit) {
     ctx.fillStyle = `rgb(${INK})`;
     ctx.fill();
     ctx.lineWidth = 1.5 * unit;
-    ctx.strokeStyle = css(personColour(person));
+    ctx.strokeStyle = css(personColour(number));
     ctx.stroke();
     ctx.fillStyle = '#fff';
-    ctx.fillText(person, tag.x + wide / 2, tag.y + high * 0.54);
+    ctx.fillText(number, tag.x + wide / 2, tag.y + high * 0.54);
   }
 }
 

@@ -2,29 +2,13 @@
 
 import * as api from './api.js';
 import { find, make, save } from './dom.js';
+import { EDITS, HIDING, showRows } from './edits.js';
 import { shownPhoto } from './photos.js';
 import { Problem } from './problem.js';
 import { change, state } from './state.js';
 import { currentLanguage, problemText, t } from './strings.js';
 import * as token from './token.js';
 
-/** What each edit takes beside the photo, and the option of /v1/edit that asks for it. */
-const EDITS = {
-  blur: { takes: ['region', 'strength'], option: ({ region }) => ['blur', region] },
-  pixelate: { takes: ['region', 'strength'], option: ({ region }) => ['pixelate', region] },
-  fill: {
-    takes: ['region', 'colour'],
-    option: ({ region, colour }) => ['fill', `${region}=${colour}`],
-  },
-  recolour: {
-    takes: ['region', 'colour'],
-    option: ({ region, colour }) => ['recolour', `${region}=${colour}`],
-  },
-  cutout: { takes: ['region'], option: ({ region }) => ['cutout', region] },
-  'background-blur': { takes: ['strength'], option: () => ['background', 'blur'] },
-  'background-colour': { takes: ['colour'], option: ({ colour }) => ['background', colour] },
-};
-const HIDING = ['blur', 'pixelate', 'fill'];
 const SUFFIXES = { 'image/jpeg': '.jpg', 'image/png': '.png', 'image/webp': '.webp' };
 
 const form = find('#edit-form');
@@ -64,12 +48,7 @@ export function show() {
   find('#mode-edited').hidden = find('#edit-save').hidden = !picture?.edited;
   if (state.mode === 'edited' && !picture?.edited) change({ mode: 'overlay' });
   if (!picture?.scene) return;
-  const { takes } = EDITS[find('#edit-what').value];
-  for (const row of form.querySelectorAll('[data-takes]'))
-    row.hidden = !takes.includes(row.dataset.takes);
-  const { min, max, value } = strength;
-  strength.style.setProperty('--filled', (value - min) / (max - min));
-  strength.setAttribute('aria-valuetext', `× ${2 ** value}`);
+  showRows(form, find('#edit-what').value, strength);
   find('#edit-whom').hidden = picture.result.people.length < 2;
   find('#edit-whom').textContent = picture.solo ? t('editOne', picture.solo) : t('editAll');
   tell(picture);

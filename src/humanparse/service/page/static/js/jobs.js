@@ -18,15 +18,20 @@ export const takesClips = served && limits.video_workers > 0;
 export const isClip = (file) =>
   takesClips && (file.type.startsWith('video/') || ENDINGS.test(file.name));
 
-/** Return a clip that is waiting to be sent. */
-export const newClip = (file) => ({
+/** Return a clip that is waiting to be sent.
+ *
+ * edit: {what, options}: what the server is to edit, and the options of the job for it.
+ */
+export const newClip = (file, edit = { what: '', options: {} }) => ({
   file,
+  edit,
   name: file.name,
   url: URL.createObjectURL(file),
   status: 'sending', // sending, waiting, parsing, opening, done, failed or cancelled
   progress: 0, // of sending, 0 to 1
   frames: null, // {done, total}: how much is parsed
   begun: 0, // when parsing began, as performance.now() counts
+  failed: null, // why an edit of it failed
   problem: null, // why it failed, or why the results end early
   results: [], // {name, url} of each file
   tracks: null, // the summary that docs/video.md describes
@@ -67,6 +72,7 @@ function checkSize({ file }) {
 async function sent(clip) {
   const form = new FormData();
   if (state.model) form.append('model', state.model);
+  for (const [name, text] of Object.entries(clip.edit.options)) form.append(name, text);
   form.append('video', clip.file, clip.name);
   const { done, abort } = api.send('v1/jobs', form, (share) => {
     Object.assign(clip, { progress: share, status: share === 1 ? 'waiting' : 'sending' });
