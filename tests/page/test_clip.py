@@ -91,7 +91,7 @@ def test_a_clip_is_edited_and_what_is_refused_leaves_it_as_it_was(visit, clip):
     page.select_option("#clip-edit [data-field=who]", "2")
     page.fill("#clip-edit [type=color]", "#00ff00")
     page.click("#clip-edit button")
-    page.wait_for_selector("#clip-files a:has-text('Edited clip')", timeout=60_000)
+    page.wait_for_selector("#clip-files a:has-text('Edited')", timeout=60_000)
     assert b"upper:2=#00ff00" in asked[0]
     assert page.inner_text(".of-overlay figcaption") == "Edited"
     assert "before you share" in page.inner_text("#clip-edit [data-field=said]")
@@ -102,7 +102,7 @@ def test_a_clip_is_edited_and_what_is_refused_leaves_it_as_it_was(visit, clip):
     page.click("#clip-edit button")
     page.wait_for_selector("#clip-edit .wrong")
     assert "it does not fit" in page.inner_text("#clip-edit [data-field=said]")
-    assert page.is_visible("#clip-files a:has-text('Edited clip')") and not visitor.foreign()
+    assert page.is_visible("#clip-files a:has-text('Edited')") and not visitor.foreign()
 
 
 def test_what_is_no_clip_is_called_that(visit):

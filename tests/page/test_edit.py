@@ -40,7 +40,7 @@ def test_the_chosen_persons_face_is_blurred_on_the_stage_and_in_the_download(
     editing.page.focus("#edit-strength")
     editing.page.keyboard.press("ArrowRight")
     said = apply(editing)
-    assert "Look at the photo before you share it" in said and "not found on" not in said
+    assert "before you share it" in said and "not found on" not in said
     assert editing.page.is_checked("#modes [value=edited]")
     name, picture = editing.picture("#edit-save")
     answer = web.post(

@@ -1,5 +1,5 @@
 // Takes a photo with the camera: in a dialog where the browser gives access to the video, otherwise
-// in the phone's own camera app. In the same dialog, the live view shows what is found.
+// in the phone's own camera app.
 
 import { find } from './dom.js';
 import { problemText, t } from './strings.js';
@@ -7,7 +7,7 @@ import { problemText, t } from './strings.js';
 const dialog = find('#camera');
 const video = find('#video');
 let facing = 'environment';
-let live = null; // the live view, once it is needed
+let live = null; // live.js, once it is needed
 
 /** Call `add([file])` for each photo that is taken, and `fail()` if no camera is available. */
 export function start(add, fail) {
@@ -38,7 +38,6 @@ async function open(fail) {
   await openDialog('cameraTitle', fail);
 }
 
-/** Show the dialog with what the camera sees; false if there is none. */
 async function openDialog(title, fail) {
   try {
     await begin();

@@ -13,7 +13,7 @@ const IN_STEP_S = 0.08; // how far the original may be from the overlay
 const OWN_WORDS = ['not_a_video', 'broken_video', 'video_too_large', 'network', 'unauthorized'];
 const FILES = {
   'overlay.webm': ['fileClip', 'WebM'],
-  'edited.webm': ['fileEdited', 'WebM'],
+  'edited.webm': ['edited', 'WebM'],
   jsonl: ['fileFrames', 'JSONL'],
   'tracks.json': ['fileTracks', 'JSON'],
 };

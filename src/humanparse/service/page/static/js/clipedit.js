@@ -34,8 +34,8 @@ export function start(apply) {
 
 /** Fit the form to a clip: its people, its edit, and why the last one failed. */
 export function show({ edit, tracks, problem, failed }) {
-  field('what')[0].textContent = t('clipEditNone');
-  find('[data-takes=region]:has([data-field=who]) span', form).textContent = t('clipEditWho');
+  field('what')[0].textContent = t('overlay');
+  find('[data-takes=region]:has([data-field=who]) span', form).textContent = t('people');
   const { value } = field('who');
   field('who').replaceChildren(
     make('option', { value: '' }, t('everyone')),
@@ -44,7 +44,7 @@ export function show({ edit, tracks, problem, failed }) {
   field('who').value = [...field('who').options].some((one) => one.value === value) ? value : '';
   const lines = [];
   if (failed) lines.push([problemText(failed.code)[0], 'wrong'], [failed.detail, 'faint', 'en']);
-  else if (HIDING.includes(edit?.what) && !problem) lines.push([t('clipCareful'), 'faint']);
+  else if (HIDING.includes(edit?.what) && !problem) lines.push([t('editCareful'), 'faint']);
   field('said').replaceChildren(
     ...lines.map(([text, className, lang = '']) => make('p', { className, lang }, text)),
   );

@@ -27,8 +27,6 @@ export const personColour = (person) =>
 
 /** Return what is needed to draw a result: photo (or null), maps, palette, and outlines, which are
  * computed when they are first drawn.
- *
- * numbers: what the people are called, where they are followed; otherwise each by its own id.
  */
 export function newScene(result, photo, maps, palette, numbers = null) {
   const anchors = result.people.map((person, index) => ({
@@ -207,7 +205,7 @@ function stroke(ctx, path, width, colour) {
 
 // Numbers
 
-/** A small tag with each person's number above their head, unless the only one is called 1. */
+/** A small tag with each person's number above their head, unless 1 is alone. */
 function drawNumbers(ctx, { result, anchors }, { picture }, unit) {
   if (anchors.length < 2 && anchors[0]?.number === 1) return;
   const em = 13 * unit;

@@ -18,10 +18,7 @@ export const takesClips = served && limits.video_workers > 0;
 export const isClip = (file) =>
   takesClips && (file.type.startsWith('video/') || ENDINGS.test(file.name));
 
-/** Return a clip that is waiting to be sent.
- *
- * edit: {what, options}: what the server is to edit, and the options of the job for it.
- */
+/** Return a clip that is waiting to be sent; edit: which one, and the job's options for it. */
 export const newClip = (file, edit = { what: '', options: {} }) => ({
   file,
   edit,
@@ -31,7 +28,6 @@ export const newClip = (file, edit = { what: '', options: {} }) => ({
   progress: 0, // of sending, 0 to 1
   frames: null, // {done, total}: how much is parsed
   begun: 0, // when parsing began, as performance.now() counts
-  failed: null, // why an edit of it failed
   problem: null, // why it failed, or why the results end early
   results: [], // {name, url} of each file
   tracks: null, // the summary that docs/video.md describes

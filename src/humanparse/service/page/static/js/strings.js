@@ -96,8 +96,7 @@ const EN = {
   editMissing: (region) => `${region}: not found.`,
   editMissingOn: (region, ids) =>
     `${region}: not found on ${ids.length === 1 ? 'person' : 'people'} ${ids.join(', ')}.`,
-  editCareful:
-    'People and parts that were not found stay visible. Look at the photo before you share it.',
+  editCareful: 'What is not found stays visible. Look well before you share it.',
 
   take: 'Download',
   asShown: 'As shown',
@@ -159,10 +158,6 @@ const EN = {
   visible: (times) => `Visible ${times}`,
   endsEarly: 'The clip breaks off; this is what came before',
   fileClip: 'Overlay clip',
-  fileEdited: 'Edited clip',
-  clipEditNone: 'Nothing: the overlay',
-  clipEditWho: 'Who',
-  clipCareful: 'What is not found stays visible. Watch the whole clip before you share it.',
   fileFrames: 'Every frame',
   fileTracks: 'People',
 
@@ -368,7 +363,7 @@ const ZH = {
   editDone: '完成。可在“编辑后”视图中查看。',
   editMissing: (region) => `${region}：没有找到。`,
   editMissingOn: (region, ids) => `${region}：在人物 ${ids.join('、')} 身上没有找到。`,
-  editCareful: '没有找到的人和部位仍然可见。分享之前请查看照片。',
+  editCareful: '没有找到的人和部位仍然可见。分享之前请仔细查看。',
 
   take: '下载结果',
   asShown: '与当前显示一致',
@@ -430,10 +425,6 @@ const ZH = {
   visible: (times) => `出现时间 ${times}`,
   endsEarly: '视频不完整；以下是中断之前的结果',
   fileClip: '叠加视频',
-  fileEdited: '编辑后的视频',
-  clipEditNone: '不编辑：叠加视频',
-  clipEditWho: '人物',
-  clipCareful: '没有找到的部位仍然可见。分享之前请看完整个视频。',
   fileFrames: '逐帧结果',
   fileTracks: '人物',
 
