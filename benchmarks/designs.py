@@ -1,15 +1,18 @@
 """Which design learns most in the same time? Heads and backbones of the embedded model.
 
     python benchmarks/designs.py DATA [--minutes 8] [--design NAME ...] [--out runs/designs]
-        [--markdown]
+        [--together] [--init MODEL] [--guesses FOLDER] [--workers 2] [--share 1] [--markdown]
 
 All designs are trained and measured in the same way. Each learns from the same scenes of DATA
 (docs/training.md) for a number of minutes of wall-clock time, with a schedule that ends then, and
 is measured on held-out photos and composites, and for its time on one photo, in turn with the
-others.
+others. With --together they learn side by side from the very same scenes: for a GPU, on which
+making scenes takes longer than learning from them. That was tried on a CPU only.
 
     centres-bodypix       the embedded model as it is: centre heads on BodyPix's MobileNetV1-0.75,
                           with BodyPix as the teacher
+    centres-lean          the same with separable convolutions in the pyramid and before the heads
+                          (three quarters of the processor time), and a wider and deeper context
     centres-mobilenetv2   the same heads on MobileNetV2-1.0 with ImageNet's weights (a .tflite file
                           below DATA/teachers; ai-edge-litert)
     queries-bodypix       M2FP's pixel and transformer decoder, small, with 50 queries, on
@@ -19,9 +22,10 @@ others.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -35,7 +39,14 @@ from torch.nn import functional as F
 from humanparse.export import m2fp as m2fp_onnx
 from humanparse.export.onnx import write_onnx
 from humanparse.model.bodypix import MobileNetV1, load_bodypix
-from humanparse.model.centre_parser import conv_bn, separable
+from humanparse.model.centre_parser import (
+    CentreParser,
+    Context,
+    Deep,
+    Pyramid,
+    conv_bn,
+    separable,
+)
 from humanparse.model.m2fp import M2FP
 from humanparse.model.pixel_decoder import PixelDecoder
 from humanparse.model.transformer_decoder import TransformerDecoder
@@ -44,9 +55,10 @@ from humanparse.preprocess import Preprocess
 from humanparse.training import loop
 from humanparse.training import validate as held
 from humanparse.training.data import Data, open_data
-from humanparse.training.embedded import EmbeddedTask, spare_bf16
+from humanparse.training.embedded import EmbeddedTask, init_from_bodypix, spare_bf16
 from humanparse.training.export import CHECK_SIZES_HW, OUTPUTS
 from humanparse.training.export import TOLERANCE as CENTRES_TOLERANCE
+from humanparse.training.init import exported_tensors
 from humanparse.training.log import TrainingLog
 from humanparse.training.m2fp.task import M2FPTask
 from humanparse.training.photos import TEACHER_FILE, load_photos
@@ -64,6 +76,8 @@ BLOCKS = (
     (6, 320, 1, 1),
 )
 SIZES = ((320, 16), (384, 12), (512, 6))
+TOGETHER_SIZES = ((512, 40), (384, 72), (640, 26), (384, 72), (448, 52))  # for a GPU
+TOGETHER_WARMUP = 150  # steps
 PROBE_STEPS = 12  # the second half of them is timed, to choose the number of steps
 COMPOSITES = 50
 ROUNDS = 15  # photos parsed to measure the time
@@ -105,8 +119,33 @@ def queries_bodypix(recipe: Recipe, data: Data) -> M2FPTask:
     return task
 
 
+def centres_lean(recipe: Recipe, data: Data) -> EmbeddedTask:
+    task = centres_bodypix(recipe, data)
+    network = CentreParser(
+        num_classes=len(data.labels),
+        backbone=MobileNetV1(centred=True),
+        context=Context(384, 224, dilations=(1, 2, 4, 2), deep=Deep(384, 512, 224, blocks=8)),
+        pyramid=Pyramid(context_dim=224, dim8=112, dim4=64),
+        centre_dim=64,
+        wears_dim=128,
+    )
+    network.pyramid.smooth8, network.pyramid.smooth4 = apart(112, 112, 5), apart(64, 64, 3)
+    network.class_features = apart(64, 64, 3)
+    network.centre_features = nn.Sequential(apart(112, 64, 5), apart(64, 64, 5))
+    task.network = init_from_bodypix(task.teacher, network)
+    return task
+
+
+def apart(in_dim: int, out_dim: int, kernel: int) -> nn.Sequential:
+    """Build a depthwise and a pointwise convolution in place of a dense one."""
+    return nn.Sequential(
+        *conv_bn(in_dim, in_dim, kernel, groups=in_dim), *conv_bn(in_dim, out_dim, 1)
+    )
+
+
 DESIGNS = {
     "centres-bodypix": Design(centres_bodypix, 3e-4, 2e-3),
+    "centres-lean": Design(centres_lean, 3e-4, 2e-3),
     "centres-mobilenetv2": Design(centres_mobilenet_v2, 3e-4, 2e-3),
     "queries-bodypix": Design(queries_bodypix, 3e-4, 1e-3),
 }
@@ -293,9 +332,75 @@ def learn(
     return real.task, steps
 
 
+def learn_together(
+    names: list[str], options: argparse.Namespace
+) -> Iterator[tuple[str, loop.Task, int]]:
+    """Train designs side by side on the same scenes, and yield each as `learn` returns it.
+
+    The rate falls along a cosine of the time that has passed, so that it ends when the time does.
+    """
+    device = loop.choose_device("auto")
+    sizes = tuple((side, max(2, round(count * options.share))) for side, count in TOGETHER_SIZES)
+    stage = Stage(10**6, sizes, warmup_steps=1)
+    runs = {}
+    opened = None
+    for name in names:
+        out = options.out / name
+        out.mkdir(parents=True, exist_ok=True)
+        recipe = Recipe(
+            name=name,
+            stages=(stage,),
+            guesses=str(options.guesses or ""),
+            workers=options.workers,
+            seed=21,
+            mirror_every=3,
+            bf16=device.type == "cuda",
+            save_every=10**6,
+        )
+        opened = opened or open_data(recipe, options.data, options.out / "masks")
+        torch.manual_seed(recipe.seed)
+        task = DESIGNS[name].task(recipe, opened)
+        if options.init:
+            print(name, f"starts with {take(task.network, options.init)} tensors of the model")
+        task.to(device, torch.channels_last)
+        task.train_mode()
+        runs[name] = loop._Run(recipe, task, opened, device, out)
+    begun, step = time.monotonic(), 0
+    for batch in runs[names[0]]._batches(0, print):
+        part = (time.monotonic() - begun) / (60 * options.minutes)
+        if part >= 1:
+            break
+        step += 1
+        rate = min(1, step / TOGETHER_WARMUP) * (1 + math.cos(math.pi * part)) / 2
+        for name, run in runs.items():
+            design = DESIGNS[name]
+            for group in run.optimiser.param_groups:
+                group["lr"] = rate * (
+                    design.backbone_lr if group["part"] == "backbone" else design.lr
+                )
+            costs = run._step(batch, step)
+            if step % 20 == 0:
+                print(f"{part:.0%} step {step} {name} {sum(costs.values()):.3f}", flush=True)
+    for name, run in runs.items():
+        run.task.network.load_state_dict(run.average.state)
+        yield name, run.task, step
+
+
+def take(network: nn.Module, model: Path) -> int:
+    """Take over the tensors of a model file whose names and shapes are the network's."""
+    own, given = network.state_dict(), exported_tensors(model)[0]
+    fit = {
+        name: value
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape
+    }
+    network.load_state_dict(fit, strict=False)
+    return len(fit)
+
+
 def exported(task: loop.Task, file: Path) -> HumanParser:
     """Export the network and return a parser with it."""
-    task.network.eval()
+    task.network.cpu().eval()
     for conv in task.network.modules():
         vars(conv).pop("forward", None)  # which spare_bf16 has set
     if isinstance(task, EmbeddedTask):
@@ -347,8 +452,16 @@ def main() -> None:
     options = _options()
     masks = options.out / "masks"
     rows, parsers = {}, {}
-    for name in options.design or DESIGNS:
-        task, steps = learn(name, options.minutes, options.data, options.out / name, masks)
+    names = options.design or list(DESIGNS)
+    learnt = (
+        learn_together(names, options)
+        if options.together
+        else (
+            (name, *learn(name, options.minutes, options.data, options.out / name, masks))
+            for name in names
+        )
+    )
+    for name, task, steps in learnt:
         parsers[name] = exported(task, options.out / f"{name}.onnx")
         size = sum(one.numel() for one in task.network.parameters()) / 1e6
         rows[name] = {"M parameters": size, "steps": steps} | figures(parsers[name], options.data)
@@ -381,6 +494,26 @@ def _options() -> argparse.Namespace:
         type=Path,
         default=Path("runs/designs"),
         help="folder for models (default: runs/designs)",
+    )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="the designs learn side by side from the same scenes; for centre heads",
+    )
+    parser.add_argument(
+        "--init", type=Path, help="with --together: an .onnx file whose fitting tensors are taken"
+    )
+    parser.add_argument(
+        "--guesses", type=Path, help="with --together: class maps of the photos with lists"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="with --together: makers of scenes (default: 2)"
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="with --together: batches are this share of those for a large GPU (default: 1)",
     )
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -129,7 +130,7 @@ class EmbeddedTask:
     def follow(self, average: dict[str, Tensor]) -> None:
         """Use the averaged weights for the mirrored scenes; the loop updates them in place."""
         if self.mirror_every:
-            self.average = centre_parser(len(self.card.labels)).requires_grad_(False).eval()
+            self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
             self.average.load_state_dict(average, assign=True)
 
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
