@@ -6,7 +6,8 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from humanparse.engines import open_engine  # noqa: E402
-from humanparse.export.graph import merge_pads  # noqa: E402
+from humanparse.export.graph import merge_pads, read_model  # noqa: E402
+from humanparse.weights.catalog import model_file  # noqa: E402
 
 
 def padded_convolution(filling: float) -> "onnx.ModelProto":
@@ -39,7 +40,24 @@ def test_convolutions_pad_by_themselves_if_the_filling_is_zero(tmp_path, filling
     for _ in range(2):
         onnx.save(model, file)
         results.append(open_engine("onnxruntime", file).run(pixels)["y"])
-        merge_pads(model, {one.name: one for one in model.graph.initializer})
+        merge_pads(model, model)
     assert [node.op_type for node in model.graph.node] == left
     assert results[0].shape == results[1].shape == (1, 2, 5, 5)
     assert np.abs(results[0] - results[1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["humanparse-small", "humanparse-int8"])
+def test_the_models_of_the_package_pad_within_their_convolutions(name):
+    model, _ = read_model(model_file(name))
+    assert "Pad" not in {node.op_type for node in model.graph.node}
+
+
+def test_lengths_that_the_graph_computes_are_taken_from_the_folded_one():
+    model, folded = padded_convolution(0.0), padded_convolution(0.0)
+    nodes = model.graph.node
+    nodes[0].input[1] = "computed"  # the folded graph has it under another name
+    nodes.insert(0, onnx.helper.make_node("Cast", ["lengths"], ["computed"], to=7))
+    merge_pads(model, model)
+    assert "Pad" in {node.op_type for node in nodes}
+    merge_pads(model, folded)
+    assert "Pad" not in {node.op_type for node in nodes}

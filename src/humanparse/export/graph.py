@@ -144,7 +144,7 @@ def fold(model: Path | onnx.ModelProto, out: Path) -> None:
     onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def merge_pads(model: onnx.ModelProto, constants: Mapping[str, onnx.TensorProto]) -> None:
+def merge_pads(model: onnx.ModelProto, folded: onnx.ModelProto) -> None:
     """Let convolutions pad by themselves where a node does so before them, in place.
 
     ONNX Runtime does not do it where the lengths are computed in the graph. Its convolutions then
@@ -152,14 +152,17 @@ def merge_pads(model: onnx.ModelProto, constants: Mapping[str, onnx.TensorProto]
 
     Args:
         model: The graph.
-        constants: What `fold` computed, by name: the initialisers of its graph.
+        folded: What `fold` makes of it, where the lengths are constants. May be the graph itself.
     """
+    constants = {one.name: one for one in folded.graph.initializer}
+    computed = {node.output[0]: node for node in folded.graph.node}
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
     for pad in [node for node in model.graph.node if node.op_type == "Pad"]:
-        lengths, convolutions = _zeros_around(pad, constants), users.get(pad.output[0], [])
+        known = computed.get(pad.output[0], pad)
+        lengths, convolutions = _zeros_around(known, constants), users.get(pad.output[0], [])
         if lengths is None or any(node.op_type != "Conv" for node in convolutions):
             continue
         for convolution in convolutions:

@@ -73,7 +73,7 @@ def write_onnx(
         model = onnx.load(part)
         if any(node.op_type == "Pad" for node in model.graph.node):
             fold(model, part)
-            merge_pads(model, {one.name: one for one in onnx.load(part).graph.initializer})
+            merge_pads(model, onnx.load(part))
         onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
         if precision == "fp16":
             _store_as_fp16(model.graph)

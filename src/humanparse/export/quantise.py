@@ -91,7 +91,7 @@ def quantise(
     with whole_file(out) as part:
         fold(model, part)  # so that NNCF sees the weights as they act
         folded = onnx.load(part)
-        merge_pads(folded, {one.name: one for one in folded.graph.initializer})
+        merge_pads(folded, folded)
         made = nncf.quantize(
             folded,
             nncf.Dataset(inputs),
