@@ -126,8 +126,8 @@ export class HumanParser {
  * labels: [{name, colour: [red, green, blue]}]; `labels[class_id]`, 0 is the background.
  * labelMap: Uint8Array, the class of each pixel, row by row. personMap: Uint16Array, the person of
  * each pixel, 0 for nobody.
- * people: from left to right, as in docs/json.md: {id, score, box, area, mask, parts}, and in `parts`
- * {label, class_id, score, box, area, mask}.
+ * people: from left to right, as in docs/json.md: {id, score, box, area, mask, parts}, and in
+ * `parts` {label, class_id, score, box, area, mask}.
  * timings: milliseconds by stage.
  */
 class Parsing {
