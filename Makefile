@@ -2,7 +2,7 @@
 #   make demo    install humanparse and parse two real photos with the model inside the package
 #   make test    run every check (make test TORCH= leaves PyTorch out; what needs it is then skipped)
 # Two for whoever changes it, set up as make test is:
-#   make quick   the checks without servers, browsers, trainings and exports: a few minutes
+#   make quick   the checks without servers, browsers, trainings and exports: one to two minutes
 #   make long    those that take too long for every change: many kills, clients, made-up requests
 # And two that need the network: make audit, which looks for known holes in what is installed, and make floor, which tries
 # the oldest versions that pyproject.toml allows, all together. make docs builds the documentation as a site.
