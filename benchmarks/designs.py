@@ -129,18 +129,11 @@ def centres_lean(recipe: Recipe, data: Data) -> EmbeddedTask:
         centre_dim=64,
         wears_dim=128,
     )
-    network.pyramid.smooth8, network.pyramid.smooth4 = apart(112, 112, 5), apart(64, 64, 3)
-    network.class_features = apart(64, 64, 3)
-    network.centre_features = nn.Sequential(apart(112, 64, 5), apart(64, 64, 5))
+    network.pyramid.smooth8, network.pyramid.smooth4 = separable(112, 5, 1), separable(64, 3, 1)
+    network.class_features = separable(64, 3, 1)
+    network.centre_features = nn.Sequential(separable(112, 5, 1, 64), separable(64, 5, 1))
     task.network = init_from_bodypix(task.teacher, network)
     return task
-
-
-def apart(in_dim: int, out_dim: int, kernel: int) -> nn.Sequential:
-    """Build a depthwise and a pointwise convolution in place of a dense one."""
-    return nn.Sequential(
-        *conv_bn(in_dim, in_dim, kernel, groups=in_dim), *conv_bn(in_dim, out_dim, 1)
-    )
 
 
 DESIGNS = {
@@ -341,30 +334,28 @@ def learn_together(
     """
     device = loop.choose_device("auto")
     sizes = tuple((side, max(2, round(count * options.share))) for side, count in TOGETHER_SIZES)
-    stage = Stage(10**6, sizes, warmup_steps=1)
+    recipe = Recipe(
+        stages=(Stage(10**6, sizes, warmup_steps=1),),
+        guesses=str(options.guesses or ""),
+        workers=options.workers,
+        seed=21,
+        mirror_every=3,
+        bf16=device.type == "cuda",
+        save_every=10**6,
+    )
+    opened = open_data(recipe, options.data, options.out / "masks")
     runs = {}
-    opened = None
     for name in names:
         out = options.out / name
         out.mkdir(parents=True, exist_ok=True)
-        recipe = Recipe(
-            name=name,
-            stages=(stage,),
-            guesses=str(options.guesses or ""),
-            workers=options.workers,
-            seed=21,
-            mirror_every=3,
-            bf16=device.type == "cuda",
-            save_every=10**6,
-        )
-        opened = opened or open_data(recipe, options.data, options.out / "masks")
+        own = replace(recipe, name=name)
         torch.manual_seed(recipe.seed)
-        task = DESIGNS[name].task(recipe, opened)
+        task = DESIGNS[name].task(own, opened)
         if options.init:
             print(name, f"starts with {take(task.network, options.init)} tensors of the model")
         task.to(device, torch.channels_last)
         task.train_mode()
-        runs[name] = loop._Run(recipe, task, opened, device, out)
+        runs[name] = loop._Run(own, task, opened, device, out)
     begun, step = time.monotonic(), 0
     for batch in runs[names[0]]._batches(0, print):
         part = (time.monotonic() - begun) / (60 * options.minutes)

@@ -101,7 +101,7 @@ def found_in(page, file: Path) -> dict:
 def agreement(found: dict, wanted) -> tuple[float, float]:
     """Shares of equal labels and people; the same people must be found with the same scores."""
     assert [one["score"] for one in found["json"]["people"]] == pytest.approx(
-        [one.score for one in wanted.people], abs=0.03
+        [one.score for one in wanted.people], abs=0.025
     )
     same_labels = found["labels"] == wanted.label_map
     return same_labels.mean(), (found["people"] == wanted.person_map).mean()

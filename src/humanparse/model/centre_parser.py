@@ -217,9 +217,18 @@ def centre_parser(num_classes: int = 20) -> CentreParser:
     )
 
 
-def separable(dim: int, kernel: int, dilation: int) -> nn.Sequential:
-    """Build a depthwise and a pointwise convolution, each with batch norm and ReLU."""
-    return nn.Sequential(*conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, dim, 1))
+def separable(dim: int, kernel: int, dilation: int, out_dim: int | None = None) -> nn.Sequential:
+    """Build a depthwise and a pointwise convolution, each with batch norm and ReLU.
+
+    Args:
+        dim: The channels of the input.
+        kernel: The side of the depthwise convolution's kernel.
+        dilation: Its dilation.
+        out_dim: The channels of the result; None for as many.
+    """
+    return nn.Sequential(
+        *conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, out_dim or dim, 1)
+    )
 
 
 def conv_bn(

@@ -1,9 +1,9 @@
 """From the centre head to Maps.
 
 People are the peaks of a heat map, and every pixel says where the centre of its person is. This
-follows Panoptic-DeepLab (arXiv 1911.10194), with two additions: peaks that turn out to lie in the
-same person are joined, and a region whose pixels all point to a place without a peak still becomes
-a person.
+follows Panoptic-DeepLab (arXiv 1911.10194), with three additions: peaks that turn out to lie in the
+same person are joined; a region whose pixels point far from every peak still becomes a person; and
+so does a part of somebody that points to a place of its own.
 """
 
 from __future__ import annotations
@@ -286,9 +286,9 @@ def _people(
     points, distance = points + strays, np.concatenate([distance, _distance(strays, votes)])
     for _ in range(ROUNDS):
         others = _others(points, distance, votes, inside, settings)
-        points, distance = points + others, np.concatenate([distance, _distance(others, votes)])
         if not others:
             break
+        points, distance = points + others, np.concatenate([distance, _distance(others, votes)])
     min_cells = max(2.0, settings.min_area * inside.size)
     while points:
         owner = np.where(inside, winner(-distance), -1)
@@ -450,8 +450,7 @@ def _part_scores(
     scores: dict[tuple[int, int], float] = {}
     for number, index in enumerate(order, start=1):
         mine = owner == index
-        x, y, width, height = cv2.boundingRect(mine.view(np.uint8))
-        window = np.s_[y : y + height, x : x + width]
+        window = window_of(mine)
         mine, values = mine[window], probability[:, *window]  # values: (C - 1, h', w')
         wins, here = part[window][mine], np.nonzero(mine)
         cells = np.bincount(wins, minlength=len(values))

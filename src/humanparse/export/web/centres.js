@@ -146,16 +146,18 @@ function peaks(heat, { rows, columns }, { settings, stride, max_people }) {
   return found.toSorted((a, b) => b.height - a.height).slice(0, max_people);
 }
 
-/** How far each cell's vote lies from each point: a Float32Array (cells) a point. */
+/** How far each cell's vote lies from each point: a Float32Array (cells) that the point keeps. */
 function distancesOf(points, votes) {
-  return points.map(({ x, y }) => {
-    const made = new Float32Array(votes.x.length);
-    for (let cell = 0; cell < made.length; cell++) {
-      const [across, down] = [votes.x[cell] - x, votes.y[cell] - y];
-      made[cell] = Math.sqrt(across * across + down * down);
-    }
-    return made;
-  });
+  return points.map((point) => (point.distance ??= distanceOf(point, votes)));
+}
+
+function distanceOf({ x, y }, votes) {
+  const made = new Float32Array(votes.x.length);
+  for (let cell = 0; cell < made.length; cell++) {
+    const [across, down] = [votes.x[cell] - x, votes.y[cell] - y];
+    made[cell] = Math.sqrt(across * across + down * down);
+  }
+  return made;
 }
 
 /** The index of the nearest person of each cell, -1 outside and where all are beyond `far`. */
@@ -254,10 +256,16 @@ function others(points, votes, inside, { grid, model }) {
 }
 
 /** The diagonal of the box of some cells, in cells. */
-function diagonal(region, { columns }) {
+function diagonal(region, grid) {
+  const { left, top, right, bottom } = boxOf(region, grid);
+  return region.length ? Math.hypot(right - left + 1, bottom - top + 1) : 0;
+}
+
+/** The box of some cells: the first and the last column and row. */
+function boxOf(region, { columns }) {
   const box = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
   for (const cell of region) widen(box, cell % columns, Math.floor(cell / columns));
-  return region.length ? Math.hypot(box.right - box.left + 1, box.bottom - box.top + 1) : 0;
+  return box;
 }
 
 /** The mean place of some cells. */
@@ -283,10 +291,9 @@ function scoreOf(mine, { height }, foreground) {
 }
 
 /** The order of people by the middles of their boxes; see `left_to_right` in assemble.py. */
-function leftToRight(people, { columns }) {
+function leftToRight(people, grid) {
   const middles = people.map((mine) => {
-    const box = { left: Infinity, top: Infinity, right: -1, bottom: -1 };
-    for (const cell of mine) widen(box, cell % columns, Math.floor(cell / columns));
+    const box = boxOf(mine, grid);
     return { x: box.left + box.right, y: box.top + box.bottom };
   });
   const before = (a, b) => middles[a].x - middles[b].x || middles[a].y - middles[b].y;
