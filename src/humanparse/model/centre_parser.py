@@ -34,6 +34,8 @@ class CentreParser(nn.Module):
         pyramid: The way from stride 16 to stride 4.
         centre_dim: The channels before the centre head.
         wears_dim: The channels before the head of whole people's classes.
+        class_rank: The rank of the convolution before the class head; None for its full rank.
+        centre_rank: The rank of those before the centre head.
     """
 
     def __init__(
@@ -44,17 +46,20 @@ class CentreParser(nn.Module):
         pyramid: Pyramid,
         centre_dim: int,
         wears_dim: int,
+        class_rank: int | None = None,
+        centre_rank: int | None = None,
     ):
         super().__init__()
         self.backbone = backbone
         self.context = context
         self.pyramid = pyramid
         dim8, dim4 = pyramid.dim8, pyramid.dim4
-        self.class_features = conv_bn(dim4, dim4, 3)
+        self.class_features = conv_bn(dim4, dim4, 3, rank=class_rank)
         self.class_head = nn.Conv2d(dim4, num_classes, 1)
         self.person_head = nn.Conv2d(dim4, 1, 1)
         self.centre_features = nn.Sequential(
-            conv_bn(dim8, centre_dim, 3), conv_bn(centre_dim, centre_dim, 3)
+            conv_bn(dim8, centre_dim, 3, rank=centre_rank),
+            conv_bn(centre_dim, centre_dim, 3, rank=centre_rank),
         )
         self.centre_head = nn.Conv2d(centre_dim, 3, 1)
         self.wears_head = nn.Sequential(
@@ -85,7 +90,10 @@ class CentreParser(nn.Module):
               averaged over the person
             - features16 (B, 384, H/16, W/16)
         """
-        features = self.backbone(pixels)
+        return self.maps(self.backbone(pixels))
+
+    def maps(self, features: dict[int, Tensor]) -> dict[str, Tensor]:
+        """Compute all maps from the backbone's features, by their stride; see `forward`."""
         x16 = self.context(features[16])
         x8, x4 = self.pyramid(x16, features[8], features[4])
         segments = upsample(self.teacher_heads["segments"](features[16]), 4)  # (B, 1, h, w)
@@ -152,9 +160,10 @@ class Deep(nn.Module):
         dim: The channels of the blocks.
         out_dim: The channels of the result.
         blocks: The number of blocks.
+        rank: The rank of the pointwise convolution of each block; None for its full rank.
     """
 
-    def __init__(self, in_dim: int, dim: int, out_dim: int, blocks: int):
+    def __init__(self, in_dim: int, dim: int, out_dim: int, blocks: int, rank: int | None = None):
         super().__init__()
         # The middle of a kernel of 4 lies between two cells, at the middle of the larger cell.
         self.halve = nn.Sequential(
@@ -162,7 +171,7 @@ class Deep(nn.Module):
             nn.BatchNorm2d(in_dim),
             *conv_bn(in_dim, dim, 1),
         )
-        self.blocks = nn.ModuleList(separable(dim, 5, 1) for _ in range(blocks))
+        self.blocks = nn.ModuleList(separable(dim, 5, 1, rank=rank) for _ in range(blocks))
         self.out = nn.Conv2d(dim, out_dim, 1)
         _set_to_zero(self.out)  # adds nothing at the beginning
 
@@ -181,13 +190,21 @@ class Pyramid(nn.Module):
         context_dim: The channels at stride 16.
         dim8: The channels of the result at stride 8.
         dim4: The channels of the result at stride 4.
+        ranks: The ranks of the convolutions that smooth at strides 8 and 4; None for full ranks.
     """
 
-    def __init__(self, context_dim: int, dim8: int, dim4: int):
+    def __init__(
+        self,
+        context_dim: int,
+        dim8: int,
+        dim4: int,
+        ranks: tuple[int | None, int | None] = (None, None),
+    ):
         super().__init__()
         self.top8, self.lateral8 = nn.Conv2d(context_dim, dim8, 1), nn.Conv2d(192, dim8, 1)
         self.top4, self.lateral4 = nn.Conv2d(dim8, dim4, 1), nn.Conv2d(96, dim4, 1)
-        self.smooth8, self.smooth4 = conv_bn(dim8, dim8, 3), conv_bn(dim4, dim4, 3)
+        self.smooth8 = conv_bn(dim8, dim8, 3, rank=ranks[0])
+        self.smooth4 = conv_bn(dim4, dim4, 3, rank=ranks[1])
         self.dim8, self.dim4 = dim8, dim4
 
     def forward(self, x16: Tensor, x8: Tensor, x4: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,19 +222,33 @@ class Pyramid(nn.Module):
         return x8, self.smooth4(upsample(self.top4(x8), 2) + self.lateral4(x4))
 
 
-def centre_parser(num_classes: int = 20) -> CentreParser:
-    """Build the network of the embedded model: 3.8 M parameters, CIHP's 20 classes."""
+def centre_parser(num_classes: int = 20, low_rank: bool = True) -> CentreParser:
+    """Build the network of the embedded model: 2.7 M parameters, CIHP's 20 classes.
+
+    Args:
+        num_classes: The number of classes, including the background.
+        low_rank: Whether the costly convolutions have a low rank, as in the model in the package,
+            or their full one (3.8 M parameters), from which training/low_rank.py makes the others.
+    """
+    deep_rank, class_rank, centre_rank = (96, 40, 40) if low_rank else (None, None, None)
+    smooth_ranks = (56, 40) if low_rank else (None, None)
     return CentreParser(
         num_classes=num_classes,
         backbone=MobileNetV1(centred=True),
-        context=Context(384, 160, dilations=(1, 2, 4, 2), deep=Deep(384, 512, 160, blocks=6)),
-        pyramid=Pyramid(context_dim=160, dim8=112, dim4=64),
+        context=Context(
+            384, 160, dilations=(1, 2, 4, 2), deep=Deep(384, 512, 160, blocks=6, rank=deep_rank)
+        ),
+        pyramid=Pyramid(context_dim=160, dim8=112, dim4=64, ranks=smooth_ranks),
         centre_dim=64,
         wears_dim=128,
+        class_rank=class_rank,
+        centre_rank=centre_rank,
     )
 
 
-def separable(dim: int, kernel: int, dilation: int, out_dim: int | None = None) -> nn.Sequential:
+def separable(
+    dim: int, kernel: int, dilation: int, out_dim: int | None = None, rank: int | None = None
+) -> nn.Sequential:
     """Build a depthwise and a pointwise convolution, each with batch norm and ReLU.
 
     Args:
@@ -225,21 +256,39 @@ def separable(dim: int, kernel: int, dilation: int, out_dim: int | None = None) 
         kernel: The side of the depthwise convolution's kernel.
         dilation: Its dilation.
         out_dim: The channels of the result; None for as many.
+        rank: The rank of the pointwise convolution; None for its full rank.
     """
     return nn.Sequential(
-        *conv_bn(dim, dim, kernel, dilation, groups=dim), *conv_bn(dim, out_dim or dim, 1)
+        *conv_bn(dim, dim, kernel, dilation, groups=dim),
+        *conv_bn(dim, out_dim or dim, 1, rank=rank),
     )
 
 
 def conv_bn(
-    in_dim: int, out_dim: int, kernel: int, dilation: int = 1, groups: int = 1
+    in_dim: int,
+    out_dim: int,
+    kernel: int,
+    dilation: int = 1,
+    groups: int = 1,
+    rank: int | None = None,
 ) -> nn.Sequential:
-    """Build a convolution that keeps the size, with batch norm and ReLU."""
+    """Build a convolution that keeps the size, with batch norm and ReLU.
+
+    With a rank, it is a convolution to that many channels and a pointwise one from there, which
+    costs the less the lower the rank is (Zhang et al., arXiv 1505.06798).
+    """
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(
-        in_dim, out_dim, kernel, padding=padding, dilation=dilation, groups=groups, bias=False
+        in_dim,
+        rank or out_dim,
+        kernel,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        bias=False,
     )
-    return nn.Sequential(conv, nn.BatchNorm2d(out_dim), nn.ReLU())
+    mix = [nn.Conv2d(rank, out_dim, 1, bias=False)] if rank else []
+    return nn.Sequential(conv, *mix, nn.BatchNorm2d(out_dim), nn.ReLU())
 
 
 def _set_to_zero(layer: nn.Module) -> None:

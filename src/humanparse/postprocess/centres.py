@@ -87,7 +87,7 @@ class CentreSettings:
     own_middle: float = 0.3
     second: float = 0.15
     min_area: float = 0.0012
-    person_score: float = 0.535
+    person_score: float = 0.53
     island: float = 0.05
     outfit_reader: str = ""
     worn: float = 0.6

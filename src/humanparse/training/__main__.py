@@ -1,6 +1,6 @@
 """Tools that go with `humanparse train`.
 
-They are export, validate, pictures, sheet, guess, outfits and pseudo.
+They are export, validate, pictures, sheet, guess, outfits, compress and pseudo.
 """
 
 from __future__ import annotations
@@ -77,6 +77,14 @@ def _outfits(options: argparse.Namespace) -> None:
     cache = options.cache or options.out.with_name(options.out.stem + "-examples")
     count = teach(options.data, options.out, options.model, cache=cache, views=options.views)
     print(f"{options.out}: its outfit reader has learnt from {count} examples, kept in {cache}")
+
+
+def _compress(options: argparse.Namespace) -> None:
+    from humanparse.training.low_rank import compress
+
+    check_target(options.out, (options.data,), overwrite=True)
+    compress(options.data, options.out, options.model, steps=options.steps)
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 
 def _pictures(options: argparse.Namespace) -> None:
@@ -183,6 +191,20 @@ def _options() -> argparse.ArgumentParser:
     )
     outfits.add_argument("--views", type=int, default=4, help="looks at each photo (default: 4)")
     outfits.set_defaults(run=_outfits)
+
+    compress = commands.add_parser(
+        "compress", help="make a model of full rank cheaper: costly convolutions of low rank"
+    )
+    compress.add_argument("data", type=Path, help="folder with ccp/, coco/ and backgrounds/")
+    compress.add_argument("out", type=Path, help="the .onnx file to write")
+    compress.add_argument("model", help="an .onnx file of the embedded model at full rank")
+    compress.add_argument(
+        "--steps",
+        type=int,
+        default=500,
+        help="steps in which it learns to give the same maps (default: 500)",
+    )
+    compress.set_defaults(run=_compress)
 
     pseudo = commands.add_parser(
         "pseudo", help="label photos with a model where it agrees with itself, for self-training"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
@@ -11,7 +13,7 @@ from humanparse.card import ModelCard
 from humanparse.export import m2fp as m2fp_onnx
 from humanparse.export.onnx import write_onnx
 from humanparse.labels import LabelSet
-from humanparse.model.centre_parser import centre_parser
+from humanparse.model.centre_parser import OFFSET_UNIT_PX, centre_parser
 from humanparse.training import checkpoint as checkpoints
 from humanparse.training.embedded import embedded_card
 from humanparse.training.m2fp.task import m2fp_card, m2fp_network
@@ -40,19 +42,9 @@ def export_checkpoint(checkpoint: Path, out: Path, card: ModelCard | None = None
     saved = checkpoints.read(checkpoint)
     network = trained_model(checkpoint, saved)
     card = card or card_of(saved.recipe, saved.labels)
-    with warnings.catch_warnings():
-        # Whatever is not folded is computed in every run.
-        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
-        if saved.recipe.model == "centre-parser":
-            return write_onnx(
-                network,
-                out,
-                card,
-                OUTPUTS,
-                check_sizes_hw=CHECK_SIZES_HW,
-                tolerance=TOLERANCE,
-                units={"offset": 64},
-            )
+    if saved.recipe.model == "centre-parser":
+        return write_embedded(network, out, card)
+    with _without_folding_warnings():
         return write_onnx(
             network,
             out,
@@ -62,6 +54,40 @@ def export_checkpoint(checkpoint: Path, out: Path, card: ModelCard | None = None
             tolerance=m2fp_onnx.TOLERANCE,
             share=m2fp_onnx.SHARE,
         )
+
+
+def write_embedded(network: nn.Module, out: Path, card: ModelCard) -> float:
+    """Write a network of the embedded kind as an ONNX file.
+
+    Args:
+        network: The network, for inference.
+        out: The .onnx file to write; it appears whole or not at all.
+        card: What the file says about itself.
+
+    Returns:
+        The largest difference from PyTorch, as `agreement.difference` measures it.
+
+    Raises:
+        ModelError: If the difference is larger than the tolerance at any size.
+    """
+    with _without_folding_warnings():
+        return write_onnx(
+            network,
+            out,
+            card,
+            OUTPUTS,
+            check_sizes_hw=CHECK_SIZES_HW,
+            tolerance=TOLERANCE,
+            units={"offset": OFFSET_UNIT_PX},
+        )
+
+
+@contextmanager
+def _without_folding_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Whatever is not folded is computed in every run.
+        warnings.filterwarnings("ignore", "Constant folding", UserWarning)
+        yield
 
 
 def trained_model(checkpoint: Path, saved: checkpoints.Saved | None = None) -> nn.Module:
