@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, features
 
+from humanparse import image as reading
 from humanparse.errors import (
     BrokenImage,
     ImageError,
@@ -499,6 +500,43 @@ def test_a_picture_of_several_strips_has_no_seams():
     pixels = np.random.default_rng(0).integers(0, 256, (1500, 1001, 3), np.uint8)
     for source in (pixels, Image.fromarray(pixels)):
         assert np.array_equal(read_image(source).pixels, pixels)
+
+
+@pytest.fixture
+def all_count_as_large(monkeypatch):
+    monkeypatch.setattr(reading, "_LARGE_PIXELS", 0)
+
+
+def test_a_large_photo_is_decoded_into_our_memory(all_count_as_large, monkeypatch):
+    data = encoded(noise(1000, 700), "JPEG", exif=exif(6))
+    assert reading._fills_frames()
+    frames, frame_of = [], reading._frame
+    monkeypatch.setattr(
+        reading, "_frame", lambda image: frames.append(frame_of(image)) or frames[-1]
+    )
+    pixels = read_image(data).pixels
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert len(frames) == 1 and np.array_equal(pixels, np.asarray(upright))
+
+
+def test_a_pillow_that_decodes_only_into_its_own_memory_will_do(all_count_as_large, monkeypatch):
+    def refuse(*_):
+        raise ValueError("images do not match")
+
+    data = encoded(noise(), "JPEG")
+    reading._fills_frames.cache_clear()
+    monkeypatch.setattr(Image, "frombuffer", refuse)
+    try:
+        assert pixels_of(data) == np.asarray(Image.open(io.BytesIO(data))).tolist()
+    finally:
+        reading._fills_frames.cache_clear()
+
+
+def test_a_large_file_that_breaks_off_is_called_broken(all_count_as_large):
+    data = encoded(noise(), "JPEG")
+    for length in range(len(data) // 4, int(0.9 * len(data)), 29):
+        with pytest.raises(BrokenImage):
+            read_image(data[:length])
 
 
 # Which way is up

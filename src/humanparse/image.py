@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from PIL import (
     AvifImagePlugin,
@@ -55,19 +57,22 @@ MAX_SCANS = 100  # of a JPEG; a progressive one from a camera or editor has abou
 # never inside coded data, where only the restarts d0 to d7 occur
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+_LARGE_PIXELS = 1 << 20  # from here on the memory that NumPy takes has huge pages
 # pixels converted in one step: few enough for the processor's caches, enough to outweigh the call
 _STRIP_PIXELS = 1 << 17
 _ORIENTATION = 0x0112  # the EXIF tag
-_STEPS = {  # for each orientation, 1 to 8, how to walk along the file's rows and columns
-    1: (1, 1),
-    2: (1, -1),
-    3: (-1, -1),
-    4: (-1, 1),
-    5: (1, 1),
-    6: (-1, 1),
-    7: (-1, -1),
-    8: (1, -1),
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # from the file to what people see
+    1: lambda pixels: pixels,
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.rotate(cv2.transpose(pixels), cv2.ROTATE_180),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
+_SIDEWAYS = (5, 6, 7, 8)  # rows of the file are columns of the photo
+_LAST_FIRST = (3, 4, 6, 7)  # the first row of the file is the last row or column of the photo
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +207,7 @@ def _from_file(file: BinaryIO, what: str, limit_mp: float) -> np.ndarray:
             _refuse_endless_scans(file, what)
         file.seek(0)
         with open_kind(file) as image:
-            return _from_pil(image, what, limit_mp)
+            return _from_pil(image, what, limit_mp, ours=kind == "JPEG")
 
     return _guarded(decode, what, kind, limit_mp, file)
 
@@ -328,21 +333,64 @@ def _described(start: bytes) -> str:
 # Decoding
 
 
-def _from_pil(image: Image.Image, what: str, limit_mp: float) -> np.ndarray:
+def _from_pil(image: Image.Image, what: str, limit_mp: float, ours: bool = False) -> np.ndarray:
     """Any PIL image → uint8 (H, W, 3) RGB, upright.
 
-    It is converted strip by strip, so that no second copy of the whole is made.
+    It is converted strip by strip, so that no second copy of the whole is made. ours: nobody else
+    has this JPEG, so it may be told where to decode.
     """
     _check_size(*image.size, what, limit_mp)
+    frame = _frame(image) if ours and _is_plain(image) and _fills_frames() else None
     image.load()
     width, height = image.size  # as decoded: loading turns a TIFF upright
     orientation = _orientation(image)
-    pixels = np.empty((width, height, 3) if orientation >= 5 else (height, width, 3), np.uint8)
-    as_stored = _as_stored(pixels, orientation)
+    turned, sideways = _TURNS[orientation], orientation in _SIDEWAYS
+    pixels = np.empty((width, height, 3) if sideways else (height, width, 3), np.uint8)
     to_rgb = _converter(image)
     for top, bottom in _strips(width, height):
-        as_stored[top:bottom] = to_rgb(image.crop((0, top, width, bottom)))
+        place = slice(top, bottom)
+        rgb = (
+            to_rgb(image.crop((0, top, width, bottom)))
+            if frame is None
+            else cv2.cvtColor(frame[place], cv2.COLOR_RGBA2RGB)
+        )
+        if orientation in _LAST_FIRST:
+            place = slice(height - bottom, height - top)
+        pixels[(slice(None), place) if sideways else place] = turned(rgb)
     return pixels
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether it is RGB, has something to decode, and is large enough for a frame to help."""
+    large = image.width * image.height >= _LARGE_PIXELS
+    return large and image.mode == "RGB" and bool(getattr(image, "tile", None))
+
+
+def _frame(image: Image.Image) -> np.ndarray:
+    """Memory into which an image of mode RGB will be decoded when it is loaded, (h, w, 4).
+
+    Pillow's own has no huge pages, which takes half as long again as the decoding of a JPEG, and
+    cannot be read without copies. Pillow stores RGB with a fourth byte.
+    """
+    # zeros: a damaged file may leave rows out
+    frame = np.zeros((image.height, image.width, 4), np.uint8)
+    image.im = Image.frombuffer("RGBX", image.size, frame, "raw", "RGBX", 0, 1).im
+    return frame
+
+
+@cache
+def _fills_frames() -> bool:
+    """Whether this Pillow decodes into a frame, which it does not promise."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "white").save(file, "JPEG")
+    file.seek(0)
+    try:
+        with JpegImagePlugin.JpegImageFile(file) as image:
+            frame = _frame(image)
+            image.load()
+            return bool(frame.all())
+    except Exception:
+        return False
 
 
 def _refuse_endless_scans(file: BinaryIO, what: str) -> None:
@@ -388,19 +436,11 @@ def _orientation(image: Image.Image) -> int:
         raise
     except Exception:
         return 1
-    return orientation if orientation in _STEPS else 1
-
-
-def _as_stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of the upright pixels in the layout of the file: what is written to it is upright."""
-    row_step, column_step = _STEPS[orientation]
-    # from orientation 5 on, rows of the file are columns of the photo
-    stored = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    return stored[::row_step, ::column_step]
+    return orientation if orientation in _TURNS else 1
 
 
 def _converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """A function from a strip of this image to uint8 (h, w, 3), or (h, w, 1) for deep grey."""
+    """A function from a strip of this image to uint8 (h, w, 3)."""
     if image.mode == "F" or image.mode.startswith("I"):
         black, white = _range(image)
         return lambda strip: _to_bytes(np.asarray(strip), black, white)
@@ -444,10 +484,11 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _to_bytes(values: np.ndarray, black: float, white: float) -> np.ndarray:
-    """(h, w) of any number type → uint8 (h, w, 1); NaN becomes black."""
+    """(h, w) of any number type → uint8 (h, w, 3); NaN becomes black."""
     with np.errstate(invalid="ignore"):  # if nothing is finite
         scaled = (values.astype(np.float64) - black) * 255 / ((white - black) or 1)
-    return np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)[:, :, None]
+    grey = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+    return cv2.merge((grey, grey, grey))
 
 
 # Pillow's errors and warnings
