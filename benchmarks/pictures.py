@@ -49,7 +49,9 @@ def stages(parser: HumanParser, photo: bytes) -> dict[str, Callable[[], object]]
         "overlay": parsing.overlay,
         "overlay → PNG": lambda: formats.encode_picture(overlay, "png"),
         "overlay → JPEG": lambda: formats.encode_picture(overlay, "jpeg"),
-        "overlay, drawn and PNG": lambda: formats.encode_picture(parsing.overlay(), "png"),
+        "overlay, drawn and PNG": lambda: formats.encode_picture(
+            render.overlay_pixels(parsing), "png"
+        ),
         "outlines": lambda: render.outlines(parsing),
         "colour map": parsing.colormap,
         "colour map → PNG": lambda: formats.encode_picture(colours, "png"),

@@ -140,9 +140,9 @@ class Parsing:
 
     def _repr_png_(self) -> bytes:
         """Return the overlay for notebooks, which show a result by it."""
-        from humanparse import formats
+        from humanparse import formats, render
 
-        return formats.encode_picture(self.overlay(), "png")
+        return formats.encode_picture(render.overlay_pixels(self), "png")
 
     @property
     def size_hw(self) -> tuple[int, int]:

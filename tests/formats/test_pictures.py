@@ -133,6 +133,15 @@ def test_no_metadata_of_the_picture_reaches_the_file(kind, mode):
     assert "icc_profile" in picture.info  # the caller's picture is not changed
 
 
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_an_array_gives_the_file_of_its_picture(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    of_image = formats.encode_picture(Image.fromarray(pixels), kind)
+    assert formats.encode_picture(pixels, kind) == of_image
+    with pytest.raises(OptionError, match="ndarray; give a PIL image"):
+        formats.encode_picture(pixels[..., 0], kind)
+
+
 def test_an_unknown_kind_quality_or_size_is_refused():
     with pytest.raises(OptionError, match="png, jpeg, webp"):
         formats.encode_picture(Image.new("RGB", (1, 1)), "gif")

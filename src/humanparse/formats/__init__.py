@@ -148,19 +148,19 @@ FORMATS: dict[str, Format] = {}  # in the order of the functions below
 @_format("overlay", PNG)
 def _write_overlay(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     """The photo in colours, with outlines and a legend."""
-    _write_png(render.overlay(parsing, palette=palette), file)
+    _write_png(render.overlay_pixels(parsing, palette=palette), file)
 
 
 @_format("outlines", PNG)
 def _write_outlines(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     """The photo with outlines only."""
-    _write_png(render.outlines(parsing, palette=palette), file)
+    _write_png(render.outlines_pixels(parsing, palette=palette), file)
 
 
 @_format("colormap", PNG)
 def _write_colormap(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     """The label map in colours, RGB."""
-    _write_png(render.colormap(parsing, palette=palette), file)
+    _write_png(render.colormap_pixels(parsing, palette=palette), file)
 
 
 @_format("labels", PNG)
@@ -263,7 +263,7 @@ def _write_npz(parsing: Parsing, file: BinaryIO, palette: str) -> None:
     )
 
 
-def _write_png(picture: Image.Image, file: BinaryIO) -> None:
+def _write_png(picture: Image.Image | np.ndarray, file: BinaryIO) -> None:
     file.write(encode_picture(picture, "png"))
 
 

@@ -54,13 +54,13 @@ def people_image(parsing: Parsing) -> Image.Image:
     return _indexed(parsing.person_map.astype(np.uint8), render.person_colours(len(parsing.people)))
 
 
-def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
+def encode_picture(picture: Image.Image | np.ndarray, kind: str, quality: int = 90) -> bytes:
     """Encode a picture without any metadata: no EXIF, no colour profile, no text.
 
     The encoders are chosen for speed, not for the smallest file.
 
     Args:
-        picture: The picture.
+        picture: The picture: a PIL image, or uint8 (H, W, 3) RGB.
         kind: "png", which keeps every pixel and the modes of `labels_image` and `people_image`;
             "jpeg", which shows transparent pixels in white; or "webp".
         quality: The quality of JPEG and WebP, from 1 to 100.
@@ -72,28 +72,37 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
         OptionError: If the kind or the quality is unknown, or if the picture is too large for its
             kind.
     """
-    if not isinstance(picture, Image.Image):
+    if not (isinstance(picture, Image.Image) or _is_rgb(picture)):
         raise OptionError(
-            f"picture is {type(picture).__name__}; give a PIL image, for example `result.overlay()`"
+            f"picture is {type(picture).__name__}; give a PIL image, for example "
+            "`result.overlay()`, or a uint8 array (H, W, 3)"
         )
     if kind not in list(MAX_SIDES):
         raise OptionError(
             f"there is no picture format {kind!r}; choose one of {', '.join(MAX_SIDES)}"
         )
     quality = round(number_between("quality", quality, 1, 100))
-    if max(picture.size) > MAX_SIDES[kind]:
-        size = f"{picture.width}x{picture.height}"
+    width, height = picture.size if isinstance(picture, Image.Image) else picture.shape[1::-1]
+    if max(width, height) > MAX_SIDES[kind]:
         raise OptionError(
-            f"the picture is {size} but {kind} allows at most {MAX_SIDES[kind]} pixels per side; "
-            "choose png"
+            f"the picture is {width}x{height} but {kind} allows at most {MAX_SIDES[kind]} pixels "
+            "per side; choose png"
         )
+    if not isinstance(picture, Image.Image):
+        if kind == "png":
+            return _png(picture)
+        return _lossy(Image.fromarray(np.ascontiguousarray(picture)), kind, quality)
     if kind == "png" and picture.mode in _FLAT_MODES and not picture.has_transparency_data:
         # Level 6 takes three times as long, for files that are a fifth smaller.
         return _encoded(picture.copy(), "PNG", compress_level=1)
     mode = "RGBA" if picture.has_transparency_data else "RGB"
     if kind == "png":
         return _png(np.asarray(picture if picture.mode == mode else picture.convert(mode)))
-    picture = picture.convert(mode)  # always a copy
+    return _lossy(picture.convert(mode), kind, quality)  # always a copy
+
+
+def _lossy(picture: Image.Image, kind: str, quality: int) -> bytes:
+    """Encode as JPEG or WebP. Changes the picture, RGB or RGBA."""
     if kind == "webp":
         # Method 4 takes three times as long, for files that are a sixth smaller.
         return _encoded(picture, "WEBP", quality=quality, method=0)
@@ -102,6 +111,15 @@ def encode_picture(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
             "RGB"
         )
     return _encoded(picture, "JPEG", quality=quality)
+
+
+def _is_rgb(picture: object) -> bool:
+    return isinstance(picture, np.ndarray) and (
+        picture.dtype == np.uint8
+        and picture.ndim == 3
+        and picture.shape[2] == 3
+        and picture.size > 0
+    )
 
 
 def _png(pixels: np.ndarray) -> bytes:
@@ -113,7 +131,7 @@ def _png(pixels: np.ndarray) -> bytes:
     flat = np.ascontiguousarray(pixels).reshape(height, width * channels)
     rows = max(1, _PNG_BAND // flat.shape[1])
     tops = range(0, height, rows)
-    compress = partial(_png_band, flat, rows, _compressors())
+    compress = partial(_png_band, flat, rows, *_compressors())
     if len(tops) == 1:
         bands = [compress(0)]
     else:
@@ -137,7 +155,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def _png_band(
-    flat: np.ndarray, rows: int, compressors: Callable, top: int
+    flat: np.ndarray, rows: int, compressors: Callable, adler32: Callable, top: int
 ) -> tuple[bytes, int, int]:
     """Return the IDAT chunk of the rows from `top` on, and the Adler-32 and number of its bytes.
 
@@ -152,21 +170,23 @@ def _png_band(
     data = compressor.compress(filtered) + compressor.flush(
         zlib.Z_FINISH if top + rows >= len(flat) else zlib.Z_SYNC_FLUSH
     )
-    return _png_chunk(b"IDAT", data), zlib.adler32(filtered.data), filtered.size
+    return _png_chunk(b"IDAT", data), adler32(filtered.data), filtered.size
 
 
-def _compressors() -> Callable:
-    """Return a function that opens fast raw deflate streams.
+def _compressors() -> tuple[Callable, Callable]:
+    """Return a function that opens fast raw deflate streams, and one that makes Adler-32.
 
-    It is ISA-L's where the processor supports it, which takes a quarter of zlib's time.
+    They are ISA-L's where the processor supports it, which takes a quarter of zlib's time.
     """
     try:
         from isal import isal_zlib
     except ImportError:
         # Only runs of equal bytes: half the time of zlib's fastest level, and not larger after
         # _PNG_FILTER.
-        return partial(zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_RLE)
-    return partial(isal_zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        rle = partial(zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_RLE)
+        return rle, zlib.adler32
+    fast = partial(isal_zlib.compressobj, 1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return fast, isal_zlib.adler32
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:

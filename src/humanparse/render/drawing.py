@@ -41,7 +41,15 @@ def colormap(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
     Raises:
         OptionError: If the palette is unknown.
     """
-    return Image.fromarray(_coloured(parsing.label_map, _table(parsing.labels.palette(palette))))
+    return Image.fromarray(colormap_pixels(parsing, palette=palette))
+
+
+def colormap_pixels(parsing: Parsing, *, palette: str = "clear") -> np.ndarray:
+    """Return the pixels of `colormap`, uint8 (H, W, 3) RGB.
+
+    Turning pixels into a PIL image and back takes longer than drawing them.
+    """
+    return _coloured(parsing.label_map, _table(parsing.labels.palette(palette)))
 
 
 def people_map(parsing: Parsing) -> Image.Image:
@@ -80,6 +88,28 @@ def overlay(
     Raises:
         OptionError: If the palette is unknown, or the opacity is not between 0 and 1.
     """
+    return Image.fromarray(
+        overlay_pixels(
+            parsing,
+            palette=palette,
+            opacity=opacity,
+            outlines=outlines,
+            legend=legend,
+            numbers=numbers,
+        )
+    )
+
+
+def overlay_pixels(
+    parsing: Parsing,
+    *,
+    palette: str = "clear",
+    opacity: float = 0.55,
+    outlines: bool = True,
+    legend: bool = True,
+    numbers: bool | None = None,
+) -> np.ndarray:
+    """Return the pixels of `overlay`, which explains the arguments, uint8 (H, W, 3) RGB."""
     number_between("opacity", opacity, 0, 1, ": 0 for only the photo, 1 for only the colours")
     colours = parsing.labels.palette(palette)
     panel = (
@@ -96,7 +126,7 @@ def overlay(
         _draw_outlines(photo, parsing)
         if len(parsing.people) > 1 if numbers is None else numbers:
             _draw_numbers(photo, parsing.people)
-    return Image.fromarray(canvas)
+    return canvas
 
 
 def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
@@ -114,11 +144,16 @@ def outlines(parsing: Parsing, *, palette: str = "clear") -> Image.Image:
     Raises:
         OptionError: If the palette is unknown.
     """
+    return Image.fromarray(outlines_pixels(parsing, palette=palette))
+
+
+def outlines_pixels(parsing: Parsing, *, palette: str = "clear") -> np.ndarray:
+    """Return the pixels of `outlines`, uint8 (H, W, 3) RGB."""
     photo = parsing.image.copy()
     _draw_outlines(photo, parsing, parsing.labels.palette(palette))
     if len(parsing.people) > 1:
         _draw_numbers(photo, parsing.people)
-    return Image.fromarray(photo)
+    return photo
 
 
 def person_colours(count: int) -> tuple[Colour, ...]:
@@ -232,9 +267,9 @@ def _contours(mask: Mask, line: int) -> list[np.ndarray]:
     beyond = 4 * line + 2
     top, left = beyond * (y0 == 0), beyond * (x0 == 0)
     bottom, right = beyond * (y1 == height), beyond * (x1 == width)
-    crop = cv2.copyMakeBorder(
-        mask.crop.view(np.uint8), top, bottom, left, right, cv2.BORDER_REPLICATE
-    )
+    crop: np.ndarray = mask.crop.view(np.uint8)
+    if top or left or bottom or right:
+        crop = cv2.copyMakeBorder(crop, top, bottom, left, right, cv2.BORDER_REPLICATE)
     contours, _ = cv2.findContours(
         crop, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(x0 - left, y0 - top)
     )
@@ -265,16 +300,25 @@ def _stroke(
         cv2.polylines(
             ink, [contour - (left, top) for contour in contours], True, 255, line, cv2.LINE_AA
         )
-    hits = cv2.findNonZero(ink)
-    if hits is None:
-        return
-    x, y = hits.reshape(-1, 2).T.astype(np.intp)
-    alpha = ink.take(y * photo.shape[1] + x) * np.float32(strength / 255)
+    hits = np.flatnonzero(ink != 0)  # in half the time of cv2.findNonZero
     # One-dimensional indices take a quarter of the time.
-    memory, places = _memory(photo), y * photo.strides[0] + 3 * x
+    blends = ink.take(hits).astype(np.intp) << 8
+    rows, columns = np.divmod(hits, photo.shape[1])
+    memory, places = _memory(photo), rows * photo.strides[0] + 3 * columns
     for channel, value in enumerate(colour):
-        below = memory.take(places + channel).astype(np.float32)
-        memory[places + channel] = below + (np.float32(value) - below) * alpha + np.float32(0.5)
+        here = places + channel
+        memory[here] = _blended(value, strength).take(blends + memory.take(here))
+
+
+@lru_cache(maxsize=32)
+def _blended(value: int, strength: float) -> np.ndarray:
+    """A table of a channel of ink over a photo, uint8 (65536,): 256 · the ink's opacity + below.
+
+    value: of the ink in this channel. strength: multiplies its opacity.
+    """
+    alpha = np.arange(256, dtype=np.uint8)[:, None] * np.float32(strength / 255)
+    below = np.arange(256, dtype=np.float32)
+    return (below + (np.float32(value) - below) * alpha + np.float32(0.5)).astype(np.uint8).ravel()
 
 
 def _memory(photo: np.ndarray) -> np.ndarray:

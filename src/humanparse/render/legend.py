@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -77,7 +79,7 @@ class Panel:
         The legend is beside or below the place for the photo at the top left, which is not filled.
         """
         width, height = self._canvas_wh(self.columns, self.rows, self.beside)
-        (photo_height, photo_width), panel = self.size_hw, np.asarray(self._picture())
+        photo_height, photo_width = self.size_hw
         canvas = np.empty((height, width, 3), np.uint8)
         # A row of bytes takes a third of the time that pixels take.
         paper = np.tile(np.array(PAPER, np.uint8), width)
@@ -85,7 +87,8 @@ class Panel:
         rows[:photo_height, 3 * photo_width :] = paper[3 * photo_width :]
         rows[photo_height:] = paper
         y, x = (0, photo_width) if self.beside else (photo_height, 0)
-        canvas[y : y + panel.shape[0], x : x + panel.shape[1]] = panel
+        panel_width, panel_height = self._panel_wh(self.columns, self.rows)
+        self._draw(canvas[y : y + panel_height, x : x + panel_width])
         return canvas
 
     def _column_width(self) -> int:
@@ -126,18 +129,47 @@ class Panel:
             else (max(width, panel_w), height + panel_h)
         )
 
-    def _picture(self) -> Image.Image:
-        picture = Image.new("RGB", self._panel_wh(self.columns, self.rows), PAPER)
-        draw = ImageDraw.Draw(picture)
-        write(draw, (self.margin, self.margin + 0.7 * self.em), self.heading, INK, self.head_font)
+    def _draw(self, panel: np.ndarray) -> None:
+        """Draw the lines on the panel, which is empty paper, uint8 (h, w, 3).
+
+        A line is drawn on a small picture, since Pillow takes longer to make and hand over a
+        picture of the whole panel than to draw on it.
+        """
+        at = self.margin, self.margin + 0.7 * self.em
+        with _piece(panel, (0, 0, panel.shape[1], self.margin + self.head)) as (piece, _, _):
+            write(ImageDraw.Draw(piece), at, self.heading, INK, self.head_font)
         for i, (entry, share) in enumerate(zip(self.entries, self.shares, strict=True)):
             x = self.margin + i // self.rows * (self.column + self.gap)
             y = self.margin + self.head + i % self.rows * self.row + self.row // 2
-            swatch = _swatch(entry.colour, round(1.1 * self.em))
-            picture.paste(swatch, (x, y - swatch.height // 2), swatch)
-            write(draw, (x + 1.7 * self.em, y), entry.name, INK, self.font)
-            write(draw, (x + self.column, y), share, FAINT, self.font, align=1)
-        return picture
+            box = (
+                x - self.margin // 2,
+                y - self.row // 2,
+                x + self.column + self.margin // 2,
+                y - self.row // 2 + self.row,
+            )
+            with _piece(panel, box) as (piece, left, top):
+                draw = ImageDraw.Draw(piece)
+                swatch = _swatch(entry.colour, round(1.1 * self.em))
+                piece.paste(swatch, (x - left, y - swatch.height // 2 - top), swatch)
+                write(draw, (x + 1.7 * self.em - left, y - top), entry.name, INK, self.font)
+                end = x + self.column - left, y - top
+                write(draw, end, share, FAINT, self.font, align=1)
+
+
+@contextmanager
+def _piece(
+    panel: np.ndarray, box_xyxy: tuple[int, int, int, int]
+) -> Iterator[tuple[Image.Image, int, int]]:
+    """Yield a picture of paper, and where its corner lies; what is drawn on it goes to the panel.
+
+    It covers the box, as far as the panel goes. Its corner has even coordinates, so that rounding,
+    which takes halves to even numbers, is that of the panel.
+    """
+    x0, y0 = (max(0, side - side % 2) for side in box_xyxy[:2])
+    x1, y1 = min(box_xyxy[2], panel.shape[1]), min(box_xyxy[3], panel.shape[0])
+    picture = Image.new("RGB", (x1 - x0, y1 - y0), PAPER)
+    yield picture, x0, y0
+    panel[y0:y1, x0:x1] = np.asarray(picture)
 
 
 def _swatch(colour: Colour, side: int) -> Image.Image:

@@ -153,12 +153,13 @@ def _clip_of(
 
 
 def _overlay(result: FrameResult, look: Look) -> np.ndarray:
-    drawn = render.overlay(result.numbered(), palette=look.palette, legend=False, numbers=True)
-    return np.asarray(drawn)
+    return render.overlay_pixels(
+        result.numbered(), palette=look.palette, legend=False, numbers=True
+    )
 
 
 def _colormap(result: FrameResult, look: Look) -> np.ndarray:
-    return np.asarray(render.colormap(result.parsing, palette=look.palette))
+    return render.colormap_pixels(result.parsing, palette=look.palette)
 
 
 def _cutout(result: FrameResult, look: Look) -> np.ndarray:

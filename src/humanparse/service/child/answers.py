@@ -206,12 +206,12 @@ def _picture(parsing: Parsing, style: str, palette: str, encoding: str) -> bytes
     if style == "cutout":
         return formats.encode_picture(render.cutout(parsing, crop=False), encoding)
     if style == "outlines":
-        return formats.encode_picture(render.outlines(parsing), encoding)
+        return formats.encode_picture(render.outlines_pixels(parsing), encoding)
     if style == "overlay":
         return formats.encode_picture(
-            render.overlay(parsing, palette=palette, legend=False), encoding
+            render.overlay_pixels(parsing, palette=palette, legend=False), encoding
         )
-    return formats.encode_picture(render.colormap(parsing, palette=palette), encoding)
+    return formats.encode_picture(render.colormap_pixels(parsing, palette=palette), encoding)
 
 
 def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:
@@ -222,7 +222,7 @@ def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:
         "success": True,
         "labels": [label for label, _ in found],
         "scores": [round(float(region.score), 4) for _, region in found],
-        "result_image": _base64_png(render.colormap(parsing, palette=palette)),
+        "result_image": _base64_png(render.colormap_pixels(parsing, palette=palette)),
         "people": data["people"],
         "loose_parts": data["loose_parts"],
         "width": data["width"],
@@ -234,7 +234,9 @@ def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:
         "timings_ms": data["timings_ms"],
     }
     if "overlay" in include:
-        answer["overlay"] = _base64_png(render.overlay(parsing, palette=palette, legend=False))
+        answer["overlay"] = _base64_png(
+            render.overlay_pixels(parsing, palette=palette, legend=False)
+        )
     if "colormap" in include:
         answer["colormap"] = answer["result_image"]
     if "labels" in include:
@@ -243,5 +245,5 @@ def _answer(parsing: Parsing, include: Sequence[str], palette: str) -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode()
 
 
-def _base64_png(picture: Image.Image) -> str:
+def _base64_png(picture: Image.Image | np.ndarray) -> str:
     return base64.b64encode(formats.encode_picture(picture, "png")).decode()
