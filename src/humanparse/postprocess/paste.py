@@ -131,15 +131,13 @@ def _corners(padded: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _fill(patches: np.ndarray, down: _Axis, across: _Axis, out: np.ndarray) -> None:
-    """Write a value for each patch, (h + 1, w + 1), to all its pixels."""
+    """Write a value for each patch, (h + 1, w + 1), to all its pixels, unless all of a row is 0."""
     wide = np.repeat(patches, across.lengths, axis=1)
-    at_once = max(1, SAMPLED_PX // int(wide.shape[1] * down.lengths.max()))
-    for first in range(0, len(wide), at_once):
-        rows = slice(first, first + at_once)
-        top, bottom = down.starts[first], down.starts[first : first + at_once + 1][-1]
-        out[top:bottom, across.starts[0] : across.starts[-1]] = np.repeat(
-            wide[rows], down.lengths[rows], axis=0
-        )
+    out = out[:, across.starts[0] : across.starts[-1]]
+    starts = down.starts.tolist()
+    for row in np.flatnonzero(patches.any(1)).tolist():
+        # All rows of the photo between two rows of cells are the same.
+        out[starts[row] : starts[row + 1]] = wide[row]
 
 
 def _paste_borders(
