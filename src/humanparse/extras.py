@@ -7,7 +7,6 @@ humanparse was installed from a folder or a wheel, and never installs another pa
 from __future__ import annotations
 
 import re
-from importlib import metadata
 
 _ONNX, _TORCH = ("onnx>=1.21",), ("torch>=2.10", "onnx>=1.21", "safetensors>=0.4")
 
@@ -41,6 +40,8 @@ def install_line(extra: str) -> str:
 
 
 def _installed(package: str) -> bool:
+    from importlib import metadata  # slow to import, and only needed where something is missing
+
     try:
         metadata.version(re.split(r"[\[>]", package)[0])
     except metadata.PackageNotFoundError:

@@ -23,21 +23,14 @@ def act(name: str) -> dict:
     return {"do": "parse", "act": name}
 
 
-class Metrics:
-    def __init__(self):
-        self.reasons = []
-
-    def worker_restarted(self, reason):
-        self.reasons.append(reason)
-
-
 def with_pool(use, *, command=FAKE, **given):
     """Return `await use(pool)`, with a pool of two workers."""
 
     async def main():
-        pool = WorkerPool(
-            Settings(**{"workers": 2, "threads": 1, **given}), command, lambda: None, Metrics()
-        )
+        reasons = []
+        settings = Settings(**{"workers": 2, "threads": 1, **given})
+        pool = WorkerPool(settings, command, lambda: None, reasons.append)
+        pool.reasons = reasons
         await pool.start()
         try:
             return await use(pool)
@@ -74,7 +67,7 @@ def test_idle_worker_that_is_killed_is_replaced():
         before = pids(pool)
         os.kill(min(before), signal.SIGKILL)
         await soon(lambda: len(pids(pool) - before) == 1 and pool.num_idle == 2, "a successor")
-        assert pool.crashes == pool.restarts == 1 and pool._metrics.reasons == ["crashed"]
+        assert pool.crashes == pool.restarts == 1 and pool.reasons == ["crashed"]
 
     with_pool(use)
 
@@ -130,7 +123,7 @@ def test_worn_worker_works_until_its_successor_is_ready(limit, reason):
             pool.give_back(worker)
             fewest = min(fewest, pool.num_idle)
             await asyncio.sleep(0.001)
-        assert fewest == 2 and pool._metrics.reasons[0] == reason
+        assert fewest == 2 and pool.reasons[0] == reason
         await soon(lambda: not any(map(running, before - pids(pool))), "the end of the old one")
         assert pool.crashes == 0
 
@@ -145,7 +138,7 @@ def test_idle_workers_are_probed_and_a_sick_one_is_replaced(tmp_path):
         before = pids(pool)
         start.write_text("")
         await soon(lambda: not (pids(pool) & before) and pool.num_idle == 2, "two healthy ones")
-        assert set(pool._metrics.reasons) == {"probe"}
+        assert set(pool.reasons) == {"probe"}
         last = max(slot.worker.last_success for slot in pool.slots)
         await soon(
             lambda: all(slot.worker.last_success > last for slot in pool.slots), "a probe of each"

@@ -22,7 +22,8 @@ from uvicorn.server import Server as UvicornServer
 
 from humanparse.errors import BrokenModel, OptionError
 from humanparse.service.http.middleware import ServiceMiddleware
-from humanparse.service.server import bind, run
+from humanparse.service.listener import bind
+from humanparse.service.server import run
 from humanparse.service.settings import Settings
 
 QUICK = {"port": 0, "log_level": "error", "drain_s": 5}

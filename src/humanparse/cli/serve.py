@@ -12,6 +12,7 @@ from humanparse.service.settings import PREFIX, Settings
 
 KINDS = {tuple[str, ...]: str}  # the type of the option for a setting of another type
 METAVARS = {str: "TEXT", int: "N", float: "X"}
+TYPES = get_type_hints(Settings)  # once: it evaluates the types of all settings
 SHORT = {"models": ("--model", "-m"), "ray_address": ("--address",)}
 
 
@@ -32,19 +33,19 @@ def serve(**given: Any) -> None:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen:
-        if get_type_hints(Settings)[name] == tuple[str, ...]:
+        if TYPES[name] == tuple[str, ...]:
             chosen[name] = tuple(part.strip() for part in chosen[name].split(",") if part.strip())
     settings = Settings.from_env(**chosen)
     if settings.ray:
         from humanparse.ray.server import serve as run
     else:
-        from humanparse.service.server import serve as run
+        from humanparse.service.start import serve as run
     raise typer.Exit(run(settings))
 
 
 def _flag(setting: Field) -> inspect.Parameter:
     """Return the option of one setting; None means that the environment or the default decides."""
-    kind = get_type_hints(Settings)[setting.name]
+    kind = TYPES[setting.name]
     rules, name = setting.metadata, setting.name.replace("_", "-")
     option = typer.Option(
         f"--{name}",

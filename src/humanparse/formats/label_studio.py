@@ -9,7 +9,6 @@ picture.
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
@@ -47,6 +46,8 @@ def to_label_studio(parsing: Parsing, kind: str = "brush") -> dict[str, Any]:
 def label_studio_config(labels: LabelSet, kind: str = "brush") -> str:
     """Return the labelling interface, XML, that `to_label_studio` fits. Raises OptionError for
     another kind."""
+    from xml.sax.saxutils import quoteattr  # slow to import: it brings all of urllib and ssl
+
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
     control = "BrushLabels" if kind == "brush" else "PolygonLabels"

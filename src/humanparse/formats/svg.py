@@ -3,8 +3,6 @@ react to a touch."""
 
 from __future__ import annotations
 
-from xml.sax.saxutils import quoteattr
-
 from humanparse.labels import Colour
 from humanparse.masks import Mask
 from humanparse.result import Parsing, Part
@@ -34,6 +32,8 @@ def to_svg(parsing: Parsing, *, palette: str = "clear", opacity: float = 1.0) ->
 
 
 def _group(person: int, parts: list[Part], colours: tuple[Colour, ...]) -> str:
+    from xml.sax.saxutils import quoteattr  # slow to import: it brings all of urllib and ssl
+
     paths = ""
     for part in parts:
         if part.area:

@@ -67,7 +67,9 @@ def create_app(
     state = app.state
     state.settings, state.draining = settings, False
     state.metrics = Metrics()
-    state.dispatcher = dispatcher or Dispatcher(settings, metrics=state.metrics)
+    state.dispatcher = dispatcher or Dispatcher(
+        settings, on_replaced=state.metrics.worker_restarted
+    )
     state.cache = Cache(settings, metrics=state.metrics)
     state.cached_dispatcher = CachedDispatcher(state.dispatcher, state.cache)
     state.jobs = Jobs(settings, state.dispatcher.run, metrics=state.metrics)

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -24,40 +22,21 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
-from humanparse.errors import OptionError
 from humanparse.service import logs
-from humanparse.service.http.connection import POLITE_REFUSALS, protocol_class
+from humanparse.service.http.connection import protocol_class
+from humanparse.service.listener import cannot_listen, prepared, url_of
 from humanparse.service.paths import ProxyHeaders
 from humanparse.service.settings import Settings
+from humanparse.service.signals import handled, stopping
 
 logger = logging.getLogger(__name__)
 
-SPARE_FILES = 256  # open files beside client connections: workers, databases, the cache
 LAST_WORD_S = 0.1  # for the responses to requests that did not end in time
 BACKLOG = 1024  # connections that the system queues until we accept them
 
 
-def serve(settings: Settings) -> int:
-    """Run the service until it is told to stop.
-
-    Args:
-        settings: The service's settings.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        OptionError: If it cannot listen at the address.
-        HumanParseError: Whatever the app raises when it cannot start, such as ModelError.
-    """
-    # imported here, because it is slow to import and not always needed
-    from humanparse.service.app import create_app
-
-    return run(create_app(settings), settings)
-
-
 def run(app: FastAPI, settings: Settings, on_ready: Callable[[Server], None] | None = None) -> int:
-    """Run an existing app, as `serve` does.
+    """Run an app until it is told to stop.
 
     Args:
         app: The application.
@@ -71,19 +50,18 @@ def run(app: FastAPI, settings: Settings, on_ready: Callable[[Server], None] | N
         OptionError: If it cannot listen at the address.
         HumanParseError: Whatever the app raises when it cannot start.
     """
-    log = logs.configure(settings)
-    _allow_open_files(settings.max_connections + POLITE_REFUSALS + SPARE_FILES)
-    try:
-        with bind(settings) as listener:
-            return asyncio.run(_run(app, settings, listener, on_ready or _print_ready))
-    finally:
-        log.flush()
+    with prepared(settings) as listener:
+        return asyncio.run(run_in(app, settings, listener, on_ready))
 
 
-async def _run(
-    app: FastAPI, settings: Settings, listener: socket.socket, on_ready: Callable[[Server], None]
+async def run_in(
+    app: FastAPI,
+    settings: Settings,
+    listener: socket.socket,
+    on_ready: Callable[[Server], None] | None = None,
 ) -> int:
-    server = Server(app, settings, listener, on_ready)
+    """Do what `run` does in a running event loop, with a socket of `listener.prepared`."""
+    server = Server(app, settings, listener, on_ready or _print_ready)
     with server.listening_to_signals():
         try:
             async with app.router.lifespan_context(app):
@@ -140,7 +118,7 @@ class Server(uvicorn.Server):
         try:
             await super().startup(sockets)
         except OSError as error:  # two may bind to an address, but only one can listen
-            raise _cannot_listen(self._settings, error) from None
+            raise cannot_listen(self._settings, error) from None
         self._starting = None
         logger.info("ready", extra=logs.extra(address=self.address))
         self._on_ready(self)
@@ -148,7 +126,7 @@ class Server(uvicorn.Server):
     @property
     def address(self) -> str:
         """The server's URL, with the port that is really used."""
-        return _address(self._settings.host, self._listener.getsockname()[1])
+        return url_of(self._settings.host, self._listener.getsockname()[1])
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close all connections, within drain_s where a request is in progress."""
@@ -179,33 +157,14 @@ class Server(uvicorn.Server):
         """Do nothing, since uvicorn's way begins too late and raises the signals again."""
         yield
 
-    @contextlib.contextmanager
-    def listening_to_signals(self) -> Iterator[None]:
+    def listening_to_signals(self) -> contextlib.AbstractContextManager[None]:
         """Handle signals while the context is open; without effect outside the main thread."""
-        loop = asyncio.get_running_loop()
-        handlers = {signal.SIGTERM: self._on_stop_signal, signal.SIGINT: self._on_stop_signal}
+        handlers = dict(stopping(self.stop))
         if hasattr(signal, "SIGHUP"):  # not on Windows
             handlers[signal.SIGHUP] = self._on_reload_signal
-        try:
-            for one, handler in handlers.items():
-                loop.add_signal_handler(one, handler, one)
-        # not the main thread, as in tests, so there are no signals
-        except (ValueError, RuntimeError):
-            handlers = {}
-        try:
-            yield
-        finally:
-            for one in handlers:
-                loop.remove_signal_handler(one)
+        return handled(handlers)
 
-    def _on_stop_signal(self, number: signal.Signals) -> None:
-        if self.stopping:
-            # Not sys.exit, which would wait for whatever led to the second signal. The workers end
-            # when their pipes close.
-            os._exit(128 + number)
-        self.stop()
-
-    def _on_reload_signal(self, number: signal.Signals) -> None:
+    def _on_reload_signal(self) -> None:
         busy = self._starting is not None or (
             self._reloading is not None and not self._reloading.done()
         )
@@ -221,60 +180,6 @@ class Server(uvicorn.Server):
             logger.exception("the reload failed; the old models stay")
 
 
-def bind(settings: Settings) -> socket.socket:
-    """Return a socket at the address that does not listen yet.
-
-    Until the service is ready, clients are refused.
-
-    Raises:
-        OptionError: If the address cannot be used.
-    """
-    try:
-        found = socket.getaddrinfo(
-            settings.host.strip("[]"),
-            settings.port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )
-        family, kind, number, _, address = found[0]
-        listener = socket.socket(family, kind, number)
-    except OSError as error:
-        raise _cannot_listen(settings, error) from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise _cannot_listen(settings, error) from None
-    return listener
-
-
-def _cannot_listen(settings: Settings, error: OSError) -> OptionError:
-    where = f"cannot listen on {_address(settings.host, settings.port).removeprefix('http://')}"
-    if error.errno == errno.EADDRINUSE:
-        return OptionError(f"{where}: the port is in use; choose another, or 0 for a free one")
-    if error.errno == errno.EACCES:
-        return OptionError(f"{where}: ports below 1024 need administrator rights; choose another")
-    return OptionError(f"{where}: {error.strerror or error}")
-
-
-def _address(host: str, port: int) -> str:
-    host = host.strip("[]")
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _print_ready(server: Server) -> None:
     with contextlib.suppress(OSError):  # a closed output is no reason not to serve
         print(f"humanparse is ready at {server.address}", flush=True)
-
-
-def _allow_open_files(num_files: int) -> None:
-    """Raise this process's limit of open files, so that max_connections is what limits."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = num_files if hard == resource.RLIM_INFINITY else min(num_files, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

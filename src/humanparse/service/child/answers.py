@@ -42,9 +42,11 @@ class Loaded(NamedTuple):
 
 Models = Mapping[str, Loaded]  # by name, the service's first model first
 
+PROBE_SIDE = 64  # pixels of the tiny picture, and of the network's input for it
+
 
 def load(models: Sequence[str], options: Mapping[str, Any]) -> dict[str, Loaded]:
-    """Open the models, and parse a tiny picture with each, so that the first request is not slow.
+    """Open the models, and parse a tiny picture with each, so that what is broken is known.
 
     Args:
         models: Names or paths of models.
@@ -93,9 +95,15 @@ def load_one(models: Sequence[str], name: str, options: Mapping[str, Any]) -> di
 
 
 def probe(models: Models) -> None:
-    """Parse a tiny grey picture with every model; raises whatever goes wrong."""
+    """Parse a tiny grey picture with every model; raises whatever goes wrong.
+
+    The network's input is tiny as well, where the model allows it: a probe takes milliseconds.
+    """
+    picture = np.full((PROBE_SIDE, PROBE_SIDE, 3), 128, np.uint8)
     for model in models.values():
-        model.parser.parse(np.full((64, 64, 3), 128, np.uint8))
+        fixed = model.parser.preprocess.fit_hw is not None
+        max_side = None if fixed else PROBE_SIDE
+        with_options(model.parser, {"min_score": None, "max_side": max_side}).parse(picture)
 
 
 def describe(models: Models) -> list[dict[str, Any]]:

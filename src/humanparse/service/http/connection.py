@@ -29,12 +29,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from humanparse.service.http.middleware import HEADERS
 from humanparse.service.http.transport import MB, PatientTransport
+from humanparse.service.listener import POLITE_REFUSALS
 from humanparse.service.metrics import Metrics
 from humanparse.service.problems import Problem
 from humanparse.service.settings import Settings
 
-# connections beyond the limit that get a response; further ones are just cut off
-POLITE_REFUSALS = 100
 REFUSED_S = 2.0  # how long a refused client may still send
 # on shutdown, for requests that are on their way over connections that seem idle
 LAST_CALL_S = 0.3

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from humanparse.service.budget import ByteBudget
 from humanparse.service.problems import Problem, reported_problem
@@ -22,9 +22,6 @@ from humanparse.service.work.pool import WorkerPool
 from humanparse.service.work.process import WorkerDied, worker_command
 from humanparse.service.work.quarantine import Quarantine
 from humanparse.service.work.wire import Frame
-
-if TYPE_CHECKING:
-    from humanparse.service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +188,7 @@ class Dispatcher:
 
     Args:
         settings: The service's settings.
-        metrics: Where replaced workers are counted.
+        on_replaced: Called with the reason whenever a worker was replaced.
         command: The command that starts a worker, for tests.
         pool: Makes a replacement for `WorkerPool`, such as `humanparse.ray.replicas.Replicas`. It
             is given a function to call whenever a worker has become idle.
@@ -203,7 +200,7 @@ class Dispatcher:
     def __init__(
         self,
         settings: Settings,
-        metrics: Metrics | None = None,
+        on_replaced: Callable[[str], None] | None = None,
         command: Sequence[str] | None = None,
         pool: Callable[[Callable[[], None]], Pool] | None = None,
     ):
@@ -211,7 +208,7 @@ class Dispatcher:
         self._pool: Pool = (
             pool(self._pump)
             if pool
-            else WorkerPool(settings, command or worker_command(), self._pump, metrics)
+            else WorkerPool(settings, command or worker_command(), self._pump, on_replaced)
         )
         self._queue = Admission[_Queued](
             queue_size=settings.queue_size,
@@ -223,15 +220,23 @@ class Dispatcher:
         self._quarantine = Quarantine()
         self._replies: set[asyncio.Future[Reply]] = set()
         self._serving: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
         self._stopping = False
 
+    def begin(self) -> None:
+        """Begin to start all workers; `start` waits for them, and `stop` ends them."""
+        self._starting = asyncio.create_task(self._pool.start())
+
     async def start(self) -> None:
-        """Start all workers, and return when they are ready.
+        """Start all workers, unless they have been begun, and return when they are ready.
 
         Raises:
             ModelError: In one clear line, if they cannot be started; then none is left running.
         """
-        await self._pool.start()
+        if self._starting is None:
+            self.begin()
+        assert self._starting is not None  # `begin` sets it
+        await self._starting
         if first := self._pool.slots[0].worker:
             self._queue.service_times.guess(first.ready.get("loaded_s", 1.0))
 
@@ -242,6 +247,9 @@ class Dispatcher:
             await asyncio.wait(self._replies, timeout=grace_s)
         for reply in self._replies:
             _fail(reply, _stopping())
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         await self._pool.stop()
         await asyncio.gather(*self._serving, return_exceptions=True)
 

@@ -13,14 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from humanparse.errors import ModelError
 from humanparse.service.settings import Settings
 from humanparse.service.work.process import Worker, WorkerDied
-
-if TYPE_CHECKING:
-    from humanparse.service.metrics import Metrics
 
 PROBE_S = 10  # time limit for a worker to parse a tiny picture
 EARLY_S = 1  # a worker that did nothing and ended within this time counts as not started
@@ -75,7 +72,7 @@ class WorkerPool:
         settings: The service's settings.
         command: The command that starts a worker.
         on_idle: Called whenever a worker may be taken.
-        metrics: Where replaced workers are counted.
+        on_replaced: Called with the reason whenever a worker was replaced.
 
     Attributes:
         slots: The places of the workers.
@@ -90,7 +87,7 @@ class WorkerPool:
         settings: Settings,
         command: Sequence[str],
         on_idle: Callable[[], None],
-        metrics: Metrics | None = None,
+        on_replaced: Callable[[str], None] | None = None,
     ):
         self.slots = [Slot() for _ in range(settings.workers)]
         self.models: list[dict[str, Any]] = []
@@ -100,7 +97,7 @@ class WorkerPool:
         self._settings = settings
         self._command = command
         self._on_idle = on_idle
-        self._metrics = metrics
+        self._on_replaced = on_replaced
         self._idle: deque[Worker] = deque()
         # also those that are still loading, and those that are about to end
         self._workers: set[Worker] = set()
@@ -215,8 +212,8 @@ class WorkerPool:
         if old is not None:
             self.restarts += 1
             log.info("worker %d replaces worker %d: %s", new.pid, old.pid, reason)
-            if self._metrics:
-                self._metrics.worker_restarted(reason)
+            if self._on_replaced:
+                self._on_replaced(reason)
             if old in self._idle:  # otherwise it ends when it is given back
                 self._idle.remove(old)
                 self._spawn(old.end())

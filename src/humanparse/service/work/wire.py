@@ -11,11 +11,13 @@ wrong reply, but cannot make the server execute anything.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:  # workers import this module, and do without asyncio
+    import asyncio
 
 LENGTHS = struct.Struct(">IQ")
 MAX_HEAD_BYTES = 4_000_000
@@ -39,7 +41,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame:
     try:
         num_head, num_blob = _lengths(await reader.readexactly(LENGTHS.size))
         return _head(await reader.readexactly(num_head)), await reader.readexactly(num_blob)
-    except asyncio.IncompleteReadError as error:
+    except EOFError as error:  # asyncio's own, which also holds what came of the frame
         raise EOFError("the other side ended") from error
 
 
