@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from humanparse.service.problems import Problem
@@ -68,7 +68,7 @@ class Options:
 
     def head(self) -> dict[str, Any]:
         """Return the head of the work item, in plain JSON values."""
-        return {"do": "parse", **asdict(self), "include": list(self.include)}
+        return {"do": "parse", **vars(self), "include": list(self.include)}
 
 
 NAMES = ("model", "format", "include", "min_score", "palette", "max_side")

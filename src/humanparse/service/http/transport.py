@@ -17,6 +17,10 @@ MB = 1_000_000
 # bytes that a client must read in each write_timeout_s, unless it reads all there are
 MIN_READ = 250_000
 CHECK_TOTAL_FROM = 64_000  # bytes unsent on one connection from which the total is checked
+# A shorter write, such as the head of a response, waits for the next one, up to the loop's next turn.
+# Both leave in one piece: half the system calls, and the client is woken once.
+SHORT_BYTES = 4096
+JOINED_BYTES = 65_536  # more is not worth copying
 LINGER_IDLE_S = 2.0  # close a lingering connection if nothing arrives for this long
 
 
@@ -47,6 +51,8 @@ class PatientTransport(asyncio.Transport):
         self._has_unread, self._others = has_unread, others
         self._loop = asyncio.get_running_loop()
         self._written = 0  # bytes
+        self._short = b""  # what waits for the next write
+        self._turn: asyncio.Handle | None = None  # sends it, if there is none
         self._read_before = 0  # bytes that the client had read when the watch began
         self._watch: asyncio.TimerHandle | None = None
         self.waiting_since = 0.0
@@ -60,6 +66,7 @@ class PatientTransport(asyncio.Transport):
 
     def forget(self) -> None:
         """Stop all timers: the connection is gone."""
+        self._forget_short()
         for timer in (self._watch, self._linger_timer):
             if timer is not None:
                 timer.cancel()
@@ -69,16 +76,37 @@ class PatientTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send data, and watch whether the client reads it."""
-        if self.lingering:
+        if self.lingering or not data:
             return
         self._written += len(data)
-        self._transport.write(data)
-        self._watch_unsent()
+        if self._turn is None and len(data) < SHORT_BYTES:
+            self._short = bytes(data)
+            self._turn = self._loop.call_soon(self._send)
+        elif self._turn is not None and len(data) < JOINED_BYTES:
+            self._send(self._short + data)
+        else:
+            self._send()
+            self._send(data)
+
+    def _send(self, data: bytes | bytearray | memoryview | None = None) -> None:
+        """Send data; None for what waits for the next write, if there is anything."""
+        if data is None:
+            data = self._short
+        self._forget_short()
+        if data:
+            self._transport.write(data)
+            self._watch_unsent()
+
+    def _forget_short(self) -> None:
+        self._short = b""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
 
     @property
     def num_unsent(self) -> int:
         """Bytes that are still to be sent."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + len(self._short)
 
     def _watch_unsent(self) -> None:
         """While something is unsent, check every write_timeout_s that the client reads enough."""
@@ -114,7 +142,7 @@ class PatientTransport(asyncio.Transport):
     def close(self) -> None:
         """Close the connection, and linger if the client may still be sending."""
         if self._transport.is_closing() or not self._has_unread():
-            self._transport.close()
+            self.end()
         else:
             self.linger(self._settings.body_timeout_s)
 
@@ -126,6 +154,7 @@ class PatientTransport(asyncio.Transport):
         """
         if self.lingering:
             return
+        self._send()
         self.lingering = True
         self._transport.resume_reading()
         with contextlib.suppress(OSError):  # it is already gone
@@ -152,6 +181,7 @@ class PatientTransport(asyncio.Transport):
 
     def end(self) -> None:
         """Close without lingering; what is unsent still goes out if the client reads it."""
+        self._send()
         self._transport.close()
 
     # The rest of asyncio.Transport, passed on
@@ -190,7 +220,7 @@ class PatientTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""
-        return self._transport.get_write_buffer_size()
+        return self.num_unsent
 
     def can_write_eof(self) -> bool:
         """Whether `write_eof` works."""
@@ -198,8 +228,10 @@ class PatientTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         """Send the end of the stream after what is unsent."""
+        self._send()
         self._transport.write_eof()
 
     def abort(self) -> None:
         """Close at once; what is unsent is lost."""
+        self._forget_short()
         self._transport.abort()
