@@ -17,7 +17,7 @@ MB = 1_000_000
 # bytes that a client must read in each write_timeout_s, unless it reads all there are
 MIN_READ = 250_000
 CHECK_TOTAL_FROM = 64_000  # bytes unsent on one connection from which the total is checked
-# A shorter write, such as the head of a response, waits for the next one, up to the loop's next turn.
+# A shorter write, such as a response's head, waits for the next one until the loop's next turn.
 # Both leave in one piece: half the system calls, and the client is woken once.
 SHORT_BYTES = 4096
 JOINED_BYTES = 65_536  # more is not worth copying
