@@ -117,6 +117,27 @@ def test_models_that_cannot_be_loaded_are_one_clear_line(tmp_path):
 # Turned away
 
 
+def test_workers_that_were_begun_are_waited_for_and_end_if_nobody_waits(tmp_path):
+    (tmp_path / "start").write_text("hang")
+
+    async def main():
+        dispatcher = Dispatcher(Settings(workers=2, threads=1), command=FAKE)
+        dispatcher.begin()
+        await dispatcher.start()
+        assert dispatcher.status().idle == 2
+        await dispatcher.stop(0)
+
+        hanging = Dispatcher(
+            Settings(workers=2, threads=1), command=(*FAKE, str(tmp_path / "start"))
+        )
+        hanging.begin()
+        await soon(lambda: len(hanging._pool._workers) == 2, "the processes")
+        await hanging.stop(0)
+        assert not hanging._pool._workers
+
+    asyncio.run(main())
+
+
 def test_full_queue_turns_away_at_once_and_says_when_to_come_back():
     async def use(dispatcher):
         works = [busy(dispatcher, "slow-0.1") for _ in range(3)]

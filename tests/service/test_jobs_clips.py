@@ -287,17 +287,15 @@ def test_the_worker_of_a_clip_keeps_only_the_model_that_was_asked_for(monkeypatc
         def __init__(self, model):
             self.name = {"one.onnx": "first", "two.onnx": "second"}.get(model, model)
 
-        def parse(self, image):
-            parsed.append(self.name)
-
-    parsed = []
+    probed = []
+    monkeypatch.setattr(answers, "probe", probed.extend)
     monkeypatch.setattr(answers, "HumanParser", Named)
     monkeypatch.setattr(answers, "model_file", lambda model: model)
     monkeypatch.setattr(answers, "sha256_of", lambda file: f"sum of {file}")
     files = ["one.onnx", "two.onnx", "third"]
     for name, found in (("", "first"), ("second", "second"), ("third", "third")):
         assert list(answers.load_one(files, name, {})) == [found]
-    assert parsed == ["first", "second", "third"]
+    assert probed == ["first", "second", "third"]
     with pytest.raises(UnknownModel, match="no model 'fourth'"):
         answers.load_one(files, "fourth", {})
 

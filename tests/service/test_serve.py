@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 import requests
 from PIL import Image
-from served import serve, until, web
+from served import Served, serve, until, web
 
 import humanparse
 from humanparse.weights.catalog import model_file
@@ -121,6 +121,20 @@ def test_sigterm_lets_the_request_in_flight_finish_and_ends_with_0(tmp_path):
         busy.join()
     assert answers[0].status_code == 200
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_sigterm_while_it_starts_ends_with_0_and_leaves_no_worker(tmp_path):
+    command = [sys.executable, "-m", "humanparse", "serve", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        served = Served(process, "", tmp_path)
+        until(served.children)
+        children = served.children()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, b"") and b"Traceback" not in err
+    until(lambda: not any(_runs(pid) for pid in children))
 
 
 def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):

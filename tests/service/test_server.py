@@ -343,6 +343,15 @@ def test_uvicorn_is_built_as_we_expect():
     assert "self.transport = transport" in connected and "FlowControl(transport)" in connected
 
 
+def test_workers_are_started_before_anything_of_the_web_is_imported():
+    code = "import sys, humanparse.service.start\nprint(' '.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home()
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded.isdisjoint({"fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client"})
+
+
 def test_importing_the_server_loads_nothing_that_parses():
     code = "import sys, humanparse.service.server\nprint(' '.join(sys.modules))"
     done = subprocess.run(

@@ -38,19 +38,28 @@ def test_layout_is_4_bytes_8_bytes_head_blob():
     assert frame({"a": 1}, b"xyz") == b"\0\0\0\x07" + b"\0\0\0\0\0\0\0\x03" + b'{"a":1}' + b"xyz"
 
 
+class Pipe:
+    def __init__(self):
+        self.pieces = []
+
+    def write(self, data):
+        self.pieces.append(data)
+
+    async def drain(self):
+        pass
+
+
 def test_server_and_worker_send_the_same_bytes():
-    class Pipe:
-        data = b""
-
-        def write(self, data):
-            self.data += data
-
-        async def drain(self):
-            pass
-
     pipe = Pipe()
     asyncio.run(wire.write_frame(pipe, {"a": 1}, b"xyz"))
-    assert pipe.data == frame({"a": 1}, b"xyz")
+    assert b"".join(pipe.pieces) == frame({"a": 1}, b"xyz")
+
+
+def test_a_small_frame_is_one_piece_and_a_large_blob_is_not_copied():
+    pipe, large = Pipe(), bytes(wire.JOINED_BYTES)
+    asyncio.run(wire.write_frame(pipe, {}, b"xyz"))
+    asyncio.run(wire.write_frame(pipe, {}, large))
+    assert pipe.pieces[0] == frame({}, b"xyz") and pipe.pieces[2] is large
 
 
 @pytest.mark.parametrize("length", range(len(frame({"a": 1}, b"xyz"))))
