@@ -54,6 +54,16 @@ def tiny_network(num_classes: int = 21, seed: int = 0) -> M2FP:
     return network
 
 
+def smallest_network() -> M2FP:
+    """The same with one block in each stage of the backbone and three layers of the decoder, one
+    for each level: for what depends on the kinds of layers, and grows with their number."""
+    network = tiny_network()
+    for name in ("res2", "res3", "res4", "res5"):
+        setattr(network.backbone, name, getattr(network.backbone, name)[:1])
+    network.transformer_decoder.layers = network.transformer_decoder.layers[:3]
+    return network
+
+
 def official_state(network: M2FP) -> dict[str, Tensor]:
     """The network's tensors by official name."""
     return {_official(name): tensor.clone() for name, tensor in network.state_dict().items()}

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("openvino")
 pytest.importorskip("torch")
 
-from official import tiny_network
+from official import smallest_network
 
 from humanparse.card import ModelCard
 from humanparse.engines import open_engine
@@ -28,7 +28,7 @@ def tiny(request, tmp_path_factory):
         ModelCard("tiny", CIHP, "queries", MULTI_PERSON, "none"),
     )
     checks = {"check_sizes_hw": ((64, 96),), "tolerance": TOLERANCE, "share": SHARE}
-    write_onnx(tiny_network(), file, card, OUTPUTS, precision=request.param, **checks)
+    write_onnx(smallest_network(), file, card, OUTPUTS, precision=request.param, **checks)
     return file
 
 

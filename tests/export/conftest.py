@@ -39,7 +39,7 @@ def crowd(astronaut, hopper) -> np.ndarray:
 def m2fp(tmp_path_factory):
     """A small M2FP with random weights: another head, deformable attention, GridSample."""
     pytest.importorskip("torch")
-    from official import tiny_network
+    from official import smallest_network
 
     from humanparse.export.onnx import write_onnx
 
@@ -49,7 +49,7 @@ def m2fp(tmp_path_factory):
     )
     card = ModelCard("m2fp-tiny", CIHP, "queries", rule, "Apache-2.0")
     write_onnx(
-        tiny_network(),
+        smallest_network(),
         out,
         card,
         ("pred_logits", "pred_masks"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,12 +308,25 @@ def test_the_averaged_weights_say_of_mirrored_scenes_what_lies_back_over_the_sce
     )
 
 
-def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, out):
+@pytest.fixture
+def runs(teacher_masks, tmp_path):
+    """`runs("one")` is a folder to train into, which has the teacher's masks already."""
+
+    def folder(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        shutil.copy(teacher_masks, tmp_path / name)
+        return tmp_path / name
+
+    return folder
+
+
+def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, runs):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     frozen, thawed = Stage(2, ((32, 2),), frozen=7), Stage(2, ((32, 2),))
     for name, stages in {"one": (frozen,), "two": (frozen, thawed)}.items():
-        learn(replace(SMALL, stages=stages, validate_every=0), data, out / name, log=quiet)
-        learnt = checkpoints.read(out / name / "last.pt").state["model"]
+        out = runs(name)
+        learn(replace(SMALL, stages=stages, validate_every=0), data, out, log=quiet)
+        learnt = checkpoints.read(out / "last.pt").state["model"]
         same = [
             torch.equal(learnt[f"backbone.body.{n}.weight"], conv.weight)
             for n, conv in enumerate(teacher.backbone.body)
@@ -320,23 +334,15 @@ def test_frozen_convolutions_stay_as_they_are_and_thaw_in_the_next_stage(data, o
         assert not any(same[7:]) and all(same[:7]) == (name == "one")
 
 
-def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, out):
+def test_a_stage_can_begin_between_what_was_learnt_and_bodypix(data, runs):
     teacher = load_bodypix(data / TEACHER_FILE, centred=True)
     kept = Stage(1, ((32, 2),), warmup_steps=0, lr=0.0, backbone_lr=0.0, backbone_share=0.25)
-    for name, stages in {
-        "learnt": (Stage(2, ((32, 2),), backbone_lr=1e-2),),
-        "blended": (kept,),
-    }.items():
-        init = str(out / "learnt/last.pt") if name == "blended" else ""
-        learn(
-            replace(SMALL, stages=stages, init=init, validate_every=0, ema=0.0),
-            data,
-            out / name,
-            log=quiet,
-        )
-    learnt, blended = (
-        checkpoints.read(out / name / "last.pt").average for name in ("learnt", "blended")
-    )
+    recipe = replace(SMALL, validate_every=0, ema=0.0)
+    first, second = runs("learnt"), runs("blended")
+    learn(replace(recipe, stages=(Stage(2, ((32, 2),), backbone_lr=1e-2),)), data, first, log=quiet)
+    init = str(first / "last.pt")
+    learn(replace(recipe, stages=(kept,), init=init), data, second, log=quiet)
+    learnt, blended = (checkpoints.read(out / "last.pt").average for out in (first, second))
     for part, own in {"backbone": teacher.backbone, "teacher_heads": teacher.heads}.items():
         for name, theirs in own.state_dict().items():
             wanted = 0.25 * learnt[f"{part}.{name}"] + 0.75 * theirs
