@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from fastapi import FastAPI
 from raw_http import served
+from service.conftest import HereDispatcher
 from starlette.testclient import TestClient
 
 from humanparse.errors import OptionError
@@ -52,11 +53,20 @@ def by_another_application(app, settings):
     return TestClient(outer, base_url="http://localhost"), lambda client: client.request
 
 
-@pytest.fixture(params=[by_setting, by_header, by_another_server, by_another_application])
-def ask(request, settings, dispatcher):
+@pytest.fixture(
+    params=[by_setting, by_header, by_another_server, by_another_application], scope="module"
+)
+def ask(request, models, tmp_path_factory):
     """Return ask(method, path as the client sees it, …) for a service below /hp with a token."""
-    settings = replace(settings, token=SECRET, job_max_mb=3)
-    client, way = request.param(create_app(settings, dispatcher=dispatcher), settings)
+    settings = Settings(
+        data_dir=str(tmp_path_factory.mktemp("data")),
+        max_body_mb=1,
+        job_max_mb=3,
+        token=SECRET,
+        log_level="error",
+    )
+    app = create_app(settings, dispatcher=HereDispatcher(models))
+    client, way = request.param(app, settings)
     with client:
         yield way(client)
 

@@ -49,6 +49,27 @@ def data(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_look():
+    """The teacher looks at each photo once, as that takes long, also for those who keep no file."""
+    from humanparse.training import photos as module
+
+    ask, seen = module.teacher_masks, {}
+
+    def remembered(photos, weights, cache):
+        if cache:
+            return ask(photos, weights, cache)
+        keys = [(photo.name, photo.pixels.tobytes(), weights) for photo in photos]
+        new = [photo for photo, key in zip(photos, keys, strict=True) if key not in seen]
+        masks = ask(new, weights, None)
+        seen.update({key: masks[key[0]] for key in keys if key not in seen})
+        return {key[0]: seen[key] for key in keys}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "teacher_masks", remembered)
+        yield
+
+
 @pytest.fixture(scope="session")
 def teacher_masks(data, tmp_path_factory):
     """The teacher's masks of the photos, made once for all runs, as that takes long."""
