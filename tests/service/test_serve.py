@@ -89,7 +89,9 @@ def test_requests_of_many_clients_at_once_are_all_answered(served):
     assert answers == [200] * 12
 
 
-def test_a_worker_killed_in_the_middle_costs_nobody_an_answer(tmp_path):
+def test_a_worker_killed_in_the_middle_costs_nobody_an_answer_and_a_killed_server_leaves_none(
+    tmp_path,
+):
     with serve(tmp_path, "--workers", "1") as served:
         [worker], answers = served.children(), []
         busy = threading.Thread(target=lambda: answers.append(parsed(served, large_photo())))
@@ -98,7 +100,10 @@ def test_a_worker_killed_in_the_middle_costs_nobody_an_answer(tmp_path):
         os.kill(worker, signal.SIGKILL)
         busy.join()
         assert answers[0].status_code == 200, answers[0].text
-        assert len(served.children()) == 1 and served.children() != [worker]
+        children = served.children()
+        assert len(children) == 1 and children != [worker]
+        served.stop(signal.SIGKILL)
+        until(lambda: not any(_runs(pid) for pid in children))
 
 
 def test_a_client_that_hangs_up_leaves_everything_as_it_was(served):
@@ -137,43 +142,28 @@ def test_sigterm_while_it_starts_ends_with_0_and_leaves_no_worker(tmp_path):
     until(lambda: not any(_runs(pid) for pid in children))
 
 
-def test_a_server_that_is_killed_leaves_no_worker_behind(tmp_path):
-    with serve(tmp_path) as served:
-        children = served.children()
-        assert children
-        served.stop(signal.SIGKILL)
-        until(lambda: not any(_runs(pid) for pid in children))
-
-
-def test_a_token_gives_access(tmp_path):
-    with serve(tmp_path, "--workers", "1", environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
+def test_a_token_gives_access_and_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
+    model, token = tmp_path / "model.onnx", {"authorization": "Bearer sesame"}
+    shutil.copy(model_file("humanparse-small"), model)
+    flags = ("--model", str(model), "--workers", "1")
+    with serve(tmp_path, *flags, environ={"HUMANPARSE_TOKEN": "sesame"}) as served:
         assert web.get(served.url + "/healthz").status_code == 200
         assert web.get(served.url + "/models").json()["code"] == "unauthorized"
-        assert (
-            web.get(served.url + "/models", headers={"authorization": "Bearer sesame"}).status_code
-            == 200
-        )
-
-
-def test_a_reload_that_fails_keeps_the_old_model_and_says_so(tmp_path):
-    model = tmp_path / "model.onnx"
-    shutil.copy(model_file("humanparse-small"), model)
-    with serve(tmp_path, "--model", str(model), "--workers", "1") as served:
+        assert web.get(served.url + "/models", headers=token).status_code == 200
         model.write_bytes(b"no model any more")
         served.process.send_signal(signal.SIGHUP)
         until(lambda: web.get(served.url + "/readyz").json()["degraded"])
         assert str(tmp_path) not in web.get(served.url + "/readyz").text
-        assert (
-            web.post(served.url + "/parse", content=PHOTO.read_bytes(), timeout=60).status_code
-            == 200
-        )
+        photo = PHOTO.read_bytes()
+        answer = web.post(served.url + "/parse", content=photo, headers=token, timeout=60)
+        assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["--model", "broken.onnx"], 3, "broken.onnx"),
-        (["--model", "no-such-model"], 3, "no-such-model"),
+        (["--model", "broken.onnx", "--workers", "1"], 3, "broken.onnx"),
+        (["--model", "no-such-model", "--workers", "1"], 3, "no-such-model"),
         (["--host", "0.0.0.0"], 2, "HUMANPARSE_TOKEN"),
         (["--port", "TAKEN"], 2, "the port is in use"),
     ],
