@@ -51,10 +51,11 @@ def test_a_reload_of_a_bad_file_keeps_the_old_model_and_a_start_with_it_is_refus
     model.write_bytes(good)
     with serve(tmp_path, "--model", str(model), "--workers", "1", "--cache-mb", "0") as served:
         expected = essence(ask(served, body=photo)[2])
-        for name, damaged in damages(good, folder):
+        for number, (name, damaged) in enumerate(damages(good, folder), 1):
             model.write_bytes(damaged)
             served.process.send_signal(signal.SIGHUP)
-            until(lambda: get_json(served, "/readyz")["degraded"], f"news of a file {name}")
+            until(lambda number=number: refusals(served) == number, f"news of a file {name}")
+            assert get_json(served, "/readyz")["degraded"], name
             assert essence(ask(served, body=photo)[2]) == expected, name
             if name in STARTED_WITH:
                 started = subprocess.run(
@@ -80,8 +81,13 @@ def test_a_reload_of_a_bad_file_keeps_the_old_model_and_a_start_with_it_is_refus
                 assert started.returncode == 3 and "Traceback" not in started.stderr, (
                     f"{name}: {started.stderr}"
                 )
-            model.write_bytes(good)
-            served.process.send_signal(signal.SIGHUP)
-            until(lambda: not get_json(served, "/readyz")["degraded"], "the good file")
+        model.write_bytes(good)
+        served.process.send_signal(signal.SIGHUP)
+        until(lambda: not get_json(served, "/readyz")["degraded"], "the good file")
         assert essence(ask(served, body=photo)[2]) == expected
     assert not (tmp_path / "pwned").exists()
+
+
+def refusals(served) -> int:
+    """How many reloads have kept the old model."""
+    return served.log.read_text().count("the models cannot be reloaded")

@@ -28,6 +28,8 @@ FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    # a host that tests of the policy try to reach
+    "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1",
 )
 WAIT_MS = 15_000
 
@@ -48,18 +50,14 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def chromium():
-    yield from started_chromium()
-
-
-def started_chromium(*more_flags: str):
-    """A headless Chromium, for fixtures to yield from. Skips, and says so, where there is none."""
+    """A headless Chromium. Skips, and says so, where there is none."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="needs Playwright: pip install playwright"
     )
     if not CHROMIUM:
         pytest.skip("needs Chromium: install it, or name it in the variable CHROMIUM")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *more_flags])
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 

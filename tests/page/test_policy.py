@@ -1,12 +1,8 @@
 """The page in a real browser: its policy holds, and the name of a photo never becomes markup."""
 
 import pytest
-from page.conftest import started_chromium
-from served import serve, web
+from served import web
 
-from hardening.conftest import PHOTO
-
-NOWHERE = "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1"
 # Each tries to run something, or to reach another host; the policy should forbid them all.
 ATTEMPTS = """async (expected) => {
   const broken = [];
@@ -61,52 +57,42 @@ MUST_BREAK = {
 }
 
 
-@pytest.fixture(scope="module")
-def browser():
-    yield from started_chromium(NOWHERE)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with serve(tmp_path_factory.mktemp("browser"), "--workers", "1") as served:
-        yield served
-
-
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_the_policy_holds_in_the_browser(browser, served, path):
-    page = browser.new_page()
-    page.goto(served.url + path)
+def test_the_policy_holds_in_the_browser(chromium, server, path):
+    page = chromium.new_page()
+    page.goto(server.url + path)
     found = page.evaluate(ATTEMPTS, sorted(MUST_BREAK))
     assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(
         found["broken"]
     )
-    assert found["here"] == served.url + path and found["base"].startswith(served.url)
+    assert found["here"] == server.url + path and found["base"].startswith(server.url)
     page.close()
 
 
-def test_answers_of_the_api_run_nothing_when_they_are_opened(browser, served):
-    page = browser.new_page()
-    answer = page.goto(served.url + "/nothing/<script>window.pwned=1</script>")
+def test_answers_of_the_api_run_nothing_when_they_are_opened(chromium, server):
+    page = chromium.new_page()
+    answer = page.goto(server.url + "/nothing/<script>window.pwned=1</script>")
     assert answer.status == 404 and not page.evaluate("'pwned' in window")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     page.close()
 
 
-def test_the_name_of_a_photo_is_text_and_nothing_else(browser, served):
-    page = browser.new_page()
-    page.goto(served.url)
+def test_the_name_of_a_photo_is_text_and_nothing_else(chromium, server, astronaut):
+    page = chromium.new_page()
+    page.goto(server.url)
     name = "<img src=x onerror=window.pwned=1>\"'.jpg"
     page.set_input_files(
-        "input[type=file]", {"name": name, "mimeType": "image/jpeg", "buffer": PHOTO.read_bytes()}
+        "input[type=file]",
+        {"name": name, "mimeType": "image/jpeg", "buffer": astronaut.read_bytes()},
     )
     page.wait_for_selector("#result:not([hidden]), canvas", timeout=60_000)
     assert not page.evaluate("'pwned' in window") and page.locator("img[src='x']").count() == 0
     page.close()
 
 
-def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, served):
+def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(chromium, server):
     """Its form is refused, its script cannot read, and the page cannot be framed."""
-    page = browser.new_page()
+    page = chromium.new_page()
     page.route(
         "https://evil.invalid/**",
         lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"),
@@ -127,8 +113,8 @@ def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(browser, se
       } catch { /* blocked sooner */ }
       return said;
     }""",
-        served.url,
+        server.url,
     )
     assert found == {"read": False, "del": False}
     page.close()
-    assert web.get(served.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"
+    assert web.get(server.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"
