@@ -7,6 +7,7 @@ Says, too, which tests are slow, and which share a worker where `make test` has 
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Folders and files whose tests run in one worker, one after the other: they share something that
 # takes long to start, or measure what the others of the group would disturb. All other tests are
-# grouped by their file. Groups are begun in this order, so that no long one is left for the end;
-# the last is Ray's, whose nodes take each other for dead where they get too few of the cores.
-LAST = "ray"
+# grouped by their file.
 GROUPS = {
-    LAST: ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
-    "training": ["training"],  # one teacher's masks; every training uses both cores
     "export": [  # one converted network; NNCF, OpenVINO
         "export",
         "engines/test_openvino.py",
@@ -42,7 +39,7 @@ GROUPS = {
         "agreement",
     ],
     "nginx": ["deploy/test_nginx.py", "deploy/test_through_nginx.py"],  # two servers, one Redis
-    "browser": ["page", "hardening/test_browser.py"],
+    "browser": ["page"],  # one browser
     "measured": [  # memory and times of servers under load
         "hardening/test_clients.py",
         "hardening/test_kill.py",
@@ -50,7 +47,13 @@ GROUPS = {
         "batch/test_killed.py",
         "test_memory.py",
     ],
+    "ray": ["service_ray", "batch/test_ray.py"],  # one cluster of two nodes
+    "training": ["training"],  # one teacher's masks
 }
+# Groups are begun in the order above, so that no long one is left for the end, and these after all
+# other files. Ray's nodes take each other for dead where they get too few of the cores, and wait
+# for each other half of the time: beside them there is one worker alone, which trains on one core.
+LAST = ("ray", "training")
 # Folders and files that `make quick` leaves out. Slow tests elsewhere have the mark themselves. All
 # that load PyTorch or OpenVINO are here: else each worker did, only to collect them.
 SLOW = [
@@ -115,7 +118,7 @@ def tiny_m2fp(tmp_path_factory):
 
 def pytest_ignore_collect(collection_path, config):
     """`make quick` does not even import what is slow."""
-    if config.option.markexpr == "not slow" and _lies_in(_place(collection_path), SLOW):
+    if config.option.markexpr == "not slow" and _is_slow(_place(collection_path)):
         return True
     return None
 
@@ -123,11 +126,12 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     """Mark what is slow, begin with the groups, and leave out `long` unless it is asked for."""
     for item in items:
-        if _lies_in(_place(item.path), SLOW):
+        if _is_slow(_place(item.path)):
             item.add_marker("slow")
     if hasattr(config, "workerinput"):
-        order = {name: number for number, name in enumerate(GROUPS)} | {LAST: len(GROUPS) + 1}
-        items.sort(key=lambda item: order.get(_group(_place(item.path)), len(GROUPS)))
+        first = [name for name in GROUPS if name not in LAST]
+        order = {name: number for number, name in enumerate([*first, None, *LAST])}
+        items.sort(key=lambda item: order.get(_group(_place(item.path)), order[None]))
     if "long" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("long")]
         if long:
@@ -147,15 +151,22 @@ def pytest_xdist_make_scheduler(config, log):
     return Grouped(config, log)
 
 
+@cache
 def _place(path: Path) -> str:
     """Where it lies in this folder, as it is written above."""
     return path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
+
+
+@cache
+def _is_slow(place: str) -> bool:
+    return _lies_in(place, SLOW)
 
 
 def _lies_in(place: str, places: list[str]) -> bool:
     return any(place == one or place.startswith(one + "/") for one in places)
 
 
+@cache
 def _group(place: str) -> str:
     """The group of a file; a file of none is one by itself."""
     return next((name for name, places in GROUPS.items() if _lies_in(place, places)), place)
