@@ -12,6 +12,24 @@ def parsing(astronaut):
     return HumanParser().parse(astronaut)
 
 
+@pytest.fixture(scope="module")
+def visitor_for_all(visit_for_all, astronaut):
+    visitor = visit_for_all()
+    visitor.parse(astronaut)
+    return visitor
+
+
+@pytest.fixture
+def looking(visitor_for_all):
+    """Somebody who looks at one person; how they look is set back for the next test."""
+    page = visitor_for_all.page
+    opacity = page.input_value("#opacity")
+    yield visitor_for_all
+    page.check("#modes input[value=overlay]", force=True)
+    page.fill("#opacity", opacity)
+    page.mouse.move(2, 2)
+
+
 def middle_of(parsing, label: str) -> tuple[int, int]:
     """A pixel well inside a part: the one nearest to the middle of all whose neighbours are of the
     part too."""
@@ -127,14 +145,12 @@ def test_a_photo_can_be_taken_with_the_camera(visit):
     assert visitor.page.evaluate("document.querySelector('#video').srcObject") is None
 
 
-def test_hovering_a_face_says_face(visit, astronaut, parsing):
-    visitor = visit()
-    visitor.parse(astronaut)
-    visitor.page.mouse.move(*visitor.place(*middle_of(parsing, "Face")))
-    told = visitor.page.locator("#tooltip:not([hidden])").inner_text()
+def test_hovering_a_face_says_face(looking, parsing):
+    looking.page.mouse.move(*looking.place(*middle_of(parsing, "Face")))
+    told = looking.page.locator("#tooltip:not([hidden])").inner_text()
     assert "Face" in told and "Person 1" in told and "sure" in told and "of this person" in told
-    visitor.page.mouse.move(*visitor.place(500, 10))  # the wall
-    assert not visitor.page.is_visible("#tooltip")
+    looking.page.mouse.move(*looking.place(500, 10))  # the wall
+    assert not looking.page.is_visible("#tooltip")
 
 
 def test_tapping_a_part_says_its_name(visit, astronaut, parsing):
@@ -144,59 +160,51 @@ def test_tapping_a_part_says_its_name(visit, astronaut, parsing):
     assert "Hair" in visitor.page.locator("#tooltip:not([hidden])").inner_text()
 
 
-def test_a_part_that_is_switched_off_shows_the_photo_again(visit, astronaut, parsing):
-    visitor = visit()
-    visitor.parse(astronaut)
+def test_a_part_that_is_switched_off_shows_the_photo_again(looking, parsing):
     face, hair = middle_of(parsing, "Face"), middle_of(parsing, "Hair")
-    before = visitor.pixel(*face), visitor.pixel(*hair)
-    visitor.page.click("#legend li:has-text('Face') label")
-    visitor.page.mouse.move(2, 2)
+    before = looking.pixel(*face), looking.pixel(*hair)
+    looking.page.click("#legend li:has-text('Face') label")
+    looking.page.mouse.move(2, 2)
     photo = parsing.image[face[1], face[0]].astype(int)
-    assert visitor.pixel(*face) != before[0]
-    assert np.abs(photo - visitor.pixel(*face)).max() < 30  # the photo is scaled for the screen
-    assert visitor.pixel(*hair) == before[1]
-    visitor.page.click("#legend li:has-text('Face') label")
-    visitor.page.mouse.move(2, 2)
-    assert visitor.pixel(*face) == before[0]
+    assert looking.pixel(*face) != before[0]
+    assert np.abs(photo - looking.pixel(*face)).max() < 30  # the photo is scaled for the screen
+    assert looking.pixel(*hair) == before[1]
+    looking.page.click("#legend li:has-text('Face') label")
+    looking.page.mouse.move(2, 2)
+    assert looking.pixel(*face) == before[0]
 
 
-def test_only_and_none_and_all_switch_many_parts(visit, astronaut, parsing):
-    visitor = visit()
-    visitor.parse(astronaut)
-    checked = visitor.page.locator("#legend input[type=checkbox]:checked")
-    visitor.page.hover("#legend li:has-text('Hair')")
-    visitor.page.click("#legend button[aria-label='Only Hair']")
+def test_only_and_none_and_all_switch_many_parts(looking, parsing):
+    checked = looking.page.locator("#legend input[type=checkbox]:checked")
+    looking.page.hover("#legend li:has-text('Hair')")
+    looking.page.click("#legend button[aria-label='Only Hair']")
     assert checked.count() == 1
-    visitor.page.click("#legend button:has-text('None')")
+    looking.page.click("#legend button:has-text('None')")
     assert checked.count() == 0
-    visitor.page.click("#legend button:has-text('All')")
+    looking.page.click("#legend button:has-text('All')")
     assert checked.count() == len(parsing.people[0].parts)
 
 
-def test_each_view_shows_what_its_name_says(visit, astronaut, parsing):
-    visitor = visit()
-    visitor.parse(astronaut)
+def test_each_view_shows_what_its_name_says(looking, parsing):
     coat = middle_of(parsing, "UpperClothes")
     photo = parsing.image[coat[1], coat[0]].astype(int)
     colour = parsing.labels.palette()[parsing.labels.index("UpperClothes")]
     seen = {}
     for view in ("overlay", "colours", "outlines", "original"):
-        visitor.page.check(f"#modes input[value={view}]", force=True)
-        seen[view] = visitor.pixel(*coat)
+        looking.page.check(f"#modes input[value={view}]", force=True)
+        seen[view] = looking.pixel(*coat)
     assert seen["colours"] == colour
     assert np.abs(photo - seen["original"]).max() < 30 and seen["outlines"] == seen["original"]
     blended = 0.45 * photo + 0.55 * np.array(colour)
     assert np.abs(blended - seen["overlay"]).max() < 20
 
 
-def test_opacity_goes_from_the_photo_to_the_colours(visit, astronaut, parsing):
-    visitor = visit()
-    visitor.parse(astronaut)
+def test_opacity_goes_from_the_photo_to_the_colours(looking, parsing):
     coat = middle_of(parsing, "UpperClothes")
-    visitor.page.fill("#opacity", "100")
-    assert visitor.pixel(*coat) == parsing.labels.palette()[parsing.labels.index("UpperClothes")]
-    visitor.page.fill("#opacity", "0")
-    assert np.abs(parsing.image[coat[1], coat[0]].astype(int) - visitor.pixel(*coat)).max() < 30
+    looking.page.fill("#opacity", "100")
+    assert looking.pixel(*coat) == parsing.labels.palette()[parsing.labels.index("UpperClothes")]
+    looking.page.fill("#opacity", "0")
+    assert np.abs(parsing.image[coat[1], coat[0]].astype(int) - looking.pixel(*coat)).max() < 30
 
 
 def test_the_divider_parts_photo_and_result(visit, astronaut, parsing):
@@ -239,30 +247,28 @@ def test_one_person_can_be_singled_out_and_people_have_colours(visit, couple):
     assert visitor.pixel(x, y, (726, 512)) == (255, 178, 0)  # the first colour of people
 
 
-def test_zoom_and_moving_by_wheel_buttons_and_keys(visit, astronaut):
-    visitor = visit()
-    visitor.parse(astronaut)
-    percent = lambda: int(visitor.page.inner_text("#zoom-value").rstrip("%"))  # noqa: E731
+def test_zoom_and_moving_by_wheel_buttons_and_keys(looking):
+    percent = lambda: int(looking.page.inner_text("#zoom-value").rstrip("%"))  # noqa: E731
     whole = percent()
-    visitor.page.mouse.move(*visitor.place(256, 200))
-    visitor.page.mouse.wheel(0, -400)
-    visitor.settle()
+    looking.page.mouse.move(*looking.place(256, 200))
+    looking.page.mouse.wheel(0, -400)
+    looking.settle()
     assert percent() > 1.5 * whole
-    corner = visitor.pixel(0, 0)
-    visitor.page.mouse.down()
-    visitor.page.mouse.move(*visitor.place(400, 400), steps=3)
-    visitor.page.mouse.up()
-    assert visitor.pixel(0, 0) != corner
-    visitor.page.focus("#stage")
-    visitor.page.keyboard.press("0")
-    visitor.settle()
+    corner = looking.pixel(0, 0)
+    looking.page.mouse.down()
+    looking.page.mouse.move(*looking.place(400, 400), steps=3)
+    looking.page.mouse.up()
+    assert looking.pixel(0, 0) != corner
+    looking.page.focus("#stage")
+    looking.page.keyboard.press("0")
+    looking.settle()
     assert percent() == whole
-    visitor.page.keyboard.press("+")
-    visitor.page.keyboard.press("ArrowRight")
-    visitor.settle()
+    looking.page.keyboard.press("+")
+    looking.page.keyboard.press("ArrowRight")
+    looking.settle()
     assert percent() == pytest.approx(1.4 * whole, abs=2)
-    visitor.page.click("#zoom-fit")
-    visitor.settle()
+    looking.page.click("#zoom-fit")
+    looking.settle()
     assert percent() == whole
 
 
