@@ -91,6 +91,7 @@ SLOW = [
     "training/test_look.py",
     "training/test_loop.py",
     "training/test_losses.py",
+    "training/test_low_rank.py",
     "training/test_memory.py",
     "training/test_outfits.py",
     "training/test_output.py",

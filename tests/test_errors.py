@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,6 @@ def test_only_missing_packages_are_named(monkeypatch):
         if name not in here:
             raise metadata.PackageNotFoundError(name)
         return "1"
-
-    from humanparse.extras import metadata
 
     monkeypatch.setattr(metadata, "version", version)
     assert install_line("torch") == "pip install 'onnx>=1.21'"

@@ -30,7 +30,7 @@ def test_it_lists_what_it_wrote_and_how_well_it_agrees(run, tmp_path):
     result = run("--to", "onnx", "-o", "photo-to-maps.onnx")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("photo-to-maps.onnx  15.4") and len(lines) == 3
+    assert lines[0].startswith("photo-to-maps.onnx  11.0") and len(lines) == 3
     assert all("of the labels" in line and "of the people equal" in line for line in lines[1:])
     assert [path.name for path in tmp_path.iterdir()] == ["photo-to-maps.onnx"]
 

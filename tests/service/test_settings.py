@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from humanparse.cli import app
 from humanparse.errors import OptionError
 from humanparse.image import MAX_MEGAPIXELS
-from humanparse.service import server
+from humanparse.service import start
 from humanparse.service.settings import Settings, is_loopback
 
 ROWS = fields(Settings)
@@ -97,7 +97,7 @@ def test_which_addresses_only_this_machine_can_reach(host, expected):
 def given_to_serve(monkeypatch):
     """The settings that `humanparse serve` passes on."""
     seen = []
-    monkeypatch.setattr(server, "serve", lambda settings: seen.append(settings) or 0)
+    monkeypatch.setattr(start, "serve", lambda settings: seen.append(settings) or 0)
     return seen
 
 

@@ -62,7 +62,7 @@ def test_own_photos_become_a_model_that_the_run_names(run, trained):
     assert lines[0].startswith("starts from humanparse-small:")
     assert "these start from random values: class_head.bias, class_head.weight" in lines[0]
     assert lines[1].startswith("step 1/2 ") and lines[-1].startswith(
-        f"{folder / 'run/model.onnx'}: 10.9 MB"
+        f"{folder / 'run/model.onnx'}: 10.8 MB"
     )
     assert (folder / "run/curves.png").is_file()
 

@@ -27,7 +27,7 @@ def test_the_bundled_model_comes_back_as_it_was_exported():
     taken = load_exported(model_file(None), network)
     state = network.state_dict()
     tensors, labels = exported_tensors(model_file(None))
-    assert len(taken.taken) == 223 and labels == CIHP and taken.fresh == ()
+    assert len(taken.taken) == 234 and labels == CIHP and taken.fresh == ()
     assert all(torch.equal(state[name], tensors[name]) for name in taken.taken)
     assert all(name.startswith("teacher_heads.") for name in taken.kept)
 
@@ -46,22 +46,22 @@ def test_weights_in_fp16_and_weights_that_are_stored_once_come_back_as_well(tmp_
     half = stored["network.class_head.weight"]
     values = onnx.numpy_helper.to_array(half).astype(np.float16)
     half.CopyFrom(onnx.numpy_helper.from_array(values, "network.class_head.weight_fp16"))
-    shared = stored["network.pyramid.smooth4.1.bias"]
-    wanted = onnx.numpy_helper.to_array(stored["network.pyramid.smooth4.1.weight"])
+    shared = stored["network.pyramid.smooth4.2.bias"]
+    wanted = onnx.numpy_helper.to_array(stored["network.pyramid.smooth4.2.weight"])
     model.graph.initializer.remove(shared)
     model.graph.node.insert(
         0,
         onnx.helper.make_node(
             "Identity",
-            ["network.pyramid.smooth4.1.weight"],
-            ["network.pyramid.smooth4.1.bias"],
+            ["network.pyramid.smooth4.2.weight"],
+            ["network.pyramid.smooth4.2.bias"],
         ),
     )
     onnx.save(model, tmp_path / "fp16.onnx")
     network = centre_parser()
     load_exported(tmp_path / "fp16.onnx", network)
     assert (network.class_head.weight.detach().numpy() == values.astype(np.float32)).all()
-    assert (network.pyramid.smooth4[1].bias.detach().numpy() == wanted).all()
+    assert (network.pyramid.smooth4[2].bias.detach().numpy() == wanted).all()
 
 
 def test_for_other_classes_the_class_layer_is_not_loaded_and_this_is_reported():

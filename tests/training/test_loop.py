@@ -199,7 +199,7 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
     )
     learn(recipe, data, out, log=lines.append)
     assert lines[0].startswith(
-        "starts from humanparse-small: 223 tensors taken over; not in the file"
+        "starts from humanparse-small: 234 tensors taken over; not in the file"
     )
     assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == lines[0]
 

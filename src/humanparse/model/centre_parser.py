@@ -288,6 +288,8 @@ def conv_bn(
         bias=False,
     )
     mix = [nn.Conv2d(rank, out_dim, 1, bias=False)] if rank else []
+    for linear in (conv, *mix) if mix else ():  # what follows a pair begins as large as its input
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="linear")
     return nn.Sequential(conv, *mix, nn.BatchNorm2d(out_dim), nn.ReLU())
 
 
