@@ -41,7 +41,7 @@ def serve(settings: Settings) -> int:
         The exit code.
 
     Raises:
-        HumanParseError: As `service.server.serve` and `cluster.join` do.
+        HumanParseError: As `service.start.serve` and `cluster.join` do.
     """
     from humanparse.service.server import run
 

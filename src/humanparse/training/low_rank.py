@@ -31,7 +31,7 @@ ELSEWHERE = 0.1  # how much a cell counts where nobody is; on a person 1 more
 STEPS = 500
 # Side and number of the scenes of each step, in turn.
 SIZES = ((384, 4), (512, 3), (640, 2), (512, 3), (640, 2))
-RATE = 3e-5  # at the beginning; ten times as much undoes what the directions have brought
+RATE = 3e-5  # at the beginning; four times as much undoes what the directions have brought
 # How much each difference counts. Those of the features are shares of their energy.
 WEIGHTS = {
     "features": 4.0,
