@@ -343,19 +343,20 @@ def test_uvicorn_is_built_as_we_expect():
     assert "self.transport = transport" in connected and "FlowControl(transport)" in connected
 
 
-def test_workers_are_started_before_anything_of_the_web_is_imported():
-    code = "import sys, humanparse.service.start\nprint(' '.join(sys.modules))"
+def packages_loaded_with(module: str) -> set[str]:
+    """The packages that a fresh process has imported after a module."""
+    code = f"import sys, {module}\nprint(' '.join(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home()
     )
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_workers_are_started_before_anything_of_the_web_is_imported():
+    loaded = packages_loaded_with("humanparse.service.start")
     assert loaded.isdisjoint({"fastapi", "starlette", "uvicorn", "pydantic", "prometheus_client"})
 
 
 def test_importing_the_server_loads_nothing_that_parses():
-    code = "import sys, humanparse.service.server\nprint(' '.join(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.home()
-    )
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    loaded = packages_loaded_with("humanparse.service.server")
     assert loaded.isdisjoint({"torch", "onnxruntime", "cv2", "numpy", "PIL"})

@@ -23,10 +23,8 @@ def full():
     """The model in the package at full rank: each of its pairs of convolutions is one."""
     ours = centre_parser()
     load_exported(model_file(None), ours)
-    network, state = centre_parser(low_rank=False), ours.state_dict()
-    own = network.state_dict()
-    same = {name: t for name, t in state.items() if name in own and own[name].shape == t.shape}
-    network.load_state_dict(same, strict=False)
+    network = centre_parser(low_rank=False)
+    low_rank.take_over(network, ours)
     for name in low_rank._replaced(network, ours):
         conv, norm = network.get_submodule(name)[-3:-1]
         first, mix, last = ours.get_submodule(name)[-4:-1]

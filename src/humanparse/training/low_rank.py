@@ -70,7 +70,7 @@ def compress(
     load_exported(path, full)
     full.eval().requires_grad_(False)
     scenes = SceneMaker(load_known(root), seed=0)
-    low = lowered(full, _looks(scenes))
+    low = lowered(full, (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS)))
     log(f"the responses of {LOOKS} scenes are seen")
     imitate(low, full, scenes, steps, log)
     write_embedded(low, out, card)
@@ -85,17 +85,27 @@ def lowered(full: CentreParser, looks: Iterable[Tensor]) -> CentreParser:
         looks: Pixels as the network takes them, on which its responses are taken.
     """
     low = centre_parser(full.class_head.out_channels).eval()
-    own = low.state_dict()
-    same = {
-        name: tensor
-        for name, tensor in full.state_dict().items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    low.load_state_dict(same, strict=False)
+    take_over(low, full)
     names = list(_replaced(full, low))
     for name, (mean, covariance) in _responses(full, names, looks).items():
         _replace(full.get_submodule(name), low.get_submodule(name), mean, covariance)
     return low
+
+
+def take_over(network: CentreParser, other: CentreParser) -> None:
+    """Give a network the tensors that another one has under the same names and in the same shapes.
+
+    Args:
+        network: The network to change.
+        other: The network with the weights.
+    """
+    own = network.state_dict()
+    same = {
+        name: tensor
+        for name, tensor in other.state_dict().items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    network.load_state_dict(same, strict=False)
 
 
 def imitate(
@@ -114,11 +124,9 @@ def imitate(
         steps: The number of steps.
         log: Called with the mean differences every 50 steps.
     """
-    low.eval().requires_grad_(False)
-    learning = [*low.parameters()][len([*low.backbone.parameters()]) :]
+    low.eval()
+    learning = [one for name, one in low.named_parameters() if not name.startswith("backbone.")]
     names = list(_replaced(full, low))
-    for parameter in learning:
-        parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(learning, RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     sums: dict[str, float] = {}
@@ -144,7 +152,6 @@ def imitate(
             if step % 50 == 0:
                 log(f"step {step}: " + " ".join(f"{k} {v / 50:.4f}" for k, v in sums.items()))
                 sums = {}
-    low.requires_grad_(True)
 
 
 def differences(maps: dict[str, Tensor], known: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -258,10 +265,6 @@ def _share(ours: Tensor, theirs: Tensor) -> Tensor:
     """The share of the energy after ReLU by which the answers differ."""
     ours, theirs = ours.relu(), theirs.relu()
     return (ours - theirs).square().sum() / theirs.square().sum().clamp(min=1e-6)
-
-
-def _looks(scenes: SceneMaker) -> Iterator[Tensor]:
-    return (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS))
 
 
 def _pixels(scenes: SceneMaker, numbers: range | list[int], size: int) -> Tensor:
