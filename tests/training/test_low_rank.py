@@ -84,3 +84,39 @@ def test_the_same_maps_differ_by_nothing(full):
 def test_a_model_that_has_low_rank_already_is_refused(tmp_path):
     with pytest.raises(BrokenModel, match="does not fit this network"):
         low_rank.compress(tmp_path, tmp_path / "out.onnx", "humanparse-small")
+
+
+def test_statistics_that_fit_leave_the_answers_as_they_are(low):
+    looks = torch.rand(6, 3, 128, 160, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    network = centre_parser().eval()
+    network.load_state_dict(low.state_dict())
+    with torch.no_grad():
+        before = network(looks)
+        low_rank.settle_norms(network, looks.split(1))
+        after = network(looks)
+        in_training = network.train()(looks)  # with the statistics of this batch
+    for name, maps in before.items():
+        large = float(maps.abs().max())
+        assert torch.allclose(after[name], maps, atol=1e-4 * large), name
+        assert torch.allclose(in_training[name], maps, atol=1e-2 * large), name
+
+
+def test_a_training_can_go_on_from_the_shipped_weights():
+    """Their batch norms know what they see, so that training mode answers much the same."""
+    network = centre_parser()
+    load_exported(model_file(None), network)
+    norms = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    spreads = []
+
+    def look_at(norm, given):
+        away = (given[0] - norm.running_mean[:, None, None]).square().mean((0, 2, 3))
+        spreads.append(float((away / norm.running_var).median()))
+
+    for norm in norms:
+        norm.register_forward_pre_hook(look_at)
+    photo = read_image(packaged(PHOTO).read_bytes()).pixels
+    look = torch.from_numpy(photo.transpose(2, 0, 1)[None] / np.float32(127.5) - 1)
+    with torch.no_grad():
+        network.eval()(look[:, :, : photo.shape[0] // 32 * 32, : photo.shape[1] // 32 * 32])
+    assert len(spreads) == len(norms)
+    assert 0.005 < min(spreads) and max(spreads) < 5, spreads

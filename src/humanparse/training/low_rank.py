@@ -3,7 +3,8 @@
 What a convolution answers varies in a few directions much more than in the others. So it is
 replaced by one to the directions in which its responses on people vary most, and a pointwise one
 back from there (Zhang et al., arXiv 1505.06798). Then the cheaper network learns to give the maps
-of the one that it was made from; nothing else is learnt, and the backbone stays as it is.
+of the one that it was made from; nothing else is learnt, and the backbone stays as it is. At last
+its batch norms get the statistics of what they see, so that a training can go on from there.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def compress(
     low = lowered(full, (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS)))
     log(f"the responses of {LOOKS} scenes are seen")
     imitate(low, full, scenes, steps, log)
+    settle_norms(low, (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS)))
     write_embedded(low, out, card)
 
 
@@ -174,6 +176,45 @@ def differences(maps: dict[str, Tensor], known: dict[str, Tensor]) -> dict[str, 
         "centre": F.mse_loss(maps["centre"].sigmoid(), known["centre"].sigmoid()),
         "offset": (offset * person).sum() / person.sum().clamp(min=1),
     }
+
+
+@torch.no_grad()
+def settle_norms(network: CentreParser, looks: Iterable[Tensor]) -> None:
+    """Give each batch norm the statistics of what it sees, and leave what it answers as it is.
+
+    In training a batch norm uses the statistics of the batch. A network whose own statistics differ
+    from these answers something else as soon as it is trained.
+
+    Args:
+        network: The network to change, for inference.
+        looks: Pixels as the network takes them, on which the statistics are taken.
+    """
+    norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
+    seen: dict[nn.Module, list[Tensor]] = {}
+
+    def look(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        cells = given[0].movedim(1, 0).flatten(1).double()
+        seen.setdefault(norm, []).append(torch.stack([cells.mean(1), cells.square().mean(1)]))
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    for pixels in looks:
+        network(pixels)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        mean, square = torch.stack(seen[norm]).mean(0)
+        _restate(norm, mean, square - mean.square())
+
+
+def _restate(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """Give a batch norm other statistics, and weights with which it answers the same."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    before = (norm.running_var.double() + norm.eps).sqrt()
+    slope = norm.weight.double() / before
+    norm.bias.add_(slope * (mean - norm.running_mean.double()))
+    norm.weight.copy_(slope * (variance + norm.eps).sqrt())
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
 
 
 def _replaced(full: CentreParser, low: CentreParser) -> Iterator[str]:
