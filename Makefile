@@ -20,6 +20,8 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder \
 # Compiled modules are kept, whatever the environment says: a few hundred processes of the tests load
 # the same ones, and pytest would prepare every test module anew in each worker.
 unexport PYTHONDONTWRITEBYTECODE
+# Of what is installed a small part is ever imported: it is compiled then, which halves the time to install.
+PIP := --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test quick long audit floor docs clean
 
@@ -52,13 +54,13 @@ long: $(VENV)/.installed-for-tests
 
 # Known holes in what is installed. Asks PyPI's advisory service; exit status 1 if there are any, another if it cannot be reached.
 audit: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9'
+	$(BIN)/python -m pip install $(PIP) 'pip-audit>=2.9'
 	$(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
 # The oldest Python and the oldest packages: whoever has them is promised that they work.
 floor:
 	$(PYTHON) -m venv --clear $(VENV)-floor
-	$(VENV)-floor/bin/python -m pip install --quiet --disable-pip-version-check . \
+	$(VENV)-floor/bin/python -m pip install $(PIP) . \
 		$$($(PYTHON) deploy/requirements.py | sed 's/;.*//; s/,.*//; s/>=/==/')
 	$(VENV)-floor/bin/humanparse doctor
 	$(VENV)-floor/bin/humanparse demo --output $(VENV)-floor/results
@@ -71,17 +73,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml $(shell find src -type f -not -name '*.pyc') | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	$(BIN)/python -m pip install $(PIP) .
 	touch $@
 
 # PyTorch first and pinned: an open requirement would bring the newest build with several gigabytes of GPU libraries.
 $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
-	$(if $(TORCH),$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev,docs,openvino,export,ray,video$(if $(TORCH),$(comma)train$(comma)quantize)]'
+	$(if $(TORCH),$(BIN)/python -m pip install $(PIP) $(TORCH))
+	$(BIN)/python -m pip install $(PIP) --editable '.[test,dev,docs,openvino,export,ray,video$(if $(TORCH),$(comma)train$(comma)quantize)]'
 	touch $@
 
 $(VENV)/.installed-for-docs: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m pip install $(PIP) --editable '.[docs]'
 	touch $@
 
 clean:
