@@ -1,11 +1,17 @@
 """How long does a photo take from its bytes to the result, stage by stage, and how much memory?
 
-    python benchmarks/parse.py [--model M] [--threads N] [--repeat 15] [--markdown] [PHOTO]
+    python benchmarks/parse.py [--model M] [--threads N] [--repeat 15] [--against FOLDER]
+        [--markdown] [PHOTO]
 
 This prints the machine, versions and how busy other processes kept the cores (more than a few per
-cent spoils the rest), then for each size the median of each stage, and the peak memory beyond that
-of a loaded model. PHOTO defaults to a demo picture; it is resized to each size and encoded as JPEG,
-and every run decodes it again.
+cent spoils the rest), then for each size the median of each stage, of `parse_many`, and the peak
+memory beyond that of a loaded model. PHOTO defaults to a demo picture; it is resized to each size
+and encoded as JPEG, and every run decodes it again.
+
+FOLDER is another checkout of humanparse, for example `git worktree add ../before v0.1.0`. Then both
+take turns, photo by photo, each in a process of its own, and a second table says what share of the
+other one's time this one takes: the median over the turns, and in brackets the quartiles. Times
+drift by a fifth within minutes on many hosts, so that only such ratios tell two versions apart.
 """
 
 from __future__ import annotations
@@ -13,12 +19,15 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import machine
 
@@ -29,51 +38,130 @@ SIZES = {
     "40 MP": (7300, 5475),
 }
 STAGES = ("read", "preprocess", "network", "postprocess")
+TOTAL, MANY = "bytes → result", "parse_many"
+AT_ONCE = 4  # photos that parse_many is given
+Row = list[float]  # milliseconds of each stage, and of all
+OURS = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     options = _options()
-    if options.one:
-        one(options)
+    if options.serve:
+        serve(options)
         return
     print(machine.describe())
     print(
         f"import humanparse: {_import_ms():.0f} ms; "
         f"other processes: {machine.others_share():.0%} of the cores"
     )
-    rows = [["photo", *STAGES, "bytes → result", "memory"]]
+    trees = [OURS, *([options.against] if options.against else [])]
+    times = [["photo", *STAGES, TOTAL, MANY, "memory"]]
+    ratios = [["photo", *STAGES, TOTAL, MANY]]
     for name, size in SIZES.items():
-        command = [sys.executable, __file__, "--one", f"{size[0]}x{size[1]}", *sys.argv[1:]]
-        figures = json.loads(
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        with ExitStack() as stack:
+            ways = [stack.enter_context(Way(tree, size)) for tree in trees]
+            single = turns(ways, "parse", options.repeat)
+            memory = ways[0].ask("memory")
+            many = turns(ways, "many", max(1, options.repeat // AT_ONCE))
+        medians = [statistics.median(column) for column in zip(*single[0], strict=True)]
+        medians.append(statistics.median(many[0]))
+        times.append([name, *(f"{value:.0f} ms" for value in medians), f"{memory:.0f} MB"])
+        if options.against:
+            columns = zip(*(zip(*rows, strict=True) for rows in single), strict=True)
+            ratios.append([name, *(_ratio(*both) for both in columns), _ratio(*many)])
+    print(machine.table(times, options.markdown))
+    if options.against:
+        print(f"\nshare of the time of {options.against}:")
+        print(machine.table(ratios, options.markdown))
+
+
+class Way:
+    """A process that parses one photo with the code of one checkout, whenever it is asked to."""
+
+    def __init__(self, tree: Path, size: tuple[int, int]):
+        arguments = ["--serve", f"{size[0]}x{size[1]}", *sys.argv[1:]]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            env={**os.environ, "PYTHONPATH": str(tree.resolve() / "src")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        rows.append([name, *(f"{value:.0f} ms" for value in figures[:-1]), f"{figures[-1]:.0f} MB"])
-    print(machine.table(rows, options.markdown))
+
+    def ask(self, what: str) -> Any:
+        """Return what `serve` answers to "parse", "many" or "memory"."""
+        assert self.process.stdin and self.process.stdout
+        print(what, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit("a process that parses has ended; its error stands above")
+        return json.loads(answer)
+
+    def __enter__(self) -> Way:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
-def one(options: argparse.Namespace) -> None:
-    """Measure one size, in a process of its own so that the peak memory is of this size alone."""
+def turns(ways: list[Way], what: str, repeat: int) -> list[list[Any]]:
+    """Ask each way in turn, after one answer that does not count; return all answers by way."""
+    for way in ways:
+        way.ask(what)
+    answers: list[list[Any]] = [[] for _ in ways]
+    for _ in range(repeat):
+        for way, one in zip(ways, answers, strict=True):
+            one.append(way.ask(what))
+    return answers
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Answer on stdout to each line on stdin.
+
+    "parse": the milliseconds of each stage and of all, for one photo; "many": those a photo of
+    `parse_many`; "memory": the peak in MB beyond that of a loaded model.
+    """
     from PIL import Image
 
+    import humanparse
     from humanparse import HumanParser
 
+    if not Path(humanparse.__file__).is_relative_to(os.environ["PYTHONPATH"]):
+        sys.exit(f"there is no humanparse in {os.environ['PYTHONPATH']}; give a checkout of it")
     parser = HumanParser(options.model, threads=options.threads)
-    data = jpeg(options.photo, tuple(int(side) for side in options.one.split("x")))
+    width, height = (int(side) for side in options.serve.split("x"))
+    data = jpeg(options.photo, (width, height))
     parser.parse(Image.new("RGB", (640, 480)))
     before = _peak_mb()
-    runs = []
-    for _ in range(options.repeat):
+
+    def parse() -> Row:
         start = time.perf_counter()
         times = parser.parse(data).timings_ms
-        runs.append([*(times[stage] for stage in STAGES), (time.perf_counter() - start) * 1000])
-    medians = [statistics.median(column) for column in zip(*runs, strict=True)]
-    print(json.dumps([*medians, _peak_mb() - before]))
+        return [*(times[stage] for stage in STAGES), (time.perf_counter() - start) * 1000]
+
+    def many() -> float:
+        start = time.perf_counter()
+        for _ in parser.parse_many([data] * AT_ONCE):
+            pass
+        return (time.perf_counter() - start) * 1000 / AT_ONCE
+
+    answers = {"parse": parse, "many": many, "memory": lambda: _peak_mb() - before}
+    for line in sys.stdin:
+        print(json.dumps(answers[line.strip()]()), flush=True)
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> str:
+    """The median of the ratios turn by turn, and their quartiles in brackets."""
+    ratios = sorted(one / max(other, 1e-6) for one, other in zip(ours, theirs, strict=True))
+    if len(ratios) < 2:
+        return f"{ratios[0]:.2f}"
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def demo_photo() -> Path:
-    import humanparse
-
-    return Path(humanparse.__file__).parent / "cli/demo/astronaut.jpg"
+    return OURS / "src/humanparse/cli/demo/astronaut.jpg"
 
 
 def jpeg(photo: Path, size: tuple[int, int]) -> bytes:
@@ -109,8 +197,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--against", type=Path, metavar="FOLDER")
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", metavar="SIZE", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
