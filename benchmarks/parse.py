@@ -91,11 +91,11 @@ class Way:
     def ask(self, what: str) -> Any:
         """Return what `serve` answers to "parse", "many" or "memory"."""
         assert self.process.stdin and self.process.stdout
-        print(what, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
+        try:
+            print(what, file=self.process.stdin, flush=True)
+            return json.loads(self.process.stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
             sys.exit("a process that parses has ended; its error stands above")
-        return json.loads(answer)
 
     def __enter__(self) -> Way:
         return self
