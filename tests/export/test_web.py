@@ -135,6 +135,26 @@ def test_without_npm_the_line_to_run_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
+def test_a_relative_folder_is_one_for_npm_as_well(tmp_path, monkeypatch):
+    """The stand-in goes where the real one does: to what it is told, seen from where it runs."""
+    npm = tmp_path / "npm"
+    npm.write_text(
+        "#!/bin/sh\n"
+        "while [ $# -gt 0 ]; do\n"
+        '  [ "$1" = --pack-destination ] && { cd "$2" || exit 1; }\n'
+        "  shift\n"
+        "done\n"
+        "echo packed > onnxruntime-web.tgz\n"
+    )
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("scratch")
+    folder.mkdir()
+    assert onnxruntime_web.fetch_runtime(folder).read_text() == "packed\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
 def test_what_npm_complains_of_is_told_in_one_line(tmp_path, monkeypatch):
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho 'npm error code ECONNREFUSED' >&2\nexit 1\n")

@@ -42,7 +42,7 @@ def fetch_runtime(folder: Path) -> Path:
             f"comes with, or run `npm pack {PACKAGE}` on another machine and give the file that "
             "it writes with --runtime"
         )
-    command = [npm, "pack", PACKAGE, "--pack-destination", str(folder), "--prefer-offline"]
+    command = [npm, "pack", PACKAGE, "--prefer-offline"]  # into the folder where it runs
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=MAX_FETCH_S
