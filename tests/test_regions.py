@@ -12,6 +12,7 @@ from humanparse.regions import Region, check_names, classes_of, presets, select
 from humanparse.vocabulary import MAX_REGION_LENGTH
 
 FACE, HAIR, COAT, PANTS, LEFT_ARM = map(CIHP.index, ("Face", "Hair", "Coat", "Pants", "Left-arm"))
+GLASSES = CIHP.index("Sunglasses")
 
 
 def two_people():
@@ -34,6 +35,15 @@ def test_presets_class_names_and_people_in_any_case():
     assert area("head:1") == 6 * 8
     assert area("clothes") == area("upper + lower") == area("Coat + pants") == 10 * 8
     assert area("person") == 2 * 16 * 8 and area("person:2") == 16 * 8
+
+
+def test_a_face_has_the_eyes_behind_its_glasses_but_glasses_alone_are_no_face():
+    labels, people = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint16)
+    people[2:18, 2:10], people[2:18, 18:26] = 1, 2
+    labels[4:8, 2:10], labels[5:6, 3:9] = FACE, GLASSES
+    labels[5:6, 19:25] = GLASSES
+    chosen = select(parsing_from_maps(labels, people), "face")
+    assert chosen.mask.area == 4 * 8 + 6 and chosen.missing == ("person 2 has no face",)
 
 
 def test_terms_are_added_and_taken_away_from_left_to_right():

@@ -28,7 +28,8 @@ _GARMENTS = {
     "robe",
 }
 _FACES = {"face"}
-_ON_HEADS = _FACES | {"hair", "hat", "sunglasses", "glasses"}
+EYEWEAR = {"sunglasses", "glasses", "eyewear"}
+_ON_HEADS = _FACES | EYEWEAR | {"hair", "hat"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,11 @@ class LabelSet:
     def faces(self) -> frozenset[int]:
         """The classes of faces."""
         return self._called(_FACES)
+
+    @cached_property
+    def eyewear(self) -> frozenset[int]:
+        """The classes of glasses, behind which the eyes of a face are."""
+        return self._called(EYEWEAR)
 
     @cached_property
     def heads(self) -> frozenset[int]:

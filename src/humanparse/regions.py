@@ -31,7 +31,7 @@ import numpy as np
 
 from humanparse.arguments import one_or_more, whole_number
 from humanparse.errors import OptionError
-from humanparse.labels import LabelSet
+from humanparse.labels import EYEWEAR, LabelSet
 from humanparse.masks import Mask, class_pixels
 from humanparse.result import Parsing
 from humanparse.vocabulary import MAX_REGION_LENGTH, PEOPLE_PATTERN
@@ -44,7 +44,7 @@ ARMS = {"arm", "hand", "upperarm", "lowerarm"}
 LEGS = {"leg", "upperleg", "lowerleg"}
 SKIN = {"face", "foot", "torsoskin"} | ARMS | LEGS
 SHOES = {"shoe", "boot", "highheel", "sandal"}
-ON_HEAD = set("hat cap/hat helmet headwear sunglasses glasses eyewear".split())
+ON_HEAD = {"hat", "cap/hat", "helmet", "headwear"} | EYEWEAR
 UPPER = set(
     "upperclothes coat jacket/windbreaker/hoodie teeshirt poloshirt sweater singlet bikini/bra "
     "otherupperbodyclothes protector torso".split()
@@ -58,9 +58,9 @@ ACCESSORIES = ON_HEAD | set(
     "glove scarf backpack belt bag carrybag wallet/purse watch wristband tie umbrella cases "
     "otheraccessary accessory".split()
 )
-# The kinds of classes of each preset.
+# The kinds of classes of each preset. The eyes of a face whose glasses were found are theirs.
 _PRESETS = {
-    "face": {"face"},
+    "face": {"face"} | EYEWEAR,
     "hair": {"hair"},
     "head": {"face", "head", "hair"} | ON_HEAD,
     "skin": SKIN,
@@ -86,6 +86,8 @@ def presets(labels: LabelSet) -> dict[str, tuple[int, ...]]:
         preset: tuple(number for number, kind in kinds.items() if kind in members)
         for preset, members in _PRESETS.items()
     }
+    if not labels.faces:
+        del found["face"]
     return {preset: classes for preset, classes in found.items() if classes}
 
 
@@ -363,6 +365,8 @@ def _missing(term: Term, people: tuple[int, ...] | None, parsing: Parsing) -> li
     if term.name.casefold() == EVERYBODY:
         return [] if parsing.people else ["no person was found"]
     classes = set(classes_of(term.name, parsing.labels))
+    if term.name.casefold() == "face":  # glasses alone are no face
+        classes &= parsing.labels.faces
     wanted = [one.id for one in parsing.people if people is None or one.id in people]
     if not parsing.people:
         loose = any(part.class_id in classes for part in parsing.loose_parts)

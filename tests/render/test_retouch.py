@@ -108,6 +108,15 @@ def test_blur_hides_all_detail_of_the_faces_and_nothing_far_from_them():
     )
 
 
+def test_blur_hides_the_eyes_behind_glasses_with_the_face():
+    label_map, people = np.zeros((60, 60), np.uint8), np.zeros((60, 60), np.uint16)
+    people[10:50, 10:50], label_map[10:50, 10:50] = 1, CIHP.index("Face")
+    label_map[18:34, 14:46] = CIHP.index("Sunglasses")
+    parsing = chequered(parsing_from_maps(label_map, people))
+    assert np.ptp(pixels(render.blur(parsing))[10:50, 10:50].astype(int)) < 60
+    assert np.ptp(pixels(render.blur(parsing, "Face"))[24:28, 24:36].astype(int)) == 255
+
+
 def test_blur_is_stronger_with_strength():
     image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
     parsing = dataclasses.replace(made_up_parsing(), image=image)

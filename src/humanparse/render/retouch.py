@@ -59,7 +59,7 @@ def cutout(
 
 def blur(
     parsing: Parsing,
-    labels: Iterable[str] | str = ("Face",),
+    labels: Iterable[str] | str | None = None,
     *,
     person_ids: Iterable[int] | int | None = None,
     strength: float = 1.0,
@@ -71,7 +71,8 @@ def blur(
 
     Args:
         parsing: The result.
-        labels: The parts to blur.
+        labels: The parts to blur, each by itself. None means faces, together with the glasses
+            that were found on them.
         person_ids: The people whose parts are blurred; None means everybody's, and those that
             belong to nobody.
         strength: At 1, about eight values are left across a part, at 2 about four; all finer detail
@@ -88,9 +89,12 @@ def blur(
             f"strength is {strength!r}; choose a number above 0: "
             "1 hides a face, and larger numbers hide more"
         )
+    faces = labels is None
+    if labels is None:
+        labels = ["Face", *(parsing.labels.names[one] for one in parsing.labels.eyewear)]
     photo = parsing.image.copy()
     for masks in _owned_parts(parsing, person_ids, labels):
-        for mask in masks:
+        for mask in [Mask.union(masks)] if faces and masks else masks:
             _blur_part(photo, parsing.image, mask, strength)
     return Image.fromarray(photo)
 
