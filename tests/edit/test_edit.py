@@ -69,6 +69,17 @@ def test_filling_and_recolouring():
     assert np.array_equal(red[~coat], parsing.image[~coat])
 
 
+def test_everybody_gets_the_colour_whatever_they_wore():
+    labels, people = np.zeros((40, 90), np.uint8), np.zeros((40, 90), np.uint16)
+    image = np.full((40, 90, 3), 128, np.uint8)
+    for number, worn in ((1, (20, 30, 90)), (2, (230, 120, 10))):
+        box = np.s_[8:32, 40 * number - 32 : 40 * number - 8 * number]
+        people[box], labels[box], image[box] = number, COAT, worn
+    got = done(parsing_from_maps(labels, people, image=image), ("recolour", "upper=#208040"))
+    assert np.abs(got[labels == COAT].astype(int) - (32, 128, 64)).max() < 6
+    assert np.array_equal(got[labels == 0], image[labels == 0])
+
+
 def test_backgrounds_are_replaced_and_the_people_stay():
     parsing = photo()
     deep = np.s_[30:70, 40:56]

@@ -6,10 +6,13 @@ Regions that hide somebody are hidden wholly: an edge fades outside of the regio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
 from humanparse.labels import Colour
+from humanparse.masks import Mask
 from humanparse.regions import Selection
 from humanparse.render.drawing import bands
 from humanparse.render.retouch import blend, median_of, moved_to
@@ -33,19 +36,43 @@ def fill(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray
     return laid_over(pixels, np.full_like(pixels, np.array(colour, np.uint8)), selection.alpha)
 
 
-def recolour(pixels: np.ndarray, selection: Selection, colour: Colour) -> np.ndarray:
+def recolour(
+    pixels: np.ndarray, selection: Selection, colour: Colour, people: Iterable[Mask] = ()
+) -> np.ndarray:
     """Return the photo with the region in another colour; light, shade and texture stay.
 
-    The region's median colour becomes `colour`, in CIELAB. Lighter and darker stay so, and other
-    hues keep a third of their difference.
+    The median colour of each person's share of the region becomes `colour`, in CIELAB. Lighter and
+    darker stay so, and other hues keep a third of their difference. What is around people or
+    belongs to nobody moves as the whole region does.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        selection: The region.
+        colour: Red, green and blue.
+        people: The masks of everybody in the photo.
     """
     if not selection.mask.area:
         return pixels
-    x0, y0, x1, y1 = selection.mask.box_xyxy
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    inside = np.ascontiguousarray(lab[y0:y1, x0:x1])
-    median = [median_of(inside, channel, selection.mask.crop) for channel in range(3)]
-    return laid_over(pixels, moved_to(lab, median, colour), selection.alpha)
+    chosen = selection.mask.to_dense()
+    above = _moved(lab, lab[_window(selection.mask)], selection.mask.crop, colour)
+    for person in people:
+        window = _window(person)
+        theirs = chosen[window] & person.crop
+        if theirs.any():
+            above[window][theirs] = _moved(lab[window], lab[window], theirs, colour)[theirs]
+    return laid_over(pixels, above, selection.alpha)
+
+
+def _window(mask: Mask) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = mask.box_xyxy
+    return np.s_[y0:y1, x0:x1]
+
+
+def _moved(lab: np.ndarray, sample: np.ndarray, where: np.ndarray, colour: Colour) -> np.ndarray:
+    """The picture with the median colour of a sample, where it counts, moved to another colour."""
+    sample = np.ascontiguousarray(sample)
+    return moved_to(lab, [median_of(sample, channel, where) for channel in range(3)], colour)
 
 
 def laid_over(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -36,10 +36,12 @@ class Means:
     Attributes:
         strength: Of blurring and pixelating; 2 leaves half the detail of 1.
         read: Reads the file of another background, uint8 (h, w, 3); None refuses files.
+        people: The masks of everybody in the photo.
     """
 
     strength: float
     read: Callable[[str], np.ndarray] | None
+    people: tuple[Mask, ...]
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,13 @@ def edit(
         (one, choose(parsing, one.region, whose))
         for one in sorted(steps, key=lambda one: order.index(one.operation))
     ]
+    means = Means(strength, read, tuple(person.mask for person in parsing.people))
     pixels = parsing.image
     kept: Selection | None = None
     box = (0, 0, pixels.shape[1], pixels.shape[0])
     for one, selection in chosen:
         if run := OPERATIONS[one.operation].run:
-            pixels = run(pixels, selection, one.value, Means(strength, read))
+            pixels = run(pixels, selection, one.value, means)
         elif one.operation == "cutout":
             kept = _both(kept, selection)
         else:
@@ -243,7 +246,7 @@ def _filled(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> 
 
 
 def _recoloured(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
-    return operations.recolour(pixels, chosen, colour_of(value))
+    return operations.recolour(pixels, chosen, colour_of(value), means.people)
 
 
 def _replaced(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
