@@ -65,6 +65,8 @@ def test_a_clip_is_dropped_and_plays_beside_its_overlay(visit, server, clip):
     for video in ("clip-overlay", "clip-original"):
         page.wait_for_function(PLAYS, arg=video)
     page.wait_for_function("() => document.getElementById('clip-overlay').paused")
+    slider = page.locator("#clip-time")  # filled as far as the clip was played
+    assert slider.evaluate("one => Number(one.style.getPropertyValue('--filled'))") > 0.95
     page.click("#clip-people li[data-track='1'] .chip")  # back to where the first person came
     page.wait_for_function("() => document.getElementById('clip-original').currentTime < 0.1")
 

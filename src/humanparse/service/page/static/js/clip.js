@@ -229,12 +229,15 @@ function seek(seconds) {
 
 function follow() {
   const length = Number.isFinite(overlay.duration) ? overlay.duration : 0;
+  const played = length ? overlay.currentTime / length : 0;
+  const time = find('#clip-time');
   if (Math.abs(original.currentTime - overlay.currentTime) > IN_STEP_S)
     original.currentTime = overlay.currentTime;
-  Object.assign(find('#clip-time'), { max: length, value: overlay.currentTime });
+  Object.assign(time, { max: length, value: overlay.currentTime });
+  time.style.setProperty('--filled', played);
   find('#clip-clock').textContent = `${clock(overlay.currentTime)} / ${clock(length)}`;
   find('#clip-play').setAttribute('aria-pressed', !overlay.paused);
-  find('#clip-people').style.setProperty('--played', length ? overlay.currentTime / length : 0);
+  find('#clip-people').style.setProperty('--played', played);
 }
 
 /** "1:05.2" for 65.2 seconds. */
