@@ -47,6 +47,14 @@ def test_what_is_there_is_replaced_only_if_that_is_wanted(run, parser, street, h
     assert run("edit", "street.png", "--blur", "face", "--overwrite").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["beach.jpg", "notes.jpg", "whit"])
+def test_a_background_that_cannot_be_is_told_once_before_any_photo(run, street, here, name):
+    (here / "notes.jpg").write_text("shopping list")
+    told = run("edit", "street.png", "street.png", "--background", name, "-o", "out")
+    assert told.exit_code == BAD_USAGE and told.stderr.count("\n") == 1
+    assert name in told.stderr and "'white'" in told.stderr and not (here / "out").exists()
+
+
 def test_what_was_not_found_is_said_even_where_all_else_is_quiet(run, parser, street):
     result = run("edit", "street.png", "--blur", "face", "--blur", "shoes", "--quiet")
     assert result.exit_code == 0

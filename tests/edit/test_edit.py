@@ -207,7 +207,7 @@ def test_impossible_people_are_refused(options, word):
         ("blur", None, "give a region as text"),
         ("blur", "face=red", "numbers|understood|region"),
         ("fill", "face", "give a region and a colour"),
-        ("fill", "face=", "no colour"),
+        ("fill", "face=", "a colour is missing"),
         ("recolour", "face=reddish", "no colour 'reddish'"),
         ("background", "person=", "is missing"),
     ],

@@ -208,14 +208,20 @@ def edit_one(
 
 
 def steps_of(**given: Regions) -> list[Step]:
-    """Return the edits of the options; raises OptionError if there are none."""
+    """Return the edits of the options.
+
+    Raises:
+        OptionError: There are none, or the file of another background cannot be read.
+    """
     from humanparse.edit import step
+    from humanparse.edit.steps import check_backgrounds
 
     steps = [step(operation, text) for operation, texts in given.items() for text in texts or ()]
     if not steps:
         raise OptionError(
             "nothing to do; say what to edit, such as --blur face or --background white"
         )
+    check_backgrounds(steps)
     return steps
 
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageColor
 
 from humanparse.arguments import number_between, one_or_more
 from humanparse.edit import background, operations
-from humanparse.errors import OptionError
+from humanparse.errors import ImageError, OptionError
 from humanparse.image import read_image
 from humanparse.labels import Colour
 from humanparse.masks import Mask
@@ -111,10 +111,10 @@ def step(operation: str, text: str) -> Step:
         raise OptionError(
             f"{operation} is {text!r}; give a region and a colour, such as 'upper=#c02020'"
         )
-    if takes == "colour":
-        colour_of(value)  # raises now for what is none
     if not value:
         raise OptionError(f"{operation} is {text!r}; after '=' a {takes} is missing")
+    if takes == "colour" or not (value == "blur" or _is_file(value)):
+        colour_of(value)  # raises now for what is none
     return Step(operation, Region.parse(region), value)
 
 
@@ -205,6 +205,20 @@ def read_file(path: str) -> np.ndarray:
     return read_image(Path(path)).pixels
 
 
+def check_backgrounds(steps: Iterable[Step]) -> None:
+    """Raise OptionError for another background whose file cannot be read."""
+    for one in steps:
+        if one.operation == "background" and _is_file(one.value):
+            try:
+                read_file(one.value)
+            except (ImageError, OSError) as error:
+                why = getattr(error, "strerror", None) or error
+                raise OptionError(
+                    f"the background {one.value!r} cannot be read: {why}; "
+                    "name the file of a picture, a colour such as 'white', or 'blur'"
+                ) from error
+
+
 def colour_of(text: str) -> Colour:
     """Return red, green and blue of a colour's name or number, such as "white", "#c02020" or
     "192,32,32".
@@ -223,6 +237,10 @@ def colour_of(text: str) -> Colour:
         raise OptionError(
             f"there is no colour {text[:60]!r}; give a name such as 'white', or '#c02020'"
         ) from None
+
+
+def _is_file(background: str) -> bool:
+    return bool(Path(background).suffix)
 
 
 def _is_region(text: str) -> bool:
@@ -252,7 +270,7 @@ def _recoloured(pixels: np.ndarray, chosen: Selection, value: str, means: Means)
 def _replaced(pixels: np.ndarray, chosen: Selection, value: str, means: Means) -> np.ndarray:
     if value == "blur":
         return background.blurred(pixels, chosen, means.strength)
-    if means.read and Path(value).suffix:
+    if means.read and _is_file(value):
         behind = background.fitted(means.read(value), pixels.shape[:2])
         return background.replaced(pixels, chosen, behind)
     return background.in_colour(pixels, chosen, colour_of(value))
