@@ -9,6 +9,7 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 import zipfile
+from pathlib import PurePath
 from types import SimpleNamespace
 
 import cv2
@@ -200,8 +201,11 @@ def test_cvat_data_sets_and_polygons():
         len(first.findall("polygon")) == 14 and first.find("polygon").get("points").count(";") > 3
     )
     assert "<size>0</size>" in cvat.cvat_dataset([])
-    with pytest.raises(OptionError, match="two photos"):
+    with pytest.raises(OptionError, match="give each its own name with file_names"):
         cvat.cvat_dataset([made_up_parsing()] * 2)
+    own = cvat.cvat_dataset([made_up_parsing()] * 2, file_names=["a/x.jpg", PurePath("b", "x.jpg")])
+    named = [one.get("name") for one in ElementTree.fromstring(own).iterfind("image")]
+    assert named == ["a/x.jpg", "b/x.jpg"]
     with pytest.raises(OptionError, match="choose one of masks"):
         cvat.to_cvat(made_up_parsing(), "boxes")
 

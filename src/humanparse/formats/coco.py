@@ -57,18 +57,7 @@ def coco_dataset(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     models: dict[str, None] = {}
-    numbers: dict[str, int] = {}
-    for image_id, (parsing, file_name) in enumerate(_named(parsings, file_names), 1):
-        if labels and labels.names != parsing.labels.names:
-            raise OptionError(
-                f"{parsing.name!r} has the label set {parsing.labels.name}, but the photos before "
-                f"it have {labels.name}; make one data set for each label set"
-            )
-        if (other := numbers.setdefault(file_name, image_id)) != image_id:
-            raise OptionError(
-                f"photos {other} and {image_id} are both called {file_name!r}; give each its own "
-                "name with file_names, for example its path below the folder of all photos"
-            )
+    for image_id, (parsing, file_name) in enumerate(of_one_data_set(parsings, file_names), 1):
         labels = parsing.labels
         models[parsing.model] = None
         height, width = parsing.size_hw
@@ -91,6 +80,32 @@ def coco_dataset(
         "categories": _categories(labels) if labels else [],
         "annotations": annotations,
     }
+
+
+def of_one_data_set(
+    parsings: Iterable[Parsing], file_names: Iterable[str | PurePath] | None
+) -> Iterator[tuple[Parsing, str]]:
+    """Yield each photo with its name, as `coco_dataset` describes them.
+
+    Raises:
+        OptionError: Photos have different label sets or one name, or there are more or fewer names
+            than photos.
+    """
+    labels: LabelSet | None = None
+    numbers: dict[str, int] = {}
+    for number, (parsing, name) in enumerate(_named(parsings, file_names), 1):
+        if labels and labels.names != parsing.labels.names:
+            raise OptionError(
+                f"{parsing.name!r} has the label set {parsing.labels.name}, but the photos before "
+                f"it have {labels.name}; make one data set for each label set"
+            )
+        if (other := numbers.setdefault(name, number)) != number:
+            raise OptionError(
+                f"photos {other} and {number} are both called {name!r}; give each its own "
+                "name with file_names, for example its path below the folder of all photos"
+            )
+        labels = parsing.labels
+        yield parsing, name
 
 
 def _named(

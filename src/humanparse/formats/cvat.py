@@ -7,10 +7,11 @@ lie above people. Source: https://docs.cvat.ai/docs/other/xml_format/ ("Annotati
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePath
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from humanparse.errors import OptionError
-from humanparse.formats.coco import PERSON
+from humanparse.formats.coco import PERSON, of_one_data_set
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask, row_runs
 from humanparse.result import Parsing
@@ -24,7 +25,12 @@ def to_cvat(parsing: Parsing, kind: str = "masks") -> str:
     return cvat_dataset([parsing], kind)
 
 
-def cvat_dataset(parsings: Iterable[Parsing], kind: str = "masks") -> str:
+def cvat_dataset(
+    parsings: Iterable[Parsing],
+    kind: str = "masks",
+    *,
+    file_names: Iterable[str | PurePath] | None = None,
+) -> str:
     """Return the XML of many photos. CVAT finds them again by their names.
 
     Labels are the classes, and "person" for whole people; the task must have them. Empty masks are
@@ -33,9 +39,12 @@ def cvat_dataset(parsings: Iterable[Parsing], kind: str = "masks") -> str:
     Args:
         parsings: The results; they are read once, one after the other.
         kind: "masks", to the pixel, or "polygons", which are easier to move.
+        file_names: What each photo is called in the task, such as its path below the folder that
+            was uploaded; None takes the names of their files, without folders.
 
     Raises:
-        OptionError: There is no such kind, or photos have different classes or one name.
+        OptionError: There is no such kind, photos have different classes or one name, or there are
+            more or fewer names than photos.
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
@@ -43,23 +52,15 @@ def cvat_dataset(parsings: Iterable[Parsing], kind: str = "masks") -> str:
     SubElement(root, "version").text = "1.1"
     task = SubElement(SubElement(root, "meta"), "task")
     labels: LabelSet | None = None
-    names: set[str] = set()
-    for number, parsing in enumerate(parsings):
-        name = parsing.file_name or parsing.name
-        if labels and labels.names != parsing.labels.names:
-            raise OptionError(
-                f"{name!r} has other classes than the photos before it; make a file for each model"
-            )
-        if name in names:
-            raise OptionError(f"two photos are called {name!r}; parse each with a name of its own")
+    size = 0
+    for size, (parsing, name) in enumerate(of_one_data_set(parsings, file_names), 1):
         labels = parsing.labels
-        names.add(name)
         height, width = parsing.size_hw
         image = SubElement(
-            root, "image", id=str(number), name=name, width=str(width), height=str(height)
+            root, "image", id=str(size - 1), name=name, width=str(width), height=str(height)
         )
         image.extend(_shapes(parsing, kind))
-    _describe(task, len(names), labels)
+    _describe(task, size, labels)
     indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
