@@ -225,6 +225,9 @@ def test_errors_have_the_codes_of_the_service(page):
     loads = "(options) => failure(HumanParser.load(options))"
     assert page.evaluate(loads, {"threads": 0}) == "bad_option"
     assert page.evaluate(loads, {"base": "nowhere"}) == "download_failed"
+    says = "(base) => HumanParser.load({ base }).catch((error) => error.message)"
+    said = {page.evaluate(says, base) for base in ("nowhere", "nowhere/")}
+    assert len(said) == 1 and "/nowhere/model.json cannot be loaded" in said.pop()
     assert page.evaluate(
         """async () => {
             const canvas = new OffscreenCanvas(8, 8);

@@ -112,6 +112,10 @@ def test_what_needs_a_server_is_not_shown_and_the_photo_is_said_to_stay(visit, a
         "body"
     )
     assert "never leave this device" in page.inner_text("#welcome")
+    clip = {"name": "walk.mp4", "mimeType": "video/mp4", "buffer": b"no matter"}
+    page.set_input_files("#files", [clip])
+    assert "Clips cannot be parsed here" in page.inner_text("#toast")
+    assert page.is_visible("#welcome")
     visitor.parse(astronaut)
     assert not page.is_visible("#edit")
     page.click("#code summary")

@@ -48,7 +48,9 @@ export class HumanParser {
     if (!(Number.isInteger(threads) && threads >= 1))
       throw new HumanParseError('bad_option', `threads is ${threads}; give a whole number from 1`);
     refuseOldBrowsers();
-    const folder = new URL(base ? `${base}/` : '.', base ? document.baseURI : import.meta.url).href;
+    const folder = base
+      ? new URL(`${base}`.replace(/\/*$/, '/'), document.baseURI).href
+      : new URL('.', import.meta.url).href;
     const parser = new HumanParser();
     parser.#worker = new Worker(new URL('worker.js', import.meta.url), { type: 'module' });
     parser.#worker.onmessage = ({ data }) => parser.#receive(data);

@@ -7,7 +7,7 @@ import * as cards from './cards.js';
 import { find, make } from './dom.js';
 import { newScene } from './draw.js';
 import * as inspector from './inspector.js';
-import { isClip, takesClips } from './jobs.js';
+import { takesClips } from './jobs.js';
 import * as legend from './legend.js';
 import { decode, MAX_SHOWN_PIXELS } from './maps.js';
 import { remember } from './memory.js';
@@ -24,6 +24,8 @@ import * as tooltip from './tooltip.js';
 import * as upload from './upload.js';
 import { announce, say } from './voice.js';
 import * as view from './view.js';
+
+const CLIP_ENDINGS = /\.(3gp|avi|flv|ivf|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv|y4m)$/i;
 
 let clip = null; // the part of the page that shows clips, once it is needed
 
@@ -56,8 +58,15 @@ document.documentElement.classList.add('ready');
 function add(files) {
   const film = files.find(isClip);
   if (state.clip) say(t('clipFirst'));
-  else if (film) openClip(film);
-  else addPhotos(files);
+  else if (film && takesClips) openClip(film);
+  else {
+    if (film) say(t('noClips'));
+    addPhotos(files.filter((file) => !isClip(file)));
+  }
+}
+
+function isClip(file) {
+  return file.type.startsWith('video/') || CLIP_ENDINGS.test(file.name);
 }
 
 /** Load what only clips need, with the first of them, and show it. */
@@ -73,6 +82,7 @@ async function openClip(film) {
 
 /** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
 function addPhotos(files) {
+  if (!files.length) return;
   const pictures = [];
   for (const file of files) pictures.push(newPicture(file, [...state.pictures, ...pictures]));
   const hopeless =

@@ -7,16 +7,12 @@ import { Problem } from './problem.js';
 import { change, state } from './state.js';
 
 const ENDED = ['done', 'failed', 'cancelled'];
-const ENDINGS = /\.(3gp|avi|flv|ivf|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv|y4m)$/i;
 const PAUSE_MS = 1000; // before a connection that was interrupted is made again
 
 const limits = JSON.parse(document.querySelector('meta[name=limits]').content);
 
 /** Whether clips can be parsed here. */
 export const takesClips = served && limits.video_workers > 0;
-
-export const isClip = (file) =>
-  takesClips && (file.type.startsWith('video/') || ENDINGS.test(file.name));
 
 /** Return a clip that is waiting to be sent; edit: which one, and the job's options for it. */
 export const newClip = (file, edit = { what: '', options: {} }) => ({
