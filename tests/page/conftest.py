@@ -122,6 +122,12 @@ def astronaut() -> Path:
 @pytest.fixture(scope="package")
 def couple(tmp_path_factory) -> Path:
     """Two people side by side, 726×512."""
+    file = tmp_path_factory.mktemp("photos") / "couple.jpg"
+    couple_of_demo().save(file, quality=92)
+    return file
+
+
+def couple_of_demo() -> Image.Image:
     left = Image.open(DEMO / "astronaut.jpg").convert("RGB").crop((0, 0, 400, 512))
     right = (
         Image.open(DEMO / "hopper.jpg").convert("RGB").crop((130, 0, 512, 600)).resize((326, 512))
@@ -129,9 +135,7 @@ def couple(tmp_path_factory) -> Path:
     both = Image.new("RGB", (726, 512))
     both.paste(left, (0, 0))
     both.paste(right, (400, 0))
-    file = tmp_path_factory.mktemp("photos") / "couple.jpg"
-    both.save(file, quality=92)
-    return file
+    return both
 
 
 class Visit:
