@@ -370,6 +370,10 @@ def test_a_photo_that_the_browser_cannot_show_is_parsed_all_the_same(visit, astr
     # drawn by the server, which can read it
     name, picture = visitor.picture("[data-format=cutout]")
     assert name == "astronaut.cutout.png" and picture.mode == "RGBA"
+    visitor.page.click("#edit-open")
+    visitor.page.click("#edit-form .main")
+    visitor.page.wait_for_selector("#edit-save:not([hidden])")
+    assert not visitor.page.is_visible("#note")  # the edited photo is shown
 
 
 def grey_png() -> bytes:

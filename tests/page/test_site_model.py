@@ -82,7 +82,7 @@ def test_a_file_that_is_no_picture_or_damaged_is_called_that(visitor, astronaut)
     visitor.choose(photo("notes.txt", b"not a picture", "text/plain"))
     visitor.page.wait_for_selector("#problem:has-text('This is not a picture')")
     visitor.choose(photo("cut.jpg", astronaut.read_bytes()[:400], "image/jpeg"))
-    visitor.page.wait_for_selector("#problem:has-text('picture')")
+    visitor.page.wait_for_selector("#problem:has-text('The picture cannot be read')")
 
 
 def test_a_huge_photo_is_shrunk_and_the_page_says_so(visitor):

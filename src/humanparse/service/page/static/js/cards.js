@@ -26,7 +26,7 @@ export function show() {
   const picture = state.current;
   showProgress(picture);
   showProblem(picture);
-  find('#note').hidden = !(picture?.scene && !picture.scene.photo);
+  find('#note').hidden = state.mode === 'edited' || !(picture?.scene && !picture.scene.photo);
 }
 
 /** Return the current step in words. */

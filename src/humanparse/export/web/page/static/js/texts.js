@@ -29,6 +29,11 @@ export const texts = {
         'The photo has too many pixels',
         'It would need more memory than a page may take. Make it smaller, or choose another one.',
       ],
+      broken_image: [
+        'The picture cannot be read',
+        'It is damaged, or of a format that this browser does not read, such as HEIC in most of them. ' +
+          'Save it as JPEG or PNG.',
+      ],
       bad_answer: ['The result cannot be read', 'Try again, or reload the page.'],
       internal_error: [
         'Something went wrong in this browser',
@@ -51,6 +56,10 @@ export const texts = {
       ],
       body_too_large: ['文件太大', '本页不打开这么大的文件。缩小后的照片结果几乎相同。'],
       image_too_large: ['照片像素太多', '所需内存超出网页的限度。请缩小后再试，或换一张照片。'],
+      broken_image: [
+        '无法读取图片',
+        '图片已损坏，或此浏览器不支持其格式（多数浏览器不支持 HEIC）。请另存为 JPEG 或 PNG。',
+      ],
       bad_answer: ['无法读取结果', '请重试，或重新加载页面。'],
       internal_error: [
         '浏览器中出错',
