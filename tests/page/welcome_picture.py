@@ -19,7 +19,7 @@ PACKAGE = Path(humanparse.__file__).parent
 SAMPLE = PACKAGE / "cli/demo/astronaut.jpg"
 FILE = PACKAGE / "service/page/static/sample-colours.webp"
 OPACITY = 0.62
-COLOURS = 48  # more make the file larger than they are worth
+COLOURS = 44  # more make the file larger than they are worth
 
 
 def drawn() -> Image.Image:

@@ -1,5 +1,4 @@
-// Puts the page together: pictures come in, are sent, and are shown by the modules that listen to
-// the state.
+// Puts the page together: pictures come in, are sent, and the modules show the state.
 
 import * as api from './api.js';
 import * as camera from './camera.js';
@@ -25,7 +24,8 @@ import * as upload from './upload.js';
 import { announce, say } from './voice.js';
 import * as view from './view.js';
 
-const CLIP_ENDINGS = /\.(3gp|avi|flv|ivf|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv|y4m)$/i;
+const ENDINGS = /\.(3gp|avi|flv|ivf|m4v|mkv|mov|mp4|mpe?g|mts|ogv|ts|webm|wmv|y4m)$/i;
+const isClip = (file) => file.type.startsWith('video/') || ENDINGS.test(file.name);
 
 let clip = null; // the part of the page that shows clips, once it is needed
 
@@ -54,22 +54,16 @@ awaitEdit();
 change();
 document.documentElement.classList.add('ready');
 
-/** Add new photos, or show a clip; nothing is added beside a clip. */
+/** Add photos, or show a clip, which is alone. */
 function add(files) {
   const film = files.find(isClip);
   if (state.clip) say(t('clipFirst'));
   else if (film && takesClips) openClip(film);
-  else {
-    if (film) say(t('noClips'));
-    addPhotos(files.filter((file) => !isClip(file)));
-  }
+  else if (film) say(t('noClips'));
+  else addPhotos(files);
 }
 
-function isClip(file) {
-  return file.type.startsWith('video/') || CLIP_ENDINGS.test(file.name);
-}
-
-/** Load what only clips need, with the first of them, and show it. */
+/** Show a clip; what only clips need is loaded with the first. */
 async function openClip(film) {
   try {
     clip ??= await loaded('./clip.js', token.ask);
@@ -82,7 +76,6 @@ async function openClip(film) {
 
 /** Add new photos and show the first; it replaces a current photo that cannot be parsed. */
 function addPhotos(files) {
-  if (!files.length) return;
   const pictures = [];
   for (const file of files) pictures.push(newPicture(file, [...state.pictures, ...pictures]));
   const hopeless =

@@ -147,7 +147,7 @@ const EN = {
 
   clipHint: 'Clips work, too: people are followed from frame to frame.',
   clipFirst: 'Close the clip first.',
-  noClips: 'Clips cannot be parsed here. Choose photos.',
+  noClips: 'Clips cannot be parsed here.',
   clipOriginal: 'Clip',
   sideBySide: 'Side by side',
   play: 'Play or pause',
@@ -415,7 +415,7 @@ const ZH = {
 
   clipHint: '也支持视频：逐帧跟踪每个人。',
   clipFirst: '请先关闭视频。',
-  noClips: '此处无法解析视频。请选择照片。',
+  noClips: '此处无法解析视频。',
   clipOriginal: '原视频',
   sideBySide: '并排',
   play: '播放或暂停',

@@ -31,8 +31,7 @@ export const texts = {
       ],
       broken_image: [
         'The picture cannot be read',
-        'It is damaged, or of a format that this browser does not read, such as HEIC in most of them. ' +
-          'Save it as JPEG or PNG.',
+        'It is damaged, or this browser does not read its format (HEIC, say). Save it as JPEG.',
       ],
       bad_answer: ['The result cannot be read', 'Try again, or reload the page.'],
       internal_error: [
