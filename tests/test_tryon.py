@@ -124,8 +124,10 @@ def test_lip_numbers():
 def test_mistakes_are_told():
     with pytest.raises(OptionError, match="choose one of upper, lower, dress"):
         agnostic_mask(dressed(), "hat")
-    with pytest.raises(OptionError, match="no person 2"):
+    with pytest.raises(OptionError, match="no person 2 in this photo: it shows one person"):
         agnostic_mask(dressed(), "upper", 2)
+    with pytest.raises(OptionError, match="it shows nobody"):
+        agnostic_mask(parsing_from_maps(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint16)))
     with pytest.raises(OptionError, match="choose lip or atr"):
         label_map(dressed(), "coco")
     blocks = np.ones((4, 4), np.uint8)

@@ -16,10 +16,21 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from humanparse.arguments import whole_number
 from humanparse.errors import OptionError
 from humanparse.labels import LabelSet
 from humanparse.masks import Mask, class_pixels
-from humanparse.regions import ARMS, LEGS, LOWER, ON_HEAD, SHOES, UPPER, WHOLE, kind_of
+from humanparse.regions import (
+    ARMS,
+    LEGS,
+    LOWER,
+    ON_HEAD,
+    SHOES,
+    UPPER,
+    WHOLE,
+    check_people,
+    kind_of,
+)
 from humanparse.result import Parsing, Person
 
 _ARMS = ARMS | {"glove"}
@@ -79,10 +90,8 @@ def agnostic_mask(
         raise OptionError(f"garment is {garment!r}; choose one of {', '.join(GARMENTS)}")
     if person is None:
         person = max(parsing.people, key=lambda one: one.area).id if parsing.people else 1
-    if person not in range(1, len(parsing.people) + 1):
-        raise OptionError(
-            f"there is no person {person!r} in this photo, which shows {len(parsing.people)}"
-        )
+    person = whole_number("person", person, 1)
+    check_people([person], parsing)
     painted, others = GARMENTS[garment]
     whose = parsing.people[person - 1]
     if not _classes(parsing.labels, UPPER | LOWER | WHOLE):
