@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import onnx
 from typer.testing import CliRunner
 
 import humanparse
@@ -109,6 +110,17 @@ def m2fp_int8(photos, m2fp):
     assert done.exit_code == 0, done.output
     assert "m2fp-tiny, int8" in done.stdout and "Apache-2.0" in done.stdout
     return file
+
+
+def test_no_sum_of_two_products_in_m2fp_needs_more_than_sixteen_bits(m2fp_int8):
+    """Processors without VNNI cut off what is larger; 255 · 64 · 2 is just within."""
+    weights = [
+        onnx.numpy_helper.to_array(tensor).astype(int)
+        for tensor in onnx.load(m2fp_int8).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.dims
+    ]
+    assert len(weights) > 20
+    assert max(np.abs(one).max() for one in weights) <= 64
 
 
 def test_int8_is_not_made_of_int8(small, photos, tmp_path):
