@@ -28,6 +28,7 @@ FLAGS = (
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--process-per-site",  # see SharedContext
     # a host that tests of the policy try to reach
     "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1",
 )
@@ -62,44 +63,84 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def contexts(chromium):
+    """Finds the context for a kind of visitor, the same for all of that kind:
+    `contexts(url, locale="zh-CN", …)`."""
+    found: dict[str, SharedContext] = {}
+
+    def context(url: str, **options) -> SharedContext:
+        kind = repr((url, sorted(options.items())))
+        if kind not in found:
+            found[kind] = SharedContext(chromium, url, **options)
+        return found[kind]
+
+    yield context
+    for one in found.values():
+        one.context.close()
+
+
 @pytest.fixture
-def visit(chromium, server):
+def visit(contexts, server):
     """Opens the page as a new visitor: `visit(locale="zh-CN", width=360, …)` gives a Visit."""
-    yield from visits(chromium, server)
+    yield from visits(contexts, server.url)
 
 
 @pytest.fixture(scope="module")
 def visit_for_all(chromium, server):
-    """The same for a Visit that several tests share."""
-    yield from visits(chromium, server)
+    """The same for a Visit that several tests share, in a context of its own."""
+    shared = SharedContext(chromium, server.url)
+    yield from visits(lambda *_, **__: shared, server.url)
+    shared.context.close()
 
 
-def visits(chromium, server):
-    contexts = []
+def visits(contexts, url: str):
+    """Open pages, as the fixtures above do, and close them when the tests are done with them."""
+    used: set[SharedContext] = set()
 
     def opened(
-        width=1100, height=720, url=server.url, prepare=lambda page: None, **options
+        width=1100, height=720, url=url, color_scheme="light", prepare=lambda page: None, **options
     ) -> Visit:
-        contexts.append(
-            chromium.new_context(
-                **{
-                    "viewport": {"width": width, "height": height},
-                    "locale": "en-GB",
-                    "reduced_motion": "reduce",
-                    **options,
-                }
-            )
-        )
-        page = contexts[-1].new_page()
+        shared = contexts(url, **options)
+        used.add(shared)
+        page = shared.context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=color_scheme)
         page.set_default_timeout(WAIT_MS)
         prepare(page)
         return Visit(page, url)
 
     yield opened
-    for context in contexts:
-        for page in context.pages:
+    for shared in used:
+        shared.forget()
+
+
+class SharedContext:
+    """A browser's context for visitors who come one after the other, each as if nobody had come
+    before.
+
+    Their pages run in one process, which is started once and compiles the page's scripts once:
+    that takes longer than what most visitors do.
+    """
+
+    def __init__(self, chromium, url: str, **options):
+        self.url = url
+        self.context = chromium.new_context(
+            **{"locale": "en-GB", "reduced_motion": "reduce", **options}
+        )
+        self.first = self.context.new_page()  # keeps the process between visitors
+        self.first.goto(f"{url.rstrip('/')}/static/page.css")
+
+    def forget(self) -> None:
+        """Close the visitors' pages, and take away what they stored and were allowed."""
+        for page in set(self.context.pages) - {self.first}:
             page.unroute_all(behavior="ignoreErrors")  # some tests leave requests without an answer
-        context.close()
+            page.close()
+        tools = self.context.new_cdp_session(self.first)
+        stored = {"origin": self.url, "storageTypes": "all"}
+        tools.send("Storage.clearDataForOrigin", stored)
+        tools.detach()
+        self.context.clear_permissions()
 
 
 @pytest.fixture(scope="package")

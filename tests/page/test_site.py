@@ -34,9 +34,9 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def visit(chromium, site):
+def visit(contexts, site):
     """Opens the site: `visit(fake="{ load: () => ... }")` says what the stand-in does."""
-    with contextmanager(visits)(chromium, site) as opened:
+    with contextmanager(visits)(contexts, site.url) as opened:
 
         def with_fake(fake="{}"):
             script = f"globalThis.fake = {fake};"

@@ -15,13 +15,13 @@ WAIT_MS = 100_000  # the model takes longer where other tests use the cores
 
 
 @pytest.fixture(scope="module")
-def open_site(chromium, site_folder):
+def open_site(contexts, site_folder):
     """Opens the site as a new visitor: `open_site(headers)` gives a Visit and its StaticSite."""
     with ExitStack() as stack:
 
         def opened(headers=None, **options):
             served = stack.enter_context(static_site(site_folder, headers))
-            visitor = stack.enter_context(contextmanager(visits)(chromium, served))(**options)
+            visitor = stack.enter_context(contextmanager(visits)(contexts, served.url))(**options)
             visitor.page.set_default_timeout(WAIT_MS)
             return visitor, served
 
