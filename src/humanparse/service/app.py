@@ -85,7 +85,7 @@ def create_app(
         v1.operation_routes(),
         page_routes(),
     ):
-        app.include_router(router)
+        app.routes.extend(router.routes)  # include_router() would build each a second time
     held = state.dispatcher.held
     app.add_middleware(ServiceMiddleware, settings=settings, metrics=state.metrics, held=held)
     _answer_errors(app)

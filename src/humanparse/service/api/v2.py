@@ -29,6 +29,7 @@ from humanparse.service.api.v2_requests import (
 from humanparse.service.api.v2_schemas import (
     BINARY_RESPONSE,
     INFER_REQUEST,
+    InferenceError,
     InferResponse,
     ModelMetadataResponse,
     ModelReadyResponse,
@@ -53,10 +54,12 @@ def inference_routes(settings: Settings) -> APIRouter:
         settings: For the limits of the options.
     """
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
+    errors = error_responses()
+    # Brings the model into the document once: given to each error of each route, it would be built
+    # for each.
+    errors[500]["model"] = InferenceError
 
-    @router.get(
-        "", summary="The server", response_model=ServerMetadataResponse, responses=error_responses()
-    )
+    @router.get("", summary="The server", response_model=ServerMetadataResponse, responses=errors)
     async def server() -> Response:
         return JSONResponse(
             {"name": "humanparse", "version": __version__, "extensions": ["binary_tensor_data"]}

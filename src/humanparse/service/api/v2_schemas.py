@@ -91,8 +91,9 @@ def error_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
         *codes: The codes of the problems that the endpoint may respond with.
     """
     found = schemas.problem_responses(*codes)
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
     return {
-        status: {"model": InferenceError, "description": one["description"]}
+        status: {"description": one["description"], "content": content}
         for status, one in found.items()
     }
 
