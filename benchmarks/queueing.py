@@ -174,12 +174,9 @@ class Cluster:
         """Add up the lengths of queues times their duration."""
         passed = time - max(self._now, self._from)
         if passed > 0:
-            self._outcome.waiting += passed * (sum(self._at_node) - self._num_busy)
-            self._outcome.busy += passed * self._num_busy
-
-    @property
-    def _num_busy(self) -> int:
-        return len(self._idle) * self._settings.workers - sum(self._idle)
+            busy = len(self._idle) * self._settings.workers - sum(self._idle)
+            self._outcome.waiting += passed * (sum(self._at_node) - busy)
+            self._outcome.busy += passed * busy
 
     def _random_numbers(self, load: Load):
         """The seconds between two requests, drawn many at once."""
@@ -234,7 +231,8 @@ class Cluster:
                 self._leave(request)
                 continue
             self._idle[node] -= 1
-            work_s = float(self._draw.choice(self._service_s))
+            # the same number as that of choice(), in a third of the time
+            work_s = float(self._service_s[self._draw.integers(self._service_s.size)])
             self._at(
                 min(work_s, self._settings.deadline_s - waited), self._done, entry, waited, work_s
             )
