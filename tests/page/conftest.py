@@ -32,6 +32,7 @@ FLAGS = (
     # a host that tests of the policy try to reach
     "--host-resolver-rules=MAP evil.invalid 127.0.0.1:1",
 )
+USUAL = {"locale": "en-GB", "reduced_motion": "reduce"}  # of a context
 WAIT_MS = 15_000
 
 
@@ -70,7 +71,7 @@ def contexts(chromium):
     found: dict[str, SharedContext] = {}
 
     def context(url: str, **options) -> SharedContext:
-        kind = repr((url, sorted(options.items())))
+        kind = repr((url, sorted((USUAL | options).items())))
         if kind not in found:
             found[kind] = SharedContext(chromium, url, **options)
         return found[kind]
@@ -125,9 +126,7 @@ class SharedContext:
 
     def __init__(self, chromium, url: str, **options):
         self.url = url
-        self.context = chromium.new_context(
-            **{"locale": "en-GB", "reduced_motion": "reduce", **options}
-        )
+        self.context = chromium.new_context(**(USUAL | options))
         self.first = self.context.new_page()  # keeps the process between visitors
         self.first.goto(f"{url.rstrip('/')}/static/page.css")
 

@@ -54,7 +54,9 @@ def test_too_many_pixels_are_refused_by_the_server_and_can_be_made_fewer(visit):
     visitor.page.wait_for_selector("#summary h2:has-text('Nobody found')")
 
 
-def test_a_busy_server_is_asked_again_by_itself_after_a_countdown(visit, astronaut):
+def test_a_busy_server_is_asked_again_after_a_countdown_and_one_that_starts_at_once(
+    visit, astronaut
+):
     visitor = visit()
     visitor.answer_with(429, "queue_full", **{"retry-after": "1"})
     visitor.choose(astronaut)
@@ -62,15 +64,12 @@ def test_a_busy_server_is_asked_again_by_itself_after_a_countdown(visit, astrona
     visitor.page.wait_for_selector("#problem button:has-text('Try again (1)')")
     visitor.answer_as_usual()
     visitor.page.wait_for_selector("#legend li")
-
-
-def test_a_server_that_starts_can_be_asked_at_once(visit, astronaut):
-    visitor = visit()
     visitor.answer_with(503, "not_ready", **{"retry-after": "60"})
     visitor.choose(astronaut)
     assert "The server is starting" in visitor.problem()
     visitor.answer_as_usual()
     visitor.page.click("#problem button:has-text('Try again')")
+    visitor.page.wait_for_selector("#problem", state="hidden")
     visitor.page.wait_for_selector("#legend li")
 
 
@@ -90,15 +89,6 @@ PROBLEMS = [
 
 
 def test_every_problem_of_the_server_has_words_of_its_own(visit, astronaut):
-    visitor = visit()
-    for status, code, title in PROBLEMS:
-        visitor.answer_with(status, code)
-        visitor.choose(astronaut)
-        assert title in visitor.page.locator(f"#problem:has-text({title!r})").inner_text()
-        visitor.answer_as_usual()
-
-
-def test_every_code_of_the_server_is_translated(visit):
     from humanparse.service.problems import KINDS
 
     visitor = visit()
@@ -114,6 +104,11 @@ def test_every_code_of_the_server_is_translated(visit):
         "async () => (await import('./static/js/strings.js')).problemCodes()"
     )
     assert set(KINDS) - of_other_requests <= set(known)
+    for status, code, title in PROBLEMS:
+        visitor.answer_with(status, code)
+        visitor.choose(astronaut)
+        assert title in visitor.page.locator(f"#problem:has-text({title!r})").inner_text()
+        visitor.answer_as_usual()
 
 
 def test_an_answer_that_is_no_json_is_a_problem_too(visit, astronaut):
@@ -131,24 +126,21 @@ def test_an_answer_that_is_no_json_is_a_problem_too(visit, astronaut):
     visitor.page.wait_for_selector("#problem:has-text('went wrong')")
 
 
-def test_a_photo_can_be_cancelled_and_tried_again(visit, astronaut):
+def test_a_photo_can_be_cancelled_by_button_and_by_escape_and_tried_again(visit, astronaut):
     visitor = visit()
-    visitor.page.route("**/parse?*", lambda route: None)
-    visitor.choose(astronaut)
-    visitor.page.click("#cancel")
-    assert "Cancelled" in visitor.problem()
-    visitor.answer_as_usual()
-    visitor.page.click("#problem button:has-text('Try again')")
-    visitor.page.wait_for_selector("#legend li")
-
-
-def test_escape_cancels(visit, astronaut):
-    visitor = visit()
-    visitor.page.route("**/parse?*", lambda route: None)
-    visitor.choose(astronaut)
-    visitor.page.wait_for_selector("#progress:not([hidden])")
-    visitor.page.keyboard.press("Escape")
-    assert "Cancelled" in visitor.problem()
+    for cancel in (
+        lambda: visitor.page.click("#cancel"),
+        lambda: visitor.page.keyboard.press("Escape"),
+    ):
+        visitor.page.route("**/parse?*", lambda route: None)
+        visitor.choose(astronaut)
+        visitor.page.wait_for_selector("#progress:not([hidden])")
+        cancel()
+        assert "Cancelled" in visitor.problem()
+        visitor.answer_as_usual()
+        visitor.page.click("#problem button:has-text('Try again')")
+        visitor.page.wait_for_selector("#problem", state="hidden")
+        visitor.page.wait_for_selector("#legend li")
 
 
 def test_a_server_that_ends_in_the_middle_of_a_photo_is_told_and_what_was_found_stays(
