@@ -57,28 +57,31 @@ MUST_BREAK = {
 }
 
 
+@pytest.fixture
+def page(contexts, server):
+    """An empty page, in the browser of visitors of the server."""
+    shared = contexts(server.url)
+    yield shared.context.new_page()
+    shared.forget()
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_the_policy_holds_in_the_browser(chromium, server, path):
-    page = chromium.new_page()
+def test_the_policy_holds_in_the_browser(page, server, path):
     page.goto(server.url + path)
     found = page.evaluate(ATTEMPTS, sorted(MUST_BREAK))
     assert not found["pwned"] and set(found["broken"]) >= MUST_BREAK, set(MUST_BREAK) - set(
         found["broken"]
     )
     assert found["here"] == server.url + path and found["base"].startswith(server.url)
-    page.close()
 
 
-def test_answers_of_the_api_run_nothing_when_they_are_opened(chromium, server):
-    page = chromium.new_page()
+def test_answers_of_the_api_run_nothing_when_they_are_opened(page, server):
     answer = page.goto(server.url + "/nothing/<script>window.pwned=1</script>")
     assert answer.status == 404 and not page.evaluate("'pwned' in window")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    page.close()
 
 
-def test_the_name_of_a_photo_is_text_and_nothing_else(chromium, server, astronaut):
-    page = chromium.new_page()
+def test_the_name_of_a_photo_is_text_and_nothing_else(page, server, astronaut):
     page.goto(server.url)
     name = "<img src=x onerror=window.pwned=1>\"'.jpg"
     page.set_input_files(
@@ -87,12 +90,10 @@ def test_the_name_of_a_photo_is_text_and_nothing_else(chromium, server, astronau
     )
     page.wait_for_selector("#result:not([hidden]), canvas", timeout=60_000)
     assert not page.evaluate("'pwned' in window") and page.locator("img[src='x']").count() == 0
-    page.close()
 
 
-def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(chromium, server):
+def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(page, server):
     """Its form is refused, its script cannot read, and the page cannot be framed."""
-    page = chromium.new_page()
     page.route(
         "https://evil.invalid/**",
         lambda route: route.fulfill(content_type="text/html", body="<p>evil</p>"),
@@ -116,5 +117,4 @@ def test_a_page_of_another_site_cannot_use_a_service_on_this_machine(chromium, s
         server.url,
     )
     assert found == {"read": False, "del": False}
-    page.close()
     assert web.get(server.url + "/v1/jobs").json()["jobs"] == [], "its form made no job"
