@@ -19,6 +19,7 @@ model = "centre-parser"
 name = "tiny"
 init = "humanparse-small"
 device = "cpu"
+bf16 = false
 workers = 0
 threads = 1
 log_every = 1

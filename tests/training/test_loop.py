@@ -2,6 +2,7 @@
 
 import copy
 import json
+import platform
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import (  # noqa: E402
     Steps,
     choose_device,
+    has_bf16,
     learn,
     make_task,
     set_rates,
@@ -45,6 +47,7 @@ SMALL = Recipe(
         Stage(3, ((64, 2),), warmup_steps=1, lr=1e-4),
     ),
     device="cpu",
+    bf16=False,
     workers=0,
     threads=1,
     log_every=1,
@@ -205,7 +208,8 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
 
 
 def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
-    lines, recipe = [], replace(SMALL, validate_every=0, stages=(Stage(1, ((32, 2),)),))
+    recipe = replace(SMALL, validate_every=0, stages=(Stage(1, ((32, 2),)),))
+    lines = []
     learn(recipe, data, tmp_path, log=lines.append)
     assert lines[0].startswith(f"the teacher looks at each photo of {data} once") and lines[
         1
@@ -413,6 +417,31 @@ def test_convolutions_kept_in_fp32_under_autocast_give_the_same():
             one, other = plain(pixels)["features16"], spared(pixels)["features16"]
     assert one.dtype == other.dtype == torch.bfloat16 and torch.allclose(one, other, atol=0.05)
     assert plain.state_dict().keys() == spared.state_dict().keys()
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").is_file(), reason="only Linux lists instructions")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flag is of x86")
+def test_a_processor_has_bf16_if_it_lists_the_instructions():
+    listed = "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
+    assert has_bf16(torch.device("cpu")) == listed
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_networks_compute_in_bf16_only_where_the_processor_has_it(data, out, monkeypatch, there):
+    monkeypatch.setattr("humanparse.training.loop.has_bf16", lambda device: there)
+    seen, task_losses = set(), EmbeddedTask.losses
+
+    def spy(task, batch, step, autocast):
+        with autocast():
+            seen.add(torch.is_autocast_enabled("cpu"))
+        return task_losses(task, batch, step, autocast)
+
+    monkeypatch.setattr(EmbeddedTask, "losses", spy)
+    lines = []
+    recipe = replace(SMALLEST, bf16=True, stages=(Stage(1, ((32, 2),)),))
+    learn(recipe, data, out, log=lines.append)
+    assert seen == {there}
+    assert any("no instructions for bf16" in line for line in lines) != there
 
 
 def test_a_cell_looks_at_the_middle_of_its_square():

@@ -8,6 +8,7 @@ rate depends on the share of the stage's steps that are done.
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -41,6 +42,7 @@ from humanparse.training.scenes import Scene
 from humanparse.training.workers import Encoded, batches, worker_death_as_error
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
+X86 = ("x86_64", "amd64")
 
 
 class Task(Protocol):
@@ -182,6 +184,8 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
                 training_log.note(0, f"starts from {recipe.init}: {started}")
             elif saved:
                 training_log.log(f"continues after step {done} of {recipe.steps}")
+            if recipe.bf16 and not has_bf16(device):
+                training_log.log("this machine has no instructions for bf16: computing in fp32")
             with worker_death_as_error():
                 run.go(done, training_log)
             training_log.draw()
@@ -212,6 +216,19 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bf16.
+
+    Where it has none, PyTorch imitates them, which takes many times as long as fp32
+    (docs/lab-book.md).
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine().lower() in X86:  # oneDNN would claim bf16 for any AVX-512
+        return torch.cpu._is_avx512_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 class _Run:
     """A run in progress: the network, its average and its optimiser."""
 
@@ -222,7 +239,10 @@ class _Run:
             task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99)
         )
         self.autocast = partial(
-            torch.autocast, device.type, dtype=torch.bfloat16, enabled=recipe.bf16
+            torch.autocast,
+            device.type,
+            dtype=torch.bfloat16,
+            enabled=recipe.bf16 and has_bf16(device),
         )
         self.best = -1.0
         self.skipped = 0  # steps since the last line of the log whose loss was not finite
