@@ -126,3 +126,14 @@ def test_what_is_left_out_of_the_data_is_logged(tmp_path):
         "1 file (01.psd) with an ending that is not supported",
         "1 label (01) without a photo of that name",
     ]
+
+
+def test_lists_of_photos_that_there_are_not_are_logged(tmp_path):
+    folder, lines = write_folder(tmp_path, 2), []
+    lists = {name: {"1": {"wears": ["Clothes"]}} for name in ("00", "01", "01.png")}
+    (folder / "wears.json").write_text(json.dumps(lists))
+    look_at_data(Recipe(holdout=2), folder, lines.append)
+    assert lines == [
+        f"left out of {folder / 'wears.json'}: 1 list (01.png) without a photo of that name; "
+        "names there have no ending"
+    ]

@@ -27,9 +27,11 @@ def test_a_list_is_read_with_its_unsure_classes_its_main_garment_and_its_left(tm
     [
         ('{"street": {"1": {"wears": ["Cape"]}}}', "no class 'Cape'"),
         ('{"street": {"0": {"wears": ["Coat"]}}}', "numbered from 1"),
-        ('{"street": {"1": ["Coat"]}}', "should look like"),
-        ('["Coat"]', "should look like"),
-        ("{", "should look like"),
+        ('{"street": {"1": ["Coat"]}}', "what it says of the photo 'street' cannot .* look like"),
+        ('{"street": {"wears": ["Coat"]}}', "the photo 'street' cannot be used"),
+        ('{"street": {"1": {"wears": "Coat"}}}', "the photo 'street' cannot be used"),
+        ('["Coat"]', "holds no JSON object; it should look like"),
+        ("{", "is not JSON .* should look like"),
     ],
 )
 def test_a_list_that_cannot_be_used_says_what_is_wrong_and_where(tmp_path, text, said):

@@ -350,7 +350,7 @@ def _left_out(
     alone = sorted(set(labelled) - {photo.stem for photo in photos})
     if alone:
         notes.append(
-            f"left out of {labels}: {_counted(alone, 'label')} without a photo of that name"
+            f"left out of {labels}: {counted(alone, 'label')} without a photo of that name"
         )
     return tuple(notes)
 
@@ -362,13 +362,13 @@ def _what_else(images: Path) -> list[str]:
     folders = [path.name for path in others if path.is_dir()]
     phrases = []
     if files:
-        phrases.append(f"{_counted(files, 'file')} with an ending that is not supported")
+        phrases.append(f"{counted(files, 'file')} with an ending that is not supported")
     if folders:
-        phrases.append(f"{_counted(folders, 'sub-folder')}, since all photos must be in one folder")
+        phrases.append(f"{counted(folders, 'sub-folder')}, since all photos must be in one folder")
     return phrases
 
 
-def _counted(names: list[str], what: str) -> str:
+def counted(names: list[str], what: str) -> str:
     """Return, for example, "1 file (a.txt)" or "3 files (such as a.txt)"."""
     return (
         f"1 {what} ({names[0]})"

@@ -19,9 +19,10 @@ from typing import Protocol
 import numpy as np
 
 from humanparse.errors import OptionError
-from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, open_dataset
+from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, counted, open_dataset
 from humanparse.labels import CIHP, LabelSet
 from humanparse.training.folder import (
+    WEARS_FILE,
     FolderScenes,
     folder_lists,
     held_out_scenes,
@@ -122,18 +123,32 @@ def look_at_data(recipe: Recipe, folder: Path, log: Callable[[str], None]) -> No
     if not (folder / "ccp").is_dir():
         train, held = _splits(folder, recipe.format or None, recipe.holdout)
         labels = train.labels or CIHP
-        notes += (*train.notes, *held.notes)
-        photos += _read_by(_scenes(recipe, train, labels))
+        scenes = _scenes(recipe, train, labels)
+        notes += (*train.notes, *held.notes, *_lists_alone(scenes, train, held))
+        photos += _read_by(scenes)
         if recipe.validate_every:
             read = partial(read_scene_maps, num_classes=len(labels))
             photos += [(sample, read) for sample in _spread(held.samples, recipe.validate_pictures)]
     if recipe.also:
         more = open_dataset(recipe.also)
-        notes += more.notes
-        photos += _read_by(_also(recipe, more, folder, labels))
+        scenes = _also(recipe, more, folder, labels)
+        notes += (*more.notes, *_lists_alone(scenes, more))
+        photos += _read_by(scenes)
     for note in notes:
         log(note)
     look_through(photos, log)
+
+
+def _lists_alone(scenes: FolderScenes, *datasets: Dataset) -> list[str]:
+    """A note on lists of what people wear, of the first data set, that no photo has."""
+    names = {sample.name for dataset in datasets for sample in dataset.samples}
+    alone = sorted(set(scenes.lists) - names)
+    if not alone:
+        return []
+    return [
+        f"left out of {datasets[0].folder / WEARS_FILE}: {counted(alone, 'list')} without a photo "
+        "of that name; names there have no ending"
+    ]
 
 
 def _read_by(scenes: FolderScenes) -> list[tuple[Sample, Callable[[Sample], tuple]]]:

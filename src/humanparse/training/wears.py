@@ -30,6 +30,10 @@ FIRST_EITHER = 248  # EITHER of pair i is FIRST_EITHER - i
 ANYTHING = 0  # as a set of bits: nothing is known about the person
 SIDES = ("left", "right")
 MAX_LISTED_CLASSES = 62  # classes whose sets fit into the bits of an int64
+EXAMPLE = (
+    'it should look like {"street": {"1": {"wears": ["Hair", "Coat"], "unsure": ["Scarf"]}}}, '
+    "with a photo's name and a person's number in persons/"
+)
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,12 @@ def read_wears(path: Path, labels: LabelSet) -> dict[str, dict[int, Wears]]:
         content = json.loads(read_text(path))
         return {
             photo: {_number(number): wears_from(one, labels) for number, one in people.items()}
-            for photo, people in content.items()
+            for photo, people in _checked(content).items()
         }
     except OptionError as error:
         raise OptionError(f"{path}: {error}") from error
-    except (ValueError, AttributeError, TypeError, KeyError) as error:
-        raise OptionError(
-            f"{path} is not a list of what people wear ({error}); it should look like "
-            '{"street": {"1": {"wears": ["Hair", "Coat"], "unsure": ["Scarf"]}}}, '
-            "with a photo's name and a person's number in persons/"
-        ) from error
+    except ValueError as error:
+        raise OptionError(f"{path} is not JSON ({error}); {EXAMPLE}") from error
 
 
 def wears_from(content: Mapping[str, Any], labels: LabelSet) -> Wears:
@@ -146,6 +146,25 @@ def wears_from(content: Mapping[str, Any], labels: LabelSet) -> Wears:
         frozenset(map(labels.index, content.get("unsure", ()))),
         labels.index(main) if main else None,
         left_at if left_at in SIDES else None,
+    )
+
+
+def _checked(content: Any) -> dict[str, dict[str, dict]]:
+    """The content of a wears.json. Raises OptionError if it does not look like one."""
+    if not isinstance(content, dict):
+        raise OptionError(f"it holds no JSON object; {EXAMPLE}")
+    for photo, people in content.items():
+        if not isinstance(people, dict) or not all(map(_describes, people, people.values())):
+            raise OptionError(f"what it says of the photo {photo!r} cannot be used; {EXAMPLE}")
+    return content
+
+
+def _describes(number: str, person: Any) -> bool:
+    return (
+        number.isdecimal()
+        and isinstance(person, dict)
+        and isinstance(person.get("wears"), list)
+        and isinstance(person.get("unsure", []), list)
     )
 
 
