@@ -119,7 +119,9 @@ def test_wrong_labels_are_refused_with_the_photos_name(tmp_path):
     (folder / "labels.txt").unlink()
     labels = cv2.imread(str(folder / "labels/00.png"), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(folder / "labels/00.png"), labels * 10)
-    with pytest.raises(OptionError, match=r"00\.png hold class 40, but there are 20 classes"):
+    with pytest.raises(
+        OptionError, match=r"00\.png has labels of class 40, but there are 20 classes"
+    ):
         FolderScenes(open_dataset(folder).samples, CIHP, 1, 0).make(0, 64)
     cv2.imwrite(str(folder / "images/00.png"), np.zeros((10, 20, 3), np.uint8))
     with pytest.raises(OptionError, match="is 20x10 but its labels are 96x96"):

@@ -104,6 +104,32 @@ def test_labels_of_nothing_but_background_and_unknown_are_refused(tmp_path):
         look_at_data(Recipe(), folder, quiet)
 
 
+def test_labels_of_people_who_are_nowhere_are_refused(tmp_path):
+    folder = write_folder(tmp_path, 2)
+    for name in ("00", "01"):
+        cv2.imwrite(str(folder / f"persons/{name}.png"), np.zeros((96, 96), np.uint8))
+    with pytest.raises(OptionError, match=r"persons/ has nobody \(0\) on all 2 photos; number"):
+        look_at_data(Recipe(), folder, quiet)
+
+
+def test_classes_that_nothing_teaches_are_logged(tmp_path):
+    folder, lines = write_folder(tmp_path, 3), []
+    with (folder / "labels.txt").open("a", encoding="utf-8") as names:
+        names.write("\nCape\nCrown\n")
+    (folder / "wears.json").write_text(json.dumps({"00": {"1": {"wears": ["Crown"]}}}))
+    look_at_data(Recipe(), folder, lines.append)
+    assert lines == ["no photo to learn from shows Cape: the model will not find these"]
+
+
+def test_labels_of_a_turned_photo_are_to_be_turned_too(tmp_path):
+    folder = write_folder(tmp_path, 2)
+    cv2.imwrite(str(folder / "images/00.png"), np.zeros((64, 96, 3), np.uint8))
+    for part in ("labels", "persons"):
+        cv2.imwrite(str(folder / part / "00.png"), np.ones((96, 64), np.uint8))
+    with pytest.raises(OptionError, match=r"00\.png: is 96x64 .* 64x96; turn them as .* shown"):
+        look_at_data(Recipe(), folder, quiet)
+
+
 def test_where_lists_say_what_people_wear_labels_may_hold_people_alone(tmp_path):
     folder = write_folder(tmp_path, 1)
     cv2.imwrite(str(folder / "labels/00.png"), np.full((96, 96), 255, np.uint8))

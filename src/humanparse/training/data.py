@@ -117,26 +117,43 @@ def look_at_data(recipe: Recipe, folder: Path, log: Callable[[str], None]) -> No
         OptionError: If the folder holds nothing to learn from, or if photos or labels cannot be
             read; it names all of them.
     """
-    photos: list[tuple[Sample, Callable[[Sample], tuple]]] = []
+    learnt: list[FolderScenes] = []
+    held_out: list[tuple[Sample, Callable[[Sample], tuple]]] = []
     notes: list[str] = []
-    labels = CIHP
-    if not (folder / "ccp").is_dir():
+    labels, embedded = CIHP, (folder / "ccp").is_dir()
+    if not embedded:
         train, held = _splits(folder, recipe.format or None, recipe.holdout)
         labels = train.labels or CIHP
-        scenes = _scenes(recipe, train, labels)
-        notes += (*train.notes, *held.notes, *_lists_alone(scenes, train, held))
-        photos += _read_by(scenes)
+        learnt.append(_scenes(recipe, train, labels))
+        notes += (*train.notes, *held.notes, *_lists_alone(learnt[0], train, held))
         if recipe.validate_every:
             read = partial(read_scene_maps, num_classes=len(labels))
-            photos += [(sample, read) for sample in _spread(held.samples, recipe.validate_pictures)]
+            samples = _spread(held.samples, recipe.validate_pictures)
+            held_out += [(sample, read) for sample in samples]
     if recipe.also:
         more = open_dataset(recipe.also)
-        scenes = _also(recipe, more, folder, labels)
-        notes += (*more.notes, *_lists_alone(scenes, more))
-        photos += _read_by(scenes)
+        learnt.append(_also(recipe, more, folder, labels))
+        notes += (*more.notes, *_lists_alone(learnt[-1], more))
     for note in notes:
         log(note)
-    look_through(photos, log)
+    photos = [(sample, scenes.read) for scenes in learnt for sample in scenes.samples]
+    seen = look_through([*photos, *held_out], log)
+    if not embedded and (unseen := _unseen(labels, learnt, seen[: len(photos)])):
+        log(f"no photo to learn from shows {', '.join(unseen)}: the model will not find these")
+
+
+def _unseen(
+    labels: LabelSet, learnt: Sequence[FolderScenes], seen: Sequence[frozenset[int]]
+) -> list[str]:
+    """The names of the classes that neither labels nor lists teach."""
+    listed = (
+        wears.wears | wears.unsure
+        for scenes in learnt
+        for people in scenes.lists.values()
+        for wears in people.values()
+    )
+    taught = frozenset({0}).union(*seen, *listed)
+    return [name for number, name in enumerate(labels.names) if number not in taught]
 
 
 def _lists_alone(scenes: FolderScenes, *datasets: Dataset) -> list[str]:
@@ -149,10 +166,6 @@ def _lists_alone(scenes: FolderScenes, *datasets: Dataset) -> list[str]:
         f"left out of {datasets[0].folder / WEARS_FILE}: {counted(alone, 'list')} without a photo "
         "of that name; names there have no ending"
     ]
-
-
-def _read_by(scenes: FolderScenes) -> list[tuple[Sample, Callable[[Sample], tuple]]]:
-    return [(sample, scenes.read) for sample in scenes.samples]
 
 
 def _scenes(recipe: Recipe, dataset: Dataset, labels: LabelSet) -> FolderScenes:

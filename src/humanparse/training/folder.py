@@ -228,14 +228,15 @@ def read_scene_maps(sample: Sample, num_classes: int) -> tuple[np.ndarray, np.nd
     pixels, truth = read_image(sample.image).pixels, sample.load()
     if pixels.shape[:2] != truth.label_map.shape:
         (height, width), (h, w) = pixels.shape[:2], truth.label_map.shape
+        turned = (height, width) == (w, h)
         raise OptionError(
             f"{sample.image} is {width}x{height} but its labels are {w}x{h}; "
-            "make them the same size"
+            + ("turn them as the photo is shown" if turned else "make them the same size")
         )
     known = truth.label_map[truth.label_map != IGNORE]
     if known.size and known.max() >= num_classes:
         raise OptionError(
-            f"the labels of {sample.image.name} hold class {known.max()}, "
+            f"{sample.image} has labels of class {known.max()}, "
             f"but there are {num_classes} classes; "
             "name all of them in labels.txt, one per line, the background first"
         )
