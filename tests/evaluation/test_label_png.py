@@ -117,6 +117,9 @@ def test_missing_damaged_and_huge_files_are_told_apart(tmp_path, saved, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2)
     with pytest.raises(OptionError, match="cannot be read as a PNG of numbers"):
         read_numbers(path)
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(OptionError, match="cannot be read as a PNG of numbers"):
-        read_numbers(path)
+    half = path.read_bytes()[:40]
+    Image.fromarray(NUMBERS).save(path, "JPEG")
+    for content in (half, path.read_bytes(), b""):
+        path.write_bytes(content)
+        with pytest.raises(OptionError, match=r"a\.png is not a PNG, or is damaged; expected one"):
+            read_numbers(path)

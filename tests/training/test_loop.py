@@ -15,6 +15,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from stick_people import write_folder  # noqa: E402
+
 from humanparse import HumanParser  # noqa: E402
 from humanparse.errors import OptionError  # noqa: E402
 from humanparse.labels import CIHP  # noqa: E402
@@ -237,6 +239,12 @@ def test_each_stage_warms_up_and_ends_at_zero():
     ] == pytest.approx(0.05)
     assert set_rates(optimiser, stage, 100) == pytest.approx(0, abs=1e-12)
     assert stage_of(SMALL, 3) == (SMALL.stages[0], 3) and stage_of(SMALL, 4) == (SMALL.stages[1], 1)
+
+
+def test_where_nothing_is_held_out_the_ways_to_go_on_are_named(tmp_path):
+    folder = write_folder(tmp_path / "photos", 2)
+    with pytest.raises(OptionError, match="set holdout to no more than the number of photos, or"):
+        learn(SMALL, folder, tmp_path / "run", log=quiet)
 
 
 def test_a_gpu_that_is_not_there_is_refused():

@@ -120,7 +120,9 @@ def test_a_change_on_the_command_line_has_the_keys_type():
         "workers": "write key=value",
         "worker=2": "did you mean workers",
         "workers=two": "cannot be read",
-        "stages=1": "stages cannot be changed",
+        "stage=1": "stage cannot be changed on the command line",
+        "steps=200": "steps cannot be changed .* copy the recipe and edit its stages",
+        "sizes=[[320, 4]]": "sizes cannot be changed .* copy the recipe",
         "bf16=0": "expected true or false",
     }.items():
         with pytest.raises(OptionError, match=message):

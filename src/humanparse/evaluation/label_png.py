@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from humanparse.errors import OptionError
 
@@ -40,6 +40,8 @@ def read_numbers(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as png:
             values = np.array(png)
+    except UnidentifiedImageError:  # Pillow's words would only name an object in memory
+        raise OptionError(f"{path} is not a PNG, or is damaged; {WANTED}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OptionError(
             f"{path} cannot be read as a PNG of numbers ({error}); download it again"

@@ -166,7 +166,8 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
         if recipe.validate_every and next(opened.held_out(), None) is None:
             raise OptionError(
                 f"{data} has nothing held out to measure on; "
-                "add a validation split, or set validate_every = 0"
+                "add a validation split, set holdout to no more than the number of photos, "
+                "or set validate_every to 0"
             )
         task = make_task(recipe, opened)
         check_room(out, task.network)

@@ -250,12 +250,12 @@ def change(text: str) -> tuple[str, Any]:
     key, value = key.strip(), value.strip()
     if not separator:
         raise OptionError(f"{text!r} is not a change of a recipe; write key=value, as in workers=8")
-    _known(key, Recipe, "the command line")
-    if key == "stages":
+    if key in ("stage", "stages", *(field.name for field in fields(Stage))):
         raise OptionError(
-            "stages cannot be changed on the command line; "
-            "copy the recipe and edit it (--print shows it)"
+            f"{key} cannot be changed on the command line, since stages differ in it; "
+            "copy the recipe and edit its stages (--print shows it)"
         )
+    _known(key, Recipe, "the command line")
     if get_type_hints(Recipe)[key] is str:
         return key, value.strip("\"'")
     try:
