@@ -134,6 +134,7 @@ def test_photos_are_spread_over_the_folder(tmp_path):
         (tmp_path / f"{number}.JPG").touch()
     (tmp_path / "notes.txt").touch()
     assert [file.stem for file in choose_photos(tmp_path, 4)] == ["0", "3", "6", "9"]
+    assert len(set(choose_photos(tmp_path, 7))) == 7  # not every second one
 
 
 def test_our_own_pictures_are_no_photos_to_calibrate_by(tmp_path):

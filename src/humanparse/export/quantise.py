@@ -146,7 +146,8 @@ def choose_photos(
         )
     for note in left_out.notes():
         log(note)
-    return found[:: -(-len(found) // max_photos)]
+    places = np.linspace(0, len(found) - 1, min(max_photos, len(found)))
+    return [found[place] for place in places.astype(int)]
 
 
 def _counted(photos: int) -> str:
