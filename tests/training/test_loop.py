@@ -23,11 +23,12 @@ from humanparse.labels import CIHP  # noqa: E402
 from humanparse.model.bodypix import load_bodypix  # noqa: E402
 from humanparse.model.centre_parser import centre_parser  # noqa: E402
 from humanparse.training import checkpoint as checkpoints  # noqa: E402
-from humanparse.training import output  # noqa: E402
+from humanparse.training import loop, output  # noqa: E402
 from humanparse.training.checkpoint import Average  # noqa: E402
 from humanparse.training.data import open_data  # noqa: E402
 from humanparse.training.embedded import EmbeddedTask, init_from_bodypix, spare_bf16  # noqa: E402
 from humanparse.training.export import trained_model  # noqa: E402
+from humanparse.training.init import exported_tensors  # noqa: E402
 from humanparse.training.log import read_log  # noqa: E402
 from humanparse.training.loop import (  # noqa: E402
     Steps,
@@ -42,6 +43,7 @@ from humanparse.training.loop import (  # noqa: E402
 from humanparse.training.losses import CLASS_WEIGHTS  # noqa: E402
 from humanparse.training.photos import TEACHER_FILE  # noqa: E402
 from humanparse.training.recipe import Recipe, Stage  # noqa: E402
+from humanparse.weights.catalog import model_file  # noqa: E402
 
 SMALL = Recipe(
     stages=(
@@ -207,6 +209,23 @@ def test_a_run_can_start_from_the_bundled_model_and_says_what_it_took(data, out)
         "starts from humanparse-small: 234 tensors taken over; not in the file"
     )
     assert json.loads((out / "log.jsonl").read_text().splitlines()[0])["note"] == lines[0]
+
+
+def test_a_training_that_only_harms_gives_what_it_began_with(data, out, monkeypatch):
+    figures = iter((0.5, 0.4))
+    monkeypatch.setattr(loop, "measure_network", lambda *_: {"mIoU": next(figures)})
+    monkeypatch.setattr(loop, "export_checkpoint", lambda weights, model: None)
+    recipe = replace(
+        SMALL, init="humanparse-small", validate_every=1, stages=(Stage(1, ((32, 2),)),)
+    )
+    lines = []
+    done = train(recipe, data, out, log=lines.append)
+    measured = [entry for entry in read_log(out / "log.jsonl") if "validation" in entry]
+    assert [(entry["step"], entry["best"]) for entry in measured] == [(0, True), (1, False)]
+    assert "did better" in lines[-1] and done.weights == out / "best.pt"
+    average = checkpoints.read(done.weights).average
+    shipped, _ = exported_tensors(model_file(None))
+    assert all(torch.equal(average[name], tensor) for name, tensor in shipped.items())
 
 
 def test_a_run_that_must_ask_the_teacher_says_so_first(data, tmp_path):
@@ -436,7 +455,7 @@ def test_a_processor_has_bf16_if_it_lists_the_instructions():
 
 @pytest.mark.parametrize("there", [True, False])
 def test_networks_compute_in_bf16_only_where_the_processor_has_it(data, out, monkeypatch, there):
-    monkeypatch.setattr("humanparse.training.loop.has_bf16", lambda device: there)
+    monkeypatch.setattr(loop, "has_bf16", lambda device: there)
     seen, task_losses = set(), EmbeddedTask.losses
 
     def spy(task, batch, step, autocast):

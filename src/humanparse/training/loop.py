@@ -118,6 +118,10 @@ def train(
     with run_folder(out, log):
         last = _learn(recipe, data, out, resume, log)
         weights = out / BEST if (out / BEST).is_file() and recipe.validate_every else last
+        if weights.name == BEST and not checkpoints.read(weights).state["step"]:
+            log(
+                f"no step did better on the held-out photos than the start, so {MODEL} is the start"
+            )
         export_checkpoint(weights, out / MODEL)
     return Trained(last, weights, out / MODEL)
 
@@ -187,6 +191,8 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
                 training_log.log(f"continues after step {done} of {recipe.steps}")
             if recipe.bf16 and not has_bf16(device):
                 training_log.log("this machine has no instructions for bf16: computing in fp32")
+            if recipe.validate_every and started and not started.fresh:
+                run.measure(0, training_log)
             with worker_death_as_error():
                 run.go(done, training_log)
             training_log.draw()
@@ -299,7 +305,7 @@ class _Run:
                 step % recipe.validate_every == 0 or step == recipe.steps
             )
             if measured:
-                self._measure(step, training_log)
+                self.measure(step, training_log)
                 began = time.monotonic()
             if measured or step % recipe.save_every == 0 or step == recipe.steps:
                 self._save(LAST, step)
@@ -348,7 +354,7 @@ class _Run:
             self.skipped += 1
         return {name: value.item() for name, value in parts.items()}
 
-    def _measure(self, step: int, training_log: TrainingLog) -> None:
+    def measure(self, step: int, training_log: TrainingLog) -> None:
         """Measure the averaged weights on the held-out scenes, and save them if they are best."""
         network = network_of(self.recipe, self.task.card.labels)
         network.load_state_dict(self.average.state)
