@@ -260,6 +260,41 @@ def test_each_stage_warms_up_and_ends_at_zero():
     assert stage_of(SMALL, 3) == (SMALL.stages[0], 3) and stage_of(SMALL, 4) == (SMALL.stages[1], 1)
 
 
+def test_layers_that_start_anew_learn_at_their_own_rate():
+    stage = Stage(10, ((64, 1),), lr=0.1, backbone_lr=0.01, warmup_steps=0, fresh_lr_factor=5)
+    task, fresh = (
+        EmbeddedTask(SMALL, CIHP, CLASS_WEIGHTS, None),
+        ("class_head.bias", "class_head.weight"),
+    )
+    optimiser = torch.optim.AdamW(task.groups(0.01, fresh), lr=0.0)
+    share = set_rates(optimiser, stage, 1) / stage.lr
+    names = {id(one): name for name, one in task.network.named_parameters()}
+    rates = {
+        names[id(one)]: group["lr"] / share
+        for group in optimiser.param_groups
+        for one in group["params"]
+    }
+    assert len(rates) == len(names)
+    assert {name for name, rate in rates.items() if rate == pytest.approx(0.5)} == set(fresh)
+    slow = {name for name, rate in rates.items() if rate == pytest.approx(0.01)}
+    assert slow == {name for name in rates if name.startswith(("backbone.", "teacher_heads."))}
+
+
+def test_a_run_that_goes_on_knows_which_layers_started_anew(tmp_path):
+    folder, out = write_folder(tmp_path / "photos", 2), tmp_path / "run"
+    stages = (Stage(2, ((64, 2),), fresh_lr_factor=5.0),)
+    recipe = replace(SMALLEST, init="humanparse-small", save_every=1, stages=stages)
+    learn(recipe, folder, out, log=quiet)
+    saved = checkpoints.read(out / "last.pt").state
+    fresh = saved["fresh"]
+    assert {name.rsplit(".", 1)[0] for name in fresh} == {"class_head", "wears_head.3"}
+    torch.save(saved | {"step": 1}, out / "last.pt")  # as if stopped before the last step
+    learn(recipe, folder, out, resume=True, log=quiet)
+    again = checkpoints.read(out / "last.pt").state
+    assert again["step"] == 2 and again["fresh"] == fresh
+    assert again["optimiser"]["param_groups"] == saved["optimiser"]["param_groups"]
+
+
 def test_where_nothing_is_held_out_the_ways_to_go_on_are_named(tmp_path):
     folder = write_folder(tmp_path / "photos", 2)
     with pytest.raises(OptionError, match="set holdout to no more than the number of photos, or"):

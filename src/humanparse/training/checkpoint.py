@@ -4,6 +4,7 @@ Each file appears whole or not at all, and holds:
 
     step, model, optimiser   the state of the run
     average                  the averaged weights: these are measured and shipped
+    fresh                    the names of the parameters that started from random values
     recipe, labels           as JSON: what it was trained with, and its classes
     best                     the best figure so far
 """

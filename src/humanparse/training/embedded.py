@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -133,23 +133,21 @@ class EmbeddedTask:
             self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
             self.average.load_state_dict(average, assign=True)
 
-    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+    def groups(self, weight_decay: float, fresh: Collection[str] = ()) -> list[dict[str, Any]]:
         """Return the parameter groups.
 
         The pretrained parts learn slowly and without decay, since their folded scales are large.
         """
-        model = self.network
-        old = [*model.backbone.parameters(), *model.teacher_heads.parameters()]
-        known = {id(p) for p in old}
-        new = [p for p in model.parameters() if id(p) not in known]
+        groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            part = "fresh" if name in fresh else "rest"
+            if name.startswith(("backbone.", "teacher_heads.")):
+                part = "backbone"
+            decays = part != "backbone" and parameter.ndim > 1
+            groups.setdefault((part, decays), []).append(parameter)
         return [
-            {"params": old, "part": "backbone", "weight_decay": 0.0},
-            {
-                "params": [p for p in new if p.ndim > 1],
-                "part": "rest",
-                "weight_decay": weight_decay,
-            },
-            {"params": [p for p in new if p.ndim <= 1], "part": "rest", "weight_decay": 0.0},
+            {"params": some, "part": part, "weight_decay": weight_decay if decays else 0.0}
+            for (part, decays), some in groups.items()
         ]
 
     def train_mode(self) -> None:

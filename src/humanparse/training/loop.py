@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -62,8 +62,11 @@ class Task(Protocol):
     def losses(self, batch: dict[str, Tensor], step: int, autocast: AutoCast) -> dict[str, Tensor]:
         """Return each loss of a batch by name, weighted."""
 
-    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimiser's parameter groups; their "part" is "backbone" or "rest"."""
+    def groups(self, weight_decay: float, fresh: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Return the optimiser's parameter groups.
+
+        Their "part" is "backbone"; "fresh" for the parameters of these names; or "rest".
+        """
 
     def train_mode(self) -> None:
         """Put the network into training mode."""
@@ -182,7 +185,8 @@ def _learn(recipe: Recipe, data: Path, out: Path, resume: bool, log: Callable[[s
         )
         task.to(device, memory_format)
         task.train_mode()
-        run = _Run(recipe, task, opened, device, out)
+        fresh = saved.state.get("fresh", ()) if saved else started.fresh if started else ()
+        run = _Run(recipe, task, opened, device, out, fresh)
         done = run.restore(saved) if saved else 0
         with TrainingLog(out, done, log) as training_log:
             if started:
@@ -237,13 +241,25 @@ def has_bf16(device: torch.device) -> bool:
 
 
 class _Run:
-    """A run in progress: the network, its average and its optimiser."""
+    """A run in progress: the network, its average and its optimiser.
 
-    def __init__(self, recipe: Recipe, task: Task, data: Data, device: torch.device, out: Path):
+    `fresh` names the parameters that started from random values.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        task: Task,
+        data: Data,
+        device: torch.device,
+        out: Path,
+        fresh: Collection[str],
+    ):
         self.recipe, self.task, self.data, self.device, self.out = recipe, task, data, device, out
+        self.fresh = list(fresh)
         self._reset_average()
         self.optimiser = torch.optim.AdamW(
-            task.groups(recipe.weight_decay), lr=0.0, betas=(0.9, 0.99)
+            task.groups(recipe.weight_decay, fresh), lr=0.0, betas=(0.9, 0.99)
         )
         self.autocast = partial(
             torch.autocast,
@@ -374,6 +390,7 @@ class _Run:
             state |= {
                 "model": self.task.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                "fresh": self.fresh,
             }
         checkpoints.save(self.out / name, self.recipe, self.task.card.labels, **state, **more)
 
@@ -421,15 +438,20 @@ def set_rates(optimiser: torch.optim.Optimizer, stage: Stage, step: int) -> floa
         step: The number of the step within the stage, from 1.
 
     Returns:
-        The rate of everything but the backbone.
+        The rate of what is neither the backbone nor fresh.
     """
     rate = (
         min(1.0, step / max(stage.warmup_steps, 1))
         * 0.5
         * (1 + math.cos(math.pi * step / stage.steps))
     )
+    highest = {
+        "backbone": stage.backbone_lr,
+        "fresh": stage.lr * stage.fresh_lr_factor,
+        "rest": stage.lr,
+    }
     for group in optimiser.param_groups:
-        group["lr"] = rate * (stage.backbone_lr if group["part"] == "backbone" else stage.lr)
+        group["lr"] = rate * highest[group["part"]]
     return rate * stage.lr
 
 

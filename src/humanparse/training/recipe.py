@@ -53,6 +53,8 @@ class Stage:
             photos, without which large people are found in several parts.
         lr: The highest learning rate.
         backbone_lr: The same for the backbone.
+        fresh_lr_factor: Layers that start from random values, because the weights that the run
+            starts from are for other classes, learn at `lr` times this.
         warmup_steps: Steps in which the rate rises from zero.
         backbone_share: When the stage begins, the backbone keeps this share of what was learnt; the
             rest are BodyPix's own weights, which know more kinds of photos than we train on.
@@ -64,6 +66,7 @@ class Stage:
     sizes: tuple[tuple[int, int], ...]
     lr: float = 2e-3
     backbone_lr: float = 3e-4
+    fresh_lr_factor: float = 1.0
     warmup_steps: int = 100
     backbone_share: float = 1.0
     frozen: int = 0
@@ -369,7 +372,7 @@ def _check(recipe: Recipe) -> None:
             raise OptionError(
                 f"stage {number}: backbone_share is {stage.backbone_share}; give 0 to 1"
             )
-        for key in ("lr", "backbone_lr"):
+        for key in ("lr", "backbone_lr", "fresh_lr_factor"):
             if not getattr(stage, key) >= 0:
                 raise OptionError(f"stage {number}: {key} is {getattr(stage, key)}; give 0 or more")
         for key, lowest in (("steps", 1), ("warmup_steps", 0), ("frozen", 0)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -63,14 +63,16 @@ class M2FPTask:
             outputs, batch, torch.Generator().manual_seed(self.seed * 1_000_003 + step), self.points
         )
 
-    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+    def groups(self, weight_decay: float, fresh: Collection[str] = ()) -> list[dict[str, Any]]:
         """Return the parameter groups.
 
         The backbone learns at its own rate; norms, embeddings and biases do not decay.
         """
         groups: dict[tuple[str, float], dict[str, Any]] = {}
         for name, parameter, module in _parameters(self.network):
-            part = "backbone" if name.startswith("backbone.") else "rest"
+            part = "fresh" if name in fresh else "rest"
+            if name.startswith("backbone."):
+                part = "backbone"
             decay = (
                 0.0
                 if isinstance(module, UNDECAYED) or parameter.ndim <= 1 or "level_embed" in name
