@@ -38,6 +38,7 @@ _WORDS = {  # singular and plural
 }
 
 Name = TypeVar("Name")
+One = TypeVar("One")
 
 
 @dataclass
@@ -263,6 +264,15 @@ def _files_in(
                 left_out.add(SPECIAL, entry.path)
             else:
                 yield entry.path
+
+
+def spread(found: Sequence[One], most: int) -> list[One]:
+    """Return at most this many of a list, evenly spread over it."""
+    import numpy as np
+
+    if len(found) <= most:
+        return list(found)
+    return [found[place] for place in np.linspace(0, len(found) - 1, most).astype(int)]
 
 
 def sorted_if_few(names: Iterator[Name], key: Callable[[Name], Any]) -> Iterator[Name]:

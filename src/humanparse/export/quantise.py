@@ -20,7 +20,7 @@ from humanparse.errors import BrokenModel, ImageError, MissingExtra, ModelError,
 from humanparse.export.agreement import NOISE_HW
 from humanparse.export.graph import INPUT, fold, merge_pads
 from humanparse.image import read_image
-from humanparse.search import LeftOut, photos_below
+from humanparse.search import LeftOut, photos_below, spread
 from humanparse.system.files import whole_file
 from humanparse.vocabulary import PICTURE_ENDINGS
 
@@ -146,8 +146,7 @@ def choose_photos(
         )
     for note in left_out.notes():
         log(note)
-    places = np.linspace(0, len(found) - 1, min(max_photos, len(found)))
-    return [found[place] for place in places.astype(int)]
+    return spread(found, max_photos)
 
 
 def _counted(photos: int) -> str:

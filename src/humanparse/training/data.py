@@ -21,6 +21,7 @@ import numpy as np
 from humanparse.errors import OptionError
 from humanparse.evaluation.datasets import SPLITS, Dataset, Sample, counted, open_dataset
 from humanparse.labels import CIHP, LabelSet
+from humanparse.search import spread
 from humanparse.training.folder import (
     WEARS_FILE,
     FolderScenes,
@@ -128,7 +129,7 @@ def look_at_data(recipe: Recipe, folder: Path, log: Callable[[str], None]) -> No
         notes += (*train.notes, *held.notes, *_lists_alone(learnt[0], train, held))
         if recipe.validate_every:
             read = partial(read_scene_maps, num_classes=len(labels))
-            samples = _spread(held.samples, recipe.validate_pictures)
+            samples = spread(held.samples, recipe.validate_pictures)
             held_out += [(sample, read) for sample in samples]
     if recipe.also:
         more = open_dataset(recipe.also)
@@ -230,11 +231,11 @@ def _learnt(samples: Sequence[Sample], folder: Path) -> tuple[Sample, ...]:
 def _labelled(recipe: Recipe, folder: Path) -> Data:
     train, held = _splits(folder, recipe.format or None, recipe.holdout)
     labels = train.labels or CIHP
-    samples = _spread(held.samples, recipe.validate_pictures)
+    samples = spread(held.samples, recipe.validate_pictures)
     weights = (
         CLASS_WEIGHTS
         if labels == CIHP
-        else class_weights(_spread(train.samples, MAX_COUNTED), len(labels))
+        else class_weights(spread(train.samples, MAX_COUNTED), len(labels))
     )
     teacher = folder / TEACHER_FILE
     return Data(
@@ -265,13 +266,6 @@ def _splits(folder: Path, format: str | None, holdout: int) -> tuple[Dataset, Da
             "give more, or set holdout = 0"
         )
     return replace(whole, samples=learnt), replace(whole, samples=held, notes=())
-
-
-def _spread(samples: Sequence[Sample], count: int) -> tuple[Sample, ...]:
-    """At most `count` of the samples, evenly spread over the list."""
-    if len(samples) <= count:
-        return tuple(samples)
-    return tuple(samples[i] for i in np.linspace(0, len(samples) - 1, count).astype(int))
 
 
 def class_weights(samples: Sequence[Sample], num_classes: int) -> tuple[float, ...]:

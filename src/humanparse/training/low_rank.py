@@ -71,10 +71,10 @@ def compress(
     load_exported(path, full)
     full.eval().requires_grad_(False)
     scenes = SceneMaker(load_known(root), seed=0)
-    low = lowered(full, (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS)))
+    low = lowered(full, _looks(scenes))
     log(f"the responses of {LOOKS} scenes are seen")
     imitate(low, full, scenes, steps, log)
-    settle_norms(low, (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS)))
+    settle_norms(low, _looks(scenes))
     write_embedded(low, out, card)
 
 
@@ -306,6 +306,10 @@ def _share(ours: Tensor, theirs: Tensor) -> Tensor:
     """The share of the energy after ReLU by which the answers differ."""
     ours, theirs = ours.relu(), theirs.relu()
     return (ours - theirs).square().sum() / theirs.square().sum().clamp(min=1e-6)
+
+
+def _looks(scenes: SceneMaker) -> Iterator[Tensor]:
+    return (_pixels(scenes, [number], LOOK_PX) for number in range(LOOKS))
 
 
 def _pixels(scenes: SceneMaker, numbers: range | list[int], size: int) -> Tensor:
